@@ -1,0 +1,28 @@
+use crate::Port;
+
+/// What the hooks must know of the daemon.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`ABI_VERSION`](crate::ABI_VERSION) of the process that made the maps.
+    pub abi_version: u32,
+    /// Port of the listener on 127.0.0.1; zero while there is none.
+    pub listener_v4: Port,
+    /// Port of the listener on ::1; zero while there is none.
+    pub listener_v6: Port,
+    /// Cookie of the network namespace the listeners are in.
+    pub netns: u64,
+    /// Age of the heartbeat, in nanoseconds, from which the daemon counts as gone.
+    pub stale_after: u64,
+}
+
+/// In `MARKS`: a socket of Egret's own, never captured.
+pub const MARK_EXEMPT: u32 = 1;
+/// In `MARKS`: Egret's listener; a redirect goes to a socket so marked or not at all.
+pub const MARK_LISTENER: u32 = 2;
+
+const _: () = assert!(size_of::<Settings>() == 24);
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, every bit pattern valid, no padding.
+unsafe impl aya::Pod for Settings {}

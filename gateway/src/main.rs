@@ -1,0 +1,2 @@
+//! `egret`: see `egret --help`.
+fn main() {}

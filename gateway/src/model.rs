@@ -1,0 +1,13 @@
+//! The words that cross rooms. No IO, no serde: what is written or printed has its own types.
+
+mod api;
+mod flow;
+mod host;
+mod reason;
+mod redirect;
+
+pub use api::{Api, ApiId, Drain, Egress, FailMode, Generation, Mode, Model};
+pub use flow::{Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
+pub use host::{Host, InvalidHost};
+pub use reason::Reason;
+pub use redirect::{Action, HookCounters, Redirect};

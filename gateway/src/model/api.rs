@@ -1,0 +1,132 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Host;
+
+/// Version of the compiled configuration; rises by one with every accepted change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Index of an API in [`Model::apis`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ApiId(pub u32);
+
+/// The compiled configuration. Immutable; a connection keeps the one it started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Which version this is.
+    pub generation: Generation,
+    /// The egress addresses that hold where an API names none of its own.
+    pub egress: Egress,
+    /// The third parties, in the order of the configuration; [`ApiId`] is the index.
+    pub apis: Vec<Api>,
+    /// How long flows may go on when the process is replaced or stopped.
+    pub drain: Drain,
+}
+
+impl Model {
+    /// The API with this index in this generation.
+    pub fn api(&self, id: ApiId) -> Option<&Api> {
+        self.apis.get(id.0 as usize)
+    }
+
+    /// The API that lists this host, and its index.
+    pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
+        (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
+    }
+
+    /// The addresses that flows of this API leave from.
+    pub fn egress_of<'a>(&'a self, api: &'a Api) -> &'a Egress {
+        api.egress.as_ref().unwrap_or(&self.egress)
+    }
+}
+
+/// A third party named in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Unique name.
+    pub name: String,
+    /// Exact host names.
+    pub hosts: Vec<Host>,
+    /// Captured TCP ports.
+    pub ports: Vec<u16>,
+    /// Those of `ports` that carry bytes without looking at them.
+    pub opaque_ports: Vec<u16>,
+    /// What happens to its connections.
+    pub mode: Mode,
+    /// What happens to them while Egret is not there.
+    pub fail: FailMode,
+    /// Addresses of its own to leave from.
+    pub egress: Option<Egress>,
+}
+
+/// What happens to an API's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The kernel sets the source address; no proxy hop.
+    Bind,
+    /// Refused.
+    Deny,
+    /// Carried by the proxy; TLS is left as it is.
+    Passthrough,
+}
+
+impl Mode {
+    /// The spelling in configuration, logs and the CLI.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Deny => "deny",
+            Self::Passthrough => "passthrough",
+        }
+    }
+}
+
+/// What happens to an API's connections while Egret, or its egress IP, is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailMode {
+    /// Refused at once.
+    Closed,
+    /// Left directly, from whichever address the node chooses.
+    Open,
+}
+
+impl FailMode {
+    /// The spelling in configuration, logs and the CLI.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// The fixed source addresses: at least one in all, at most one per family is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// In the order of the configuration; the first of a family is used.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Egress {
+    /// The source address for a destination of this family.
+    pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|source| source.is_ipv4() == destination.is_ipv4())
+    }
+}
+
+/// How long flows may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// After another process took over.
+    pub hand_over: Duration,
+    /// After SIGINT or SIGTERM.
+    pub stop: Duration,
+}

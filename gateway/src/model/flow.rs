@@ -1,0 +1,114 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ApiId, Generation, Host};
+
+/// The address a workload asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginalDst(pub SocketAddr);
+
+impl fmt::Display for OriginalDst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The kernel's record of a captured socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where it wanted to go.
+    pub original_dst: OriginalDst,
+    /// Cgroup v2 id (inode of its directory).
+    pub cgroup: u64,
+    /// Process id, in the root pid namespace.
+    pub pid: u32,
+    /// User id, in the root user namespace.
+    pub uid: u32,
+    /// Command name of the calling thread, at most 15 bytes.
+    pub command: String,
+    /// CLOCK_MONOTONIC time of the `connect`.
+    pub time: Duration,
+    /// Generation of the rule that captured it.
+    pub generation: Generation,
+    /// The API whose address it is, in that generation.
+    pub api: ApiId,
+}
+
+/// Who the caller is, attested by the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What a person calls it: systemd unit, container, or the cgroup's path.
+    pub name: String,
+    /// Path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
+    pub cgroup: String,
+    /// Process id.
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Command name.
+    pub command: String,
+}
+
+/// One captured connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Number of the flow in this process, from 1.
+    pub id: u64,
+    /// The socket peer that connected to the listener.
+    pub client: SocketAddr,
+    /// Where it wanted to go.
+    pub original_dst: OriginalDst,
+    /// Who it is.
+    pub workload: Workload,
+    /// Generation of the rule that captured it.
+    pub generation: Generation,
+    /// The API whose address it is.
+    pub api: ApiId,
+}
+
+/// What the first bytes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// An HTTP/1 request with this Host, without port; `None` if absent or no name.
+    Http1 {
+        /// The name in `Host` or the absolute target.
+        host: Option<Host>,
+    },
+    /// The HTTP/2 connection preface, in the clear.
+    Http2,
+    /// Bytes we do not understand and only carry, or nothing said in time.
+    Opaque,
+    /// A TLS ClientHello with this server name.
+    Tls {
+        /// The name in the server_name extension (RFC 6066 §3).
+        sni: Option<Host>,
+    },
+}
+
+impl Protocol {
+    /// The spelling in logs, metrics and the CLI.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Http1 { .. } => "http1",
+            Self::Http2 => "http2",
+            Self::Opaque => "opaque",
+            Self::Tls { .. } => "tls",
+        }
+    }
+
+    /// The name the client wants to speak to.
+    pub fn authority(&self) -> Option<&Host> {
+        match self {
+            Self::Http1 { host } => host.as_ref(),
+            Self::Tls { sni } => sni.as_ref(),
+            Self::Http2 | Self::Opaque => None,
+        }
+    }
+}
+
+/// Marks a socket of ours, before it connects, so that the hooks leave it alone.
+pub type Exempt = Arc<dyn Fn(BorrowedFd<'_>) -> io::Result<()> + Send + Sync>;

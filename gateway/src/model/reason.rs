@@ -1,0 +1,57 @@
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $label:literal;)+) => {
+        /// Why a flow was refused, or ended other than by its two ends. One spelling for the log field, the
+        /// metric label and the CLI; the kernel half's decisions have theirs in `KernelReason`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[doc = $doc])+ $name),+ }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The spelling everywhere.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The client went away or reset the connection.
+    ClientReset = "client_reset";
+    /// The API's mode is `deny`.
+    Denied = "denied";
+    /// The API has no egress address of the third party's family.
+    EgressFamilyMissing = "egress_family_missing";
+    /// The egress address is not on the node any more.
+    EgressAddressGone = "egress_address_gone";
+    /// A request on this connection named another host than the flow's.
+    Misdirected = "misdirected";
+    /// The peer has no origin record: it was not redirected by the kernel.
+    NoOrigin = "no_origin";
+    /// No source port is left between the egress address and the third party.
+    PortsExhausted = "ports_exhausted";
+    /// The process ended before the flow did.
+    Shutdown = "shutdown";
+    /// Too many flows at once.
+    TooManyFlows = "too_many_flows";
+    /// The name has no address.
+    Unresolved = "unresolved";
+    /// The third party refused the connection.
+    UpstreamRefused = "upstream_refused";
+    /// The third party reset the connection.
+    UpstreamReset = "upstream_reset";
+    /// The third party did not answer in time.
+    UpstreamTimeout = "upstream_timeout";
+    /// The third party cannot be reached.
+    UpstreamUnreachable = "upstream_unreachable";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}

@@ -1,0 +1,38 @@
+use std::net::{IpAddr, SocketAddr};
+
+use super::{ApiId, FailMode, Generation};
+
+/// One row of the kernel's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Captured TCP destination, canonical (no `::ffff:`).
+    pub destination: SocketAddr,
+    /// What happens to a connection there.
+    pub action: Action,
+    /// What happens while Egret is not there.
+    pub fail: FailMode,
+    /// The API it is for; where several share the address, the first in the configuration.
+    pub api: ApiId,
+    /// The configuration that wants it.
+    pub generation: Generation,
+}
+
+/// The kernel's verdicts on a captured connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Set this source address and let it go.
+    Bind(IpAddr),
+    /// Refuse.
+    Deny,
+    /// Send it to the listener.
+    Redirect,
+}
+
+/// How often a row of the kernel's table matched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookCounters {
+    /// Connections and datagrams.
+    pub hits: u64,
+    /// Age of the newest one, in nanoseconds of CLOCK_MONOTONIC; zero if there was none.
+    pub last: u64,
+}
