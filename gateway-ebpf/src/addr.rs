@@ -15,10 +15,7 @@ impl Address {
     /// Whether this is an IPv4 address.
     #[inline(always)]
     pub fn is_v4(&self) -> bool {
-        let Self([a, b, c, d, e, f, g, h, i, j, 0xff, 0xff, ..]) = self else {
-            return false;
-        };
-        (a | b | c | d | e | f | g | h | i | j) == &0
+        matches!(self, Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..]))
     }
 }
 
