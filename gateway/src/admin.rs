@@ -1,1 +1,17 @@
-//! Room admin.
+//! The unix socket that the CLI and the next process talk to: one JSON line asks, one JSON line answers.
+//!
+//! Mode 0600, and the peer's credentials (`SO_PEERCRED`, unix(7)) must be root's or the daemon's own user.
+//! Field names are the CLI's `--output json` and stay stable.
+
+mod client;
+
+mod hand_over;
+
+mod protocol;
+
+mod server;
+
+pub use client::{Client, Error};
+pub use hand_over::{Handed, Sockets, Successor, take_over};
+pub use protocol::{ApiRow, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response, Status};
+pub use server::{Desk, Server};

@@ -1,0 +1,81 @@
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error as ThisError;
+
+use super::{Request, Response};
+
+/// The asking side; blocking, for the CLI.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// Nobody listens.
+    #[error("no daemon answers at {}: {source}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// What connecting said.
+        source: io::Error,
+    },
+    /// The socket is not for this user.
+    #[error("the daemon's socket {} is for root only: use sudo", .0.display())]
+    NotAllowed(PathBuf),
+    /// The daemon could not do it.
+    #[error("{0}")]
+    Refused(String),
+    /// The conversation broke.
+    #[error("the daemon at {} broke off: {source}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+impl Client {
+    /// Longest wait for an answer.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Connects to the daemon's socket.
+    pub fn connect(path: &Path) -> Result<Self, Error> {
+        let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::NotAllowed(path.to_owned()),
+            _ => Error::NoDaemon { path: path.to_owned(), source },
+        })?;
+        let client = Self { path: path.to_owned(), stream: BufReader::new(stream) };
+        client.stream.get_ref().set_read_timeout(Some(Self::PATIENCE)).map_err(|source| client.broken(source))?;
+        Ok(client)
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask(&mut self, request: &Request) -> Result<Response, Error> {
+        let mut exchange = || -> io::Result<Response> {
+            let mut line = serde_json::to_vec(request)?;
+            line.push(b'\n');
+            self.stream.get_mut().write_all(&line)?;
+            let mut answer = String::new();
+            if self.stream.read_line(&mut answer)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(serde_json::from_str(&answer)?)
+        };
+        match exchange() {
+            Ok(Response::Error(why)) => Err(Error::Refused(why)),
+            Ok(response) => Ok(response),
+            Err(source) => Err(self.broken(source)),
+        }
+    }
+
+    fn broken(&self, source: io::Error) -> Error {
+        Error::Broken { path: self.path.clone(), source }
+    }
+}

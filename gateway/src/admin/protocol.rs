@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The APIs and their addresses.
+    Apis,
+    /// The running flows.
+    Flows,
+    /// The kernel hooks.
+    Hooks,
+    /// The kernel's table.
+    Redirects,
+    /// The daemon itself.
+    Status,
+    /// Hand the listening sockets to the asking process and drain.
+    TakeOver {
+        /// ABI of the asking process.
+        abi_version: u32,
+        /// The asking process.
+        pid: u32,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Apis`].
+    Apis(Vec<ApiRow>),
+    /// It could not be done, and why.
+    Error(String),
+    /// To [`Request::Flows`].
+    Flows(Vec<FlowRow>),
+    /// To [`Request::Hooks`].
+    Hooks(Vec<HookRow>),
+    /// To [`Request::Redirects`].
+    Redirects(Vec<RedirectRow>),
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+}
+
+/// One row of the kernel's table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RedirectRow {
+    /// The listed name that has this address; absent for an address that no name has any more.
+    pub host: Option<String>,
+    /// Captured address.
+    pub address: IpAddr,
+    /// Captured TCP port.
+    pub port: u16,
+    /// The API.
+    pub api: String,
+    /// What the kernel does: `redirect`, `bind` or `deny`.
+    pub action: String,
+    /// The API's mode.
+    pub mode: String,
+    /// The API's fail mode.
+    pub fail: String,
+    /// Connections and datagrams that matched.
+    pub hits: u64,
+    /// Seconds since the newest one.
+    pub last_hit_seconds_ago: Option<u64>,
+    /// The configuration that wants it.
+    pub generation: u32,
+}
+
+/// One running flow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// Number of the flow.
+    pub id: u64,
+    /// Who called.
+    pub workload: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its command.
+    pub command: String,
+    /// Its user.
+    pub uid: u32,
+    /// Where it wanted to go.
+    pub original_destination: Option<SocketAddr>,
+    /// What it speaks.
+    pub protocol: Option<String>,
+    /// The name it asked for.
+    pub name: Option<String>,
+    /// The API.
+    pub api: Option<String>,
+    /// Source address and port at the third party.
+    pub egress: Option<SocketAddr>,
+    /// The third party's address.
+    pub upstream: Option<SocketAddr>,
+    /// Bytes from the workload to the third party.
+    pub bytes_sent: u64,
+    /// Bytes from the third party to the workload.
+    pub bytes_received: u64,
+    /// How long it has been running.
+    pub age_seconds: u64,
+}
+
+/// One API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiRow {
+    /// Its name.
+    pub name: String,
+    /// Its hosts, with what resolution says of them.
+    pub hosts: Vec<NameRow>,
+    /// Captured ports.
+    pub ports: Vec<u16>,
+    /// Its mode.
+    pub mode: String,
+    /// Its fail mode.
+    pub fail: String,
+    /// Where it leaves from.
+    pub egress: Vec<IpAddr>,
+}
+
+/// A listed host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NameRow {
+    /// The name.
+    pub name: String,
+    /// Its addresses, current first.
+    pub addresses: Vec<IpAddr>,
+    /// Why it could not be resolved the last time.
+    pub error: Option<String>,
+}
+
+/// One kernel hook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HookRow {
+    /// Its name.
+    pub hook: String,
+    /// The cgroup it is attached to.
+    pub attached_to: PathBuf,
+    /// Where its link is pinned.
+    pub pinned: Option<PathBuf>,
+    /// The kernel's id of the program.
+    pub program: u32,
+}
+
+/// An egress address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EgressRow {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether it is on the node.
+    pub present: bool,
+}
+
+/// A process that finishes its flows after a take-over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// The process.
+    pub pid: u32,
+    /// Flows it still carries.
+    pub flows: usize,
+    /// Seconds until it resets them.
+    pub seconds_left: u64,
+}
+
+/// The daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Whether the hooks outlive it.
+    pub persist: bool,
+    /// The configuration in force.
+    pub generation: u32,
+    /// Where it comes from.
+    pub config: PathBuf,
+    /// Why the newest change was refused.
+    pub config_error: Option<String>,
+    /// The cgroup whose connections are captured.
+    pub cgroup: PathBuf,
+    /// The listeners.
+    pub listeners: Vec<SocketAddr>,
+    /// Running flows.
+    pub flows: usize,
+    /// Egress addresses.
+    pub egress: Vec<EgressRow>,
+    /// Processes that finish their flows.
+    pub draining: Vec<Draining>,
+    /// The kernel's decisions, by reason.
+    pub kernel: BTreeMap<String, u64>,
+    /// Captured connections between `connect` and `accept`.
+    pub origins_used: usize,
+}
