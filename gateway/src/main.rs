@@ -1,2 +1,7 @@
 //! `egret`: see `egret --help`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    egret::cli::main()
+}

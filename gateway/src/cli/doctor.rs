@@ -1,0 +1,118 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Daemon, Failure, ask};
+use crate::admin::Status;
+use crate::model::Generation;
+use crate::{capture, config, gateway};
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// The configuration to examine, when no daemon runs.
+    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+/// One line: what was examined, what was found, and what to do about it.
+struct Finding {
+    what: String,
+    found: Result<String, String>,
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut findings = host();
+        match ask::status(&self.daemon.socket) {
+            Ok(status) => findings.extend(daemon(&status)),
+            Err(error) => {
+                findings.push(Finding { what: "daemon".into(), found: Err(format!("{error:#}")) });
+                findings.push(self.configuration());
+            }
+        }
+        for Finding { what, found } in &findings {
+            match found {
+                Ok(found) => println!("ok    {what}: {found}"),
+                Err(remedy) => println!("FAIL  {what}: {remedy}"),
+            }
+        }
+        let failed = findings.iter().filter(|finding| finding.found.is_err()).count();
+        if failed == 0 { Ok(()) } else { Err(Failure::Code(1)) }
+    }
+
+    fn configuration(&self) -> Finding {
+        let found = match config::load(&self.config, Generation::default()) {
+            Err(errors) => Err(format!("invalid:\n{errors}")),
+            Ok(compiled) => gateway::egress_on_node(&compiled.model)
+                .map(|()| format!("{} is valid, its egress addresses are on the node", self.config.display()))
+                .map_err(|error| error.to_string()),
+        };
+        Finding { what: "configuration".into(), found }
+    }
+}
+
+fn host() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for feature in capture::features() {
+        let found = if feature.present { Ok("present".to_owned()) } else { Err(feature.remedy.to_string()) };
+        findings.push(Finding { what: format!("kernel {}", feature.name), found });
+    }
+    let found = capture::cgroup_root().map(|path| path.display().to_string()).map_err(|error| error.to_string());
+    findings.push(Finding { what: "cgroup v2".into(), found });
+    findings.push(Finding { what: "open files".into(), found: open_files() });
+    findings.push(Finding { what: "resolvers".into(), found: resolvers() });
+    findings
+}
+
+/// A flow needs two descriptors, four while it is spliced.
+fn open_files() -> Result<String, String> {
+    use nix::sys::resource::{Resource, getrlimit};
+    const ENOUGH: u64 = 8192;
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) if hard >= ENOUGH => Ok(format!("{hard}: about {} flows at once", hard / 4)),
+        Ok((_, hard)) => {
+            Err(format!("the limit is {hard}, about {} flows at once: raise LimitNOFILE= (systemd) or `ulimit -Hn`", hard / 4))
+        }
+        Err(error) => Err(format!("the limit cannot be read: {error}")),
+    }
+}
+
+fn resolvers() -> Result<String, String> {
+    const PATH: &str = "/etc/resolv.conf";
+    let text = std::fs::read_to_string(PATH)
+        .map_err(|error| format!("{PATH}: {error}. Write one, or name resolver.servers in the configuration"))?;
+    let servers: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once("nameserver").filter(|(before, _)| before.trim().is_empty()))
+        .map(|(_, server)| server.trim().to_owned())
+        .collect();
+    if servers.is_empty() {
+        return Err(format!("{PATH} names no server: name resolver.servers in the configuration"));
+    }
+    Ok(servers.join(", "))
+}
+
+fn daemon(status: &Status) -> Vec<Finding> {
+    let mut findings = vec![Finding {
+        what: "daemon".into(),
+        found: Ok(format!("process {}, {} flows, hooks on {}", status.pid, status.flows, status.cgroup.display())),
+    }];
+    findings.push(Finding {
+        what: "configuration".into(),
+        found: match &status.config_error {
+            None => Ok(format!("{} (generation {})", status.config.display(), status.generation)),
+            Some(error) => Err(format!("the newest change is refused, generation {} goes on:\n{error}", status.generation)),
+        },
+    });
+    for egress in &status.egress {
+        let found = if egress.present {
+            Ok("on the node".to_owned())
+        } else {
+            Err(format!("not on the node: `ip address add {} dev DEVICE`", egress.address))
+        };
+        findings.push(Finding { what: format!("egress address {}", egress.address), found });
+    }
+    findings
+}

@@ -1,0 +1,136 @@
+use std::thread;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::table::{list, or_dash, print};
+use super::{Daemon, Failure, Output};
+use crate::admin::{ApiRow, Client, FlowRow, HookRow, RedirectRow, Request, Response};
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// What to list.
+    what: What,
+    #[command(flatten)]
+    daemon: Daemon,
+    /// How to print it.
+    #[arg(long, short, default_value = "table")]
+    output: Output,
+    /// Print it again every second.
+    #[arg(long, short)]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The kernel's table: which address and port goes where, by which API, how often.
+    Redirects,
+    /// The running flows: who calls what, from which address.
+    Flows,
+    /// The APIs and the addresses of their hosts.
+    Apis,
+    /// The kernel hooks.
+    Hooks,
+}
+
+impl Inspect {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut client = Client::connect(&self.daemon.socket)?;
+        let request = match self.what {
+            What::Redirects => Request::Redirects,
+            What::Flows => Request::Flows,
+            What::Apis => Request::Apis,
+            What::Hooks => Request::Hooks,
+        };
+        loop {
+            show(client.ask(&request)?, self.output)?;
+            if !self.watch {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+fn show(response: Response, output: Output) -> anyhow::Result<()> {
+    match response {
+        Response::Apis(rows) => apis(&rows, output),
+        Response::Flows(rows) => flows(&rows, output),
+        Response::Hooks(rows) => hooks(&rows, output),
+        Response::Redirects(rows) => redirects(&rows, output),
+        Response::Error(why) => bail!(why),
+        Response::Status(_) => bail!("the daemon answered something else"),
+    }
+}
+
+fn redirects(rows: &[RedirectRow], output: Output) -> anyhow::Result<()> {
+    let columns = ["HOST", "ADDRESS", "PORT", "API", "MODE", "ACTION", "FAIL", "HITS", "LAST HIT", "GENERATION"];
+    print(rows, output, columns, |row| {
+        [
+            or_dash(row.host.as_ref()),
+            row.address.to_string(),
+            row.port.to_string(),
+            row.api.clone(),
+            row.mode.clone(),
+            row.action.clone(),
+            row.fail.clone(),
+            row.hits.to_string(),
+            or_dash(row.last_hit_seconds_ago.map(|seconds| format!("{seconds} s ago"))),
+            row.generation.to_string(),
+        ]
+    })
+}
+
+fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
+    let columns = [
+        "FLOW", "WORKLOAD", "PROCESS", "ORIGINAL DESTINATION", "NAME", "API", "EGRESS", "UPSTREAM", "SENT", "RECEIVED",
+        "AGE",
+    ];
+    print(rows, output, columns, |row| {
+        [
+            row.id.to_string(),
+            row.workload.clone(),
+            format!("{} ({})", row.command, row.pid),
+            or_dash(row.original_destination),
+            or_dash(row.name.as_ref()),
+            or_dash(row.api.as_ref()),
+            or_dash(row.egress),
+            or_dash(row.upstream),
+            row.bytes_sent.to_string(),
+            row.bytes_received.to_string(),
+            format!("{} s", row.age_seconds),
+        ]
+    })
+}
+
+fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
+    print(rows, output, ["API", "HOST", "ADDRESSES", "PORTS", "MODE", "FAIL", "EGRESS"], |row| {
+        let per_host = |text: fn(&crate::admin::NameRow) -> String| {
+            row.hosts.iter().map(text).collect::<Vec<_>>().join("\n")
+        };
+        [
+            row.name.clone(),
+            per_host(|host| host.name.clone()),
+            per_host(|host| match &host.error {
+                Some(error) if host.addresses.is_empty() => error.clone(),
+                _ => list(&host.addresses),
+            }),
+            list(&row.ports),
+            row.mode.clone(),
+            row.fail.clone(),
+            list(&row.egress),
+        ]
+    })
+}
+
+fn hooks(rows: &[HookRow], output: Output) -> anyhow::Result<()> {
+    print(rows, output, ["HOOK", "CGROUP", "PROGRAM", "PINNED"], |row| {
+        [
+            row.hook.clone(),
+            row.attached_to.display().to_string(),
+            row.program.to_string(),
+            or_dash(row.pinned.as_ref().map(|path| path.display().to_string())),
+        ]
+    })
+}

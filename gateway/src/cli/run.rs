@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use crate::{config, gateway};
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The configuration: a YAML file, or a directory of them.
+    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Leave the hooks in place at the end, so that each API's fail mode holds until the next start adopts
+    /// them. With it, a second `egret run --persist` takes over from the running one.
+    #[arg(long)]
+    persist: bool,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        gateway::run(&gateway::Options { config: self.config, persist: self.persist }).map_err(|error| match error {
+            gateway::Error::Invalid(text) => Failure::Invalid(text),
+            gateway::Error::Failed(error) => Failure::Failed(error),
+        })
+    }
+}

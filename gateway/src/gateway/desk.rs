@@ -1,0 +1,180 @@
+//! What the admin socket answers.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use egret_kernel::ABI_VERSION;
+use tokio::sync::mpsc;
+
+use super::egress::{NodeAddresses, all_egress};
+use super::models::Models;
+use crate::admin::{
+    ApiRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response, Status, Successor,
+};
+use crate::capture::Capture;
+use crate::model::{Action, Model, Redirect};
+use crate::names::Names;
+use crate::telemetry::Telemetry;
+
+/// The rooms that are asked.
+pub(super) struct Rooms {
+    pub(super) capture: Arc<Capture>,
+    pub(super) models: Arc<Models>,
+    pub(super) names: Arc<Names>,
+    pub(super) node: Arc<NodeAddresses>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) config: PathBuf,
+    pub(super) config_error: Arc<Mutex<Option<String>>>,
+    pub(super) draining: Arc<Mutex<Vec<Draining>>>,
+    pub(super) listeners: Vec<std::net::SocketAddr>,
+    pub(super) cgroup: PathBuf,
+    pub(super) persist: bool,
+    pub(super) successors: mpsc::Sender<Successor>,
+}
+
+impl Desk for Rooms {
+    fn answer(&self, request: Request) -> Response {
+        match request {
+            Request::Apis => Response::Apis(self.apis()),
+            Request::Flows => Response::Flows(self.flows()),
+            Request::Hooks => Response::Hooks(self.hooks()),
+            Request::Redirects => match self.capture.redirects() {
+                Ok(rows) => Response::Redirects(self.redirects(rows)),
+                Err(error) => Response::Error(error.to_string()),
+            },
+            Request::Status => Response::Status(Box::new(self.status())),
+            Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
+        }
+    }
+
+    fn hand_over(&self, abi_version: u32, pid: u32, successor: Successor) {
+        let refusal = if abi_version != ABI_VERSION {
+            Some(format!(
+                "process {pid} speaks kernel ABI {abi_version}, the running one {ABI_VERSION}: stop the running one, \
+                 `egret detach`, then start the new one"
+            ))
+        } else if !self.persist {
+            Some(format!(
+                "process {} runs without --persist, its hooks go with it: stop it first",
+                std::process::id()
+            ))
+        } else {
+            None
+        };
+        match refusal {
+            Some(why) => {
+                tokio::spawn(successor.refuse(why));
+            }
+            // One hand-over at a time: a second asker finds the channel full and its conversation closed.
+            None => drop(self.successors.try_send(successor)),
+        }
+    }
+}
+
+impl Rooms {
+    fn apis(&self) -> Vec<ApiRow> {
+        let model = self.models.current();
+        let names = self.names.status();
+        let host_row = |host: &crate::model::Host| {
+            let status = names.iter().find(|status| status.host == *host);
+            NameRow {
+                name: host.to_string(),
+                addresses: status.map(|status| status.addresses.clone()).unwrap_or_default(),
+                error: status.and_then(|status| status.error.clone()),
+            }
+        };
+        let row = |api: &crate::model::Api| ApiRow {
+            name: api.name.clone(),
+            hosts: api.hosts.iter().map(host_row).collect(),
+            ports: api.ports.clone(),
+            mode: api.mode.label().to_owned(),
+            fail: api.fail.label().to_owned(),
+            egress: model.egress_of(api).addresses.clone(),
+        };
+        model.apis.iter().map(row).collect()
+    }
+
+    fn flows(&self) -> Vec<FlowRow> {
+        self.telemetry.live()
+    }
+
+    fn hooks(&self) -> Vec<HookRow> {
+        let row = |hook: crate::capture::Hook| HookRow {
+            hook: hook.name.to_string(),
+            attached_to: hook.attached_to,
+            pinned: hook.pinned,
+            program: hook.program_id,
+        };
+        self.capture.hooks().into_iter().map(row).collect()
+    }
+
+    fn redirects(&self, rows: Vec<(Redirect, crate::model::HookCounters)>) -> Vec<RedirectRow> {
+        let now = monotonic();
+        let names = self.names.status();
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .map(|(redirect, counters)| {
+                let model = self.models.of(redirect.generation);
+                let address = redirect.destination.ip();
+                let host = host_of(&model, &redirect, |host| {
+                    names.iter().any(|status| status.host == *host && status.addresses.contains(&address))
+                });
+                let api = model.api(redirect.api);
+                RedirectRow {
+                    host,
+                    address,
+                    port: redirect.destination.port(),
+                    api: api.map_or_else(|| format!("#{}", redirect.api.0), |api| api.name.clone()),
+                    action: match redirect.action {
+                        Action::Bind(_) => "bind",
+                        Action::Deny => "deny",
+                        Action::Redirect => "redirect",
+                    }
+                    .to_owned(),
+                    mode: api.map_or("-", |api| api.mode.label()).to_owned(),
+                    fail: redirect.fail.label().to_owned(),
+                    hits: counters.hits,
+                    last_hit_seconds_ago: (counters.last > 0)
+                        .then(|| now.saturating_sub(Duration::from_nanos(counters.last)).as_secs()),
+                    generation: redirect.generation.0,
+                }
+            })
+            .collect();
+        rows.sort_by(|a, b| (&a.api, &a.host, a.address, a.port).cmp(&(&b.api, &b.host, b.address, b.port)));
+        rows
+    }
+
+    fn status(&self) -> Status {
+        let model = self.models.current();
+        let egress = all_egress(&model);
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            persist: self.persist,
+            generation: model.generation.0,
+            config: self.config.clone(),
+            config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            cgroup: self.cgroup.clone(),
+            listeners: self.listeners.clone(),
+            flows: self.telemetry.live().len(),
+            egress: egress
+                .into_iter()
+                .map(|address| EgressRow { address, present: self.node.has(address) })
+                .collect(),
+            draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            kernel: self.capture.counters().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            origins_used: self.capture.origins_used(),
+        }
+    }
+}
+
+fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {
+    let hosts = &model.api(redirect.api)?.hosts;
+    hosts.iter().find(|host| resolves_to_it(host)).map(ToString::to_string)
+}
+
+/// CLOCK_MONOTONIC, the kernel half's clock (`bpf_ktime_get_ns`).
+fn monotonic() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}

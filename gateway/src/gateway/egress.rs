@@ -1,0 +1,89 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::Model;
+
+/// Which addresses are on the node, read again every second.
+#[derive(Debug)]
+pub(super) struct NodeAddresses(ArcSwap<BTreeSet<IpAddr>>);
+
+impl NodeAddresses {
+    const PERIOD: Duration = Duration::from_secs(1);
+
+    pub(super) fn read() -> anyhow::Result<Self> {
+        Ok(Self(ArcSwap::from_pointee(on_node()?)))
+    }
+
+    /// Whether this address was on the node a moment ago.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.0.load().contains(&address)
+    }
+
+    /// Keeps reading; raises an alarm for every egress address that comes or goes.
+    pub(super) async fn watch(&self, model: impl Fn() -> Arc<Model>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(Self::PERIOD);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            let before = self.0.load_full();
+            let now = match on_node() {
+                Ok(now) => now,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the node's addresses cannot be read");
+                    continue;
+                }
+            };
+            for address in all_egress(&model()) {
+                match (before.contains(&address), now.contains(&address)) {
+                    (true, false) => tracing::warn!(
+                        %address,
+                        "an egress address is not on the node any more: its flows follow their API's fail mode"
+                    ),
+                    (false, true) => tracing::info!(%address, "an egress address is on the node again"),
+                    _ => {}
+                }
+            }
+            self.0.store(Arc::new(now));
+        }
+    }
+}
+
+/// Every egress address of the model, once.
+pub(super) fn all_egress(model: &Model) -> BTreeSet<IpAddr> {
+    let of_apis = model.apis.iter().filter_map(|api| api.egress.as_ref());
+    of_apis.chain([&model.egress]).flat_map(|egress| egress.addresses.iter().copied()).collect()
+}
+
+/// Checks that every egress address of the model is on the node.
+///
+/// # Errors
+/// Names the addresses that are missing and the ones that are there.
+pub fn egress_on_node(model: &Model) -> anyhow::Result<()> {
+    let on_node = on_node()?;
+    let missing: Vec<_> = all_egress(model).difference(&on_node).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let there: Vec<_> = on_node.iter().filter(|address| !address.is_loopback()).map(ToString::to_string).collect();
+    bail!(
+        "egress.addresses: {} not on this node, whose addresses are {}. Name one of these, or add it first: \
+         `ip address add ADDRESS dev DEVICE`",
+        missing.join(", "),
+        if there.is_empty() { "none".to_owned() } else { there.join(", ") },
+    )
+}
+
+fn on_node() -> anyhow::Result<BTreeSet<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs().context("cannot list the node's addresses")?;
+    Ok(interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
+        })
+        .collect())
+}
