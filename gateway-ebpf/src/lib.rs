@@ -41,7 +41,7 @@ pub mod map {
     pub const HEARTBEAT: &str = "HEARTBEAT";
     /// Hash of [`CaptureKey`](crate::CaptureKey) to [`CaptureRule`](crate::CaptureRule).
     pub const REDIRECTS: &str = "REDIRECTS";
-    /// Hash of [`CaptureKey`](crate::CaptureKey) to [`Hits`](crate::Hits).
+    /// Per-CPU hash of [`CaptureKey`](crate::CaptureKey) to [`Hits`](crate::Hits).
     pub const HITS: &str = "HITS";
     /// Hash of [`OriginKey`](crate::OriginKey) to [`Origin`](crate::Origin).
     pub const ORIGINS: &str = "ORIGINS";

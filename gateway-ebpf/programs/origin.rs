@@ -1,0 +1,74 @@
+//! The origin record: written once the source port is known and before the SYN leaves, so that `accept` finds it.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
+use aya_ebpf::programs::SockOpsContext;
+use egret_kernel::{Address, KernelReason, Origin, OriginKey, Port};
+
+use crate::maps::{CAPTURED, ORIGINS};
+use crate::peername::is_listener;
+use crate::verdict::count;
+
+/// `BPF_SOCK_OPS_TCP_CONNECT_CB`.
+const TCP_CONNECT: u32 = 3;
+const AF_INET: u32 = 2;
+
+#[inline(always)]
+pub fn record(ctx: &SockOpsContext) -> u32 {
+    if ctx.op() != TCP_CONNECT {
+        return 1;
+    }
+    let (remote, local) = if ctx.family() == AF_INET {
+        (Address::v4(ctx.remote_ip4().to_ne_bytes()), Address::v4(ctx.local_ip4().to_ne_bytes()))
+    } else {
+        (address(ctx.remote_ip6()), address(ctx.local_ip6()))
+    };
+    // `remote_port` is in network order in the upper half of the word as the kernel shows it, `local_port` in the
+    // host's (include/uapi/linux/bpf.h, struct bpf_sock_ops).
+    let [.., high, low] = u32::from_be(ctx.remote_port()).to_be_bytes();
+    if !is_listener(remote, Port([high, low])) {
+        return 1;
+    }
+    let key = OriginKey {
+        // SAFETY: the context is valid.
+        netns: unsafe { bpf_get_netns_cookie(ctx.as_ptr()) },
+        address: local,
+        port: Port::from(ctx.local_port() as u16),
+        pad: [0; 6],
+    };
+    match asked_for(ctx) {
+        Some(origin) => {
+            if ORIGINS.insert(key, origin, 0).is_err() {
+                count(KernelReason::OriginsFull);
+            }
+        }
+        // Somebody connects to the listener itself: it must not inherit a record left under this port.
+        None => {
+            let _ = ORIGINS.remove(key);
+        }
+    }
+    1
+}
+
+#[inline(always)]
+fn asked_for(ctx: &SockOpsContext) -> Option<&'static Origin> {
+    // SAFETY: the context is valid; the kernel checks the socket pointer, which is null for none.
+    unsafe {
+        let socket = (*ctx.ops).__bindgen_anon_2.sk;
+        if socket.is_null() {
+            return None;
+        }
+        bpf_sk_storage_get((&raw const CAPTURED).cast_mut().cast(), socket.cast(), core::ptr::null_mut(), 0)
+            .cast::<Origin>()
+            .as_ref()
+    }
+}
+
+#[inline(always)]
+fn address(words: [u32; 4]) -> Address {
+    let mut bytes = [0; 16];
+    for (index, word) in words.into_iter().enumerate() {
+        bytes[index * 4..index * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    Address(bytes)
+}

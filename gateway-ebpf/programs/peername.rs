@@ -1,0 +1,45 @@
+//! `getpeername`: the caller sees the address it asked for.
+
+use aya_ebpf::programs::SockAddrContext;
+use egret_kernel::{Address, Origin, Port};
+
+use crate::maps::{CAPTURED, SETTINGS};
+use crate::socket::{address_v4, address_v6, port, set_v4, set_v6};
+use crate::verdict::PROCEED;
+
+#[inline(always)]
+pub fn v4(ctx: &SockAddrContext) -> i32 {
+    if let Some(Origin { address: Address(b), port, .. }) = asked_for(ctx, address_v4(ctx)) {
+        set_v4(ctx, [b[12], b[13], b[14], b[15]], *port);
+    }
+    PROCEED
+}
+
+#[inline(always)]
+pub fn v6(ctx: &SockAddrContext) -> i32 {
+    if let Some(Origin { address, port, .. }) = asked_for(ctx, address_v6(ctx)) {
+        set_v6(ctx, *address, *port);
+    }
+    PROCEED
+}
+
+/// What the socket asked for, if its real peer is our listener. A socket that was captured once and has been
+/// connected elsewhere since keeps its record, but not its peer.
+#[inline(always)]
+fn asked_for(ctx: &SockAddrContext, peer: Address) -> Option<&'static Origin> {
+    is_listener(peer, port(ctx)).then_some(())?;
+    // SAFETY: the storage lives as long as the socket, whose name is being asked.
+    unsafe { CAPTURED.get_ptr_mut(ctx).as_ref() }
+}
+
+/// Whether this is the address of one of our listeners.
+#[inline(always)]
+pub fn is_listener(peer: Address, port: Port) -> bool {
+    let Some(settings) = SETTINGS.get(0) else { return false };
+    let Address(b) = peer;
+    if peer.is_v4() {
+        b[12] == 127 && b[15] == 1 && port == settings.listener_v4
+    } else {
+        b[15] == 1 && b[0] == 0 && b[1] == 0 && port == settings.listener_v6
+    }
+}
