@@ -1,1 +1,237 @@
-//! Room capture.
+//! The kernel hooks, user half: attach, pin, publish rules, read origins, detach. The only room that says `aya`.
+
+mod cgroup;
+
+mod features;
+
+mod links;
+
+mod maps;
+
+mod proof;
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use egret_kernel::{ABI_VERSION, KernelReason};
+use thiserror::Error as ThisError;
+
+pub use cgroup::cgroup_root;
+pub use features::{Feature, features};
+pub use proof::was_caller;
+
+use crate::model::{HookCounters, Origin, Redirect};
+use maps::Maps;
+
+/// Where and how to attach.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cgroup whose sockets are captured; the root of the cgroup v2 hierarchy if absent.
+    pub cgroup: Option<PathBuf>,
+    /// Directory in a bpffs for the pins of a persistent run.
+    pub pins: PathBuf,
+    /// Whether the hooks outlive the process.
+    pub persist: bool,
+    /// Age of the heartbeat from which the hooks follow the fail modes.
+    pub stale_after: Duration,
+}
+
+/// Why the hooks could not be attached, published or removed.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// An operation on a path failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Path {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// cgroup v2 is not there.
+    #[error(
+        "no cgroup v2 hierarchy is mounted: mount one (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name it \
+         in capture.cgroup"
+    )]
+    NoCgroup,
+    /// The kernel refused the object.
+    #[error("the kernel refused the hooks: {0}. Root (CAP_BPF, CAP_NET_ADMIN) and Linux 5.15 or newer are needed")]
+    Load(String),
+    /// A hook could not be attached or replaced.
+    #[error("cannot attach {hook}: {cause}")]
+    Attach {
+        /// The hook.
+        hook: &'static str,
+        /// What the kernel said.
+        cause: String,
+    },
+    /// Pinned maps are another version's.
+    #[error(
+        "the hooks pinned below {} speak ABI {found}, this egret speaks {ABI_VERSION}: run `egret detach`, then start \
+         again", pins.display()
+    )]
+    Abi {
+        /// Where.
+        pins: PathBuf,
+        /// Their version.
+        found: u32,
+    },
+    /// A map refused an operation.
+    #[error("map {map}: {cause}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What the kernel said.
+        cause: String,
+    },
+    /// More addresses than the table holds.
+    #[error("{wanted} addresses and ports are to be captured, the kernel's table holds {}: list fewer hosts or ports",
+        egret_kernel::MAX_REDIRECTS)]
+    TooManyRedirects {
+        /// How many.
+        wanted: usize,
+    },
+    /// The hooks are attached but do not fire.
+    #[error("the hooks are attached to {} but do not fire: {cause}", cgroup.display())]
+    Silent {
+        /// Where they are attached.
+        cgroup: PathBuf,
+        /// What was observed.
+        cause: String,
+    },
+}
+
+/// A hook that is attached.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Its name.
+    pub name: &'static str,
+    /// The cgroup.
+    pub attached_to: PathBuf,
+    /// Where its link is pinned.
+    pub pinned: Option<PathBuf>,
+    /// The kernel's id of the program.
+    pub program_id: u32,
+}
+
+/// The attached hooks and their maps.
+#[derive(Debug)]
+pub struct Capture {
+    maps: Maps,
+    links: links::Links,
+    cgroup: PathBuf,
+}
+
+impl Capture {
+    /// Loads the hooks and attaches them, or replaces the programs behind pinned hooks without a gap.
+    pub fn attach(options: &Options) -> Result<Self, Error> {
+        let cgroup = match &options.cgroup {
+            Some(cgroup) => cgroup.clone(),
+            None => cgroup_root()?,
+        };
+        let directory = File::open(&cgroup).map_err(|source| Error::Path { what: "open", path: cgroup.clone(), source })?;
+        let pins = options.persist.then_some(options.pins.as_path());
+        if let Some(pins) = pins {
+            links::prepare(pins)?;
+        } else if links::is_pinned(&options.pins) {
+            // Left by a persistent run: its hooks would decide beside ours.
+            detach(&options.pins)?;
+        }
+        let mut object = maps::load(pins)?;
+        let maps = Maps::take(&mut object)?;
+        maps.check_abi(&options.pins)?;
+        maps.settle(options.stale_after)?;
+        let links = links::attach(&mut object, directory.as_fd(), pins)?;
+        Ok(Self { maps, links, cgroup })
+    }
+
+    /// The cgroup whose sockets are captured.
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// Tells the hooks where to send connections, and marks the listeners as ours.
+    pub fn listen(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        self.maps.listen(v4, v6)
+    }
+
+    /// Gives a sign of life.
+    pub fn beat(&self) -> Result<(), Error> {
+        self.maps.beat()
+    }
+
+    /// Replaces the kernel's table: what is new first, what is gone last.
+    pub fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
+        self.maps.publish(redirects)
+    }
+
+    /// The kernel's table, with how often each row matched.
+    pub fn redirects(&self) -> Result<Vec<(Redirect, HookCounters)>, Error> {
+        self.maps.redirects()
+    }
+
+    /// Where an accepted connection comes from. The record is deleted: it is for this connection only.
+    pub fn origin(&self, accepted: BorrowedFd<'_>, peer: SocketAddr) -> Option<Origin> {
+        self.maps.origin(accepted, peer)
+    }
+
+    /// Marks a socket of ours before it connects.
+    pub fn exempt(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        self.maps.exempt(socket)
+    }
+
+    /// The kernel half's decisions so far.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        KernelReason::ALL.iter().map(|reason| (reason.label(), self.maps.counter(*reason))).collect()
+    }
+
+    /// The hooks.
+    pub fn hooks(&self) -> Vec<Hook> {
+        self.links.hooks(&self.cgroup)
+    }
+
+    /// Connections between `connect` and `accept`.
+    pub fn origins_used(&self) -> usize {
+        self.maps.origins_used()
+    }
+
+    /// Deletes origin records older than this: their connections never reached `accept`.
+    pub fn sweep(&self, older_than: Duration) -> usize {
+        self.maps.sweep(older_than)
+    }
+
+    /// Proves with a real connection in a throw-away cgroup that the hooks fire.
+    pub fn prove(&self) -> Result<(), Error> {
+        proof::prove(self)
+    }
+}
+
+/// Removes every pin below this directory, and so the hooks: whether a daemon runs or not.
+pub fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
+    links::detach(pins)
+}
+
+fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> Error {
+    move |error| Error::Map { map, cause: chain(&error) }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+

@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if egret::capture::was_caller() {
+        return ExitCode::SUCCESS;
+    }
     egret::cli::main()
 }

@@ -1,0 +1,18 @@
+//! Finds the kernel half's object, which `cargo xtask` builds beforehand.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/egret-hooks.o");
+    let object = env::var_os("EGRET_HOOKS").map_or(default, PathBuf::from);
+    println!("cargo:rerun-if-env-changed=EGRET_HOOKS");
+    println!("cargo:rerun-if-changed={}", object.display());
+    match object.canonicalize() {
+        Ok(object) => println!("cargo:rustc-env=EGRET_HOOKS_OBJECT={}", object.display()),
+        Err(error) => println!(
+            "cargo::error=the kernel half is not built ({}: {error}): run `cargo xtask build`",
+            object.display()
+        ),
+    }
+}

@@ -1,0 +1,81 @@
+//! Hooks can be attached and never fire (a wrong cgroup root, a namespace): so a real connection proves them.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use egret_kernel::KernelReason;
+
+use super::{Capture, Error};
+use crate::model::{Action, ApiId, FailMode, Generation, Redirect};
+
+/// Reserved for documentation (RFC 5737) and on no node; a connection there is refused by our own rule.
+const NOWHERE: &str = "192.0.2.255:9";
+
+/// Environment variable that turns a run of this executable into the proof's caller.
+const CALLER: &str = "EGRET_PROOF_CALLER";
+
+struct Cgroup(PathBuf);
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir(&self.0) {
+            tracing::warn!(%error, cgroup = %self.0.display(), "the proof's cgroup stays");
+        }
+    }
+}
+
+pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
+    let silent = |cause: String| Error::Silent { cgroup: capture.cgroup.clone(), cause };
+    let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
+    let rule = Redirect {
+        destination,
+        action: Action::Deny,
+        fail: FailMode::Closed,
+        api: ApiId(u32::MAX),
+        generation: Generation(0),
+    };
+    let path = capture.cgroup.join(format!("egret-proof-{}", std::process::id()));
+    fs::create_dir(&path).map_err(|source| Error::Path { what: "make the cgroup", path: path.clone(), source })?;
+    let cgroup = Cgroup(path);
+    let before = capture.maps.counter(KernelReason::Denied);
+    capture.maps.insert_rule(&rule)?;
+    let outcome = call(&cgroup);
+    capture.maps.remove_rule(&rule)?;
+    outcome.map_err(|error| silent(format!("the proof's caller did not run: {error}")))?;
+    if capture.maps.counter(KernelReason::Denied) > before {
+        return Ok(());
+    }
+    Err(silent(
+        "a connection from a cgroup below it passed them. Is it the root of the hierarchy that processes are in, not \
+         a cgroup namespace's? Name the right one in capture.cgroup"
+            .to_owned(),
+    ))
+}
+
+/// The caller must be in the cgroup before it makes its socket: the hook goes by the socket's cgroup.
+fn call(cgroup: &Cgroup) -> io::Result<()> {
+    let status = Command::new("/proc/self/exe")
+        .env(CALLER, cgroup.0.join("cgroup.procs"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+}
+
+/// If this process is the proof's caller: joins the cgroup, connects, and says so. To be asked first in `main`.
+pub fn was_caller() -> bool {
+    let Some(procs) = std::env::var_os(CALLER) else { return false };
+    if let Err(error) = fs::write(procs, "0") {
+        eprintln!("egret: the proof's caller cannot join its cgroup: {error}");
+        std::process::exit(1);
+    }
+    if let Ok(destination) = NOWHERE.parse::<SocketAddr>() {
+        // Refused by the hook at once; without hooks it leads nowhere.
+        let _ = TcpStream::connect_timeout(&destination, Duration::from_secs(1));
+    }
+    true
+}

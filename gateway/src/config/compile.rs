@@ -1,0 +1,229 @@
+//! As written to as meant. Pure; every problem is collected.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_saphyr::Spanned;
+
+use super::diagnostic::Problem;
+use super::file::{ApiFile, EgressFile, File, socket_address};
+use super::{AccessLog, Compiled, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
+use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
+
+const DEFAULT_PORTS: [u16; 2] = [80, 443];
+
+/// Compiles; the result is only valid when no problem was added.
+pub(super) fn compile(file: &File, generation: Generation, problems: &mut Vec<Problem>) -> Option<Compiled> {
+    if file.version.value != 1 {
+        let rule = format!("version {} is not known", file.version.value);
+        problems.push(Problem::at(&file.version, rule, "this egret reads version 1"));
+        return None;
+    }
+    let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
+    let mut seen = Seen::default();
+    let apis: Vec<_> = file.apis.iter().map(|api| self::api(api, &addresses, &mut seen, problems)).collect();
+    let model = Model {
+        generation,
+        egress: addresses,
+        apis,
+        drain: Drain {
+            hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),
+            stop: duration(file.stop.as_ref(), Duration::from_secs(5), problems),
+        },
+    };
+    Some(Compiled { model, settings: settings(file, problems) })
+}
+
+/// What must be unique over all APIs.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, u64>,
+    hosts: HashMap<(Host, u16), (String, u64)>,
+}
+
+fn egress(file: &EgressFile, problems: &mut Vec<Problem>) -> Egress {
+    let mut addresses = Vec::new();
+    for written in &file.addresses {
+        match written.value.parse::<IpAddr>() {
+            Ok(address) if address.is_unspecified() || address.is_multicast() => problems.push(Problem::at(
+                written,
+                "this is not an address that a connection can leave from",
+                "name an address of this node: `ip address` lists them",
+            )),
+            Ok(address) => addresses.push(address.to_canonical()),
+            Err(_) => problems.push(Problem::at(
+                written,
+                "not an IP address",
+                "an address like 192.0.2.10 or 2001:db8::10, without prefix length",
+            )),
+        }
+    }
+    Egress { addresses }
+}
+
+fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Problem>) -> Api {
+    let name = file.name.value.trim().to_owned();
+    if name.is_empty() {
+        problems.push(Problem::at(&file.name, "an API needs a name", "a short one: logs and metrics show it"));
+    } else if let Some(line) = seen.names.insert(name.clone(), file.name.referenced.line()) {
+        problems.push(Problem::at(
+            &file.name,
+            format!("another API of this name is on line {line}"),
+            "API names are unique: rename one",
+        ));
+    }
+    let ports = ports(file, problems);
+    let mode = mode(file, problems);
+    let own = file.egress.as_ref().map(|file| egress(file, problems));
+    if own.as_ref().unwrap_or(global).addresses.is_empty() && mode != Mode::Deny {
+        problems.push(Problem::at(
+            &file.name,
+            "this API has no address to leave from",
+            "name one in egress.addresses, for all APIs or in this one",
+        ));
+    }
+    Api { hosts: hosts(file, &name, &ports, seen, problems), opaque_ports: opaque_ports(file, &ports, problems), fail: fail(file, problems), name, ports, mode, egress: own }
+}
+
+fn hosts(file: &ApiFile, api: &str, ports: &[u16], seen: &mut Seen, problems: &mut Vec<Problem>) -> Vec<Host> {
+    if file.hosts.is_empty() {
+        problems.push(Problem::at(&file.name, "this API lists no host", "hosts: [api.partner.example]"));
+    }
+    let mut hosts: Vec<Host> = Vec::new();
+    for written in &file.hosts {
+        let host = match Host::parse(&written.value) {
+            Ok(host) => host,
+            Err(invalid) => {
+                let help = match invalid {
+                    InvalidHost::Address => "list the name that the application uses, not its address",
+                    InvalidHost::Character('*') => "wildcards are not supported: list each name",
+                    InvalidHost::Character(c) if !c.is_ascii() => "write it in punycode (xn--...)",
+                    InvalidHost::Character('/' | ':') => "only the name: no scheme, port or path",
+                    InvalidHost::Character(_) | InvalidHost::Empty | InvalidHost::Label | InvalidHost::TooLong => {
+                        "a name like api.partner.example"
+                    }
+                };
+                problems.push(Problem::at(written, invalid.to_string(), help));
+                continue;
+            }
+        };
+        if hosts.contains(&host) {
+            problems.push(Problem::at(written, "this host is listed twice", "remove one"));
+            continue;
+        }
+        let line = written.referenced.line();
+        let clash = ports.iter().find_map(|port| {
+            seen.hosts.get(&(host.clone(), *port)).map(|(other, line)| (*port, other.clone(), *line))
+        });
+        if let Some((port, other, line)) = clash {
+            problems.push(Problem::at(
+                written,
+                format!("API {other:?} has this host and port {port} already, on line {line}"),
+                "a host and port belong to one API: remove it from one, or give them different ports",
+            ));
+        }
+        for port in ports {
+            seen.hosts.entry((host.clone(), *port)).or_insert_with(|| (api.to_owned(), line));
+        }
+        hosts.push(host);
+    }
+    hosts
+}
+
+fn ports(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<u16> {
+    let Some(written) = &file.ports else { return DEFAULT_PORTS.to_vec() };
+    if written.is_empty() {
+        problems.push(Problem::at(&file.name, "this API captures no port", "leave ports out for 80 and 443"));
+    }
+    for port in written.iter().filter(|port| port.value == 0) {
+        problems.push(Problem::at(port, "0 is not a port", "a port from 1 to 65535"));
+    }
+    written.iter().map(|port| port.value).collect()
+}
+
+fn opaque_ports(file: &ApiFile, ports: &[u16], problems: &mut Vec<Problem>) -> Vec<u16> {
+    for port in file.opaque_ports.iter().filter(|port| !ports.contains(&port.value)) {
+        problems.push(Problem::at(port, "this port is not among the API's ports", "add it to ports"));
+    }
+    file.opaque_ports.iter().map(|port| port.value).collect()
+}
+
+fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
+    let Some(written) = &file.mode else { return Mode::Passthrough };
+    match written.value.as_str() {
+        "bind" => Mode::Bind,
+        "deny" => Mode::Deny,
+        "passthrough" => Mode::Passthrough,
+        "intercept" => {
+            problems.push(Problem::at(written, "intercept is not supported", "passthrough, bind or deny"));
+            Mode::Passthrough
+        }
+        _ => {
+            problems.push(Problem::at(written, "not a mode", "passthrough, bind or deny"));
+            Mode::Passthrough
+        }
+    }
+}
+
+fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
+    match file.fail.as_ref().map(|written| (written, written.value.as_str())) {
+        None | Some((_, "closed")) => FailMode::Closed,
+        Some((_, "open")) => FailMode::Open,
+        Some((written, _)) => {
+            problems.push(Problem::at(written, "not a fail mode", "closed or open"));
+            FailMode::Closed
+        }
+    }
+}
+
+fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
+    let mut resolvers = Vec::new();
+    for written in &file.resolver.servers {
+        match socket_address(&written.value, 53) {
+            Some(address) => resolvers.push(address),
+            None => problems.push(Problem::at(written, "not a DNS server", "ADDRESS or ADDRESS:PORT")),
+        }
+    }
+    let telemetry = file.telemetry.address.as_ref().and_then(|written| {
+        let address = written.value.parse().ok();
+        if address.is_none() {
+            problems.push(Problem::at(written, "not an address to listen on", "ADDRESS:PORT, like 127.0.0.1:9464"));
+        }
+        address
+    });
+    Settings {
+        cgroup: file.capture.cgroup.clone(),
+        pins: file.capture.pins.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PINS)),
+        admin_socket: file.admin.socket.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
+        resolvers,
+        keep: duration(file.resolver.keep.as_ref(), Duration::from_secs(3600), problems),
+        telemetry,
+        access_log: match file.telemetry.access_log.as_deref() {
+            None | Some("stdout") => AccessLog::Stdout,
+            Some("off") => AccessLog::Off,
+            Some(path) => AccessLog::File(path.into()),
+        },
+    }
+}
+
+/// A number and a unit: ms, s, m or h.
+fn duration(written: Option<&Spanned<String>>, default: Duration, problems: &mut Vec<Problem>) -> Duration {
+    let Some(written) = written else { return default };
+    let text = written.value.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit.trim() {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let parsed = number.parse::<u64>().ok().zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
+    parsed.map(Duration::from_millis).unwrap_or_else(|| {
+        problems.push(Problem::at(written, "not a duration", "a number and a unit: 500ms, 5s, 10m or 1h"));
+        default
+    })
+}

@@ -1,0 +1,138 @@
+//! The configuration as written. Its doc comments are the reference's text.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// The configuration of Egret.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// Version of this format: 1.
+    #[schemars(with = "u32")]
+    pub(super) version: Spanned<u32>,
+    /// The fixed source addresses.
+    #[serde(default)]
+    pub(super) egress: Option<EgressFile>,
+    /// The third parties.
+    #[serde(default)]
+    pub(super) apis: Vec<ApiFile>,
+    /// What is captured, and where the hooks are kept.
+    #[serde(default)]
+    pub(super) capture: CaptureFile,
+    /// The socket of the command line.
+    #[serde(default)]
+    pub(super) admin: AdminFile,
+    /// How host names are resolved.
+    #[serde(default)]
+    pub(super) resolver: ResolverFile,
+    /// Metrics, health and the access log.
+    #[serde(default)]
+    pub(super) telemetry: TelemetryFile,
+    /// How long running flows may go on after another process took over. Default 10m.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) drain: Option<Spanned<String>>,
+    /// How long running flows may go on after SIGINT or SIGTERM. Default 5s.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) stop: Option<Spanned<String>>,
+}
+
+/// Fixed source addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EgressFile {
+    /// Addresses of the node, at most one per family is used: the first.
+    #[schemars(with = "Vec<String>")]
+    pub(super) addresses: Vec<Spanned<String>>,
+}
+
+/// A third party.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApiFile {
+    /// Unique name, for people, logs and metrics.
+    #[schemars(with = "String")]
+    pub(super) name: Spanned<String>,
+    /// Exact host names.
+    #[schemars(with = "Vec<String>")]
+    pub(super) hosts: Vec<Spanned<String>>,
+    /// Captured TCP ports. Default 80 and 443.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<u16>>")]
+    pub(super) ports: Option<Vec<Spanned<u16>>>,
+    /// Ports among `ports` whose bytes are carried without looking at them.
+    #[serde(default)]
+    #[schemars(with = "Vec<u16>")]
+    pub(super) opaque_ports: Vec<Spanned<u16>>,
+    /// `passthrough` (default): carried by the proxy, TLS left as it is. `bind`: the kernel sets the source
+    /// address, no proxy hop. `deny`: refused.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) mode: Option<Spanned<String>>,
+    /// While Egret or its egress address is not there: `closed` (default) refuses, `open` lets the connection go
+    /// direct.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) fail: Option<Spanned<String>>,
+    /// Source addresses of its own.
+    #[serde(default)]
+    pub(super) egress: Option<EgressFile>,
+}
+
+/// What is captured, and where the hooks are kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CaptureFile {
+    /// The cgroup (v2) whose processes are captured. Default: the root of the hierarchy, all processes.
+    #[serde(default)]
+    pub(super) cgroup: Option<PathBuf>,
+    /// Directory, on a bpffs, for the pins of `egret run --persist`. Default /sys/fs/bpf/egret.
+    #[serde(default)]
+    pub(super) pins: Option<PathBuf>,
+}
+
+/// The socket of the command line.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminFile {
+    /// Path of the unix socket. Default /run/egret/admin.sock.
+    #[serde(default)]
+    pub(super) socket: Option<PathBuf>,
+}
+
+/// How host names are resolved.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResolverFile {
+    /// DNS servers, `ADDRESS` or `ADDRESS:PORT`. Default: those of /etc/resolv.conf.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) servers: Vec<Spanned<String>>,
+    /// How long an address is captured after DNS has dropped it, for clients that cache. Default 1h.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) keep: Option<Spanned<String>>,
+}
+
+/// Metrics, health and the access log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TelemetryFile {
+    /// Where `/metrics`, `/healthz` and `/readyz` are, `ADDRESS:PORT`. Default: nowhere.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) address: Option<Spanned<String>>,
+    /// `stdout` (default), `off`, or the path of a file: one JSON line per flow.
+    #[serde(default)]
+    pub(super) access_log: Option<String>,
+}
+
+/// A socket address, or an address with this port.
+pub(super) fn socket_address(text: &str, port: u16) -> Option<std::net::SocketAddr> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(|ip| (ip, port).into()))
+}

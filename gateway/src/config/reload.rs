@@ -1,0 +1,35 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// A save is several events; one reading follows their end.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Calls back after every saved change of the file, until the returned watcher is dropped.
+///
+/// The directory is watched, not the file: editors and Kubernetes (`..data`) replace it.
+///
+/// # Errors
+/// The directory cannot be watched.
+pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> anyhow::Result<impl Sized + use<>> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let (events, mut changes) = mpsc::unbounded_channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = events.send(());
+        }
+    })?;
+    watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    tokio::spawn(async move {
+        while changes.recv().await.is_some() {
+            while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
+            on_change();
+        }
+    });
+    Ok(watcher)
+}
