@@ -1,1 +1,88 @@
-//! Room connection.
+//! The sentence: a captured connection from accept to end. The only room that knows the order.
+
+mod first_bytes;
+
+mod passthrough;
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::flow::{self, Workloads};
+use crate::listener::Accepted;
+use crate::model::{Exempt, Generation, Host, Mode, Model, Origin, Reason};
+use crate::policy;
+use crate::route::{self, Route};
+use crate::telemetry::{FlowRecord, Telemetry};
+use crate::upstream;
+
+/// What a connection needs of the rooms that are not its own.
+pub struct Rooms {
+    /// The kernel's record of an accepted socket, once.
+    pub origin: Box<dyn Fn(BorrowedFd<'_>, SocketAddr) -> Option<Origin> + Send + Sync>,
+    /// Marks our own sockets.
+    pub exempt: Exempt,
+    /// The configuration of a generation.
+    pub model: Box<dyn Fn(Generation) -> Arc<Model> + Send + Sync>,
+    /// Egret's own resolution of a listed host.
+    pub addresses: Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>,
+    /// Whether an address is on the node.
+    pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Names of workloads.
+    pub workloads: Workloads,
+    /// Records.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl std::fmt::Debug for Rooms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rooms").finish_non_exhaustive()
+    }
+}
+
+/// Serves one captured connection to its end.
+pub async fn serve(accepted: Accepted, rooms: Arc<Rooms>) {
+    let mut record = rooms.telemetry.open();
+    let mut downstream = accepted.stream;
+    let outcome = carry(&mut downstream, accepted.client, &rooms, &record).await;
+    if outcome.is_err() {
+        reset(&downstream);
+    }
+    record.ended(outcome);
+}
+
+async fn carry(
+    downstream: &mut TcpStream,
+    client: SocketAddr,
+    rooms: &Rooms,
+    record: &FlowRecord,
+) -> Result<(), Reason> {
+    let origin = (rooms.origin)(std::os::fd::AsFd::as_fd(downstream), client).ok_or(Reason::NoOrigin)?;
+    let model = (rooms.model)(origin.generation);
+    let flow = flow::identify(record.id(), client, origin, &rooms.workloads);
+    record.identified(&flow);
+    let opaque = model.api(flow.api).is_some_and(|api| api.opaque_ports.contains(&flow.original_dst.0.port()));
+    let (protocol, prefix) = first_bytes::read(downstream, opaque).await?;
+    record.detected(&protocol);
+    let route = route::select(&model, &flow, &protocol);
+    match &route {
+        Ok(Route::Api(_, api)) => record.routed(&api.name, api.mode.label()),
+        Ok(Route::Unlisted) => {}
+        Err(_) => record.routed(model.api(flow.api).map_or("none", |api| api.name.as_str()), Mode::Deny.label()),
+    }
+    let permit =
+        policy::admit(&model, &flow, &route?, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
+    let mut upstream = upstream::connect(&permit, &rooms.exempt).await?;
+    record.connected(upstream.local, upstream.remote);
+    passthrough::carry(downstream, &mut upstream.stream, &prefix, &record.bytes()).await
+}
+
+/// The caller learns at once, as of any broken connection: a reset, not an orderly end.
+fn reset(stream: &TcpStream) {
+    // A socket that is gone already cannot be reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

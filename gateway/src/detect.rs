@@ -1,1 +1,49 @@
-//! Room detect.
+//! The first bytes: TLS, HTTP/1, HTTP/2 or opaque.
+//!
+//! Biased towards carrying: what cannot be one of the known protocols is opaque at its first wrong byte, and
+//! nobody waits for more.
+
+mod http1;
+
+mod tls;
+
+use crate::model::Protocol;
+
+/// Most bytes that are looked at.
+pub const MAX_PREFIX: usize = 16 * 1024;
+
+/// HTTP/2's connection preface (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the bytes so far say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// It is this.
+    Done(Protocol),
+    /// More bytes are needed.
+    Incomplete,
+}
+
+/// Looks at the first bytes of a connection.
+pub fn protocol(prefix: &[u8]) -> Detection {
+    if prefix.is_empty() {
+        return Detection::Incomplete;
+    }
+    if prefix.starts_with(HTTP2_PREFACE) {
+        return Detection::Done(Protocol::Http2);
+    }
+    let detection = if HTTP2_PREFACE.starts_with(prefix) {
+        Detection::Incomplete
+    } else if tls::may_be(prefix) {
+        tls::client_hello(prefix)
+    } else {
+        http1::request(prefix)
+    };
+    match detection {
+        Detection::Incomplete if prefix.len() >= MAX_PREFIX => Detection::Done(Protocol::Opaque),
+        detection => detection,
+    }
+}
+
+#[cfg(test)]
+mod tests;

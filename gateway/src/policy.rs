@@ -1,1 +1,84 @@
-//! Room policy.
+//! What may be done. The only source of a permit, and without a permit nothing dials.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
+use crate::route::Route;
+
+/// Permission to dial, from one source address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    targets: Vec<Target>,
+}
+
+/// One way to the third party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The third party's address.
+    pub destination: SocketAddr,
+    /// The address to leave from; absent only where the API's owner chose to go direct.
+    pub source: Option<IpAddr>,
+}
+
+impl Permit {
+    /// The ways, in the order to try them.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+}
+
+/// Permits a flow to go to its API, or where it wanted to go if it is nobody's.
+///
+/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them.
+///
+/// # Errors
+/// There is no address to go to or none to leave from.
+pub fn admit(
+    model: &Model,
+    flow: &Flow,
+    route: &Route<'_>,
+    name: Option<&Host>,
+    addresses: impl Fn(&Host) -> Vec<IpAddr>,
+    on_node: impl Fn(IpAddr) -> bool,
+) -> Result<Permit, Reason> {
+    let wanted = flow.original_dst.0;
+    let (egress, fail) = match route {
+        Route::Api(_, api) => (model.egress_of(api), api.fail),
+        Route::Unlisted => (&model.egress, FailMode::Open),
+    };
+    let mut destinations = match (route, name) {
+        (Route::Api(..), Some(name)) => addresses(name),
+        _ => vec![wanted.ip()],
+    };
+    if destinations.is_empty() {
+        return Err(Reason::Unresolved);
+    }
+    destinations.sort_by_key(|ip| *ip != wanted.ip());
+    let mut refusal = Reason::EgressFamilyMissing;
+    let targets: Vec<_> = destinations
+        .into_iter()
+        .filter_map(|ip| {
+            let source = source(egress, ip, fail, matches!(route, Route::Unlisted), &on_node);
+            let destination = SocketAddr::new(ip, wanted.port());
+            source.map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
+        })
+        .collect();
+    if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
+}
+
+fn source(
+    egress: &Egress,
+    destination: IpAddr,
+    fail: FailMode,
+    unlisted: bool,
+    on_node: impl Fn(IpAddr) -> bool,
+) -> Result<Option<IpAddr>, Reason> {
+    match egress.source_for(destination) {
+        Some(source) if on_node(source) => Ok(Some(source)),
+        Some(_) if fail == FailMode::Open => Ok(None),
+        Some(_) => Err(Reason::EgressAddressGone),
+        // Nothing was promised to a stranger.
+        None if unlisted => Ok(None),
+        None => Err(Reason::EgressFamilyMissing),
+    }
+}

@@ -1,1 +1,64 @@
-//! Room telemetry.
+//! One record per flow: opened at accept, filled on the way, emitted once, on drop. Metrics and access log.
+
+mod access_log;
+
+mod http;
+
+mod metrics;
+
+mod record;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use access_log::AccessLog;
+pub use http::serve;
+pub use metrics::{Gauges, Metrics};
+pub use record::{Bytes, FlowRecord, Snapshot};
+
+/// Where records are opened and end.
+#[derive(Debug)]
+pub struct Telemetry {
+    log: AccessLog,
+    metrics: Arc<Metrics>,
+    next: AtomicU64,
+    live: Mutex<HashMap<u64, Arc<record::Shared>>>,
+}
+
+impl Telemetry {
+    /// With this log and these metrics.
+    pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
+        Self { log, metrics, next: AtomicU64::new(1), live: Mutex::default() }
+    }
+
+    /// Opens the record of an accepted connection.
+    pub fn open(self: &Arc<Self>) -> FlowRecord {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let record = FlowRecord::open(id, Arc::clone(self));
+        self.flows().insert(id, record.shared());
+        record
+    }
+
+    /// The running flows.
+    pub fn live(&self) -> Vec<Snapshot> {
+        let mut flows: Vec<_> = self.flows().values().map(|shared| shared.snapshot()).collect();
+        flows.sort_by_key(|flow| flow.id);
+        flows
+    }
+
+    /// How many flows run.
+    pub fn running(&self) -> usize {
+        self.flows().len()
+    }
+
+    fn close(&self, id: u64, snapshot: &Snapshot, outcome: &'static str) {
+        self.flows().remove(&id);
+        self.metrics.flow(snapshot, outcome);
+        self.log.write(snapshot, outcome);
+    }
+
+    fn flows(&self) -> MutexGuard<'_, HashMap<u64, Arc<record::Shared>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 /// A save is several events; one reading follows their end.
@@ -13,7 +13,7 @@ const QUIET: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The directory cannot be watched.
-pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> anyhow::Result<impl Sized + use<>> {
+pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> anyhow::Result<RecommendedWatcher> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

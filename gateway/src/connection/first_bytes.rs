@@ -1,0 +1,36 @@
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::detect::{self, Detection, MAX_PREFIX};
+use crate::model::{Protocol, Reason};
+
+/// A client that says nothing for this long waits for the server to speak first.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// A client that has begun to speak gets this long to say what it speaks.
+const HESITATION: Duration = Duration::from_secs(3);
+
+/// Reads until the protocol is known. The bytes read are to be sent on.
+pub(super) async fn read(downstream: &mut TcpStream, opaque: bool) -> Result<(Protocol, Vec<u8>), Reason> {
+    let mut prefix = Vec::new();
+    if opaque {
+        return Ok((Protocol::Opaque, prefix));
+    }
+    let mut limit = Instant::now() + SILENCE;
+    loop {
+        match timeout_at(limit, downstream.read_buf(&mut prefix)).await {
+            Err(_) => return Ok((Protocol::Opaque, prefix)),
+            Ok(Err(_)) => return Err(Reason::ClientReset),
+            // An orderly end; what was said is carried, and the end too.
+            Ok(Ok(0)) => return Ok((Protocol::Opaque, prefix)),
+            Ok(Ok(_)) => {}
+        }
+        if let Detection::Done(protocol) = detect::protocol(&prefix[..prefix.len().min(MAX_PREFIX)]) {
+            return Ok((protocol, prefix));
+        }
+        limit = limit.max(Instant::now() + HESITATION);
+    }
+}

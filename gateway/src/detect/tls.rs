@@ -1,0 +1,32 @@
+use std::io::Cursor;
+
+use rustls::server::Acceptor;
+
+use super::Detection;
+use crate::model::{Host, Protocol};
+
+/// A handshake record of any TLS version: type 22, major version 3 (RFC 8446 §5.1).
+pub(super) fn may_be(prefix: &[u8]) -> bool {
+    prefix.iter().zip([22, 3]).all(|(byte, expected)| *byte == expected)
+}
+
+/// The server name of a ClientHello, which may span records and segments.
+pub(super) fn client_hello(prefix: &[u8]) -> Detection {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = Cursor::new(prefix);
+    loop {
+        match acceptor.read_tls(&mut bytes) {
+            Err(_) => return Detection::Done(Protocol::Opaque),
+            Ok(read) => match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    let sni = accepted.client_hello().server_name().and_then(|name| Host::parse(name).ok());
+                    return Detection::Done(Protocol::Tls { sni });
+                }
+                Ok(None) if read == 0 => return Detection::Incomplete,
+                Ok(None) => {}
+                // Speaks TLS, but not a hello that we can read: its name is not known.
+                Err(_) => return Detection::Done(Protocol::Tls { sni: None }),
+            },
+        }
+    }
+}

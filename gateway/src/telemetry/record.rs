@@ -1,0 +1,143 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Telemetry;
+use crate::model::{Flow, Host, Protocol, Reason};
+
+/// Bytes carried so far.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    /// From the workload to the third party.
+    pub sent: AtomicU64,
+    /// From the third party to the workload.
+    pub received: AtomicU64,
+}
+
+/// The record of one flow. Whatever ends the flow ends it: it is emitted when dropped.
+#[derive(Debug)]
+pub struct FlowRecord {
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    outcome: &'static str,
+}
+
+/// What the flow's task writes and the CLI reads.
+#[derive(Debug)]
+pub(super) struct Shared {
+    bytes: Arc<Bytes>,
+    started: Instant,
+    facts: Mutex<Snapshot>,
+}
+
+/// A record at a moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Number of the flow.
+    pub id: u64,
+    /// When it was accepted.
+    pub accepted: SystemTime,
+    /// How long it has been running.
+    pub age: Duration,
+    /// Who, and to where; absent for a peer without an origin.
+    pub flow: Option<Flow>,
+    /// What it speaks.
+    pub protocol: Option<&'static str>,
+    /// The name it asked for.
+    pub name: Option<Host>,
+    /// The API, and its mode.
+    pub api: Option<(String, &'static str)>,
+    /// Egress address and port.
+    pub egress: Option<SocketAddr>,
+    /// The third party.
+    pub upstream: Option<SocketAddr>,
+    /// Bytes to the third party.
+    pub sent: u64,
+    /// Bytes from the third party.
+    pub received: u64,
+}
+
+impl Shared {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.age = self.started.elapsed();
+        snapshot.sent = self.bytes.sent.load(Ordering::Relaxed);
+        snapshot.received = self.bytes.received.load(Ordering::Relaxed);
+        snapshot
+    }
+}
+
+impl FlowRecord {
+    pub(super) fn open(id: u64, telemetry: Arc<Telemetry>) -> Self {
+        let facts = Snapshot {
+            id,
+            accepted: SystemTime::now(),
+            age: Duration::ZERO,
+            flow: None,
+            protocol: None,
+            name: None,
+            api: None,
+            egress: None,
+            upstream: None,
+            sent: 0,
+            received: 0,
+        };
+        let shared =
+            Shared { bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
+        Self { shared: Arc::new(shared), telemetry, outcome: Reason::Shutdown.label() }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Number of the flow.
+    pub fn id(&self) -> u64 {
+        self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner).id
+    }
+
+    /// Where to count its bytes.
+    pub fn bytes(&self) -> Arc<Bytes> {
+        Arc::clone(&self.shared.bytes)
+    }
+
+    /// Who, and to where.
+    pub fn identified(&self, flow: &Flow) {
+        self.note(|facts| facts.flow = Some(flow.clone()));
+    }
+
+    /// What it speaks, and the name it asked for.
+    pub fn detected(&self, protocol: &Protocol) {
+        self.note(|facts| {
+            facts.protocol = Some(protocol.label());
+            facts.name = protocol.authority().cloned();
+        });
+    }
+
+    /// Which API it is for.
+    pub fn routed(&self, api: &str, mode: &'static str) {
+        self.note(|facts| facts.api = Some((api.to_owned(), mode)));
+    }
+
+    /// From where to where it leaves.
+    pub fn connected(&self, egress: SocketAddr, upstream: SocketAddr) {
+        self.note(|facts| (facts.egress, facts.upstream) = (Some(egress), Some(upstream)));
+    }
+
+    /// How it ended. Without this it ended with the process.
+    pub fn ended(&mut self, outcome: Result<(), Reason>) {
+        self.outcome = outcome.err().map_or("ok", Reason::label);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Drop for FlowRecord {
+    fn drop(&mut self) {
+        let snapshot = self.shared.snapshot();
+        self.telemetry.close(snapshot.id, &snapshot, self.outcome);
+    }
+}
