@@ -190,6 +190,11 @@ impl Capture {
         KernelReason::ALL.iter().map(|reason| (reason.label(), self.maps.counter(*reason))).collect()
     }
 
+    /// Lets go of the hooks that only this process holds: the kernel removes them at once.
+    pub fn remove_hooks(&self) {
+        self.links.release();
+    }
+
     /// The hooks.
     pub fn hooks(&self) -> Vec<Hook> {
         self.links.hooks(&self.cgroup)

@@ -47,6 +47,11 @@ impl Telemetry {
         flows
     }
 
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// How many flows run.
     pub fn running(&self) -> usize {
         self.flows().len()

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -18,7 +19,7 @@ const HOOKS: [&str; 7] =
 
 /// Keeps the hooks attached: by descriptor, or by pin.
 #[derive(Debug)]
-pub(super) struct Links(Vec<Attached>);
+pub(super) struct Links(Mutex<Vec<Attached>>);
 
 #[derive(Debug)]
 struct Attached {
@@ -36,6 +37,10 @@ enum Held {
 }
 
 impl Links {
+    pub(super) fn release(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(super) fn hooks(&self, cgroup: &Path) -> Vec<Hook> {
         let hook = |attached: &Attached| Hook {
             name: attached.name,
@@ -43,13 +48,13 @@ impl Links {
             pinned: attached.pin.clone(),
             program_id: attached.program_id,
         };
-        self.0.iter().map(hook).collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(hook).collect()
     }
 }
 
 /// Loads every program and attaches it to the cgroup; where a pinned link is, replaces the program behind it.
 pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>, pins: Option<&Path>) -> Result<Links, Error> {
-    HOOKS.into_iter().map(|hook| attach_one(object, hook, cgroup, pins)).collect::<Result<_, _>>().map(Links)
+    HOOKS.into_iter().map(|hook| attach_one(object, hook, cgroup, pins)).collect::<Result<_, _>>().map(Mutex::new).map(Links)
 }
 
 fn attach_one(

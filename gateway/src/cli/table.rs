@@ -17,7 +17,7 @@ pub(super) fn print<Row: Serialize, const N: usize>(
         Output::Table if rows.is_empty() => println!("none"),
         Output::Table => {
             let mut table = Table::new();
-            table.set_style(presets::NOTHING).set_header(columns);
+            table.load_style(presets::NOTHING).set_header(columns);
             table.add_rows(rows.iter().map(&cells));
             println!("{table}");
         }

@@ -53,7 +53,7 @@ enum Broken {
 }
 
 /// One direction. The buffer exists only while bytes are in it: idle connections cost none.
-async fn pump(mut source: ReadHalf<'_>, mut sink: WriteHalf<'_>, prefix: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+async fn pump(source: ReadHalf<'_>, mut sink: WriteHalf<'_>, prefix: &[u8], count: &AtomicU64) -> Result<(), Broken> {
     if !prefix.is_empty() {
         sink.write_all(prefix).await.map_err(|_| Broken::Sink)?;
         count.fetch_add(prefix.len() as u64, Ordering::Relaxed);

@@ -96,7 +96,26 @@ impl Rooms {
     }
 
     fn flows(&self) -> Vec<FlowRow> {
-        self.telemetry.live()
+        let row = |snapshot: crate::telemetry::Snapshot| {
+            let workload = snapshot.flow.as_ref().map(|flow| &flow.workload);
+            FlowRow {
+                id: snapshot.id,
+                workload: workload.map(|workload| workload.name.clone()).unwrap_or_default(),
+                pid: workload.map_or(0, |workload| workload.pid),
+                command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
+                uid: workload.map_or(0, |workload| workload.uid),
+                original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
+                protocol: snapshot.protocol.map(ToOwned::to_owned),
+                name: snapshot.name.map(|name| name.to_string()),
+                api: snapshot.api.map(|(name, _)| name),
+                egress: snapshot.egress,
+                upstream: snapshot.upstream,
+                bytes_sent: snapshot.sent,
+                bytes_received: snapshot.received,
+                age_seconds: snapshot.age.as_secs(),
+            }
+        };
+        self.telemetry.live().into_iter().map(row).collect()
     }
 
     fn hooks(&self) -> Vec<HookRow> {
@@ -157,7 +176,7 @@ impl Rooms {
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             cgroup: self.cgroup.clone(),
             listeners: self.listeners.clone(),
-            flows: self.telemetry.live().len(),
+            flows: self.telemetry.running(),
             egress: egress
                 .into_iter()
                 .map(|address| EgressRow { address, present: self.node.has(address) })

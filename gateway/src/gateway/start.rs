@@ -1,0 +1,361 @@
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use egret_kernel::ABI_VERSION;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::desk;
+use super::egress::{NodeAddresses, all_egress, egress_on_node};
+use super::models::Models;
+use super::stop::{self, Ending, Running};
+use super::{Error, Options};
+use crate::admin::{self, Draining, Handed, Sockets};
+use crate::capture::{self, Capture};
+use crate::config::{self, Compiled, Settings};
+use crate::connection::{self, Rooms};
+use crate::flow::Workloads;
+use crate::listener::Listeners;
+use crate::model::{Generation, Model};
+use crate::names::{self, Names};
+use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
+
+/// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
+/// listener; this is for one that hangs.
+const STALE_AFTER: Duration = Duration::from_secs(3);
+const BEAT: Duration = Duration::from_millis(300);
+
+/// Longest wait for the first resolution of the listed hosts before being ready without it.
+const FIRST_NAMES: Duration = Duration::from_secs(10);
+
+/// Runs the gateway until it is stopped or another process takes over.
+pub fn run(options: &Options) -> Result<(), Error> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EGRET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let compiled = config::load(&options.config, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
+    egress_on_node(&compiled.model)?;
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(options, compiled))
+}
+
+/// Each flow needs two descriptors.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) -> Result<(), Error> {
+    let signals = stop::Signals::install()?;
+    let handed = predecessor(options, &settings)?;
+    let (inherited, conversation) = match handed {
+        None => (None, None),
+        Some(handed) => {
+            let (sockets, generation, conversation) = handed.into_parts()?;
+            model.generation = Generation(generation + 1);
+            (Some(sockets), Some(conversation))
+        }
+    };
+    let capture = Arc::new(Capture::attach(&capture::Options {
+        cgroup: settings.cgroup.clone(),
+        pins: settings.pins.clone(),
+        persist: options.persist,
+        stale_after: STALE_AFTER,
+    })?);
+    let (listeners, metrics_listener) = sockets(inherited, &settings).await?;
+    let (v4, v6) = listeners.sockets();
+    capture.listen(v4, v6)?;
+    capture.beat()?;
+
+    let stop = CancellationToken::new();
+    let models = Arc::new(Models::new(Arc::new(model)));
+    let (model_sender, model_receiver) = watch::channel(models.current());
+    let names = Arc::new(Names::new(&settings.resolvers, settings.keep));
+    names.follow(&models.current());
+    let node = Arc::new(NodeAddresses::read()?);
+    let telemetry = Arc::new(Telemetry::new(access_log(&settings)?, Arc::new(Metrics::default())));
+
+    spawn_heartbeat(&capture, &stop);
+    let proof = Arc::clone(&capture);
+    tokio::task::spawn_blocking(move || proof.prove()).await??;
+
+    let changed = Arc::new(Notify::new());
+    {
+        let changed = Arc::clone(&changed);
+        let running = Arc::clone(&names).run(model_receiver, move || changed.notify_one());
+        let stop = stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(running).await });
+    }
+    if tokio::time::timeout(FIRST_NAMES, names.tried_once()).await.is_err() {
+        tracing::warn!("some listed hosts are not resolved yet: they are captured as soon as they are");
+    }
+    publish(&capture, &models, &names)?;
+    spawn_publisher(&capture, &models, &names, &changed, &stop);
+
+    let config_error = Arc::new(Mutex::new(None));
+    let _watcher = config::watch(&options.config, {
+        let (path, models, names, config_error) =
+            (options.config.clone(), Arc::clone(&models), Arc::clone(&names), Arc::clone(&config_error));
+        let changed = Arc::clone(&changed);
+        move || reload(&path, &models, &names, &config_error, &model_sender, &changed)
+    })?;
+    {
+        let (node, models, stop) = (Arc::clone(&node), Arc::clone(&models), stop.clone());
+        tokio::spawn(async move { node.watch(move || models.current(), stop).await });
+    }
+
+    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry)?);
+    let flows = TaskTracker::new();
+    let listeners = Arc::new(listeners);
+    let cut = CancellationToken::new();
+    {
+        let (listeners, flows, stop, cut) = (Arc::clone(&listeners), flows.clone(), stop.clone(), cut.clone());
+        tokio::spawn(async move {
+            listeners
+                .accept(stop, |accepted| {
+                    let (rooms, cut) = (Arc::clone(&rooms), cut.clone());
+                    flows.spawn(async move { cut.run_until_cancelled(Box::pin(connection::serve(accepted, rooms))).await });
+                })
+                .await;
+        });
+    }
+
+    let draining = Arc::new(Mutex::new(Vec::new()));
+    let (successor_sender, successors) = mpsc::channel(1);
+    let desk = Arc::new(desk::Rooms {
+        capture: Arc::clone(&capture),
+        models: Arc::clone(&models),
+        names: Arc::clone(&names),
+        node: Arc::clone(&node),
+        telemetry: Arc::clone(&telemetry),
+        config: options.config.clone(),
+        config_error: Arc::clone(&config_error),
+        draining: Arc::clone(&draining),
+        listeners: listeners.addresses(),
+        cgroup: capture.cgroup().to_owned(),
+        persist: options.persist,
+        successors: successor_sender,
+    });
+    let metrics_listener = metrics_listener.map(Arc::new);
+    if let Some(listener) = &metrics_listener {
+        spawn_telemetry(Arc::clone(listener), &desk, &telemetry, &stop);
+    }
+    let server = Arc::new(
+        admin::Server::bind(&settings.admin_socket)
+            .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?,
+    );
+    {
+        let (server, stop) = (Arc::clone(&server), stop.clone());
+        tokio::spawn(async move { server.run(desk, stop).await });
+    }
+    if let Some(conversation) = conversation {
+        tokio::spawn(Handed::taken(conversation, move |report: Option<Draining>| {
+            *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
+        }));
+    }
+    announce(&models.current(), &capture);
+
+    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, cut, server };
+    match running.until_ended(signals, successors).await {
+        Ending::HandedOver(successor) => running.drain_for(successor).await,
+        Ending::Stopped => running.shut_down(options.persist, &settings).await?,
+    }
+    Ok(())
+}
+
+/// The process that runs already, if one does: it hands over, or says why not.
+fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<Option<Handed>> {
+    let socket = &settings.admin_socket;
+    if options.persist {
+        return admin::take_over(socket, ABI_VERSION)
+            .with_context(|| format!("cannot take over from the process at {}", socket.display()));
+    }
+    match admin::Client::connect(socket) {
+        Ok(_) => anyhow::bail!(
+            "another egret answers at {}: stop it first, or run both with --persist to take over from it",
+            socket.display()
+        ),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn sockets(
+    inherited: Option<Sockets>,
+    settings: &Settings,
+) -> anyhow::Result<(Listeners, Option<TcpListener>)> {
+    let bind = async || -> anyhow::Result<Option<TcpListener>> {
+        let Some(address) = settings.telemetry else { return Ok(None) };
+        let listener = TcpListener::bind(address).await;
+        listener.map(Some).with_context(|| format!("telemetry.address: cannot listen on {address}"))
+    };
+    let Some(Sockets { v4, v6, telemetry }) = inherited else {
+        return Ok((Listeners::bind().context("cannot listen on the loopback")?, bind().await?));
+    };
+    let telemetry = match telemetry.map(std::net::TcpListener::from) {
+        Some(listener) if listener.local_addr().ok() == settings.telemetry => {
+            listener.set_nonblocking(true)?;
+            Some(TcpListener::from_std(listener)?)
+        }
+        _ => bind().await?,
+    };
+    Ok((Listeners::adopt(v4, v6)?, telemetry))
+}
+
+fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
+    match &settings.access_log {
+        config::AccessLog::Off => Ok(AccessLog::default()),
+        config::AccessLog::Stdout => Ok(AccessLog::stdout()?),
+        config::AccessLog::File(path) => {
+            AccessLog::file(path).with_context(|| format!("telemetry.access_log: cannot open {}", path.display()))
+        }
+    }
+}
+
+fn rooms(
+    capture: &Arc<Capture>,
+    models: &Arc<Models>,
+    names: &Arc<Names>,
+    node: &Arc<NodeAddresses>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<Rooms, capture::Error> {
+    let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
+    let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
+    Ok(Rooms {
+        origin: Box::new(move |socket, peer| origin.origin(socket, peer)),
+        exempt: Arc::new(move |socket| exempt.exempt(socket)),
+        model: Box::new(move |generation| models.of(generation)),
+        addresses: Box::new(move |host| names.addresses(host)),
+        on_node: Box::new(move |address: IpAddr| node.has(address)),
+        workloads: Workloads::new(capture::cgroup_root()?),
+        telemetry: Arc::clone(telemetry),
+    })
+}
+
+/// Signs of life, from the runtime that serves; records that nobody fetched are swept on the way.
+fn spawn_heartbeat(capture: &Arc<Capture>, stop: &CancellationToken) {
+    const SWEEP_EVERY: u32 = 100;
+    const NEVER_ACCEPTED: Duration = Duration::from_secs(300);
+    let (capture, stop) = (Arc::clone(capture), stop.clone());
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(BEAT);
+        let mut beats = 0u32;
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(error) = capture.beat() {
+                tracing::error!(%error, "no sign of life can be given: the hooks will follow the fail modes");
+            }
+            beats = beats.wrapping_add(1);
+            if beats.is_multiple_of(SWEEP_EVERY) {
+                capture.sweep(NEVER_ACCEPTED);
+            }
+        }
+    });
+}
+
+fn publish(capture: &Capture, models: &Models, names: &Names) -> Result<(), capture::Error> {
+    let model = models.current();
+    capture.publish(&names::table(&model, |host| names.addresses(host)))
+}
+
+fn spawn_publisher(
+    capture: &Arc<Capture>,
+    models: &Arc<Models>,
+    names: &Arc<Names>,
+    changed: &Arc<Notify>,
+    stop: &CancellationToken,
+) {
+    let (capture, models, names) = (Arc::clone(capture), Arc::clone(models), Arc::clone(names));
+    let (changed, stop) = (Arc::clone(changed), stop.clone());
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(changed.notified()).await.is_some() {
+            if let Err(error) = publish(&capture, &models, &names) {
+                tracing::error!(%error, "the kernel's table could not be changed");
+            }
+        }
+    });
+}
+
+/// A changed file is live from here on; a broken one changes nothing.
+fn reload(
+    path: &std::path::Path,
+    models: &Models,
+    names: &Names,
+    config_error: &Mutex<Option<String>>,
+    sender: &watch::Sender<Arc<Model>>,
+    changed: &Notify,
+) {
+    let current = models.current();
+    let loaded = config::load(path, Generation(current.generation.0 + 1))
+        .map_err(|errors| errors.to_string())
+        .and_then(|compiled| egress_on_node(&compiled.model).map(|()| compiled).map_err(|error| format!("{error:#}")));
+    let error = match loaded {
+        Ok(Compiled { model, .. }) => {
+            if (Model { generation: current.generation, ..model.clone() }) != *current {
+                let model = Arc::new(model);
+                tracing::info!(generation = model.generation.0, "the changed configuration is in force");
+                names.follow(&model);
+                models.adopt(Arc::clone(&model));
+                sender.send_replace(model);
+                changed.notify_one();
+            }
+            None
+        }
+        Err(text) => {
+            tracing::error!(generation = current.generation.0, "the changed configuration is refused:\n{text}");
+            Some(text)
+        }
+    };
+    *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+}
+
+fn spawn_telemetry(
+    listener: Arc<TcpListener>,
+    desk: &Arc<desk::Rooms>,
+    telemetry: &Arc<Telemetry>,
+    stop: &CancellationToken,
+) {
+    let (desk, telemetry, stop) = (Arc::clone(desk), Arc::clone(telemetry), stop.clone());
+    let names = Arc::clone(&desk.names);
+    let metrics = move || {
+        let model = desk.models.current();
+        let gauges = Gauges {
+            flows: telemetry.running(),
+            kernel: desk.capture.counters(),
+            egress: all_egress(&model).into_iter().map(|address| (address, desk.node.has(address))).collect(),
+            generation: model.generation.0,
+            config_refused: desk.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            origins: desk.capture.origins_used(),
+        };
+        telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
+    };
+    let ready = move || names.status().iter().all(|name| !name.addresses.is_empty());
+    tokio::spawn(async move { stop.run_until_cancelled(telemetry::serve(&listener, metrics, ready)).await });
+}
+
+fn announce(model: &Model, capture: &Capture) {
+    eprintln!(
+        "egret: ready, {} API(s) captured for {}",
+        model.apis.len(),
+        capture.cgroup().display()
+    );
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// The listeners as they are passed on.
+pub(super) fn pass_on(listeners: &Listeners, metrics: Option<&TcpListener>) -> std::io::Result<Sockets> {
+    let (v4, v6) = listeners.sockets();
+    Ok(Sockets {
+        v4: v4.try_clone_to_owned()?,
+        v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
+        telemetry: metrics.map(|metrics| metrics.as_fd().try_clone_to_owned()).transpose()?,
+    })
+}
