@@ -18,11 +18,17 @@ pub fn record(ctx: &SockOpsContext) -> u32 {
     if ctx.op() != TCP_CONNECT {
         return 1;
     }
-    let (remote, local) = if ctx.family() == AF_INET {
-        (Address::v4(ctx.remote_ip4().to_ne_bytes()), Address::v4(ctx.local_ip4().to_ne_bytes()))
-    } else {
-        (address(ctx.remote_ip6()), address(ctx.local_ip6()))
+    // Both forms are read before the family is asked: the verifier refuses a context pointer that a branch chose.
+    // SAFETY: the context is valid for the whole run of the program.
+    let (remote_v4, local_v4, remote_v6, local_v6) = unsafe {
+        (
+            v4(&raw const (*ctx.ops).remote_ip4),
+            v4(&raw const (*ctx.ops).local_ip4),
+            v6((&raw const (*ctx.ops).remote_ip6).cast()),
+            v6((&raw const (*ctx.ops).local_ip6).cast()),
+        )
     };
+    let (remote, local) = if ctx.family() == AF_INET { (remote_v4, local_v4) } else { (remote_v6, local_v6) };
     // `remote_port` is in network order in the upper half of the word as the kernel shows it, `local_port` in the
     // host's (include/uapi/linux/bpf.h, struct bpf_sock_ops).
     let [.., high, low] = u32::from_be(ctx.remote_port()).to_be_bytes();
@@ -65,10 +71,18 @@ fn asked_for(ctx: &SockOpsContext) -> Option<&'static Origin> {
 }
 
 #[inline(always)]
-fn address(words: [u32; 4]) -> Address {
+unsafe fn v4(field: *const u32) -> Address {
+    // SAFETY: the caller's field is one of the context's.
+    Address::v4(unsafe { core::ptr::read_volatile(field) }.to_ne_bytes())
+}
+
+#[inline(always)]
+unsafe fn v6(field: *const u32) -> Address {
     let mut bytes = [0; 16];
-    for (index, word) in words.into_iter().enumerate() {
-        bytes[index * 4..index * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+    for word in 0..4 {
+        // SAFETY: the caller's field is one of the context's, of four words.
+        let ip = unsafe { core::ptr::read_volatile(field.add(word)) };
+        bytes[word * 4..word * 4 + 4].copy_from_slice(&ip.to_ne_bytes());
     }
     Address(bytes)
 }
