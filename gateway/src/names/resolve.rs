@@ -16,10 +16,7 @@ pub(super) struct Answer {
 
 /// Asks these servers, or the system's; /etc/hosts is honoured. The system's files are read anew each time.
 pub(super) async fn resolve(servers: &[SocketAddr], host: &Host) -> Result<Answer, String> {
-    let mut builder = if servers.is_empty() {
-        TokioResolver::builder_tokio()
-            .map_err(|error| format!("/etc/resolv.conf: {error}: name resolver.servers in the configuration"))?
-    } else {
+    let with = |servers: &[SocketAddr]| {
         let servers = servers.iter().map(|server| {
             let mut config = NameServerConfig::udp_and_tcp(server.ip());
             for connection in &mut config.connections {
@@ -29,6 +26,11 @@ pub(super) async fn resolve(servers: &[SocketAddr], host: &Host) -> Result<Answe
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
         TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let mut builder = match servers {
+        // Without a usable /etc/resolv.conf there still is /etc/hosts.
+        [] => TokioResolver::builder_tokio().unwrap_or_else(|_| with(&[])),
+        servers => with(servers),
     };
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
