@@ -1,11 +1,11 @@
 //! `connect`: look up the destination; redirect, bind or refuse. A miss is one lookup and nothing else.
 
 use aya_ebpf::bindings::{bpf_sock_tuple, sockaddr};
+use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::helpers::generated::{
     bpf_bind, bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
     bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_get,
 };
-use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
     ACTION_BIND, ACTION_DENY, Address, CaptureKey, CaptureRule, FAIL_OPEN, KernelReason, MARK_EXEMPT, MARK_LISTENER,
@@ -65,6 +65,9 @@ pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
     } else {
         KernelReason::QuicRefused
     };
+    if reason as u32 != KernelReason::Exempt as u32 {
+        hit(&destination);
+    }
     conclude(reason, &origin, Address::default(), UDP)
 }
 
@@ -73,6 +76,9 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     let Some(rule) = lookup(&destination) else { return PROCEED };
     let origin = origin_of(&destination, rule);
     let reason = captured(ctx, &destination, rule, &origin);
+    if reason as u32 != KernelReason::Exempt as u32 {
+        hit(&destination);
+    }
     conclude(reason, &origin, rule.source, TCP)
 }
 
@@ -121,17 +127,25 @@ fn gone(rule: &CaptureRule) -> KernelReason {
 
 #[inline(always)]
 fn lookup(destination: &Destination) -> Option<&'static CaptureRule> {
-    let key = CaptureKey { address: destination.address, port: destination.port, protocol: TCP as u8, pad: 0 };
     // SAFETY: rules are replaced whole; a value read while it is replaced is the old or the new one.
-    let rule = unsafe { REDIRECTS.get(key) }?;
-    if let Some(hits) = HITS.get_ptr_mut(key) {
+    unsafe { REDIRECTS.get(key(destination)) }
+}
+
+/// Counts what a rule did to others than Egret itself.
+#[inline(always)]
+fn hit(destination: &Destination) {
+    if let Some(hits) = HITS.get_ptr_mut(key(destination)) {
         // SAFETY: this CPU's own slot.
         unsafe {
             (*hits).count += 1;
             (*hits).last = bpf_ktime_get_ns();
         }
     }
-    Some(rule)
+}
+
+#[inline(always)]
+fn key(destination: &Destination) -> CaptureKey {
+    CaptureKey { address: destination.address, port: destination.port, protocol: TCP as u8, pad: 0 }
 }
 
 #[inline(always)]
@@ -255,8 +269,7 @@ fn bind(ctx: &SockAddrContext, source: Address) -> i64 {
     const AF_INET6: u16 = 10;
     let Address(b) = source;
     if source.is_v4() {
-        let mut address =
-            SockaddrV4 { family: AF_INET, port: 0, address: [b[12], b[13], b[14], b[15]], zero: [0; 8] };
+        let mut address = SockaddrV4 { family: AF_INET, port: 0, address: [b[12], b[13], b[14], b[15]], zero: [0; 8] };
         // SAFETY: the context is valid, the address is whole and outlives the call.
         unsafe { bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), size_of::<SockaddrV4>() as i32) }
     } else {

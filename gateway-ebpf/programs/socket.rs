@@ -50,7 +50,8 @@ pub fn set_v4(ctx: &SockAddrContext, address: [u8; 4], port: Port) {
 /// Replaces the address of an IPv6 socket's context.
 #[inline(always)]
 pub fn set_v6(ctx: &SockAddrContext, Address(b): Address, port: Port) {
-    let words = [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]], [b[8], b[9], b[10], b[11]], [b[12], b[13], b[14], b[15]]];
+    let words =
+        [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]], [b[8], b[9], b[10], b[11]], [b[12], b[13], b[14], b[15]]];
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: as above.
         unsafe {

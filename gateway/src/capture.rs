@@ -90,8 +90,10 @@ pub enum Error {
         cause: String,
     },
     /// More addresses than the table holds.
-    #[error("{wanted} addresses and ports are to be captured, the kernel's table holds {}: list fewer hosts or ports",
-        egret_kernel::MAX_REDIRECTS)]
+    #[error(
+        "{wanted} addresses and ports are to be captured, the kernel's table holds {}: list fewer hosts or ports",
+        egret_kernel::MAX_REDIRECTS
+    )]
     TooManyRedirects {
         /// How many.
         wanted: usize,
@@ -134,7 +136,8 @@ impl Capture {
             Some(cgroup) => cgroup.clone(),
             None => cgroup_root()?,
         };
-        let directory = File::open(&cgroup).map_err(|source| Error::Path { what: "open", path: cgroup.clone(), source })?;
+        let directory =
+            File::open(&cgroup).map_err(|source| Error::Path { what: "open", path: cgroup.clone(), source })?;
         let pins = options.persist.then_some(options.pins.as_path());
         if let Some(pins) = pins {
             links::prepare(pins)?;
@@ -238,5 +241,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-

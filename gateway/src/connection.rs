@@ -74,8 +74,7 @@ async fn carry(
         Ok(Route::Unlisted) => {}
         Err(_) => record.routed(model.api(flow.api).map_or("none", |api| api.name.as_str()), Mode::Deny.label()),
     }
-    let permit =
-        policy::admit(&model, &flow, &route?, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
+    let permit = policy::admit(&model, &flow, &route?, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
     let mut upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
     passthrough::carry(downstream, &mut upstream.stream, &prefix, &record.bytes()).await

@@ -71,7 +71,11 @@ async fn dial(target: &Target, exempt: &Exempt) -> io::Result<Upstream> {
 /// The port is chosen at `connect`, per destination (`IP_BIND_ADDRESS_NO_PORT`, ip(7)): 28,000 of them for each
 /// third party, not for all together.
 fn bind(socket: &Socket, source: IpAddr) -> io::Result<()> {
-    nix::sys::socket::setsockopt(&SockRef::from(socket).as_fd(), nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    nix::sys::socket::setsockopt(
+        &SockRef::from(socket).as_fd(),
+        nix::sys::socket::sockopt::IpBindAddressNoPort,
+        &true,
+    )?;
     socket.bind(&SocketAddr::new(source, 0).into())
 }
 

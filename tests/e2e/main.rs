@@ -1,1 +1,25 @@
-//! e2e
+//! End to end, through the real executable and the real kernel. One module per promise.
+
+mod capture;
+
+mod fail_mode;
+
+mod passthrough;
+
+mod reload;
+
+mod source_ip;
+
+mod take_over;
+
+use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};
+
+/// The lab's usual API, as YAML.
+const PARTNER: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80, 443, 7000]\n";
+
+/// A third party that allow-lists the egress addresses.
+fn partner(lab: &Lab) -> ThirdParty {
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let allowed = vec![EGRESS.parse().unwrap(), EGRESS_V6.parse().unwrap()];
+    lab.third_party("203.0.113.7", 80, Behaviour::Http(allowed))
+}

@@ -1,1 +1,249 @@
-//! lab
+//! The lab: a node and an internet, in network namespaces and a cgroup of their own; nothing of it touches the host.
+//!
+//! The node has the address 192.0.2.1, which connections leave from by themselves, and the egress addresses
+//! 192.0.2.10 and 2001:db8:1::10. The internet has third parties on 203.0.113.0/24 and 2001:db8:2::/64. What a test asserts
+//! is what a third party saw. Everything ends with the [`Lab`], also when a test panics.
+
+mod daemon;
+
+mod namespace;
+
+mod third_party;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub use daemon::Egret;
+pub use third_party::{Behaviour, Seen, ThirdParty};
+
+use namespace::{Namespace, Place};
+
+/// The address that connections of the node leave from by themselves.
+pub const NODE: &str = "192.0.2.1";
+/// The egress address.
+pub const EGRESS: &str = "192.0.2.10";
+/// The IPv6 egress address.
+pub const EGRESS_V6: &str = "2001:db8:1::10";
+
+/// A node and an internet.
+#[derive(Debug)]
+pub struct Lab {
+    node: Namespace,
+    internet: Namespace,
+    cgroup: PathBuf,
+    directory: PathBuf,
+    pins: PathBuf,
+}
+
+impl Lab {
+    /// Builds the networks and the cgroup. Panics, with the failing command, when it cannot.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        namespace::mount_bpffs();
+        let name = format!("egret{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&directory).expect("a directory for the lab");
+        let cgroup = cgroup_root().join(&name);
+        for path in [cgroup.clone(), cgroup.join("workload"), cgroup.join("egret")] {
+            fs::create_dir(&path).expect("a cgroup for the lab: run as root");
+        }
+        let lab = Self {
+            node: Namespace::new(&format!("{name}n")),
+            internet: Namespace::new(&format!("{name}i")),
+            cgroup,
+            pins: Path::new("/sys/fs/bpf").join(&name),
+            directory,
+        };
+        lab.wire();
+        fs::write(lab.directory.join("resolv.conf"), "").expect("resolv.conf");
+        lab.hosts(&[]);
+        lab
+    }
+
+    fn wire(&self) {
+        let (node, internet) = (self.node.name(), self.internet.name());
+        ip(&["link", "add", "up", "netns", node, "type", "veth", "peer", "name", "down", "netns", internet]);
+        for (namespace, device, addresses) in [
+            (node, "up", &["192.0.2.1/24", "192.0.2.10/24", "2001:db8:1::1/64", "2001:db8:1::10/64"][..]),
+            (internet, "down", &["192.0.2.254/24", "2001:db8:1::fe/64"][..]),
+        ] {
+            ip(&["-n", namespace, "link", "set", "lo", "up"]);
+            for address in addresses {
+                let nodad: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+                ip(&[&["-n", namespace, "address", "add", address, "dev", device], nodad].concat());
+            }
+            ip(&["-n", namespace, "link", "set", device, "up"]);
+        }
+        for number in 1..=16 {
+            ip(&["-n", internet, "address", "add", &format!("203.0.113.{number}/32"), "dev", "lo"]);
+        }
+        ip(&["-n", internet, "address", "add", "2001:db8:2::7/128", "dev", "lo", "nodad"]);
+        ip(&["-n", node, "route", "add", "default", "via", "192.0.2.254", "src", NODE]);
+        ip(&["-n", node, "route", "add", "default", "via", "2001:db8:1::fe", "src", "2001:db8:1::1"]);
+    }
+
+    /// Sets the node's /etc/hosts, live.
+    pub fn hosts(&self, hosts: &[(&str, &str)]) {
+        let mut text = "127.0.0.1 localhost\n".to_owned();
+        for (address, name) in hosts {
+            text.push_str(&format!("{address} {name}\n"));
+        }
+        fs::write(self.directory.join("hosts"), text).expect("the lab's hosts");
+    }
+
+    /// Starts a third party in the internet.
+    pub fn third_party(&self, address: &str, port: u16, behaviour: Behaviour) -> ThirdParty {
+        let address: IpAddr = address.parse().expect("an address");
+        ThirdParty::start(&self.internet, (address, port).into(), behaviour)
+    }
+
+    /// A command of an application on the node, in a cgroup below the captured one.
+    pub fn workload(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.place("workload").put(&mut command);
+        command
+    }
+
+    /// Runs a command of an application to its end.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        self.workload(program, arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"))
+    }
+
+    /// Status and body of what curl gets; status 0 if it gets nothing.
+    pub fn curl(&self, url: &str) -> (u16, String) {
+        let output = self.run("curl", &["-s", "-m", "10", "-w", "\n%{http_code}", url]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
+        (status.trim().parse().unwrap_or(0), body.trim().to_owned())
+    }
+
+    /// Runs a Python program as an application; returns what it printed, panics when it fails.
+    pub fn python(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.run("python3", &[&["-c", program], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Changes the node's network.
+    pub fn node_ip(&self, arguments: &[&str]) {
+        ip(&[&["-n", self.node.name()], arguments].concat());
+    }
+
+    /// Writes the configuration: `apis` is YAML below `apis:`.
+    pub fn configure(&self, apis: &str) -> PathBuf {
+        let text = format!(
+            "version: 1\negress:\n  addresses: [{EGRESS}, '{EGRESS_V6}']\ncapture:\n  cgroup: {}\n  pins: {}\n\
+             admin:\n  socket: {}\ntelemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\napis:\n{apis}",
+            self.cgroup.display(),
+            self.pins.display(),
+            self.socket().display(),
+            self.access_log().display(),
+        );
+        self.write_config(&text)
+    }
+
+    /// Writes any text as the configuration, as an editor would: a new file in the old one's place.
+    pub fn write_config(&self, text: &str) -> PathBuf {
+        let (path, fresh) = (self.directory.join("egret.yaml"), self.directory.join("egret.yaml.new"));
+        fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)).expect("the lab's configuration");
+        path
+    }
+
+    /// The daemon's admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("admin.sock")
+    }
+
+    /// The daemon's access log.
+    pub fn access_log(&self) -> PathBuf {
+        self.directory.join("access.log")
+    }
+
+    /// Where the daemon pins its hooks.
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// Directory of the lab's files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Starts Egret with this configuration and waits until it is ready.
+    pub fn egret(&self, config: &Path, arguments: &[&str]) -> Egret {
+        Egret::start(self, config, arguments)
+    }
+
+    /// Runs an `egret` command on the node; panics when it fails.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output = self.try_cli(arguments);
+        assert!(
+            output.status.success(),
+            "egret {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs an `egret` command on the node.
+    pub fn try_cli(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(daemon::executable());
+        command.args(arguments);
+        self.place("egret").put(&mut command);
+        command.output().expect("egret runs")
+    }
+
+    /// What `egret ... --output json` says.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let socket = self.socket();
+        let socket = socket.to_str().expect("a path in UTF-8");
+        let text = self.cli(&[arguments, &["--output", "json", "--socket", socket]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    fn place(&self, cgroup: &str) -> Place<'_> {
+        Place { namespace: &self.node, cgroup: self.cgroup.join(cgroup), files: &self.directory }
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for cgroup in [self.cgroup.join("workload"), self.cgroup.join("egret"), self.cgroup.clone()] {
+            namespace::empty(&cgroup);
+        }
+        let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(&self.pins).output();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Asks again until it is so, for at most ten seconds.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let output = Command::new("ip").args(arguments).output().expect("ip runs");
+    assert!(output.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+}
+
+fn cgroup_root() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("a cgroup v2 hierarchy");
+    PathBuf::from(line.split(' ').nth(4).expect("a mount point"))
+}

@@ -6,8 +6,8 @@ use super::Error;
 /// Mount point of the cgroup v2 hierarchy: found, not assumed (pure v2, or beside v1).
 pub fn cgroup_root() -> Result<PathBuf, Error> {
     const MOUNTS: &str = "/proc/self/mountinfo";
-    let text = fs::read_to_string(MOUNTS)
-        .map_err(|source| Error::Path { what: "read", path: MOUNTS.into(), source })?;
+    let text =
+        fs::read_to_string(MOUNTS).map_err(|source| Error::Path { what: "read", path: MOUNTS.into(), source })?;
     root_in(&text).ok_or(Error::NoCgroup)
 }
 

@@ -14,8 +14,7 @@ use nix::mount::{MsFlags, mount};
 use super::{Error, Hook, chain};
 
 /// The programs, by the names they have in the object.
-const HOOKS: [&str; 7] =
-    ["connect4", "connect6", "before_syn", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
+const HOOKS: [&str; 7] = ["connect4", "connect6", "before_syn", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
 
 /// Keeps the hooks attached: by descriptor, or by pin.
 #[derive(Debug)]
@@ -54,7 +53,12 @@ impl Links {
 
 /// Loads every program and attaches it to the cgroup; where a pinned link is, replaces the program behind it.
 pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>, pins: Option<&Path>) -> Result<Links, Error> {
-    HOOKS.into_iter().map(|hook| attach_one(object, hook, cgroup, pins)).collect::<Result<_, _>>().map(Mutex::new).map(Links)
+    HOOKS
+        .into_iter()
+        .map(|hook| attach_one(object, hook, cgroup, pins))
+        .collect::<Result<_, _>>()
+        .map(Mutex::new)
+        .map(Links)
 }
 
 fn attach_one(
@@ -126,7 +130,8 @@ pub(super) fn is_pinned(pins: &Path) -> bool {
 /// Makes the directory of pins, on a bpffs.
 pub(super) fn prepare(pins: &Path) -> Result<(), Error> {
     const BPFFS: &str = "/sys/fs/bpf";
-    let path_error = |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
+    let path_error =
+        |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
     if pins.starts_with(BPFFS) && !on_bpffs(Path::new(BPFFS)) {
         tracing::info!(path = BPFFS, "mounting a bpffs, for the pins of the hooks");
         mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
@@ -146,7 +151,8 @@ fn on_bpffs(path: &Path) -> bool {
 }
 
 pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
-    let path_error = |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
+    let path_error =
+        |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
     let entries = match fs::read_dir(pins) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -194,11 +200,8 @@ fn replace(pin: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
     }
     // SAFETY: the kernel has just made this descriptor for us.
     let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let update = LinkUpdate {
-        link: link.as_raw_fd() as u32,
-        program: program.as_raw_fd() as u32,
-        ..LinkUpdate::default()
-    };
+    let update =
+        LinkUpdate { link: link.as_raw_fd() as u32, program: program.as_raw_fd() as u32, ..LinkUpdate::default() };
     // SAFETY: as above.
     let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const update, size_of::<LinkUpdate>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -45,7 +45,6 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, Error> {
     loader.load(OBJECT).map_err(|error| Error::Load(chain(&error)))
 }
 
-
 /// `bpf_set_retval` in connect programs: Linux 6.0 (commit b44123b4a3dc), one release of margin. A probe would have to
 /// load a program of its own; where the answer is wrong the hooks do not load, and say so.
 fn can_set_retval() -> bool {
@@ -78,9 +77,7 @@ impl Maps {
             object: &mut Ebpf,
             name: &'static str,
         ) -> Result<Mutex<M>, Error> {
-            let map = object
-                .take_map(name)
-                .ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
+            let map = object.take_map(name).ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
             M::try_from(map).map(Mutex::new).map_err(map_error(name))
         }
         Ok(Self {
@@ -311,4 +308,3 @@ fn local_port(socket: BorrowedFd<'_>) -> io::Result<u16> {
     let address = socket2::SockRef::from(&socket).local_addr()?;
     address.as_socket().map(|address| address.port()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
-

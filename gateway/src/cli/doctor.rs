@@ -72,9 +72,10 @@ fn open_files() -> Result<String, String> {
     const ENOUGH: u64 = 8192;
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((_, hard)) if hard >= ENOUGH => Ok(format!("{hard}: about {} flows at once", hard / 4)),
-        Ok((_, hard)) => {
-            Err(format!("the limit is {hard}, about {} flows at once: raise LimitNOFILE= (systemd) or `ulimit -Hn`", hard / 4))
-        }
+        Ok((_, hard)) => Err(format!(
+            "the limit is {hard}, about {} flows at once: raise LimitNOFILE= (systemd) or `ulimit -Hn`",
+            hard / 4
+        )),
         Err(error) => Err(format!("the limit cannot be read: {error}")),
     }
 }
@@ -103,7 +104,9 @@ fn daemon(status: &Status) -> Vec<Finding> {
         what: "configuration".into(),
         found: match &status.config_error {
             None => Ok(format!("{} (generation {})", status.config.display(), status.generation)),
-            Some(error) => Err(format!("the newest change is refused, generation {} goes on:\n{error}", status.generation)),
+            Some(error) => {
+                Err(format!("the newest change is refused, generation {} goes on:\n{error}", status.generation))
+            }
         },
     });
     for egress in &status.egress {

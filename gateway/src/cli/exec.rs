@@ -25,8 +25,7 @@ struct Cgroup(PathBuf);
 impl Cgroup {
     fn below(parent: &Path) -> anyhow::Result<Self> {
         let path = parent.join(format!("egret-exec-{}", std::process::id()));
-        fs::create_dir(&path)
-            .with_context(|| format!("cannot make the cgroup {} (root is needed)", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("cannot make the cgroup {} (root is needed)", path.display()))?;
         Ok(Self(path))
     }
 }

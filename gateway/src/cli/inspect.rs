@@ -84,7 +84,16 @@ fn redirects(rows: &[RedirectRow], output: Output) -> anyhow::Result<()> {
 
 fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
     let columns = [
-        "FLOW", "WORKLOAD", "PROCESS", "ORIGINAL DESTINATION", "NAME", "API", "EGRESS", "UPSTREAM", "SENT", "RECEIVED",
+        "FLOW",
+        "WORKLOAD",
+        "PROCESS",
+        "ORIGINAL DESTINATION",
+        "NAME",
+        "API",
+        "EGRESS",
+        "UPSTREAM",
+        "SENT",
+        "RECEIVED",
         "AGE",
     ];
     print(rows, output, columns, |row| {
@@ -106,9 +115,8 @@ fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
 
 fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
     print(rows, output, ["API", "HOST", "ADDRESSES", "PORTS", "MODE", "FAIL", "EGRESS"], |row| {
-        let per_host = |text: fn(&crate::admin::NameRow) -> String| {
-            row.hosts.iter().map(text).collect::<Vec<_>>().join("\n")
-        };
+        let per_host =
+            |text: fn(&crate::admin::NameRow) -> String| row.hosts.iter().map(text).collect::<Vec<_>>().join("\n");
         [
             row.name.clone(),
             per_host(|host| host.name.clone()),

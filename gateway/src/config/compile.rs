@@ -84,7 +84,15 @@ fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Prob
             "name one in egress.addresses, for all APIs or in this one",
         ));
     }
-    Api { hosts: hosts(file, &name, &ports, seen, problems), opaque_ports: opaque_ports(file, &ports, problems), fail: fail(file, problems), name, ports, mode, egress: own }
+    Api {
+        hosts: hosts(file, &name, &ports, seen, problems),
+        opaque_ports: opaque_ports(file, &ports, problems),
+        fail: fail(file, problems),
+        name,
+        ports,
+        mode,
+        egress: own,
+    }
 }
 
 fn hosts(file: &ApiFile, api: &str, ports: &[u16], seen: &mut Seen, problems: &mut Vec<Problem>) -> Vec<Host> {
@@ -114,9 +122,9 @@ fn hosts(file: &ApiFile, api: &str, ports: &[u16], seen: &mut Seen, problems: &m
             continue;
         }
         let line = written.referenced.line();
-        let clash = ports.iter().find_map(|port| {
-            seen.hosts.get(&(host.clone(), *port)).map(|(other, line)| (*port, other.clone(), *line))
-        });
+        let clash = ports
+            .iter()
+            .find_map(|port| seen.hosts.get(&(host.clone(), *port)).map(|(other, line)| (*port, other.clone(), *line)));
         if let Some((port, other, line)) = clash {
             problems.push(Problem::at(
                 written,

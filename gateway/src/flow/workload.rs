@@ -25,13 +25,7 @@ impl Workloads {
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
         let cgroup = self.path_of(origin.cgroup, origin.pid);
-        Workload {
-            name: name_of(&cgroup),
-            cgroup,
-            pid: origin.pid,
-            uid: origin.uid,
-            command: origin.command,
-        }
+        Workload { name: name_of(&cgroup), cgroup, pid: origin.pid, uid: origin.uid, command: origin.command }
     }
 
     fn path_of(&self, id: u64, pid: u32) -> String {
@@ -83,9 +77,9 @@ fn name_of_part(part: &str) -> Option<String> {
     if id.len() == CONTAINER && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Some(format!("container {}", &id[..12]));
     }
-    if let Some((_, pod)) = bare.rsplit_once("pod").filter(|(before, pod)| {
-        (before.is_empty() || before.ends_with('-')) && pod.len() >= 32
-    }) {
+    if let Some((_, pod)) =
+        bare.rsplit_once("pod").filter(|(before, pod)| (before.is_empty() || before.ends_with('-')) && pod.len() >= 32)
+    {
         return Some(format!("pod {}", pod.trim_end_matches(".slice").replace('_', "-")));
     }
     (part.ends_with(".service") || part.ends_with(".scope")).then(|| part.to_owned())

@@ -55,10 +55,7 @@ impl Desk for Rooms {
                  `egret detach`, then start the new one"
             ))
         } else if !self.persist {
-            Some(format!(
-                "process {} runs without --persist, its hooks go with it: stop it first",
-                std::process::id()
-            ))
+            Some(format!("process {} runs without --persist, its hooks go with it: stop it first", std::process::id()))
         } else {
             None
         };
@@ -177,10 +174,7 @@ impl Rooms {
             cgroup: self.cgroup.clone(),
             listeners: self.listeners.clone(),
             flows: self.telemetry.running(),
-            egress: egress
-                .into_iter()
-                .map(|address| EgressRow { address, present: self.node.has(address) })
-                .collect(),
+            egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             kernel: self.capture.counters().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             origins_used: self.capture.origins_used(),

@@ -48,7 +48,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
 /// Each flow needs two descriptors.
 fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
@@ -123,7 +124,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
             listeners
                 .accept(stop, |accepted| {
                     let (rooms, cut) = (Arc::clone(&rooms), cut.clone());
-                    flows.spawn(async move { cut.run_until_cancelled(Box::pin(connection::serve(accepted, rooms))).await });
+                    flows.spawn(
+                        async move { cut.run_until_cancelled(Box::pin(connection::serve(accepted, rooms))).await },
+                    );
                 })
                 .await;
         });
@@ -188,10 +191,7 @@ fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<Option<
     }
 }
 
-async fn sockets(
-    inherited: Option<Sockets>,
-    settings: &Settings,
-) -> anyhow::Result<(Listeners, Option<TcpListener>)> {
+async fn sockets(inherited: Option<Sockets>, settings: &Settings) -> anyhow::Result<(Listeners, Option<TcpListener>)> {
     let bind = async || -> anyhow::Result<Option<TcpListener>> {
         let Some(address) = settings.telemetry else { return Ok(None) };
         let listener = TcpListener::bind(address).await;
@@ -341,11 +341,7 @@ fn spawn_telemetry(
 }
 
 fn announce(model: &Model, capture: &Capture) {
-    eprintln!(
-        "egret: ready, {} API(s) captured for {}",
-        model.apis.len(),
-        capture.cgroup().display()
-    );
+    eprintln!("egret: ready, {} API(s) captured for {}", model.apis.len(), capture.cgroup().display());
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

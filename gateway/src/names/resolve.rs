@@ -39,7 +39,8 @@ pub(super) async fn resolve(servers: &[SocketAddr], host: &Host) -> Result<Answe
     let resolver = builder.build().map_err(|error| error.to_string())?;
     // The trailing dot: a listed name is complete, no search list applies.
     let lookup = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| error.to_string())?;
-    let (addresses, refused): (Vec<_>, Vec<_>) = lookup.iter().map(|ip| ip.to_canonical()).partition(|ip| is_remote(*ip));
+    let (addresses, refused): (Vec<_>, Vec<_>) =
+        lookup.iter().map(|ip| ip.to_canonical()).partition(|ip| is_remote(*ip));
     if !refused.is_empty() {
         tracing::warn!(%host, ?refused, "addresses that no third party can have are not captured");
     }

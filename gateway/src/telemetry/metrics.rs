@@ -69,20 +69,36 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         let mut body = text.trim_end_matches("# EOF\n").to_owned();
-        let mut gauge = |name: &str, help: &str, kind: &str| writeln!(body, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+        let mut gauge =
+            |name: &str, help: &str, kind: &str| writeln!(body, "# HELP {name} {help}.\n# TYPE {name} {kind}");
         gauge("egret_flows_running", "Running flows", "gauge")?;
         writeln!(body, "egret_flows_running {}", gauges.flows)?;
-        writeln!(body, "# HELP egret_config_generation Version of the configuration in force.\n# TYPE egret_config_generation gauge")?;
+        writeln!(
+            body,
+            "# HELP egret_config_generation Version of the configuration in force.\n# TYPE egret_config_generation gauge"
+        )?;
         writeln!(body, "egret_config_generation {}", gauges.generation)?;
-        writeln!(body, "# HELP egret_config_refused Whether the newest change of the configuration was refused.\n# TYPE egret_config_refused gauge")?;
+        writeln!(
+            body,
+            "# HELP egret_config_refused Whether the newest change of the configuration was refused.\n# TYPE egret_config_refused gauge"
+        )?;
         writeln!(body, "egret_config_refused {}", u8::from(gauges.config_refused))?;
-        writeln!(body, "# HELP egret_origins_used Captured connections between connect and accept.\n# TYPE egret_origins_used gauge")?;
+        writeln!(
+            body,
+            "# HELP egret_origins_used Captured connections between connect and accept.\n# TYPE egret_origins_used gauge"
+        )?;
         writeln!(body, "egret_origins_used {}", gauges.origins)?;
-        writeln!(body, "# HELP egret_egress_address_present Whether an egress address is on the node.\n# TYPE egret_egress_address_present gauge")?;
+        writeln!(
+            body,
+            "# HELP egret_egress_address_present Whether an egress address is on the node.\n# TYPE egret_egress_address_present gauge"
+        )?;
         for (address, present) in &gauges.egress {
             writeln!(body, "egret_egress_address_present{{address=\"{address}\"}} {}", u8::from(*present))?;
         }
-        writeln!(body, "# HELP egret_kernel_decisions Decisions of the kernel hooks.\n# TYPE egret_kernel_decisions counter")?;
+        writeln!(
+            body,
+            "# HELP egret_kernel_decisions Decisions of the kernel hooks.\n# TYPE egret_kernel_decisions counter"
+        )?;
         for (reason, count) in &gauges.kernel {
             writeln!(body, "egret_kernel_decisions_total{{reason=\"{reason}\"}} {count}")?;
         }

@@ -83,8 +83,7 @@ impl FlowRecord {
             sent: 0,
             received: 0,
         };
-        let shared =
-            Shared { bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
+        let shared = Shared { bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
         Self { shared: Arc::new(shared), telemetry, outcome: Reason::Shutdown.label() }
     }
 

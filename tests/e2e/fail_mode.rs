@@ -1,0 +1,51 @@
+//! While Egret is not there, each API does what its owner chose; removing Egret leaves nothing behind.
+
+use egret_tests::{EGRESS, Lab, NODE};
+
+use crate::{PARTNER, partner};
+
+const URL: &str = "http://api.partner.example/";
+
+#[test]
+fn a_killed_egret_fails_closed() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    egret.kill();
+    assert_eq!(lab.curl(URL).0, 0);
+    assert_eq!(partner.seen().len(), 1);
+    // The next start adopts the hooks.
+    let _egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+}
+
+#[test]
+fn a_killed_egret_fails_open_where_the_owner_chose_so() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(&format!("{PARTNER}    fail: open\n")), &["--persist"]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    egret.kill();
+    assert_eq!(lab.curl(URL), (403, NODE.to_owned()), "at once, not after the heartbeat is stale");
+}
+
+#[test]
+fn a_stopped_persistent_egret_keeps_the_fail_mode_until_detached() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    lab.egret(&lab.configure(PARTNER), &["--persist"]).stop();
+    assert_eq!(lab.curl(URL).0, 0);
+    lab.cli(&["detach", "--pins", lab.pins().to_str().unwrap()]);
+    assert_eq!(lab.curl(URL), (403, NODE.to_owned()));
+    assert!(!lab.pins().exists());
+}
+
+#[test]
+fn a_stopped_egret_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    lab.egret(&lab.configure(PARTNER), &[]).stop();
+    assert_eq!(lab.curl(URL), (403, NODE.to_owned()));
+    assert!(!lab.pins().exists() && !lab.socket().exists());
+}

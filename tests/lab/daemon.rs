@@ -1,0 +1,94 @@
+//! The daemon under test: the real executable.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{Lab, eventually};
+
+/// A running `egret run`; killed when dropped.
+#[derive(Debug)]
+pub struct Egret {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Egret {
+    pub(crate) fn start(lab: &Lab, config: &Path, arguments: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let log = lab.directory().join(format!("egret{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let mut command = Command::new(executable());
+        command.args(["run", "--config"]).arg(config).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log"));
+        lab.place("egret").put(&mut command);
+        let mut egret = Self { process: command.spawn().expect("egret starts"), log };
+        eventually("egret is ready", || {
+            if let Some(status) = egret.process.try_wait().expect("a child") {
+                panic!("egret ended ({status}):\n{}", egret.log());
+            }
+            egret.log().contains("egret: ready")
+        });
+        egret
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// SIGTERM, then waits for its end.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.process.wait().expect("a child");
+        assert!(status.success(), "egret ended with {status}:\n{}", self.log());
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.process.wait().expect("a child");
+    }
+
+    /// Waits for its end of its own accord.
+    pub fn ended(mut self) {
+        eventually("the old process has ended", || self.process.try_wait().expect("a child").is_some());
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.process.id()).expect("a pid")), signal).expect("it runs");
+    }
+}
+
+impl Drop for Egret {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- egret {} said:\n{}", self.process.id(), self.log());
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `EGRET_BIN`, or the executable beside this one's directory.
+pub(crate) fn executable() -> PathBuf {
+    std::env::var_os("EGRET_BIN").map_or_else(
+        || {
+            let this = std::env::current_exe().expect("an executable");
+            let mut directory = this.parent().expect("a directory").to_owned();
+            if directory.ends_with("deps") {
+                directory.pop();
+            }
+            directory.join("egret")
+        },
+        PathBuf::from,
+    )
+}

@@ -1,0 +1,142 @@
+//! Servers in the internet that remember who came.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::namespace::Namespace;
+
+/// What a third party does with a connection.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// HTTP/1.1 with keep-alive: 200 for these sources, 403 for others; the body is the source address.
+    Http(Vec<IpAddr>),
+    /// Speaks first: a line with the source address; then ends.
+    Banner,
+    /// Sends back what it gets, until the client ends.
+    Echo,
+    /// Says which of its own addresses the client reached; then ends.
+    Mirror,
+    /// Reads to the end, then says how many bytes there were.
+    Count,
+}
+
+/// A connection that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Where it came from.
+    pub source: IpAddr,
+    /// Its first bytes.
+    pub first: Vec<u8>,
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct ThirdParty {
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl ThirdParty {
+    pub(crate) fn start(namespace: &Namespace, address: SocketAddr, behaviour: Behaviour) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        // The thread that makes the socket must be in the namespace; the socket stays there.
+        let listener = thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                namespace.enter();
+                TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+            });
+            made.join().expect("a listening third party")
+        });
+        let record = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let (record, behaviour) = (Arc::clone(&record), behaviour.clone());
+                thread::spawn(move || serve(stream, &behaviour, &record));
+            }
+        });
+        Self { seen }
+    }
+
+    /// The connections so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("no panic in a third party").clone()
+    }
+
+    /// Their sources, each once.
+    pub fn sources(&self) -> Vec<IpAddr> {
+        let mut sources: Vec<_> = self.seen().into_iter().map(|seen| seen.source).collect();
+        sources.sort();
+        sources.dedup();
+        sources
+    }
+}
+
+fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>) {
+    let Ok(peer) = stream.peer_addr() else { return };
+    let source = peer.ip().to_canonical();
+    let number = {
+        let mut seen = record.lock().expect("no panic in a third party");
+        seen.push(Seen { source, first: Vec::new() });
+        seen.len() - 1
+    };
+    let note = |bytes: &[u8]| {
+        let mut seen = record.lock().expect("no panic in a third party");
+        if seen[number].first.is_empty() {
+            seen[number].first = bytes.to_vec();
+        }
+    };
+    // A client that goes away is not the third party's affair.
+    let _ = converse(&mut stream, behaviour, source, note);
+}
+
+fn converse(
+    stream: &mut TcpStream,
+    behaviour: &Behaviour,
+    source: IpAddr,
+    note: impl Fn(&[u8]),
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    match behaviour {
+        Behaviour::Http(allowed) => {
+            let mut pending = Vec::new();
+            loop {
+                let read = stream.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                note(&buffer[..read]);
+                pending.extend_from_slice(&buffer[..read]);
+                while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+                    pending.drain(..end + 4);
+                    let status = if allowed.contains(&source) { "200 OK" } else { "403 Forbidden" };
+                    let body = format!("{source}\n");
+                    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+                }
+            }
+        }
+        Behaviour::Banner => writeln!(stream, "{source}"),
+        Behaviour::Echo => loop {
+            let read = stream.read(&mut buffer)?;
+            if read == 0 {
+                return stream.shutdown(Shutdown::Write);
+            }
+            note(&buffer[..read]);
+            stream.write_all(&buffer[..read])?;
+        },
+        Behaviour::Mirror => {
+            let local = stream.local_addr()?;
+            writeln!(stream, "{}", local.ip().to_canonical())
+        }
+        Behaviour::Count => {
+            let mut count = 0;
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => return writeln!(stream, "{count}"),
+                    read => count += read,
+                }
+            }
+        }
+    }
+}

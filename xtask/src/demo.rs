@@ -1,0 +1,18 @@
+use crate::shell::{as_root, cargo, run, target};
+use crate::{run as build, setup};
+
+pub(crate) fn demo() -> anyhow::Result<()> {
+    story("story")
+}
+
+pub(crate) fn lab() -> anyhow::Result<()> {
+    story("shell")
+}
+
+fn story(what: &str) -> anyhow::Result<()> {
+    setup::kernel()?;
+    setup::programs(&[setup::LAB])?;
+    let egret = build::build()?;
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "egret-tests", "--bin", "egret-demo"]))?;
+    run(as_root(target().join("debug/egret-demo"))?.arg(what).env("EGRET_BIN", egret))
+}

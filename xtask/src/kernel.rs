@@ -1,0 +1,154 @@
+//! The kernel half's toolchain and object.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::setup;
+use crate::shell::{cargo, run, step, target};
+
+const NIGHTLY: &str = "nightly-2026-05-20";
+const LINKER: &str = "0.10.3";
+const FLAGS: &str = "-Cdebuginfo=2\u{1f}-Clink-arg=--btf";
+
+/// Debian's compiler with its precompiled BPF `core`. They conflict with Debian's and rustup's own when installed,
+/// so they are only unpacked.
+const PACKAGES: [&str; 5] =
+    ["rustc-web", "libstd-rust-web-1.96", "libstd-rust-web-dev", "libstd-rust-web-dev-bpf", "libllvm22"];
+
+/// A compiler for the BPF target.
+enum Toolchain {
+    /// rustup's nightly with rust-src; builds `core` itself.
+    Nightly(&'static str),
+    /// Debian's, unpacked here.
+    Debian(PathBuf),
+}
+
+/// Builds the object; what is there and current is not built again. Returns its path.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(target())?;
+    let toolchain = toolchain()?;
+    let tools = linker()?;
+    let directory = target().join("kernel");
+    let mut build = match &toolchain {
+        Toolchain::Nightly(name) => {
+            let mut build = Command::new("cargo");
+            build.arg(format!("+{name}")).args(["build", "-Zbuild-std=core"]).current_dir(crate::shell::root());
+            build
+        }
+        Toolchain::Debian(unpacked) => {
+            let mut build = cargo();
+            build
+                .arg("build")
+                .env("RUSTC", unpacked.join("usr/bin/rustc"))
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("LD_LIBRARY_PATH", unpacked.join("usr/lib/x86_64-linux-gnu"));
+            build
+        }
+    };
+    let path = std::env::join_paths(
+        std::iter::once(tools).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    )?;
+    run(build
+        .args(["--quiet", "--locked", "--profile", "kernel", "--package", "egret-kernel", "--bin", "egret-hooks"])
+        .args(["--features", "programs", "--target", "bpfel-unknown-none", "--target-dir"])
+        .arg(&directory)
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
+        .env_remove("RUSTUP_TOOLCHAIN_OVERRIDE")
+        .env("PATH", path))
+    .context("the kernel half does not build")?;
+    let object = target().join("egret-hooks.o");
+    copy_if_changed(&directory.join("bpfel-unknown-none/kernel/egret-hooks"), &object)?;
+    Ok(object)
+}
+
+/// A new time stamp would rebuild `egret`.
+fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}
+
+fn toolchain() -> anyhow::Result<Toolchain> {
+    let unpacked = target().join("kernel-toolchain");
+    if unpacked.join("complete").exists() {
+        return Ok(Toolchain::Debian(unpacked));
+    }
+    if has_rust_src(NIGHTLY) || install_nightly() {
+        return Ok(Toolchain::Nightly(NIGHTLY));
+    }
+    eprintln!(
+        "xtask: rustup cannot fetch {NIGHTLY} with rust-src here: unpacking Debian's compiler and BPF core below \
+         {} instead, for the kernel half",
+        unpacked.display()
+    );
+    unpack(&unpacked)?;
+    Ok(Toolchain::Debian(unpacked))
+}
+
+fn has_rust_src(toolchain: &str) -> bool {
+    let sysroot =
+        Command::new("rustc").arg(format!("+{toolchain}")).args(["--print", "sysroot"]).stderr(Stdio::null()).output();
+    sysroot.is_ok_and(|output| {
+        let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success() && Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").exists()
+    })
+}
+
+fn install_nightly() -> bool {
+    eprintln!("xtask: asking rustup for {NIGHTLY} with rust-src, to build the kernel half's `core`");
+    let installed = Command::new("rustup")
+        .args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    installed.is_ok_and(|status| status.success()) && has_rust_src(NIGHTLY)
+}
+
+fn unpack(directory: &Path) -> anyhow::Result<()> {
+    if !crate::shell::is_there("apt-get") {
+        bail!(
+            "the kernel half needs rustup's {NIGHTLY} with rust-src, which rustup could not fetch, or Debian's packages, \
+             and this is not Debian: install the former with \
+             `rustup toolchain install {NIGHTLY} --component rust-src`"
+        );
+    }
+    let packages = directory.join("packages");
+    fs::create_dir_all(&packages)?;
+    let download = || Command::new("apt-get").args(["download", "-qq"]).args(PACKAGES).current_dir(&packages).status();
+    if !download()?.success() {
+        setup::update_lists()?;
+        if !download()?.success() {
+            bail!(
+                "Debian's {} cannot be downloaded: is the network there, and bookworm-security in the sources?",
+                PACKAGES.join(", ")
+            );
+        }
+    }
+    for entry in fs::read_dir(&packages)? {
+        run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(directory))?;
+    }
+    fs::remove_dir_all(packages)?;
+    fs::write(directory.join("complete"), "")?;
+    Ok(())
+}
+
+/// The directory of bpf-linker.
+fn linker() -> anyhow::Result<PathBuf> {
+    let tools = target().join("tools");
+    if !tools.join("bin/bpf-linker").exists() {
+        step(
+            &format!(
+                "installing bpf-linker {LINKER} below {}, which links the kernel half (about a minute)",
+                tools.display()
+            ),
+            cargo().args(["install", "--quiet", "--locked", "bpf-linker", "--version", LINKER, "--root"]).arg(&tools),
+        )?;
+    }
+    Ok(tools.join("bin"))
+}

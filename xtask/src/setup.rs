@@ -1,0 +1,99 @@
+//! What the tests and the demo need of the machine.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+
+use crate::shell::{as_root, cargo, is_there, run, step, target};
+
+/// A program, Debian's package of it, and who needs it.
+pub(crate) struct Need {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+/// For the lab.
+pub(crate) const LAB: &[Need] = &[
+    Need { program: "ip", package: "iproute2", why: "makes the lab's network" },
+    Need { program: "curl", package: "curl", why: "is the lab's unmodified client" },
+];
+
+/// For the end-to-end tests, beside the lab.
+pub(crate) const CLIENTS: &[Need] = &[
+    Need { program: "python3", package: "python3", why: "is an unmodified client" },
+    Need { program: "node", package: "nodejs", why: "is an unmodified client" },
+    Need { program: "java", package: "openjdk-17-jdk-headless", why: "is an unmodified client" },
+    Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
+    Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
+    Need { program: "promtool", package: "prometheus", why: "judges the metrics" },
+];
+
+/// Installs what is missing.
+pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
+    let missing: Vec<_> = needs.iter().copied().flatten().filter(|need| !is_there(need.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|need| need.package).collect();
+    if !is_there("apt-get") {
+        bail!("this is not Debian: install {} by hand, then run this again", names.join(", "));
+    }
+    for need in &missing {
+        eprintln!("xtask: installing {}, which {}", need.package, need.why);
+    }
+    let install = || -> anyhow::Result<()> {
+        // Services that come with a package must not start: RUNLEVEL=1 keeps invoke-rc.d from it.
+        run(as_root("env")?
+            .args([
+                "RUNLEVEL=1",
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "install",
+                "-qq",
+                "-y",
+                "--no-install-recommends",
+            ])
+            .args(&names)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null()))
+    };
+    if install().is_err() {
+        update_lists()?;
+        install().context("Debian's packages cannot be installed: is the network there?")?;
+    }
+    Ok(())
+}
+
+/// Debian's lists of packages.
+pub(crate) fn update_lists() -> anyhow::Result<()> {
+    step("updating Debian's lists of packages", as_root("apt-get")?.args(["update", "-qq"]).stdin(Stdio::null()))
+}
+
+/// cargo-nextest, which runs the tests.
+pub(crate) fn nextest() -> anyhow::Result<()> {
+    let tools = target().join("tools");
+    let there = cargo().args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_ok_and(|status| status.success()) || tools.join("bin/cargo-nextest").exists() {
+        return Ok(());
+    }
+    step(
+        &format!("installing cargo-nextest below {}, which runs the tests (some minutes)", tools.display()),
+        cargo().args(["install", "--quiet", "--locked", "cargo-nextest", "--root"]).arg(&tools),
+    )
+}
+
+/// What no package brings: BPF and cgroup v2.
+pub(crate) fn kernel() -> anyhow::Result<()> {
+    if !Path::new("/sys/fs/bpf").exists() {
+        bail!(
+            "this kernel has no BPF (/sys/fs/bpf is missing): a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF is needed"
+        );
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    if !mounts.contains(" - cgroup2 ") {
+        bail!("no cgroup v2 hierarchy is mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified` (after mkdir)");
+    }
+    Ok(())
+}

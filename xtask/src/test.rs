@@ -1,0 +1,48 @@
+use clap::{Args, ValueEnum};
+
+use crate::shell::{cargo, is_root, run, target};
+use crate::{kernel, run as build, setup};
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// `unit` runs anywhere; `all` needs root, or sudo.
+    #[arg(long, default_value = "all")]
+    ring: Ring,
+    /// Only tests whose name contains this.
+    filter: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Ring {
+    Unit,
+    All,
+}
+
+impl Test {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        setup::nextest()?;
+        kernel::build()?;
+        let path = std::env::join_paths(
+            std::iter::once(target().join("tools/bin"))
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+        )?;
+        let mut nextest = cargo();
+        nextest
+            .args(["nextest", "run", "--locked", "--package", "egret", "--package", "egret-kernel"])
+            .env("PATH", path);
+        if self.ring == Ring::All {
+            setup::kernel()?;
+            setup::programs(&[setup::LAB, setup::CLIENTS])?;
+            nextest.args(["--package", "egret-tests"]).env("EGRET_BIN", build::build()?);
+            if !is_root() {
+                nextest.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -n -E");
+            }
+        }
+        run(nextest.args(self.filter))
+    }
+}
+
+/// What CI runs.
+pub(crate) fn all() -> anyhow::Result<()> {
+    Test { ring: Ring::All, filter: Vec::new() }.run()
+}
