@@ -85,7 +85,7 @@ fn bind_mode_sets_the_source_in_the_kernel() {
     egret.kill();
     assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
     // Never from another address.
-    lab.node_ip(&["address", "del", "192.0.2.10/24", "dev", "up"]);
+    lab.node_ip(&["address", "del", "192.0.2.10/24", "dev", "node0"]);
     assert_eq!(lab.curl(URL).0, 0);
     assert_eq!(partner.sources(), addresses(&[EGRESS]));
 }
@@ -105,11 +105,11 @@ fn an_egress_address_that_disappears_is_never_replaced_in_silence() {
     let lab = Lab::new();
     let partner = partner(&lab);
     let egret = lab.egret(&lab.configure(PARTNER), &[]);
-    lab.node_ip(&["address", "del", "192.0.2.10/24", "dev", "up"]);
+    lab.node_ip(&["address", "del", "192.0.2.10/24", "dev", "node0"]);
     egret_tests::eventually("the alarm", || egret.log().contains("an egress address is not on the node any more"));
     assert_eq!(lab.curl(URL).0, 0);
     assert_eq!(partner.seen(), []);
-    lab.node_ip(&["address", "add", "192.0.2.10/24", "dev", "up"]);
+    lab.node_ip(&["address", "add", "192.0.2.10/24", "dev", "node0"]);
     egret_tests::eventually("it is back", || egret.log().contains("is on the node again"));
     assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
 }

@@ -66,10 +66,10 @@ impl Lab {
 
     fn wire(&self) {
         let (node, internet) = (self.node.name(), self.internet.name());
-        ip(&["link", "add", "up", "netns", node, "type", "veth", "peer", "name", "down", "netns", internet]);
+        ip(&["link", "add", "node0", "netns", node, "type", "veth", "peer", "name", "internet0", "netns", internet]);
         for (namespace, device, addresses) in [
-            (node, "up", &["192.0.2.1/24", "192.0.2.10/24", "2001:db8:1::1/64", "2001:db8:1::10/64"][..]),
-            (internet, "down", &["192.0.2.254/24", "2001:db8:1::fe/64"][..]),
+            (node, "node0", &["192.0.2.1/24", "192.0.2.10/24", "2001:db8:1::1/64", "2001:db8:1::10/64"][..]),
+            (internet, "internet0", &["192.0.2.254/24", "2001:db8:1::fe/64"][..]),
         ] {
             ip(&["-n", namespace, "link", "set", "lo", "up"]);
             for address in addresses {
