@@ -21,6 +21,7 @@ if way == "nonblocking":
     assert s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
     s.settimeout(10)
 elif way == "fastopen":
+    s.settimeout(None)
     s.sendto(b"hello", 0x20000000, (address, port))
 elif way == "reconnect":
     s.connect((address, port))
@@ -68,6 +69,7 @@ def run(seed, count):
     for i in range(count):
         address = "203.0.113.%d" % ((seed + i) % 8 + 1)
         s = socket.create_connection((address, 7000), timeout=20)
+        s.sendall(b"\0")
         said = s.recv(100).decode().strip()
         if said != address:
             wrong.append((address, said))

@@ -112,11 +112,11 @@ fn converse(
                     pending.drain(..end + 4);
                     let status = if allowed.contains(&source) { "200 OK" } else { "403 Forbidden" };
                     let body = format!("{source}\n");
-                    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+                    say(stream, &format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
                 }
             }
         }
-        Behaviour::Banner => writeln!(stream, "{source}"),
+        Behaviour::Banner => say(stream, &format!("{source}\n")),
         Behaviour::Echo => loop {
             let read = stream.read(&mut buffer)?;
             if read == 0 {
@@ -127,16 +127,21 @@ fn converse(
         },
         Behaviour::Mirror => {
             let local = stream.local_addr()?;
-            writeln!(stream, "{}", local.ip().to_canonical())
+            say(stream, &format!("{}\n", local.ip().to_canonical()))
         }
         Behaviour::Count => {
             let mut count = 0;
             loop {
                 match stream.read(&mut buffer)? {
-                    0 => return writeln!(stream, "{count}"),
+                    0 => return say(stream, &format!("{count}\n")),
                     read => count += read,
                 }
             }
         }
     }
+}
+
+/// In one segment: `write!` makes one of each piece, and a client may read the first alone.
+fn say(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    stream.write_all(text.as_bytes())
 }

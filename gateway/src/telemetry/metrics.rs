@@ -64,45 +64,55 @@ impl Metrics {
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
     }
 
-    /// In the OpenMetrics text format.
+    /// In the Prometheus text format 0.0.4.
     pub fn text(&self, gauges: &Gauges) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        let mut body = text.trim_end_matches("# EOF\n").to_owned();
-        let mut gauge =
-            |name: &str, help: &str, kind: &str| writeln!(body, "# HELP {name} {help}.\n# TYPE {name} {kind}");
-        gauge("egret_flows_running", "Running flows", "gauge")?;
-        writeln!(body, "egret_flows_running {}", gauges.flows)?;
-        writeln!(
-            body,
-            "# HELP egret_config_generation Version of the configuration in force.\n# TYPE egret_config_generation gauge"
-        )?;
-        writeln!(body, "egret_config_generation {}", gauges.generation)?;
-        writeln!(
-            body,
-            "# HELP egret_config_refused Whether the newest change of the configuration was refused.\n# TYPE egret_config_refused gauge"
-        )?;
-        writeln!(body, "egret_config_refused {}", u8::from(gauges.config_refused))?;
-        writeln!(
-            body,
-            "# HELP egret_origins_used Captured connections between connect and accept.\n# TYPE egret_origins_used gauge"
-        )?;
-        writeln!(body, "egret_origins_used {}", gauges.origins)?;
-        writeln!(
-            body,
-            "# HELP egret_egress_address_present Whether an egress address is on the node.\n# TYPE egret_egress_address_present gauge"
-        )?;
-        for (address, present) in &gauges.egress {
-            writeln!(body, "egret_egress_address_present{{address=\"{address}\"}} {}", u8::from(*present))?;
-        }
-        writeln!(
-            body,
-            "# HELP egret_kernel_decisions Decisions of the kernel hooks.\n# TYPE egret_kernel_decisions counter"
-        )?;
-        for (reason, count) in &gauges.kernel {
-            writeln!(body, "egret_kernel_decisions_total{{reason=\"{reason}\"}} {count}")?;
-        }
-        body.push_str("# EOF\n");
+        let mut body = to_prometheus(&text);
+        section(&mut body, "egret_flows_running", "gauge", "Running flows", [("", gauges.flows as u64)])?;
+        let generation = u64::from(gauges.generation);
+        section(&mut body, "egret_config_generation", "gauge", "Version of the configuration", [("", generation)])?;
+        let refused = u64::from(gauges.config_refused);
+        section(&mut body, "egret_config_refused", "gauge", "Whether the newest change is refused", [("", refused)])?;
+        let help = "Captured connections between connect and accept";
+        section(&mut body, "egret_origins_used", "gauge", help, [("", gauges.origins as u64)])?;
+        let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));
+        let help = "Whether an egress address is on the node";
+        section(&mut body, "egret_egress_address_present", "gauge", help, present)?;
+        let decisions = gauges.kernel.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count));
+        let help = "Decisions of the kernel hooks";
+        section(&mut body, "egret_kernel_decisions_total", "counter", help, decisions)?;
         Ok(body)
     }
+}
+
+fn section(
+    body: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    rows: impl IntoIterator<Item = (impl std::fmt::Display, u64)>,
+) -> std::fmt::Result {
+    writeln!(body, "# HELP {name} {help}.\n# TYPE {name} {kind}")?;
+    rows.into_iter().try_for_each(|(labels, value)| writeln!(body, "{name}{labels} {value}"))
+}
+
+/// The library writes OpenMetrics, where a counter's name lacks its `_total` in the lines that describe it.
+fn to_prometheus(open_metrics: &str) -> String {
+    let mut lines: Vec<_> = open_metrics.lines().map(ToOwned::to_owned).collect();
+    lines.retain(|line| line != "# EOF" && !line.starts_with("# UNIT"));
+    let counters: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(ToOwned::to_owned))
+        .collect();
+    for line in &mut lines {
+        for name in &counters {
+            for head in ["# HELP ", "# TYPE "] {
+                if let Some(rest) = line.strip_prefix(&format!("{head}{name} ")) {
+                    *line = format!("{head}{name}_total {rest}");
+                }
+            }
+        }
+    }
+    lines.iter().fold(String::new(), |text, line| text + line + "\n")
 }
