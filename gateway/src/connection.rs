@@ -20,16 +20,22 @@ use crate::route::{self, Route};
 use crate::telemetry::{FlowRecord, Telemetry};
 use crate::upstream;
 
+/// Reads and deletes the origin record of an accepted socket.
+pub type OriginOf = Box<dyn Fn(BorrowedFd<'_>, SocketAddr) -> Option<Origin> + Send + Sync>;
+
+/// Resolves a listed host.
+pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
+
 /// What a connection needs of the rooms that are not its own.
 pub struct Rooms {
     /// The kernel's record of an accepted socket, once.
-    pub origin: Box<dyn Fn(BorrowedFd<'_>, SocketAddr) -> Option<Origin> + Send + Sync>,
+    pub origin: OriginOf,
     /// Marks our own sockets.
     pub exempt: Exempt,
     /// The configuration of a generation.
     pub model: Box<dyn Fn(Generation) -> Arc<Model> + Send + Sync>,
     /// Egret's own resolution of a listed host.
-    pub addresses: Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>,
+    pub addresses: AddressesOf,
     /// Whether an address is on the node.
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
