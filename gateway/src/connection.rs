@@ -69,6 +69,11 @@ async fn carry(
 ) -> Result<(), Reason> {
     let origin = (rooms.origin)(std::os::fd::AsFd::as_fd(downstream), client).ok_or(Reason::NoOrigin)?;
     let model = (rooms.model)(origin.generation);
+    let origin = if model.generation == origin.generation {
+        origin
+    } else {
+        Origin { api: route::at(&model, origin.original_dst.0, &rooms.addresses), ..origin }
+    };
     let flow = flow::identify(record.id(), client, origin, &rooms.workloads);
     record.identified(&flow);
     let opaque = model.api(flow.api).is_some_and(|api| api.opaque_ports.contains(&flow.original_dst.0.port()));

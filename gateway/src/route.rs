@@ -1,6 +1,8 @@
 //! Flow and name to API, or the reason why not. The name decides; without a name, the address.
 
-use crate::model::{Api, ApiId, Flow, Mode, Model, Protocol, Reason};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::{Api, ApiId, Flow, Host, Mode, Model, Protocol, Reason};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,16 @@ pub enum Route<'a> {
     Api(ApiId, &'a Api),
     /// Its name is nobody's: it shares an address with a listed host, and is carried untouched to where it wanted.
     Unlisted,
+}
+
+/// The API at an address, for a connection that was captured under a configuration of another process: its index
+/// means nothing here. An index that no API has stands for none.
+pub fn at(model: &Model, destination: SocketAddr, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> ApiId {
+    let index = model.apis.iter().position(|api| {
+        api.ports.contains(&destination.port())
+            && api.hosts.iter().any(|host| addresses(host).contains(&destination.ip()))
+    });
+    ApiId(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX))
 }
 
 /// Chooses.

@@ -49,3 +49,15 @@ fn a_stopped_egret_leaves_nothing_behind() {
     assert_eq!(lab.curl(URL), (403, NODE.to_owned()));
     assert!(!lab.pins().exists() && !lab.socket().exists());
 }
+
+#[test]
+fn a_restart_without_dns_lets_nothing_go_direct() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    lab.egret(&lab.configure(PARTNER), &["--persist"]).kill();
+    lab.hosts(&[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
+    let output = lab.run("curl", &["-s", "-m", "10", "http://203.0.113.7/"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+}

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
 use crate::flow::Workloads;
 use crate::listener::Listeners;
-use crate::model::{Generation, Model};
+use crate::model::{Generation, Model, Redirect};
 use crate::names::{self, Names};
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 
@@ -72,6 +73,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         persist: options.persist,
         stale_after: STALE_AFTER,
     })?);
+    let adopted: Vec<_> = capture.redirects()?.into_iter().map(|(redirect, _)| redirect).collect();
+    if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
+        model.generation = Generation(model.generation.0.max(newest + 1));
+    }
     let (listeners, metrics_listener) = sockets(inherited, &settings).await?;
     let (v4, v6) = listeners.sockets();
     capture.listen(v4, v6)?;
@@ -99,8 +104,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     if tokio::time::timeout(FIRST_NAMES, names.tried_once()).await.is_err() {
         tracing::warn!("some listed hosts are not resolved yet: they are captured as soon as they are");
     }
-    publish(&capture, &models, &names)?;
-    spawn_publisher(&capture, &models, &names, &changed, &stop);
+    let mut publisher =
+        Publisher { capture: Arc::clone(&capture), models: Arc::clone(&models), names: Arc::clone(&names), adopted };
+    publisher.publish()?;
+    spawn_publisher(publisher, &changed, &stop);
 
     let config_error = Arc::new(Mutex::new(None));
     let _watcher = config::watch(&options.config, {
@@ -260,23 +267,33 @@ fn spawn_heartbeat(capture: &Arc<Capture>, stop: &CancellationToken) {
     });
 }
 
-fn publish(capture: &Capture, models: &Models, names: &Names) -> Result<(), capture::Error> {
-    let model = models.current();
-    capture.publish(&names::table(&model, |host| names.addresses(host)))
+/// Keeps the kernel's table as the configuration and the names want it.
+struct Publisher {
+    capture: Arc<Capture>,
+    models: Arc<Models>,
+    names: Arc<Names>,
+    /// Rows of a former process. They stay until every listed host is resolved: a DNS that fails at the start must not
+    /// let connections go direct that were captured a moment before.
+    adopted: Vec<Redirect>,
 }
 
-fn spawn_publisher(
-    capture: &Arc<Capture>,
-    models: &Arc<Models>,
-    names: &Arc<Names>,
-    changed: &Arc<Notify>,
-    stop: &CancellationToken,
-) {
-    let (capture, models, names) = (Arc::clone(capture), Arc::clone(models), Arc::clone(names));
+impl Publisher {
+    fn publish(&mut self) -> Result<(), capture::Error> {
+        let mut rows = names::table(&self.models.current(), |host| self.names.addresses(host));
+        if self.names.status().iter().all(|name| !name.addresses.is_empty()) {
+            self.adopted.clear();
+        }
+        let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
+        rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
+        self.capture.publish(&rows)
+    }
+}
+
+fn spawn_publisher(mut publisher: Publisher, changed: &Arc<Notify>, stop: &CancellationToken) {
     let (changed, stop) = (Arc::clone(changed), stop.clone());
     tokio::spawn(async move {
         while stop.run_until_cancelled(changed.notified()).await.is_some() {
-            if let Err(error) = publish(&capture, &models, &names) {
+            if let Err(error) = publisher.publish() {
                 tracing::error!(%error, "the kernel's table could not be changed");
             }
         }
