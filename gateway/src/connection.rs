@@ -1,7 +1,8 @@
 //! The sentence: a captured connection from accept to end. The only room that knows the order.
 
+mod counted;
 mod first_bytes;
-
+mod http;
 mod passthrough;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Exempt, Generation, Host, Mode, Model, Origin, Reason};
+use crate::model::{Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
 use crate::policy;
 use crate::route::{self, Route};
 use crate::telemetry::{FlowRecord, Telemetry};
@@ -50,23 +51,46 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
+/// A flow that may go: its third party has answered.
+struct Admitted {
+    upstream: TcpStream,
+    /// Bytes of the workload that were read to know what it speaks.
+    prefix: Vec<u8>,
+    carriage: Carriage,
+}
+
+enum Carriage {
+    /// Request by request, for these hosts.
+    Http(Vec<Host>),
+    Passthrough,
+}
+
 /// Serves one captured connection to its end.
-pub async fn serve(accepted: Accepted, rooms: Arc<Rooms>) {
+pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms: Arc<Rooms>) {
     let mut record = rooms.telemetry.open();
-    let mut downstream = accepted.stream;
-    let outcome = carry(&mut downstream, accepted.client, &rooms, &record).await;
-    if outcome.is_err() {
-        reset(&downstream);
-    }
+    let bytes = record.bytes();
+    let outcome = match admit(&mut downstream, client, &rooms, &record).await {
+        Ok(Admitted { upstream, prefix, carriage: Carriage::Http(hosts) }) => {
+            http::carry(downstream, upstream, prefix, hosts, bytes).await
+        }
+        Ok(Admitted { upstream, prefix, carriage: Carriage::Passthrough }) => {
+            passthrough::carry(downstream, upstream, &prefix, &bytes).await
+        }
+        Err(reason) => {
+            reset(&downstream);
+            Err(reason)
+        }
+    };
     record.ended(outcome);
 }
 
-async fn carry(
+/// Who, to where, speaking what, by which API: then, with a permit, to the third party.
+async fn admit(
     downstream: &mut TcpStream,
     client: SocketAddr,
     rooms: &Rooms,
     record: &FlowRecord,
-) -> Result<(), Reason> {
+) -> Result<Admitted, Reason> {
     let origin = (rooms.origin)(std::os::fd::AsFd::as_fd(downstream), client).ok_or(Reason::NoOrigin)?;
     let model = (rooms.model)(origin.generation);
     let origin = if model.generation == origin.generation {
@@ -85,10 +109,15 @@ async fn carry(
         Ok(Route::Unlisted) => {}
         Err(_) => record.routed(model.api(flow.api).map_or("none", |api| api.name.as_str()), Mode::Deny.label()),
     }
-    let permit = policy::admit(&model, &flow, &route?, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
-    let mut upstream = upstream::connect(&permit, &rooms.exempt).await?;
+    let route = route?;
+    let permit = policy::admit(&model, &flow, &route, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
+    let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
-    passthrough::carry(downstream, &mut upstream.stream, &prefix, &record.bytes()).await
+    let carriage = match (route, &protocol) {
+        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }) => Carriage::Http(api.hosts.clone()),
+        _ => Carriage::Passthrough,
+    };
+    Ok(Admitted { upstream: upstream.stream, prefix, carriage })
 }
 
 /// The caller learns at once, as of any broken connection: a reset, not an orderly end.

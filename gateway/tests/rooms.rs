@@ -28,7 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aya", &["capture"]),
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
-    ("hyper", &["telemetry"]),
+    ("hyper", &["connection", "telemetry"]),
     ("rustls", &["detect"]),
     ("serde", &["admin", "cli", "config"]),
 ];

@@ -4,6 +4,8 @@ mod capture;
 
 mod fail_mode;
 
+mod http;
+
 mod passthrough;
 
 mod reload;

@@ -16,6 +16,8 @@ pub enum Behaviour {
     Banner,
     /// Sends back what it gets, until the client ends.
     Echo,
+    /// HTTP/1.1: agrees to any upgrade, then sends back what it gets.
+    Upgrade,
     /// Says which of its own addresses the client reached; then ends.
     Mirror,
     /// Reads to the end, then says how many bytes there were.
@@ -88,14 +90,14 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>
         }
     };
     // A client that goes away is not the third party's affair.
-    let _ = converse(&mut stream, behaviour, source, note);
+    let _ = converse(&mut stream, behaviour, source, &note);
 }
 
 fn converse(
     stream: &mut TcpStream,
     behaviour: &Behaviour,
     source: IpAddr,
-    note: impl Fn(&[u8]),
+    note: &dyn Fn(&[u8]),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     match behaviour {
@@ -116,7 +118,7 @@ fn converse(
                 }
             }
         }
-        Behaviour::Banner => say(stream, &format!("{source}\n")),
+        Behaviour::Banner => farewell(stream, &format!("{source}\n")),
         Behaviour::Echo => loop {
             let read = stream.read(&mut buffer)?;
             if read == 0 {
@@ -125,9 +127,22 @@ fn converse(
             note(&buffer[..read]);
             stream.write_all(&buffer[..read])?;
         },
+        Behaviour::Upgrade => {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let read = stream.read(&mut buffer[..1])?;
+                if read == 0 {
+                    return Ok(());
+                }
+                head.push(buffer[0]);
+            }
+            note(&head);
+            say(stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")?;
+            converse(stream, &Behaviour::Echo, source, note)
+        }
         Behaviour::Mirror => {
             let local = stream.local_addr()?;
-            say(stream, &format!("{}\n", local.ip().to_canonical()))
+            farewell(stream, &format!("{}\n", local.ip().to_canonical()))
         }
         Behaviour::Count => {
             let mut count = 0;
@@ -144,4 +159,11 @@ fn converse(
 /// In one segment: `write!` makes one of each piece, and a client may read the first alone.
 fn say(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
     stream.write_all(text.as_bytes())
+}
+
+/// Says it and ends in order: closing with unread bytes would be a reset, which overtakes what was said.
+fn farewell(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+    say(stream, text)?;
+    stream.shutdown(Shutdown::Write)?;
+    std::io::copy(stream, &mut std::io::sink()).map(drop)
 }

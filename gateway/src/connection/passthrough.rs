@@ -2,9 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -16,8 +14,8 @@ const BUFFER: usize = 64 * 1024;
 
 /// Carries until both sides have ended, or one is broken: then both are reset.
 pub(super) async fn carry(
-    downstream: &mut TcpStream,
-    upstream: &mut TcpStream,
+    mut downstream: TcpStream,
+    mut upstream: TcpStream,
     prefix: &[u8],
     bytes: &Bytes,
 ) -> Result<(), Reason> {
@@ -41,8 +39,8 @@ pub(super) async fn carry(
         tokio::try_join!(sending, receiving).map(|_| ())
     };
     if outcome.is_err() {
-        // The caller of this function resets the other side.
-        let _ = SockRef::from(&*upstream).set_linger(Some(Duration::ZERO));
+        super::reset(&downstream);
+        super::reset(&upstream);
     }
     outcome
 }

@@ -1,0 +1,148 @@
+//! Plain HTTP/1.1, request by request: one upstream connection for each downstream one, bodies streamed, headers as
+//! sent. Each request must be for the flow's API; upgrades become a tunnel.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1 as client;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, copy_bidirectional, join};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex as Turn;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::counted::Counted;
+use crate::model::{Host, Reason};
+use crate::telemetry;
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// Longest wait for a request's head once it has begun.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// What the requests of a connection share.
+struct Exchange {
+    hosts: Vec<Host>,
+    sender: Turn<client::SendRequest<Incoming>>,
+    /// Both sides of a connection that changes its protocol.
+    upgrade: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
+    /// Why the connection ends, if not by its two ends.
+    reason: Mutex<Option<Reason>>,
+    downstream: OwnedFd,
+}
+
+/// Carries the requests of one connection.
+pub(super) async fn carry(
+    downstream: TcpStream,
+    upstream: TcpStream,
+    prefix: Vec<u8>,
+    hosts: Vec<Host>,
+    bytes: Arc<telemetry::Bytes>,
+) -> Result<(), Reason> {
+    let (sender, connection) = client::Builder::new()
+        .preserve_header_case(true)
+        .handshake(TokioIo::new(Counted::new(upstream, bytes)))
+        .await
+        .map_err(|_| Reason::UpstreamReset)?;
+    let mut upstream = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
+    let exchange = Arc::new(Exchange {
+        hosts,
+        sender: Turn::new(sender),
+        upgrade: Mutex::default(),
+        reason: Mutex::default(),
+        downstream: downstream.as_fd().try_clone_to_owned().map_err(|_| Reason::ClientReset)?,
+    });
+    let (reader, writer) = downstream.into_split();
+    let served = {
+        let exchange = Arc::clone(&exchange);
+        server::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .preserve_header_case(true)
+            .auto_date_header(false)
+            .half_close(true)
+            .serve_connection(
+                TokioIo::new(join(std::io::Cursor::new(prefix).chain(reader), writer)),
+                service_fn(move |request| Arc::clone(&exchange).answer(request)),
+            )
+            .with_upgrades()
+    };
+    let mut served = std::pin::pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        // The third party has closed: the workload may have an answer to read still, but no further request to send.
+        _ = &mut upstream => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    let upgrade = exchange.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((downstream, upstream)) = upgrade {
+        return tunnel(downstream, upstream).await;
+    }
+    let reason = exchange.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (reason, outcome) {
+        (Some(reason), _) => Err(reason),
+        (None, Ok(())) => Ok(()),
+        (None, Err(error)) if error.is_parse() => Ok(()),
+        (None, Err(_)) => Err(Reason::ClientReset),
+    }
+}
+
+impl Exchange {
+    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+        if !self.is_for_us(&request) {
+            self.because(Reason::Misdirected);
+            let text = "egret: misdirected: this connection is for another host\n";
+            let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+            // RFC 9110 §15.5.20.
+            *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+            return Ok(response);
+        }
+        let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+        let downstream = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let mut response = match self.sender.lock().await.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                self.because(Reason::UpstreamReset);
+                // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
+                let _ = SockRef::from(&self.downstream).set_linger(Some(Duration::ZERO));
+                return Err(error);
+            }
+        };
+        if let Some(downstream) = downstream.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            let upstream = hyper::upgrade::on(&mut response);
+            *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((downstream, upstream));
+        }
+        Ok(response.map(BodyExt::boxed))
+    }
+
+    /// A keep-alive connection may carry requests for other hosts; those are not this API's.
+    fn is_for_us(&self, request: &Request<Incoming>) -> bool {
+        let target = request.uri().host();
+        let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let header = header.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+        target.or(header).and_then(|host| Host::parse(host).ok()).is_some_and(|host| self.hosts.contains(&host))
+    }
+
+    fn because(&self, reason: Reason) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+}
+
+async fn tunnel(downstream: OnUpgrade, upstream: OnUpgrade) -> Result<(), Reason> {
+    let downstream = downstream.await.map_err(|_| Reason::ClientReset)?;
+    let upstream = upstream.await.map_err(|_| Reason::UpstreamReset)?;
+    let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+    copy_bidirectional(&mut downstream, &mut upstream).await.map(drop).map_err(|_| Reason::ClientReset)
+}
