@@ -119,6 +119,11 @@ pub struct Hook {
     pub pinned: Option<PathBuf>,
     /// The kernel's id of the program.
     pub program_id: u32,
+    /// How often the program ran, and for how long altogether, since the kernel keeps statistics
+    /// (`kernel.bpf_stats_enabled`; both stand still while it does not).
+    pub runs: u64,
+    /// See `runs`.
+    pub run_time: Duration,
 }
 
 /// The attached hooks and their maps.

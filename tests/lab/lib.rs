@@ -11,7 +11,7 @@ mod namespace;
 mod third_party;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -99,6 +99,30 @@ impl Lab {
     pub fn third_party(&self, address: &str, port: u16, behaviour: Behaviour) -> ThirdParty {
         let address: IpAddr = address.parse().expect("an address");
         ThirdParty::start(&self.internet, (address, port).into(), behaviour)
+    }
+
+    /// A socket that listens in the internet, for a third party of the caller's own.
+    pub fn listen(&self, address: &str, port: u16) -> TcpListener {
+        let address: IpAddr = address.parse().expect("an address");
+        third_party::listen(&self.internet, (address, port).into())
+    }
+
+    /// A command of a gateway on the node, beside the captured workloads.
+    pub fn gateway(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        self.place("egret").put(&mut command);
+        command
+    }
+
+    /// The cgroup of what [`Lab::gateway`] and [`Lab::egret`] run.
+    pub fn gateway_cgroup(&self) -> PathBuf {
+        self.cgroup.join("egret")
+    }
+
+    /// The cgroup of what [`Lab::workload`] runs.
+    pub fn workload_cgroup(&self) -> PathBuf {
+        self.cgroup.join("workload")
     }
 
     /// A command of an application on the node, in a cgroup below the captured one.
@@ -193,10 +217,8 @@ impl Lab {
 
     /// Runs an `egret` command on the node.
     pub fn try_cli(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(daemon::executable());
-        command.args(arguments);
-        self.place("egret").put(&mut command);
-        command.output().expect("egret runs")
+        let egret = daemon::executable();
+        self.gateway(egret.to_str().expect("a path in UTF-8"), arguments).output().expect("egret runs")
     }
 
     /// What `egret ... --output json` says.

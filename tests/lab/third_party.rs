@@ -42,14 +42,7 @@ pub struct ThirdParty {
 impl ThirdParty {
     pub(crate) fn start(namespace: &Namespace, address: SocketAddr, behaviour: Behaviour) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        // The thread that makes the socket must be in the namespace; the socket stays there.
-        let listener = thread::scope(|scope| {
-            let made = scope.spawn(|| {
-                namespace.enter();
-                TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
-            });
-            made.join().expect("a listening third party")
-        });
+        let listener = listen(namespace, address);
         let record = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -73,6 +66,18 @@ impl ThirdParty {
         sources.dedup();
         sources
     }
+}
+
+/// Listens in a namespace.
+pub(crate) fn listen(namespace: &Namespace, address: SocketAddr) -> TcpListener {
+    // The thread that makes the socket must be in the namespace; the socket stays there.
+    thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            namespace.enter();
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+        });
+        made.join().expect("a listening third party")
+    })
 }
 
 fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>) {

@@ -1,5 +1,7 @@
 //! Egret's commands for people who build it. Each does its own set-up and says what it fetches, and why.
 
+mod bench;
+
 mod ci;
 
 mod demo;
@@ -37,6 +39,8 @@ enum Command {
     Demo,
     /// Run the tests; without a ring, all of them.
     Test(test::Test),
+    /// Measure what Egret costs, against direct and against peers; figures go to target/bench as JSON.
+    Bench(bench::Bench),
     /// Format, lint, test: what CI runs.
     Ci,
     /// Generate the configuration reference, schema, manual pages and completions.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Demo => demo::demo(),
         Command::Test(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Ci => ci::ci(),
         Command::Docs => docs::docs(),
         Command::Lab => demo::lab(),

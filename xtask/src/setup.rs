@@ -30,6 +30,17 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "promtool", package: "prometheus", why: "judges the metrics" },
 ];
 
+/// For `bench`, beside the lab.
+pub(crate) const PEERS: &[Need] = &[
+    Need { program: "nginx", package: "nginx-light", why: "is a peer to compare with" },
+    Need {
+        program: "../lib/nginx/modules/ngx_stream_module.so",
+        package: "libnginx-mod-stream",
+        why: "lets nginx carry TCP",
+    },
+    Need { program: "haproxy", package: "haproxy", why: "is a peer to compare with" },
+];
+
 /// Installs what is missing.
 pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
     let missing: Vec<_> = needs.iter().copied().flatten().filter(|need| !is_there(need.program)).collect();

@@ -142,6 +142,10 @@ pub struct HookRow {
     pub pinned: Option<PathBuf>,
     /// The kernel's id of the program.
     pub program: u32,
+    /// How often it ran while the kernel kept statistics (`kernel.bpf_stats_enabled`).
+    pub runs: u64,
+    /// How long these runs took altogether.
+    pub run_nanoseconds: u64,
 }
 
 /// An egress address.

@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, SockOps, loaded_programs};
 use nix::mount::{MsFlags, mount};
 
 use super::{Error, Hook, chain};
@@ -41,11 +42,17 @@ impl Links {
     }
 
     pub(super) fn hooks(&self, cgroup: &Path) -> Vec<Hook> {
-        let hook = |attached: &Attached| Hook {
-            name: attached.name,
-            attached_to: cgroup.to_owned(),
-            pinned: attached.pin.clone(),
-            program_id: attached.program_id,
+        let programs: Vec<_> = loaded_programs().flatten().collect();
+        let hook = |attached: &Attached| {
+            let program = programs.iter().find(|program| program.id() == attached.program_id);
+            Hook {
+                name: attached.name,
+                attached_to: cgroup.to_owned(),
+                pinned: attached.pin.clone(),
+                program_id: attached.program_id,
+                runs: program.map_or(0, ProgramInfo::run_count),
+                run_time: program.map_or(Duration::ZERO, ProgramInfo::run_time),
+            }
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(hook).collect()
     }

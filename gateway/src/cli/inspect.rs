@@ -30,7 +30,7 @@ enum What {
     Flows,
     /// The APIs and the addresses of their hosts.
     Apis,
-    /// The kernel hooks.
+    /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
     Hooks,
 }
 
@@ -133,12 +133,13 @@ fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
 }
 
 fn hooks(rows: &[HookRow], output: Output) -> anyhow::Result<()> {
-    print(rows, output, ["HOOK", "CGROUP", "PROGRAM", "PINNED"], |row| {
+    print(rows, output, ["HOOK", "CGROUP", "PROGRAM", "PINNED", "NS PER RUN"], |row| {
         [
             row.hook.clone(),
             row.attached_to.display().to_string(),
             row.program.to_string(),
             or_dash(row.pinned.as_ref().map(|path| path.display().to_string())),
+            or_dash(row.run_nanoseconds.checked_div(row.runs)),
         ]
     })
 }

@@ -121,6 +121,8 @@ impl Rooms {
             attached_to: hook.attached_to,
             pinned: hook.pinned,
             program: hook.program_id,
+            runs: hook.runs,
+            run_nanoseconds: u64::try_from(hook.run_time.as_nanos()).unwrap_or(u64::MAX),
         };
         self.capture.hooks().into_iter().map(row).collect()
     }

@@ -1,0 +1,65 @@
+//! What Egret costs: against no gateway and against peers, in one run on one path, as ratios.
+//!
+//! The lab's network carries it: applications and third party on the first CPU, the gateway alone on the second. What is
+//! counted is the CPU time of the gateway's cgroup, kernel work included: on a shared machine it is the steadiest figure.
+
+mod connect;
+mod floor;
+mod gateway;
+mod load;
+mod passthrough;
+mod report;
+mod third_party;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+#[derive(Parser)]
+enum Bench {
+    /// The hooks: nanoseconds of a miss and of a hit, with 10 to 100,000 rules.
+    Connect(Options),
+    /// Bytes carried untouched: throughput, CPU, latency, new and idle connections; against nginx and HAProxy.
+    Passthrough(Options),
+    /// The application of a run.
+    #[command(hide = true, subcommand)]
+    Load(load::Load),
+}
+
+#[derive(clap::Args)]
+struct Options {
+    /// How often each contestant runs; the figures are medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Where the figures go, as JSON.
+    #[arg(long, value_name = "PATH")]
+    json: PathBuf,
+}
+
+fn main() {
+    match Bench::parse() {
+        Bench::Connect(options) => {
+            on_cpu(APPLICATIONS);
+            connect::run(options.rounds).publish(&options.json);
+        }
+        Bench::Passthrough(options) => {
+            on_cpu(APPLICATIONS);
+            passthrough::run(options.rounds).publish(&options.json);
+        }
+        Bench::Load(load) => load.run(),
+    }
+}
+
+/// The CPU of applications and third parties.
+const APPLICATIONS: usize = 0;
+/// The CPU of the gateway.
+const GATEWAY: usize = 1;
+
+/// Puts the calling thread, and what it starts from now on, on this CPU.
+fn on_cpu(number: usize) {
+    let mut set = CpuSet::new();
+    set.set(number).expect("a CPU number");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("two CPUs are needed: one for the gateway alone");
+}
