@@ -79,7 +79,7 @@ impl Peer {
         let path = lab.directory().join(format!("{program}.conf"));
         fs::write(&path, config).expect("a configuration");
         let log = fs::File::create(lab.directory().join(format!("{program}.log"))).expect("a log");
-        let process = lab
+        let mut process = lab
             .gateway(program, &[option, path.to_str().expect("a path in UTF-8")])
             .stdin(Stdio::null())
             .stdout(log)
@@ -87,7 +87,10 @@ impl Peer {
             .unwrap_or_else(|error| panic!("{program}: {error}"));
         let sockets = format!("/proc/{}/net/tcp", process.id());
         let listening = format!(":{port:04X} 00000000:0000 0A");
-        eventually(program, || fs::read_to_string(&sockets).is_ok_and(|sockets| sockets.contains(&listening)));
+        eventually(program, || {
+            assert!(process.try_wait().expect("a child").is_none(), "{program} ended");
+            fs::read_to_string(&sockets).is_ok_and(|sockets| sockets.contains(&listening))
+        });
         Self(process)
     }
 }
@@ -118,7 +121,7 @@ fn nginx(lab: &Lab) -> String {
 /// With forced splice(2).
 fn haproxy() -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 8000\n  log stdout format raw local0\ndefaults\n  mode tcp\n  log global\n  \
+        "global\n  nbthread 1\n  maxconn 4000\n  log stdout format raw local0\ndefaults\n  mode tcp\n  log global\n  \
          option tcplog\n  option splice-request\n  option splice-response\n  timeout connect 10s\n  timeout client 10m\n  \
          timeout server 10m\nfrontend in\n  bind 127.0.0.1:{HAPROXY} backlog 4096\n  tcp-request inspect-delay 5s\n  \
          tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \

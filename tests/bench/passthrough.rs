@@ -30,9 +30,9 @@ pub(crate) fn run(rounds: u32) -> Report {
     report
 }
 
-/// Enough source ports for every contestant, and their reuse after a second.
+/// Enough source ports for every contestant, none of them a listener's, and their reuse after a second.
 fn many_ports(lab: &Lab) {
-    let settings = "echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range; echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse";
+    let settings = "echo 10000 65535 >/proc/sys/net/ipv4/ip_local_port_range; echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse";
     let status = lab.gateway("sh", &["-c", settings]).status().expect("sh runs");
     assert!(status.success(), "the node's ports cannot be set");
 }
