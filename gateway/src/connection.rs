@@ -4,6 +4,7 @@ mod counted;
 mod first_bytes;
 mod http;
 mod passthrough;
+mod pipe;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;

@@ -1,16 +1,30 @@
 //! Bytes both ways, untouched: half-close, reset and back-pressure pass through.
 
-use std::io;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, ready};
 
-use tokio::io::AsyncWriteExt;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::tcp::ReadHalf;
+use tokio::task::coop::consume_budget;
 
+use super::pipe::Pipe;
 use crate::model::Reason;
 use crate::telemetry::Bytes;
 
-const BUFFER: usize = 64 * 1024;
+/// What one read takes at most; a read that fills it is bulk.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// Bytes stay here between a read and the write that follows at once: a connection that waits holds none.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
 
 /// Carries until both sides have ended, or one is broken: then both are reset.
 pub(super) async fn carry(
@@ -19,19 +33,17 @@ pub(super) async fn carry(
     prefix: &[u8],
     bytes: &Bytes,
 ) -> Result<(), Reason> {
-    // Loopback to the workload has nothing to gain from Nagle's algorithm.
-    let _ = downstream.set_nodelay(true);
     let outcome = {
         let (from_client, to_client) = downstream.split();
         let (from_server, to_server) = upstream.split();
         let sending = async {
-            pump(from_client, to_server, prefix, &bytes.sent).await.map_err(|broken| match broken {
+            pump(from_client, to_server.as_ref(), prefix, &bytes.sent).await.map_err(|broken| match broken {
                 Broken::Source => Reason::ClientReset,
                 Broken::Sink => Reason::UpstreamReset,
             })
         };
         let receiving = async {
-            pump(from_server, to_client, &[], &bytes.received).await.map_err(|broken| match broken {
+            pump(from_server, to_client.as_ref(), &[], &bytes.received).await.map_err(|broken| match broken {
                 Broken::Source => Reason::UpstreamReset,
                 Broken::Sink => Reason::ClientReset,
             })
@@ -50,30 +62,103 @@ enum Broken {
     Sink,
 }
 
-/// One direction. The buffer exists only while bytes are in it: idle connections cost none.
-async fn pump(source: ReadHalf<'_>, mut sink: WriteHalf<'_>, prefix: &[u8], count: &AtomicU64) -> Result<(), Broken> {
-    if !prefix.is_empty() {
-        sink.write_all(prefix).await.map_err(|_| Broken::Sink)?;
-        count.fetch_add(prefix.len() as u64, Ordering::Relaxed);
-    }
+/// What a source had.
+enum Moved {
+    /// A message: cheaper to copy.
+    Little,
+    /// Bulk: cheaper to move inside the kernel.
+    Much,
+    /// It has ended.
+    Ended,
+}
+
+/// One direction, to its end.
+async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: &[u8], count: &AtomicU64) -> Result<(), Broken> {
+    write(sink, prefix).await?;
+    count.fetch_add(prefix.len() as u64, Ordering::Relaxed);
+    let mut bulk = false;
     loop {
-        source.readable().await.map_err(|_| Broken::Source)?;
-        let mut buffer = Vec::with_capacity(BUFFER);
-        loop {
-            match source.try_read_buf(&mut buffer) {
-                Ok(0) => {
-                    // The other side may have gone; then it needs no end.
-                    let _ = sink.shutdown().await;
-                    return Ok(());
-                }
-                Ok(read) => {
-                    sink.write_all(&buffer).await.map_err(|_| Broken::Sink)?;
-                    count.fetch_add(read as u64, Ordering::Relaxed);
-                    buffer.clear();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Err(Broken::Source),
+        let moved =
+            if bulk { splice(source.as_ref(), sink, count).await? } else { copy(&mut source, sink, count).await? };
+        match moved {
+            Moved::Little => bulk = false,
+            Moved::Much => bulk = true,
+            Moved::Ended => {
+                // The other side may have gone; then it needs no end.
+                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
+                return Ok(());
             }
         }
     }
+}
+
+/// Through this thread's buffer: one read, one write.
+async fn copy(source: &mut ReadHalf<'_>, sink: &TcpStream, count: &AtomicU64) -> Result<Moved, Broken> {
+    let carried = poll_fn(|cx| {
+        BUFFER.with_borrow_mut(|bytes| {
+            let mut buffer = ReadBuf::new(bytes);
+            ready!(Pin::new(&mut *source).poll_read(cx, &mut buffer)).map_err(|_| Broken::Source)?;
+            let read = buffer.filled();
+            count.fetch_add(read.len() as u64, Ordering::Relaxed);
+            let moved = match read.len() {
+                0 => return Poll::Ready(Ok((Moved::Ended, Vec::new()))),
+                SCRATCH => Moved::Much,
+                _ => Moved::Little,
+            };
+            let written = match sink.try_write(read) {
+                Ok(written) => written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(_) => return Poll::Ready(Err(Broken::Sink)),
+            };
+            Poll::Ready(Ok((moved, read[written..].to_vec())))
+        })
+    });
+    let (moved, left) = carried.await?;
+    write(sink, &left).await?;
+    Ok(moved)
+}
+
+async fn write(sink: &TcpStream, mut bytes: &[u8]) -> Result<(), Broken> {
+    while !bytes.is_empty() {
+        match sink.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => sink.writable().await.map_err(|_| Broken::Sink)?,
+            Err(_) => return Err(Broken::Sink),
+        }
+    }
+    Ok(())
+}
+
+/// Through a pipe, by reference to the kernel's pages, until the source has no more for now.
+async fn splice(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<Moved, Broken> {
+    source.readable().await.map_err(|_| Broken::Source)?;
+    let Ok(mut pipe) = Pipe::take() else {
+        // No descriptor is left for a pipe.
+        return Ok(Moved::Little);
+    };
+    let mut total = 0;
+    let moved = loop {
+        match source.try_io(Interest::READABLE, || pipe.fill(source)) {
+            Ok(0) => break Moved::Ended,
+            Ok(filled) => total += filled,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                break if total < SCRATCH / 4 { Moved::Little } else { Moved::Much };
+            }
+            Err(_) => return Err(Broken::Source),
+        }
+        while pipe.holds() > 0 {
+            match sink.try_io(Interest::WRITABLE, || pipe.drain(sink)) {
+                Ok(drained) => count.fetch_add(drained as u64, Ordering::Relaxed),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    sink.writable().await.map_err(|_| Broken::Sink)?;
+                    continue;
+                }
+                Err(_) => return Err(Broken::Sink),
+            };
+        }
+        // A fast source must not keep the other flows waiting.
+        consume_budget().await;
+    };
+    pipe.keep();
+    Ok(moved)
 }
