@@ -1,5 +1,7 @@
 //! The kernel hooks, user half: attach, pin, publish rules, read origins, detach. The only room that says `aya`.
 
+mod bpf;
+
 mod cgroup;
 
 mod features;
@@ -184,8 +186,8 @@ impl Capture {
     }
 
     /// Where an accepted connection comes from. The record is deleted: it is for this connection only.
-    pub fn origin(&self, accepted: BorrowedFd<'_>, peer: SocketAddr) -> Option<Origin> {
-        self.maps.origin(accepted, peer)
+    pub fn origin(&self, peer: SocketAddr) -> Option<Origin> {
+        self.maps.origin(peer)
     }
 
     /// Marks a socket of ours before it connects.

@@ -7,7 +7,6 @@ mod passthrough;
 mod pipe;
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::telemetry::{FlowRecord, Telemetry};
 use crate::upstream;
 
 /// Reads and deletes the origin record of an accepted socket.
-pub type OriginOf = Box<dyn Fn(BorrowedFd<'_>, SocketAddr) -> Option<Origin> + Send + Sync>;
+pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;
 
 /// Resolves a listed host.
 pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
@@ -75,7 +74,7 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
             http::carry(downstream, upstream, prefix, hosts, bytes).await
         }
         Ok(Admitted { upstream, prefix, carriage: Carriage::Passthrough }) => {
-            passthrough::carry(downstream, upstream, &prefix, &bytes).await
+            passthrough::carry(downstream, upstream, prefix, &bytes).await
         }
         Err(reason) => {
             reset(&downstream);
@@ -92,7 +91,7 @@ async fn admit(
     rooms: &Rooms,
     record: &FlowRecord,
 ) -> Result<Admitted, Reason> {
-    let origin = (rooms.origin)(std::os::fd::AsFd::as_fd(downstream), client).ok_or(Reason::NoOrigin)?;
+    let origin = (rooms.origin)(client).ok_or(Reason::NoOrigin)?;
     let model = (rooms.model)(origin.generation);
     let origin = if model.generation == origin.generation {
         origin

@@ -30,7 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry"]),
     ("rustls", &["detect"]),
-    ("serde", &["admin", "cli", "config"]),
+    ("serde", &["admin", "cli", "config", "telemetry"]),
 ];
 
 /// Rooms that do no IO.

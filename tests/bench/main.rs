@@ -16,13 +16,20 @@ use std::path::PathBuf;
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use passthrough::Scenario;
 
 #[derive(Parser)]
 enum Bench {
     /// The hooks: nanoseconds of a miss and of a hit, with 10 to 100,000 rules.
     Connect(Options),
     /// Bytes carried untouched: throughput, CPU, latency, new and idle connections; against nginx and HAProxy.
-    Passthrough(Options),
+    Passthrough {
+        #[command(flatten)]
+        options: Options,
+        /// Only these.
+        #[arg(long, value_delimiter = ',', default_values = ["download", "upload", "connections", "latency", "idle"])]
+        scenario: Vec<Scenario>,
+    },
     /// The application of a run.
     #[command(hide = true, subcommand)]
     Load(load::Load),
@@ -44,9 +51,9 @@ fn main() {
             on_cpu(APPLICATIONS);
             connect::run(options.rounds).publish(&options.json);
         }
-        Bench::Passthrough(options) => {
+        Bench::Passthrough { options, scenario } => {
             on_cpu(APPLICATIONS);
-            passthrough::run(options.rounds).publish(&options.json);
+            passthrough::run(options.rounds, &scenario).publish(&options.json);
         }
         Bench::Load(load) => load.run(),
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum;
 use egret_tests::Lab;
 use serde_json::Value;
 
@@ -10,12 +11,28 @@ use crate::gateway::{Contestant, Running, THIRD_PARTY, cpu, memory};
 use crate::report::Report;
 use crate::third_party;
 
-const GB: f64 = 1e9;
-const BULK: u64 = 2_000_000_000;
+/// Bytes over each connection, and how many connections.
+const BULK_EACH: &str = "500000000";
+const BULK_CONNECTIONS: f64 = 4.0;
 const CONNECTIONS: u64 = 10_000;
 const IDLE: u64 = 1_000;
 
-pub(crate) fn run(rounds: u32) -> Report {
+/// What is measured of each contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Bytes to the application.
+    Download,
+    /// Bytes to the third party.
+    Upload,
+    /// A connection for each small exchange.
+    Connections,
+    /// Small exchanges over one connection.
+    Latency,
+    /// Memory of connections at rest.
+    Idle,
+}
+
+pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
     let lab = Lab::new();
     lab.hosts(&[(THIRD_PARTY, "api.partner.example")]);
     many_ports(&lab);
@@ -24,7 +41,7 @@ pub(crate) fn run(rounds: u32) -> Report {
     for round in 1..=rounds {
         for contestant in Contestant::ALL {
             eprintln!("bench: round {round} of {rounds}: {}", contestant.name());
-            measure(&lab, contestant, &mut report);
+            measure(&lab, contestant, scenarios, &mut report);
         }
     }
     report
@@ -37,42 +54,50 @@ fn many_ports(lab: &Lab) {
     assert!(status.success(), "the node's ports cannot be set");
 }
 
-fn measure(lab: &Lab, contestant: Contestant, report: &mut Report) {
+fn measure(lab: &Lab, contestant: Contestant, scenarios: &[Scenario], report: &mut Report) {
     let running = contestant.start(lab);
-    let name = contestant.name();
-    let is_gateway = contestant != Contestant::Direct;
     let to = running.to.to_string();
     load(lab, &["connections", &to, "8", "500"]);
-    let bulk = BULK.to_string();
-    for (scenario, arguments) in
-        [("download", ["bulk", &to, "4", "0", &bulk]), ("upload", ["bulk", &to, "4", &bulk, "0"])]
-    {
-        // Four connections carry a quarter each.
-        let quarter = (BULK / 4).to_string();
-        let arguments = arguments.map(|argument| if argument == bulk { quarter.as_str() } else { argument });
-        let before = cpu(lab);
-        let measured = load(lab, &arguments);
-        let used = (cpu(lab) - before).as_secs_f64();
-        let gigabytes = BULK as f64 / GB;
-        report.add(scenario, "throughput", "GB/s", name, gigabytes / number(&measured, "seconds"));
-        if is_gateway {
-            report.add(scenario, "CPU of the gateway", "s/GB", name, used / gigabytes);
+    for scenario in scenarios {
+        match scenario {
+            Scenario::Download => bulk(lab, contestant, "download", [&to, "0", BULK_EACH], report),
+            Scenario::Upload => bulk(lab, contestant, "upload", [&to, BULK_EACH, "0"], report),
+            Scenario::Connections => connections(lab, contestant, &to, report),
+            Scenario::Latency => {
+                let measured = load(lab, &["latency", &to, "20000"]);
+                report.add("round trip", "p50", "us", contestant.name(), number(&measured, "p50") * 1e6);
+                report.add("round trip", "p99", "us", contestant.name(), number(&measured, "p99") * 1e6);
+            }
+            Scenario::Idle if contestant == Contestant::Direct => {}
+            Scenario::Idle => {
+                report.add("idle connection", "memory", "KB", contestant.name(), idle(lab, &running) / 1000.0);
+            }
         }
     }
+}
+
+fn bulk(lab: &Lab, contestant: Contestant, scenario: &str, [to, up, down]: [&str; 3], report: &mut Report) {
+    const GB: f64 = 1e9;
+    let gigabytes = BULK_CONNECTIONS * BULK_EACH.parse::<f64>().expect("a number") / GB;
     let before = cpu(lab);
-    let measured = load(lab, &["connections", &to, "16", &CONNECTIONS.to_string()]);
+    let measured = load(lab, &["bulk", to, &BULK_CONNECTIONS.to_string(), up, down]);
     let used = (cpu(lab) - before).as_secs_f64();
-    let count = CONNECTIONS as f64;
-    report.add("new connections", "rate", "1/s", name, count / number(&measured, "seconds"));
-    report.add("new connections", "CPU of the application", "us", name, number(&measured, "cpu") / count * 1e6);
-    if is_gateway {
-        report.add("new connections", "CPU of the gateway", "us", name, used / count * 1e6);
+    report.add(scenario, "throughput", "GB/s", contestant.name(), gigabytes / number(&measured, "seconds"));
+    if contestant != Contestant::Direct {
+        report.add(scenario, "CPU of the gateway", "s/GB", contestant.name(), used / gigabytes);
     }
-    let measured = load(lab, &["latency", &to, "20000"]);
-    report.add("round trip", "p50", "us", name, number(&measured, "p50") * 1e6);
-    report.add("round trip", "p99", "us", name, number(&measured, "p99") * 1e6);
-    if is_gateway {
-        report.add("idle connection", "memory", "KB", name, idle(lab, &running) / 1000.0);
+}
+
+fn connections(lab: &Lab, contestant: Contestant, to: &str, report: &mut Report) {
+    const SCENARIO: &str = "new connections";
+    let before = cpu(lab);
+    let measured = load(lab, &["connections", to, "16", &CONNECTIONS.to_string()]);
+    let used = (cpu(lab) - before).as_secs_f64();
+    let (name, count) = (contestant.name(), CONNECTIONS as f64);
+    report.add(SCENARIO, "rate", "1/s", name, count / number(&measured, "seconds"));
+    report.add(SCENARIO, "CPU of the application", "us", name, number(&measured, "cpu") / count * 1e6);
+    if contestant != Contestant::Direct {
+        report.add(SCENARIO, "CPU of the gateway", "us", name, used / count * 1e6);
     }
 }
 

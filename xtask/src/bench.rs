@@ -9,6 +9,9 @@ pub(crate) struct Bench {
     /// How often each contestant runs; the figures are medians.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
+    /// Only these scenarios; `--scenario help` lists them.
+    #[arg(long)]
+    scenario: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,6 +36,7 @@ impl Bench {
         run(as_root(target().join("release/egret-bench"))?
             .args([name, "--rounds", &self.rounds.to_string(), "--json"])
             .arg(target().join(format!("bench/{name}.json")))
+            .args(self.scenario.iter().flat_map(|scenario| ["--scenario", scenario]))
             .env("EGRET_BIN", target().join("release/egret")))
     }
 }

@@ -1,7 +1,6 @@
-use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, SockOps, loaded_programs};
 use nix::mount::{MsFlags, mount};
 
-use super::{Error, Hook, chain};
+use super::{Error, Hook, bpf, chain};
 
 /// The programs, by the names they have in the object.
 const HOOKS: [&str; 7] = ["connect4", "connect6", "before_syn", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
@@ -88,7 +87,7 @@ fn attach_one(
     let pin = pins.map(|pins| link_pin(pins, hook));
     if let Some(pin) = pin.as_deref().filter(|pin| pin.exists()) {
         let fd = program.fd().map_err(|error| failed(chain(&error)))?;
-        match replace(pin, fd.as_fd()) {
+        match bpf::replace(pin, fd.as_fd()) {
             Ok(()) => return Ok(Attached { name: hook, program_id, pin: Some(pin.to_owned()), _link: None }),
             // The cgroup it was attached to is gone: nothing is captured by it any more.
             Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
@@ -173,43 +172,4 @@ pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     fs::remove_dir(pins).map_err(|source| path_error("remove", pins, source))?;
     Ok(paths)
-}
-
-/// Replaces the program behind a pinned link: `BPF_OBJ_GET`, then `BPF_LINK_UPDATE` (bpf(2)), one atomic step.
-/// aya 0.14 offers neither for cgroup links.
-fn replace(pin: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
-    const BPF_OBJ_GET: libc::c_long = 7;
-    const BPF_LINK_UPDATE: libc::c_long = 29;
-
-    #[repr(C)]
-    #[derive(Default)]
-    struct ObjGet {
-        path: u64,
-        fd: u32,
-        flags: u32,
-    }
-
-    #[repr(C)]
-    #[derive(Default)]
-    struct LinkUpdate {
-        link: u32,
-        program: u32,
-        flags: u32,
-        old_program: u32,
-    }
-
-    let path = CString::new(pin.as_os_str().as_bytes())?;
-    let get = ObjGet { path: path.as_ptr() as u64, ..ObjGet::default() };
-    // SAFETY: the attribute is as bpf(2) lays it out and outlives the call, as does the path.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const get, size_of::<ObjGet>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let update =
-        LinkUpdate { link: link.as_raw_fd() as u32, program: program.as_raw_fd() as u32, ..LinkUpdate::default() };
-    // SAFETY: as above.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const update, size_of::<LinkUpdate>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

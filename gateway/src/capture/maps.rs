@@ -1,8 +1,9 @@
 use std::collections::HashMap as Table;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use egret_kernel::{
     Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS, OriginKey, Port, Settings, map,
 };
 
-use super::{Error, chain, map_error};
+use super::{Error, bpf, chain, map_error};
 use crate::model::{Action, ApiId, FailMode, Generation, HookCounters, Origin, OriginalDst, Redirect};
 
 const TCP: u8 = 6;
@@ -61,8 +62,11 @@ pub(super) struct Maps {
     redirects: Mutex<HashMap<MapData, CaptureKey, CaptureRule>>,
     hits: Mutex<PerCpuHashMap<MapData, CaptureKey, Hits>>,
     origins: Mutex<HashMap<MapData, OriginKey, egret_kernel::Origin>>,
+    origins_fd: OwnedFd,
     marks: Mutex<SkStorage<MapData, u32>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
+    /// Cookie of the network namespace of the listeners: all are in one.
+    netns: AtomicU64,
 }
 
 impl std::fmt::Debug for Maps {
@@ -80,7 +84,12 @@ impl Maps {
             let map = object.take_map(name).ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
             M::try_from(map).map(Mutex::new).map_err(map_error(name))
         }
+        let origins_fd = match object.map(map::ORIGINS) {
+            Some(aya::maps::Map::HashMap(origins)) => origins.fd().as_fd().try_clone_to_owned(),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
         Ok(Self {
+            origins_fd: origins_fd.map_err(|error| Error::Map { map: map::ORIGINS, cause: error.to_string() })?,
             settings: take(object, map::SETTINGS)?,
             heartbeat: take(object, map::HEARTBEAT)?,
             redirects: take(object, map::REDIRECTS)?,
@@ -88,6 +97,7 @@ impl Maps {
             origins: take(object, map::ORIGINS)?,
             marks: take(object, map::MARKS)?,
             counters: take(object, map::COUNTERS)?,
+            netns: AtomicU64::new(0),
         })
     }
 
@@ -117,6 +127,7 @@ impl Maps {
     pub(super) fn listen(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let failed = |source: io::Error| Error::Map { map: map::SETTINGS, cause: source.to_string() };
         let netns = netns_cookie(v4).map_err(failed)?;
+        self.netns.store(netns, Ordering::Relaxed);
         let port_v4 = local_port(v4).map_err(failed)?;
         let port_v6 = v6.map(local_port).transpose().map_err(failed)?.unwrap_or(0);
         for socket in [Some(v4), v6].into_iter().flatten() {
@@ -179,17 +190,15 @@ impl Maps {
             .collect()
     }
 
-    pub(super) fn origin(&self, accepted: BorrowedFd<'_>, peer: SocketAddr) -> Option<Origin> {
+    pub(super) fn origin(&self, peer: SocketAddr) -> Option<Origin> {
         let key = OriginKey {
-            netns: netns_cookie(accepted).ok()?,
+            netns: self.netns.load(Ordering::Relaxed),
             address: Address::from(peer.ip()),
             port: Port::from(peer.port()),
             pad: [0; 6],
         };
-        let mut origins = lock(&self.origins);
-        let record = origins.get(&key, 0).ok()?;
         // Only this accept may have it: a second connection from the same port must not inherit it.
-        origins.remove(&key).ok()?;
+        let record: egret_kernel::Origin = bpf::take(self.origins_fd.as_fd(), &key).ok()?;
         Some(Origin {
             original_dst: OriginalDst(SocketAddr::new(record.address.into(), record.port.into())),
             cgroup: record.cgroup,

@@ -13,6 +13,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// A client that has begun to speak gets this long to say what it speaks.
 const HESITATION: Duration = Duration::from_secs(3);
 
+/// Room for what clients send first: a ClientHello with a post-quantum key share is some 1.8 KB.
+const AT_ONCE: usize = 4096;
+
 /// Reads until the protocol is known. The bytes read are to be sent on.
 pub(super) async fn read(downstream: &mut TcpStream, opaque: bool) -> Result<(Protocol, Vec<u8>), Reason> {
     let mut prefix = Vec::new();
@@ -21,6 +24,7 @@ pub(super) async fn read(downstream: &mut TcpStream, opaque: bool) -> Result<(Pr
     }
     let mut limit = Instant::now() + SILENCE;
     loop {
+        prefix.reserve(AT_ONCE);
         match timeout_at(limit, downstream.read_buf(&mut prefix)).await {
             Err(_) => return Ok((Protocol::Opaque, prefix)),
             Ok(Err(_)) => return Err(Reason::ClientReset),

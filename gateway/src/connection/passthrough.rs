@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, ready};
 
 use socket2::SockRef;
@@ -30,20 +30,31 @@ thread_local! {
 pub(super) async fn carry(
     mut downstream: TcpStream,
     mut upstream: TcpStream,
-    prefix: &[u8],
+    prefix: Vec<u8>,
     bytes: &Bytes,
 ) -> Result<(), Reason> {
     let outcome = {
         let (from_client, to_client) = downstream.split();
         let (from_server, to_server) = upstream.split();
+        let (to_client, to_server) = (to_client.as_ref(), to_server.as_ref());
+        let over = AtomicBool::new(false);
+        // The first end passes on; after the second one both connections are closed, which says as much.
+        let end = |sink: &TcpStream| {
+            if !over.swap(true, Ordering::Relaxed) {
+                // The other side may have gone; then it needs no end.
+                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
+            }
+        };
         let sending = async {
-            pump(from_client, to_server.as_ref(), prefix, &bytes.sent).await.map_err(|broken| match broken {
+            let sent = pump(from_client, to_server, prefix, &bytes.sent).await;
+            sent.map(|()| end(to_server)).map_err(|broken| match broken {
                 Broken::Source => Reason::ClientReset,
                 Broken::Sink => Reason::UpstreamReset,
             })
         };
         let receiving = async {
-            pump(from_server, to_client.as_ref(), &[], &bytes.received).await.map_err(|broken| match broken {
+            let received = pump(from_server, to_client, Vec::new(), &bytes.received).await;
+            received.map(|()| end(to_client)).map_err(|broken| match broken {
                 Broken::Source => Reason::UpstreamReset,
                 Broken::Sink => Reason::ClientReset,
             })
@@ -72,10 +83,11 @@ enum Moved {
     Ended,
 }
 
-/// One direction, to its end.
-async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: &[u8], count: &AtomicU64) -> Result<(), Broken> {
-    write(sink, prefix).await?;
+/// One direction, to the end of its source.
+async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: Vec<u8>, count: &AtomicU64) -> Result<(), Broken> {
+    write(sink, &prefix).await?;
     count.fetch_add(prefix.len() as u64, Ordering::Relaxed);
+    drop(prefix);
     let mut bulk = false;
     loop {
         let moved =
@@ -83,11 +95,7 @@ async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: &[u8], count: 
         match moved {
             Moved::Little => bulk = false,
             Moved::Much => bulk = true,
-            Moved::Ended => {
-                // The other side may have gone; then it needs no end.
-                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
-                return Ok(());
-            }
+            Moved::Ended => return Ok(()),
         }
     }
 }

@@ -237,7 +237,7 @@ fn rooms(
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
     Ok(Rooms {
-        origin: Box::new(move |socket, peer| origin.origin(socket, peer)),
+        origin: Box::new(move |peer| origin.origin(peer)),
         exempt: Arc::new(move |socket| exempt.exempt(socket)),
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),

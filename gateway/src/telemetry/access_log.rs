@@ -1,25 +1,41 @@
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::Snapshot;
 
 /// One JSON line per flow, written by a thread of its own: a slow disk delays no flow.
 #[derive(Debug, Default)]
 pub struct AccessLog {
-    lines: Option<SyncSender<String>>,
+    queue: Option<Arc<Queue>>,
     writer: Option<JoinHandle<()>>,
     lost: AtomicU64,
 }
 
-/// Lines that wait for the writer; beyond, lines are lost and counted.
-const QUEUE: usize = 8192;
+/// Bytes that may wait for the writer; beyond, lines are lost and counted.
+const QUEUE: usize = 4 << 20;
+
+/// What has come within this time is written together: waking the writer for each line would cost more than the line.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Default)]
+struct Queue {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    closed: bool,
+}
 
 impl AccessLog {
     /// To standard output.
@@ -33,22 +49,37 @@ impl AccessLog {
     }
 
     fn to(output: impl Write + Send + 'static) -> io::Result<Self> {
-        let (lines, queue) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(output, &queue))?;
-        Ok(Self { lines: Some(lines), writer: Some(writer), lost: AtomicU64::new(0) })
+        let queue = Arc::new(Queue::default());
+        let writer = {
+            let queue = Arc::clone(&queue);
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(output, &queue))?
+        };
+        Ok(Self { queue: Some(queue), writer: Some(writer), lost: AtomicU64::new(0) })
     }
 
     pub(super) fn write(&self, flow: &Snapshot, outcome: &str) {
-        let Some(lines) = &self.lines else { return };
-        if lines.try_send(line(flow, outcome)).is_err() {
+        let Some(queue) = &self.queue else { return };
+        let Ok(mut line) = serde_json::to_vec(&Line::new(flow, outcome)) else { return };
+        line.push(b'\n');
+        let mut lines = queue.lock();
+        if lines.closed || lines.text.len() + line.len() > QUEUE {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let first = lines.text.is_empty();
+        lines.text.extend_from_slice(&line);
+        if first {
+            queue.changed.notify_one();
         }
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.lines = None;
+        if let Some(queue) = &self.queue {
+            queue.lock().closed = true;
+            queue.changed.notify_one();
+        }
         if let Some(writer) = self.writer.take() {
             // The thread ends when its queue has; it does not panic.
             let _ = writer.join();
@@ -56,46 +87,83 @@ impl Drop for AccessLog {
     }
 }
 
-fn write(output: impl Write, queue: &Receiver<String>) {
-    const QUIET: Duration = Duration::from_millis(100);
-    let mut output = BufWriter::new(output);
-    loop {
-        let result = match queue.recv_timeout(QUIET) {
-            Ok(line) => writeln!(output, "{line}"),
-            Err(RecvTimeoutError::Timeout) => output.flush(),
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "the access log cannot be written: it ends here");
-            return;
-        }
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    if let Err(error) = output.flush() {
-        tracing::error!(%error, "the end of the access log cannot be written");
+
+    /// Waits for lines, then for more of them; empty at the end.
+    fn take(&self, into: &mut Vec<u8>) {
+        let lines = self.lock();
+        let waiting = self.changed.wait_while(lines, |lines| lines.text.is_empty() && !lines.closed);
+        let lines = waiting.unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.changed.wait_timeout_while(lines, TOGETHER, |lines| !lines.closed);
+        let (mut lines, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut lines.text, into);
     }
 }
 
-fn line(snapshot: &Snapshot, outcome: &str) -> String {
-    let flow = snapshot.flow.as_ref();
-    let time = snapshot.accepted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    json!({
-        "time": time.as_secs_f64(),
-        "flow": snapshot.id,
-        "outcome": outcome,
-        "api": snapshot.api.as_ref().map(|(name, _)| name),
-        "mode": snapshot.api.as_ref().map(|(_, mode)| mode),
-        "protocol": snapshot.protocol,
-        "name": snapshot.name.as_ref().map(ToString::to_string),
-        "original_destination": flow.map(|flow| flow.original_dst.0),
-        "upstream": snapshot.upstream,
-        "egress": snapshot.egress,
-        "workload": flow.map(|flow| &flow.workload.name),
-        "pid": flow.map(|flow| flow.workload.pid),
-        "command": flow.map(|flow| &flow.workload.command),
-        "bytes_sent": snapshot.sent,
-        "bytes_received": snapshot.received,
-        "duration_ms": u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
-        "generation": flow.map(|flow| flow.generation.0),
-    })
-    .to_string()
+fn write(mut output: impl Write, queue: &Queue) {
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        queue.take(&mut text);
+        if text.is_empty() {
+            return;
+        }
+        if let Err(error) = output.write_all(&text).and_then(|()| output.flush()) {
+            tracing::error!(%error, "the access log cannot be written: it ends here");
+            queue.lock().closed = true;
+            return;
+        }
+    }
+}
+
+/// The record as it is logged; its names are what readers of the log depend on.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Seconds since 1970.
+    time: f64,
+    flow: u64,
+    outcome: &'a str,
+    api: Option<&'a str>,
+    mode: Option<&'a str>,
+    protocol: Option<&'a str>,
+    name: Option<&'a str>,
+    original_destination: Option<SocketAddr>,
+    upstream: Option<SocketAddr>,
+    egress: Option<SocketAddr>,
+    workload: Option<&'a str>,
+    pid: Option<u32>,
+    command: Option<&'a str>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    duration_ms: u64,
+    generation: Option<u32>,
+}
+
+impl<'a> Line<'a> {
+    fn new(snapshot: &'a Snapshot, outcome: &'a str) -> Self {
+        let flow = snapshot.flow.as_ref();
+        let time = snapshot.accepted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            time: time.as_secs_f64(),
+            flow: snapshot.id,
+            outcome,
+            api: snapshot.api.as_ref().map(|(name, _)| name.as_str()),
+            mode: snapshot.api.as_ref().map(|(_, mode)| *mode),
+            protocol: snapshot.protocol,
+            name: snapshot.name.as_ref().map(|name| name.as_str()),
+            original_destination: flow.map(|flow| flow.original_dst.0),
+            upstream: snapshot.upstream,
+            egress: snapshot.egress,
+            workload: flow.map(|flow| flow.workload.name.as_str()),
+            pid: flow.map(|flow| flow.workload.pid),
+            command: flow.map(|flow| flow.workload.command.as_str()),
+            bytes_sent: snapshot.sent,
+            bytes_received: snapshot.received,
+            duration_ms: u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
+            generation: flow.map(|flow| flow.generation.0),
+        }
+    }
 }
