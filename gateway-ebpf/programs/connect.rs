@@ -14,7 +14,7 @@ use egret_kernel::{
 
 use crate::maps::{CAPTURED, HEARTBEAT, HITS, MARKS, REDIRECTS, SETTINGS};
 use crate::socket::{address_v4, address_v6, port, protocol, set_v4, set_v6};
-use crate::verdict::{PROCEED, conclude};
+use crate::verdict::{PROCEED, conclude, count};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
@@ -57,36 +57,31 @@ pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
         return PROCEED;
     }
     let Some(rule) = lookup(&destination) else { return PROCEED };
-    let origin = origin_of(&destination, rule);
-    let reason = if exempt(ctx) {
-        KernelReason::Exempt
-    } else if rule.fail == FAIL_OPEN && !beating() {
-        KernelReason::GatewayGoneOpen
-    } else {
-        KernelReason::QuicRefused
-    };
-    if reason as u32 != KernelReason::Exempt as u32 {
-        hit(&destination);
+    if exempt(ctx) {
+        count(KernelReason::Exempt);
+        return PROCEED;
     }
-    conclude(reason, &origin, Address::default(), UDP)
+    hit(&destination);
+    let gone = rule.fail == FAIL_OPEN && !beating();
+    let reason = if gone { KernelReason::GatewayGoneOpen } else { KernelReason::QuicRefused };
+    conclude(reason, &origin_of(&destination, rule), Address::default(), UDP)
 }
 
 #[inline(always)]
 fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     let Some(rule) = lookup(&destination) else { return PROCEED };
+    if exempt(ctx) {
+        count(KernelReason::Exempt);
+        return PROCEED;
+    }
+    hit(&destination);
     let origin = origin_of(&destination, rule);
     let reason = captured(ctx, &destination, rule, &origin);
-    if reason as u32 != KernelReason::Exempt as u32 {
-        hit(&destination);
-    }
     conclude(reason, &origin, rule.source, TCP)
 }
 
 #[inline(always)]
 fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule, origin: &Origin) -> KernelReason {
-    if exempt(ctx) {
-        return KernelReason::Exempt;
-    }
     if rule.action == ACTION_DENY {
         return KernelReason::Denied;
     }

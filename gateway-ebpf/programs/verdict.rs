@@ -16,9 +16,10 @@ const ECONNREFUSED: i32 = 111;
 #[inline(always)]
 pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol: u32) -> i32 {
     count(reason);
-    let event = Event { origin: *origin, source, reason: reason as u32, protocol };
-    // A full ring loses the event, never the connection; the counters have it.
-    let _ = EVENTS.output::<Event>(&event, 0);
+    // Of what is redirected the listener tells.
+    if reason as u32 != KernelReason::Redirected as u32 {
+        tell(reason, origin, source, protocol);
+    }
     match reason {
         KernelReason::Redirected
         | KernelReason::Bound
@@ -40,6 +41,13 @@ pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol
             REFUSE
         }
     }
+}
+
+/// A full ring loses the event, never the connection; the counters have it.
+#[inline(always)]
+fn tell(reason: KernelReason, origin: &Origin, source: Address, protocol: u32) {
+    let event = Event { origin: *origin, source, reason: reason as u32, protocol };
+    let _ = EVENTS.output::<Event>(&event, 0);
 }
 
 /// Adds one to the reason's counter.

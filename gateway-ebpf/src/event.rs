@@ -1,6 +1,6 @@
 use crate::{Address, Origin, Port};
 
-/// One decision of the kernel half, for the CLI.
+/// One decision of the kernel half about a connection that the listener never sees.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {

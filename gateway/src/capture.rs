@@ -4,6 +4,8 @@ mod bpf;
 
 mod cgroup;
 
+mod decisions;
+
 mod features;
 
 mod links;
@@ -23,6 +25,7 @@ use egret_kernel::{ABI_VERSION, KernelReason};
 use thiserror::Error as ThisError;
 
 pub use cgroup::cgroup_root;
+pub use decisions::Decisions;
 pub use features::{Feature, features};
 pub use proof::was_caller;
 
@@ -188,6 +191,14 @@ impl Capture {
     /// Where an accepted connection comes from. The record is deleted: it is for this connection only.
     pub fn origin(&self, peer: SocketAddr) -> Option<Origin> {
         self.maps.origin(peer)
+    }
+
+    /// What the hooks decide about connections that never reach the listener; for one reader.
+    ///
+    /// # Errors
+    /// It has its reader already, or cannot be waited for.
+    pub fn decisions(&self) -> io::Result<Decisions> {
+        self.maps.decisions()
     }
 
     /// Marks a socket of ours before it connects.

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
+use crate::model::{Decision, Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
 use crate::policy;
 use crate::route::{self, Route};
-use crate::telemetry::{FlowRecord, Telemetry};
+use crate::telemetry::{Decided, FlowRecord, Telemetry};
 use crate::upstream;
 
 /// Reads and deletes the origin record of an accepted socket.
@@ -98,7 +98,7 @@ async fn admit(
     } else {
         Origin { api: route::at(&model, origin.original_dst.0, &rooms.addresses), ..origin }
     };
-    let flow = flow::identify(record.id(), client, origin, &rooms.workloads);
+    let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
     let opaque = model.api(flow.api).is_some_and(|api| api.opaque_ports.contains(&flow.original_dst.0.port()));
     let (protocol, prefix) = first_bytes::read(downstream, opaque).await?;
@@ -118,6 +118,15 @@ async fn admit(
         _ => Carriage::Passthrough,
     };
     Ok(Admitted { upstream: upstream.stream, prefix, carriage })
+}
+
+/// Puts on record what the kernel decided alone.
+pub fn decided(decision: Decision, rooms: &Rooms) {
+    let model = (rooms.model)(decision.origin.generation);
+    let api = model.api(decision.origin.api).map(|api| (api.name.clone(), api.mode.label()));
+    let Decision { origin, time, reason, source, quic } = decision;
+    let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads);
+    rooms.telemetry.decided(Decided { flow, api, time, source, quic }, reason);
 }
 
 /// The caller learns at once, as of any broken connection: a reset, not an orderly end.

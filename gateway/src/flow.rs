@@ -2,17 +2,14 @@
 
 mod workload;
 
-use std::net::SocketAddr;
-
 use crate::model::{Flow, Origin};
 
 pub use workload::Workloads;
 
-/// The flow of an accepted connection.
-pub fn identify(id: u64, client: SocketAddr, origin: Origin, workloads: &Workloads) -> Flow {
+/// The flow of a connection with this origin.
+pub fn identify(id: u64, origin: Origin, workloads: &Workloads) -> Flow {
     Flow {
         id,
-        client,
         original_dst: origin.original_dst,
         generation: origin.generation,
         api: origin.api,

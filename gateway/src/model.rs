@@ -1,12 +1,14 @@
 //! The words that cross rooms. No IO, no serde: what is written or printed has its own types.
 
 mod api;
+mod decision;
 mod flow;
 mod host;
 mod reason;
 mod redirect;
 
 pub use api::{Api, ApiId, Drain, Egress, FailMode, Generation, Mode, Model};
+pub use decision::Decision;
 pub use flow::{Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use reason::Reason;

@@ -8,14 +8,14 @@ mod metrics;
 
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use access_log::AccessLog;
 pub use http::serve;
 pub use metrics::{Gauges, Metrics};
-pub use record::{Bytes, FlowRecord, Snapshot};
+pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 
 /// Where records are opened and end.
 #[derive(Debug)]
@@ -24,20 +24,43 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
+    decided: Mutex<VecDeque<(Snapshot, &'static str)>>,
 }
+
+/// Decisions of the kernel half that are remembered for the CLI.
+const REMEMBERED: usize = 512;
 
 impl Telemetry {
     /// With this log and these metrics.
     pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
-        Self { log, metrics, next: AtomicU64::new(1), live: Mutex::default() }
+        Self { log, metrics, next: AtomicU64::new(1), live: Mutex::default(), decided: Mutex::default() }
     }
 
     /// Opens the record of an accepted connection.
     pub fn open(self: &Arc<Self>) -> FlowRecord {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.number();
         let record = FlowRecord::open(id, Arc::clone(self));
         self.flows().insert(id, record.shared());
         record
+    }
+
+    /// The number of the next flow.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Logs and remembers what the kernel half decided alone. Its own counters count it.
+    pub fn decided(&self, decided: Decided, reason: &'static str) {
+        let snapshot = Snapshot::from(decided);
+        self.log.write(&snapshot, reason);
+        let mut remembered = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.truncate(REMEMBERED - 1);
+        remembered.push_front((snapshot, reason));
+    }
+
+    /// The newest decisions of the kernel half and their reasons, the newest first.
+    pub fn decisions(&self) -> Vec<(Snapshot, &'static str)> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// The running flows.

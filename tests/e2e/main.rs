@@ -2,6 +2,8 @@
 
 mod capture;
 
+mod decisions;
+
 mod fail_mode;
 
 mod http;

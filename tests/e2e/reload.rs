@@ -1,5 +1,8 @@
 //! A saved change is live; a broken one changes nothing and says why.
 
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
 use egret_tests::{Behaviour, EGRESS, Lab, NODE, eventually};
 
 use crate::{PARTNER, partner};
@@ -17,6 +20,26 @@ fn a_saved_change_is_live() {
     assert_eq!(lab.json(&["status"])["generation"], 2);
     lab.configure(PARTNER);
     eventually("the change is undone", || lab.curl("http://second.example/") == (403, NODE.to_owned()));
+}
+
+#[test]
+fn a_saved_change_is_live_while_other_files_beside_it_change_all_the_time() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let log = lab.directory().join("noise.log");
+    std::thread::scope(|scope| {
+        let (done, ended) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_millis(10)).is_err_and(|error| error == RecvTimeoutError::Timeout) {
+                std::fs::write(&log, "noise").expect("a file beside the configuration");
+            }
+        });
+        // Dropped at the end, also of a panic: then the noise ends.
+        let _done = done;
+        lab.configure(&format!("{PARTNER}    mode: deny\n"));
+        eventually("the change is live", || lab.json(&["status"])["generation"] == 2);
+    });
 }
 
 #[test]

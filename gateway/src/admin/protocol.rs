@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// The APIs and their addresses.
     Apis,
+    /// What the kernel half decided alone, lately.
+    Decisions,
     /// The running flows.
     Flows,
     /// The kernel hooks.
@@ -33,6 +35,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Apis`].
     Apis(Vec<ApiRow>),
+    /// To [`Request::Decisions`].
+    Decisions(Vec<DecisionRow>),
     /// It could not be done, and why.
     Error(String),
     /// To [`Request::Flows`].
@@ -68,6 +72,33 @@ pub struct RedirectRow {
     pub last_hit_seconds_ago: Option<u64>,
     /// The configuration that wants it.
     pub generation: u32,
+}
+
+/// A connection that the kernel half decided alone: it was refused, or left directly.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecisionRow {
+    /// Number of the flow.
+    pub id: u64,
+    /// Seconds since then.
+    pub seconds_ago: u64,
+    /// What was decided, and why.
+    pub reason: String,
+    /// Who called.
+    pub workload: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its command.
+    pub command: String,
+    /// Its user.
+    pub uid: u32,
+    /// Where it wanted to go.
+    pub original_destination: Option<SocketAddr>,
+    /// `quic` for a datagram to port 443.
+    pub protocol: Option<String>,
+    /// The API.
+    pub api: Option<String>,
+    /// Source address that was set, in mode `bind`.
+    pub egress: Option<IpAddr>,
 }
 
 /// One running flow.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, SkStorage};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf, SkStorage};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
@@ -15,7 +15,7 @@ use egret_kernel::{
     Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS, OriginKey, Port, Settings, map,
 };
 
-use super::{Error, bpf, chain, map_error};
+use super::{Decisions, Error, bpf, chain, map_error};
 use crate::model::{Action, ApiId, FailMode, Generation, HookCounters, Origin, OriginalDst, Redirect};
 
 const TCP: u8 = 6;
@@ -65,6 +65,7 @@ pub(super) struct Maps {
     origins_fd: OwnedFd,
     marks: Mutex<SkStorage<MapData, u32>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
+    events: Mutex<Option<RingBuf<MapData>>>,
     /// Cookie of the network namespace of the listeners: all are in one.
     netns: AtomicU64,
 }
@@ -80,9 +81,9 @@ impl Maps {
         fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
             object: &mut Ebpf,
             name: &'static str,
-        ) -> Result<Mutex<M>, Error> {
+        ) -> Result<M, Error> {
             let map = object.take_map(name).ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
-            M::try_from(map).map(Mutex::new).map_err(map_error(name))
+            M::try_from(map).map_err(map_error(name))
         }
         let origins_fd = match object.map(map::ORIGINS) {
             Some(aya::maps::Map::HashMap(origins)) => origins.fd().as_fd().try_clone_to_owned(),
@@ -90,13 +91,14 @@ impl Maps {
         };
         Ok(Self {
             origins_fd: origins_fd.map_err(|error| Error::Map { map: map::ORIGINS, cause: error.to_string() })?,
-            settings: take(object, map::SETTINGS)?,
-            heartbeat: take(object, map::HEARTBEAT)?,
-            redirects: take(object, map::REDIRECTS)?,
-            hits: take(object, map::HITS)?,
-            origins: take(object, map::ORIGINS)?,
-            marks: take(object, map::MARKS)?,
-            counters: take(object, map::COUNTERS)?,
+            settings: Mutex::new(take(object, map::SETTINGS)?),
+            heartbeat: Mutex::new(take(object, map::HEARTBEAT)?),
+            redirects: Mutex::new(take(object, map::REDIRECTS)?),
+            hits: Mutex::new(take(object, map::HITS)?),
+            origins: Mutex::new(take(object, map::ORIGINS)?),
+            marks: Mutex::new(take(object, map::MARKS)?),
+            counters: Mutex::new(take(object, map::COUNTERS)?),
+            events: Mutex::new(Some(take(object, map::EVENTS)?)),
             netns: AtomicU64::new(0),
         })
     }
@@ -199,16 +201,13 @@ impl Maps {
         };
         // Only this accept may have it: a second connection from the same port must not inherit it.
         let record: egret_kernel::Origin = bpf::take(self.origins_fd.as_fd(), &key).ok()?;
-        Some(Origin {
-            original_dst: OriginalDst(SocketAddr::new(record.address.into(), record.port.into())),
-            cgroup: record.cgroup,
-            pid: record.pid,
-            uid: record.uid,
-            command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').to_owned(),
-            time: Duration::from_nanos(record.time),
-            generation: Generation(record.generation),
-            api: ApiId(record.api),
-        })
+        Some(self::origin(&record))
+    }
+
+    /// The decisions that the hooks tell of; for one reader.
+    pub(super) fn decisions(&self) -> io::Result<Decisions> {
+        let ring = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
+        Decisions::new(ring)
     }
 
     pub(super) fn origins_used(&self) -> usize {
@@ -236,6 +235,19 @@ impl Maps {
     /// Removes the proof's rule.
     pub(super) fn remove_rule(&self, redirect: &Redirect) -> Result<(), Error> {
         lock(&self.redirects).remove(&row(redirect).0).map_err(map_error(map::REDIRECTS))
+    }
+}
+
+pub(super) fn origin(record: &egret_kernel::Origin) -> Origin {
+    Origin {
+        original_dst: OriginalDst(SocketAddr::new(record.address.into(), record.port.into())),
+        cgroup: record.cgroup,
+        pid: record.pid,
+        uid: record.uid,
+        command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').to_owned(),
+        time: Duration::from_nanos(record.time),
+        generation: Generation(record.generation),
+        api: ApiId(record.api),
     }
 }
 
@@ -283,12 +295,17 @@ fn none_yet() -> Result<PerCpuValues<Hits>, Error> {
 fn total(values: &PerCpuValues<Hits>) -> HookCounters {
     HookCounters {
         hits: values.iter().map(|hits| hits.count).sum(),
-        last: values.iter().map(|hits| hits.last).max().unwrap_or(0),
+        last: values.iter().map(|hits| hits.last).max().filter(|last| *last > 0).map(age),
     }
 }
 
 fn lock<M>(map: &Mutex<M>) -> MutexGuard<'_, M> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long ago a moment of the hooks was.
+pub(super) fn age(nanoseconds: u64) -> Duration {
+    monotonic().saturating_sub(Duration::from_nanos(nanoseconds))
 }
 
 /// CLOCK_MONOTONIC, the hooks' clock (`bpf_ktime_get_ns`).

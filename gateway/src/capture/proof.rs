@@ -18,6 +18,9 @@ const NOWHERE: &str = "192.0.2.255:9";
 /// Environment variable that turns a run of this executable into the proof's caller.
 const CALLER: &str = "EGRET_PROOF_CALLER";
 
+/// Of no configuration: the API of the proof's rule.
+pub(super) const API: ApiId = ApiId(u32::MAX);
+
 struct Cgroup(PathBuf);
 
 impl Drop for Cgroup {
@@ -31,13 +34,8 @@ impl Drop for Cgroup {
 pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
     let silent = |cause: String| Error::Silent { cgroup: capture.cgroup.clone(), cause };
     let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
-    let rule = Redirect {
-        destination,
-        action: Action::Deny,
-        fail: FailMode::Closed,
-        api: ApiId(u32::MAX),
-        generation: Generation(0),
-    };
+    let rule =
+        Redirect { destination, action: Action::Deny, fail: FailMode::Closed, api: API, generation: Generation(0) };
     let path = capture.cgroup.join(format!("egret-proof-{}", std::process::id()));
     fs::create_dir(&path).map_err(|source| Error::Path { what: "make the cgroup", path: path.clone(), source })?;
     let cgroup = Cgroup(path);

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::table::{list, or_dash, print};
 use super::{Daemon, Failure, Output};
-use crate::admin::{ApiRow, Client, FlowRow, HookRow, RedirectRow, Request, Response};
+use crate::admin::{ApiRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, Request, Response};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -26,6 +26,8 @@ pub(super) struct Inspect {
 enum What {
     /// The kernel's table: which address and port goes where, by which API, how often.
     Redirects,
+    /// Connections that the kernel refused or let go directly, and why; the newest first.
+    Decisions,
     /// The running flows: who calls what, from which address.
     Flows,
     /// The APIs and the addresses of their hosts.
@@ -39,6 +41,7 @@ impl Inspect {
         let mut client = Client::connect(&self.daemon.socket)?;
         let request = match self.what {
             What::Redirects => Request::Redirects,
+            What::Decisions => Request::Decisions,
             What::Flows => Request::Flows,
             What::Apis => Request::Apis,
             What::Hooks => Request::Hooks,
@@ -56,6 +59,7 @@ impl Inspect {
 fn show(response: Response, output: Output) -> anyhow::Result<()> {
     match response {
         Response::Apis(rows) => apis(&rows, output),
+        Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
@@ -78,6 +82,24 @@ fn redirects(rows: &[RedirectRow], output: Output) -> anyhow::Result<()> {
             row.hits.to_string(),
             or_dash(row.last_hit_seconds_ago.map(|seconds| format!("{seconds} s ago"))),
             row.generation.to_string(),
+        ]
+    })
+}
+
+fn decisions(rows: &[DecisionRow], output: Output) -> anyhow::Result<()> {
+    let columns =
+        ["FLOW", "AGE", "DECISION", "WORKLOAD", "PROCESS", "ORIGINAL DESTINATION", "PROTOCOL", "API", "EGRESS"];
+    print(rows, output, columns, |row| {
+        [
+            row.id.to_string(),
+            format!("{} s", row.seconds_ago),
+            row.reason.clone(),
+            row.workload.clone(),
+            format!("{} ({})", row.command, row.pid),
+            or_dash(row.original_destination),
+            or_dash(row.protocol.as_ref()),
+            or_dash(row.api.as_ref()),
+            or_dash(row.egress),
         ]
     })
 }

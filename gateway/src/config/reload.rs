@@ -4,8 +4,8 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-/// A save is several events; one reading follows their end.
-const QUIET: Duration = Duration::from_millis(100);
+/// A save is several events; one reading follows them.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Calls back after every saved change of the file, until the returned watcher is dropped.
 ///
@@ -27,7 +27,9 @@ pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> anyhow::Resu
     watcher.watch(&directory, RecursiveMode::NonRecursive)?;
     tokio::spawn(async move {
         while changes.recv().await.is_some() {
-            while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
+            // Not until it is quiet: other files of the directory, a log, may change all the time.
+            tokio::time::sleep(TOGETHER).await;
+            while changes.try_recv().is_ok() {}
             on_change();
         }
     });

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::SystemTime;
 
 use egret_kernel::ABI_VERSION;
 use tokio::sync::mpsc;
@@ -10,12 +10,13 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response, Status, Successor,
+    ApiRow, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response, Status,
+    Successor,
 };
 use crate::capture::Capture;
-use crate::model::{Action, Model, Redirect};
+use crate::model::{Action, Model, Redirect, Workload};
 use crate::names::Names;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Snapshot, Telemetry};
 
 /// The rooms that are asked.
 pub(super) struct Rooms {
@@ -37,6 +38,7 @@ impl Desk for Rooms {
     fn answer(&self, request: Request) -> Response {
         match request {
             Request::Apis => Response::Apis(self.apis()),
+            Request::Decisions => Response::Decisions(self.decisions()),
             Request::Flows => Response::Flows(self.flows()),
             Request::Hooks => Response::Hooks(self.hooks()),
             Request::Redirects => match self.capture.redirects() {
@@ -92,9 +94,30 @@ impl Rooms {
         model.apis.iter().map(row).collect()
     }
 
+    fn decisions(&self) -> Vec<DecisionRow> {
+        let now = SystemTime::now();
+        let row = |(snapshot, reason): (Snapshot, &'static str)| {
+            let workload = workload(&snapshot);
+            DecisionRow {
+                id: snapshot.id,
+                seconds_ago: now.duration_since(snapshot.accepted).unwrap_or_default().as_secs(),
+                reason: reason.to_owned(),
+                workload: workload.map(|workload| workload.name.clone()).unwrap_or_default(),
+                pid: workload.map_or(0, |workload| workload.pid),
+                command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
+                uid: workload.map_or(0, |workload| workload.uid),
+                original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
+                protocol: snapshot.protocol.map(ToOwned::to_owned),
+                api: snapshot.api.map(|(name, _)| name),
+                egress: snapshot.egress.map(|egress| egress.ip()),
+            }
+        };
+        self.telemetry.decisions().into_iter().map(row).collect()
+    }
+
     fn flows(&self) -> Vec<FlowRow> {
-        let row = |snapshot: crate::telemetry::Snapshot| {
-            let workload = snapshot.flow.as_ref().map(|flow| &flow.workload);
+        let row = |snapshot: Snapshot| {
+            let workload = workload(&snapshot);
             FlowRow {
                 id: snapshot.id,
                 workload: workload.map(|workload| workload.name.clone()).unwrap_or_default(),
@@ -128,7 +151,6 @@ impl Rooms {
     }
 
     fn redirects(&self, rows: Vec<(Redirect, crate::model::HookCounters)>) -> Vec<RedirectRow> {
-        let now = monotonic();
         let names = self.names.status();
         let mut rows: Vec<_> = rows
             .into_iter()
@@ -153,8 +175,7 @@ impl Rooms {
                     mode: api.map_or("-", |api| api.mode.label()).to_owned(),
                     fail: redirect.fail.label().to_owned(),
                     hits: counters.hits,
-                    last_hit_seconds_ago: (counters.last > 0)
-                        .then(|| now.saturating_sub(Duration::from_nanos(counters.last)).as_secs()),
+                    last_hit_seconds_ago: counters.last.map(|ago| ago.as_secs()),
                     generation: redirect.generation.0,
                 }
             })
@@ -184,12 +205,11 @@ impl Rooms {
     }
 }
 
+fn workload(snapshot: &Snapshot) -> Option<&Workload> {
+    snapshot.flow.as_ref().map(|flow| &flow.workload)
+}
+
 fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {
     let hosts = &model.api(redirect.api)?.hosts;
     hosts.iter().find(|host| resolves_to_it(host)).map(ToString::to_string)
-}
-
-/// CLOCK_MONOTONIC, the kernel half's clock (`bpf_ktime_get_ns`).
-fn monotonic() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

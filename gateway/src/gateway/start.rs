@@ -122,6 +122,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     }
 
     let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry)?);
+    let record = {
+        let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
+        move || spawn_decisions(&capture, rooms, stop)
+    };
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
     let cut = CancellationToken::new();
@@ -167,10 +171,18 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         let (server, stop) = (Arc::clone(&server), stop.clone());
         tokio::spawn(async move { server.run(desk, stop).await });
     }
-    if let Some(conversation) = conversation {
-        tokio::spawn(Handed::taken(conversation, move |report: Option<Draining>| {
-            *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
-        }));
+    match conversation {
+        None => record(),
+        Some(conversation) => {
+            let mut record = Some(record);
+            tokio::spawn(Handed::taken(conversation, move |report: Option<Draining>| {
+                *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
+                // From its first report on the old process reads no decisions any more: they have one reader.
+                if let Some(record) = record.take() {
+                    record();
+                }
+            }));
+        }
     }
     announce(&models.current(), &capture);
 
@@ -265,6 +277,23 @@ fn spawn_heartbeat(capture: &Arc<Capture>, stop: &CancellationToken) {
             }
         }
     });
+}
+
+/// Puts on record what the kernel half decides alone.
+fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken) {
+    let decisions = capture.decisions();
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        let error = match decisions {
+            Ok(mut decisions) => loop {
+                match decisions.next().await {
+                    Ok(decision) => connection::decided(decision, &rooms),
+                    Err(error) => break error,
+                }
+            },
+            Err(error) => error,
+        };
+        tracing::error!(%error, "what the hooks decide alone is counted, but not logged any more");
+    }));
 }
 
 /// Keeps the kernel's table as the configuration and the names want it.

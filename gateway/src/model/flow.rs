@@ -58,8 +58,6 @@ pub struct Workload {
 pub struct Flow {
     /// Number of the flow in this process, from 1.
     pub id: u64,
-    /// The socket peer that connected to the listener.
-    pub client: SocketAddr,
     /// Where it wanted to go.
     pub original_dst: OriginalDst,
     /// Who it is.

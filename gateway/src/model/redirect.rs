@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::{ApiId, FailMode, Generation};
 
@@ -33,6 +34,6 @@ pub enum Action {
 pub struct HookCounters {
     /// Connections and datagrams.
     pub hits: u64,
-    /// Age of the newest one, in nanoseconds of CLOCK_MONOTONIC; zero if there was none.
-    pub last: u64,
+    /// How long ago the newest one was.
+    pub last: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -58,6 +58,53 @@ pub struct Snapshot {
     pub received: u64,
 }
 
+/// A connection that the kernel half decided alone.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// Who, and to where.
+    pub flow: Flow,
+    /// The API, and its mode.
+    pub api: Option<(String, &'static str)>,
+    /// When.
+    pub time: SystemTime,
+    /// Source address that was set.
+    pub source: Option<IpAddr>,
+    /// Whether it was a datagram to the port of QUIC.
+    pub quic: bool,
+}
+
+impl From<Decided> for Snapshot {
+    fn from(decided: Decided) -> Self {
+        let Decided { flow, api, time, source, quic } = decided;
+        Self {
+            accepted: time,
+            api,
+            protocol: quic.then_some("quic"),
+            // The kernel chooses the port later.
+            egress: source.map(|address| SocketAddr::new(address, 0)),
+            ..Self::new(flow.id, Some(flow))
+        }
+    }
+}
+
+impl Snapshot {
+    fn new(id: u64, flow: Option<Flow>) -> Self {
+        Self {
+            id,
+            accepted: SystemTime::now(),
+            age: Duration::ZERO,
+            flow,
+            protocol: None,
+            name: None,
+            api: None,
+            egress: None,
+            upstream: None,
+            sent: 0,
+            received: 0,
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -70,19 +117,7 @@ impl Shared {
 
 impl FlowRecord {
     pub(super) fn open(id: u64, telemetry: Arc<Telemetry>) -> Self {
-        let facts = Snapshot {
-            id,
-            accepted: SystemTime::now(),
-            age: Duration::ZERO,
-            flow: None,
-            protocol: None,
-            name: None,
-            api: None,
-            egress: None,
-            upstream: None,
-            sent: 0,
-            received: 0,
-        };
+        let facts = Snapshot::new(id, None);
         let shared = Shared { bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
         Self { shared: Arc::new(shared), telemetry, outcome: Reason::Shutdown.label() }
     }
