@@ -107,7 +107,11 @@ async fn admit(
     match &route {
         Ok(Route::Api(_, api)) => record.routed(&api.name, api.mode.label()),
         Ok(Route::Unlisted) => {}
-        Err(_) => record.routed(model.api(flow.api).map_or("none", |api| api.name.as_str()), Mode::Deny.label()),
+        Err(_) => {
+            if let Some(api) = model.api(flow.api) {
+                record.routed(&api.name, Mode::Deny.label());
+            }
+        }
     }
     let route = route?;
     let permit = policy::admit(&model, &flow, &route, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
@@ -123,7 +127,7 @@ async fn admit(
 /// Puts on record what the kernel decided alone.
 pub fn decided(decision: Decision, rooms: &Rooms) {
     let model = (rooms.model)(decision.origin.generation);
-    let api = model.api(decision.origin.api).map(|api| (api.name.clone(), api.mode.label()));
+    let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
     let Decision { origin, time, reason, source, quic } = decision;
     let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads);
     rooms.telemetry.decided(Decided { flow, api, time, source, quic }, reason);

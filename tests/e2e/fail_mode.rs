@@ -1,6 +1,8 @@
 //! While Egret is not there, each API does what its owner chose; removing Egret leaves nothing behind.
 
-use egret_tests::{EGRESS, Lab, NODE};
+use std::process::Stdio;
+
+use egret_tests::{EGRESS, Lab, NODE, eventually};
 
 use crate::{PARTNER, partner};
 
@@ -60,4 +62,19 @@ fn a_restart_without_dns_lets_nothing_go_direct() {
     let output = lab.run("curl", &["-s", "-m", "10", "http://203.0.113.7/"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[test]
+fn a_flow_that_outlasts_the_stop_is_cut_and_on_record() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(&format!("{PARTNER}stop: 100ms\n")), &[]);
+    let program = "import socket\ns = socket.create_connection(('203.0.113.7', 80), 30)\n\
+                   s.sendall(b'GET / HTTP/1.1\\r\\nHost: api.partner.example\\r\\n\\r\\n')\nprint(s.recv(100) != b'')\n\
+                   while s.recv(100): pass\nprint('ended')";
+    let mut client = lab.workload("python3", &["-c", program]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the flow runs", || lab.json(&["inspect", "flows"])[0]["api"] == "partner");
+    egret.stop();
+    assert!(client.wait().unwrap().code().is_some(), "the client noticed");
+    assert!(std::fs::read_to_string(lab.access_log()).unwrap().contains("\"outcome\":\"shutdown\""));
 }

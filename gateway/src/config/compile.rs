@@ -88,7 +88,7 @@ fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Prob
         hosts: hosts(file, &name, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
-        name,
+        name: name.into(),
         ports,
         mode,
         egress: own,

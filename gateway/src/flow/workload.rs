@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Origin, Workload};
 
@@ -10,7 +10,14 @@ use crate::model::{Origin, Workload};
 #[derive(Debug)]
 pub struct Workloads {
     root: PathBuf,
-    paths: Mutex<HashMap<u64, String>>,
+    known: Mutex<HashMap<u64, Names>>,
+}
+
+/// What a cgroup is called.
+#[derive(Clone, Debug)]
+struct Names {
+    name: Arc<str>,
+    cgroup: Arc<str>,
 }
 
 impl Workloads {
@@ -19,28 +26,28 @@ impl Workloads {
 
     /// Below this mount of the cgroup v2 hierarchy.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, paths: Mutex::default() }
+        Self { root, known: Mutex::default() }
     }
 
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
-        let cgroup = self.path_of(origin.cgroup, origin.pid);
-        Workload { name: name_of(&cgroup), cgroup, pid: origin.pid, uid: origin.uid, command: origin.command }
+        let Names { name, cgroup } = self.names_of(origin.cgroup, origin.pid);
+        Workload { name, cgroup, pid: origin.pid, uid: origin.uid, command: origin.command }
     }
 
-    fn path_of(&self, id: u64, pid: u32) -> String {
-        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = paths.get(&id) {
-            return path.clone();
+    fn names_of(&self, id: u64, pid: u32) -> Names {
+        let names = |cgroup: String| Names { name: name_of(&cgroup).into(), cgroup: cgroup.into() };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(&id) {
+            return found.clone();
         }
         let Some(path) = self.of_process(id, pid).or_else(|| find(&self.root, &self.root, id)) else {
-            return format!("#{id}");
+            return names(format!("#{id}"));
         };
-        if paths.len() >= Self::REMEMBERED {
-            paths.clear();
+        if known.len() >= Self::REMEMBERED {
+            known.clear();
         }
-        paths.insert(id, path.clone());
-        path
+        known.entry(id).or_insert_with(|| names(path)).clone()
     }
 
     /// What the process says, if its cgroup still is the one the kernel saw.

@@ -84,7 +84,7 @@ impl Rooms {
             }
         };
         let row = |api: &crate::model::Api| ApiRow {
-            name: api.name.clone(),
+            name: api.name.to_string(),
             hosts: api.hosts.iter().map(host_row).collect(),
             ports: api.ports.clone(),
             mode: api.mode.label().to_owned(),
@@ -102,13 +102,13 @@ impl Rooms {
                 id: snapshot.id,
                 seconds_ago: now.duration_since(snapshot.accepted).unwrap_or_default().as_secs(),
                 reason: reason.to_owned(),
-                workload: workload.map(|workload| workload.name.clone()).unwrap_or_default(),
+                workload: workload.map(|workload| workload.name.to_string()).unwrap_or_default(),
                 pid: workload.map_or(0, |workload| workload.pid),
                 command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
                 uid: workload.map_or(0, |workload| workload.uid),
                 original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
                 protocol: snapshot.protocol.map(ToOwned::to_owned),
-                api: snapshot.api.map(|(name, _)| name),
+                api: snapshot.api.map(|(name, _)| name.to_string()),
                 egress: snapshot.egress.map(|egress| egress.ip()),
             }
         };
@@ -120,14 +120,14 @@ impl Rooms {
             let workload = workload(&snapshot);
             FlowRow {
                 id: snapshot.id,
-                workload: workload.map(|workload| workload.name.clone()).unwrap_or_default(),
+                workload: workload.map(|workload| workload.name.to_string()).unwrap_or_default(),
                 pid: workload.map_or(0, |workload| workload.pid),
                 command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
                 uid: workload.map_or(0, |workload| workload.uid),
                 original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
                 protocol: snapshot.protocol.map(ToOwned::to_owned),
                 name: snapshot.name.map(|name| name.to_string()),
-                api: snapshot.api.map(|(name, _)| name),
+                api: snapshot.api.map(|(name, _)| name.to_string()),
                 egress: snapshot.egress,
                 upstream: snapshot.upstream,
                 bytes_sent: snapshot.sent,
@@ -165,7 +165,7 @@ impl Rooms {
                     host,
                     address,
                     port: redirect.destination.port(),
-                    api: api.map_or_else(|| format!("#{}", redirect.api.0), |api| api.name.clone()),
+                    api: api.map_or_else(|| format!("#{}", redirect.api.0), |api| api.name.to_string()),
                     action: match redirect.action {
                         Action::Bind(_) => "bind",
                         Action::Deny => "deny",

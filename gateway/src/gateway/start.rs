@@ -128,16 +128,12 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     };
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
-    let cut = CancellationToken::new();
     {
-        let (listeners, flows, stop, cut) = (Arc::clone(&listeners), flows.clone(), stop.clone(), cut.clone());
+        let (listeners, flows, stop) = (Arc::clone(&listeners), flows.clone(), stop.clone());
         tokio::spawn(async move {
             listeners
                 .accept(stop, |accepted| {
-                    let (rooms, cut) = (Arc::clone(&rooms), cut.clone());
-                    flows.spawn(
-                        async move { cut.run_until_cancelled(Box::pin(connection::serve(accepted, rooms))).await },
-                    );
+                    flows.spawn(connection::serve(accepted, Arc::clone(&rooms)));
                 })
                 .await;
         });
@@ -186,7 +182,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     }
     announce(&models.current(), &capture);
 
-    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, cut, server };
+    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server };
     match running.until_ended(signals, successors).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => running.shut_down(options.persist, &settings).await?,

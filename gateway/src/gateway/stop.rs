@@ -50,7 +50,6 @@ pub(super) struct Running {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) models: Arc<Models>,
     pub(super) stop: CancellationToken,
-    pub(super) cut: CancellationToken,
     pub(super) server: Arc<Server>,
 }
 
@@ -72,7 +71,7 @@ impl Running {
         }
     }
 
-    /// Another process accepts: finish the running flows, up to the deadline.
+    /// Another process accepts: finish the running flows, up to the deadline; the rest are cut with the runtime.
     pub(super) async fn drain_for(self, mut successor: Successor) {
         self.stop.cancel();
         self.flows.close();
@@ -93,8 +92,6 @@ impl Running {
                 }
             }
         }
-        self.cut.cancel();
-        self.flows.wait().await;
     }
 
     /// SIGINT or SIGTERM: without --persist the hooks go first, so that new connections go direct.
@@ -102,7 +99,7 @@ impl Running {
         self.stop.cancel();
         self.flows.close();
         self.server.remove();
-        let Self { capture, listeners, flows, models, cut, .. } = self;
+        let Self { capture, listeners, flows, models, .. } = self;
         if persist {
             tracing::info!("stopping: the hooks stay, each API follows its fail mode");
         } else {
@@ -111,10 +108,8 @@ impl Running {
             tracing::info!("stopping: the hooks are removed, new connections go direct");
         }
         drop(listeners);
-        if tokio::time::timeout(models.current().drain.stop, flows.wait()).await.is_err() {
-            cut.cancel();
-            flows.wait().await;
-        }
+        // Those that go on longer are cut with the runtime.
+        let _ = tokio::time::timeout(models.current().drain.stop, flows.wait()).await;
         Ok(())
     }
 }

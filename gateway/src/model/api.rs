@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Host;
@@ -52,7 +53,7 @@ impl Model {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
     /// Unique name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Exact host names.
     pub hosts: Vec<Host>,
     /// Captured TCP ports.

@@ -42,9 +42,9 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// What a person calls it: systemd unit, container, or the cgroup's path.
-    pub name: String,
+    pub name: Arc<str>,
     /// Path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
-    pub cgroup: String,
+    pub cgroup: Arc<str>,
     /// Process id.
     pub pid: u32,
     /// User id.

@@ -55,7 +55,7 @@ mod tests {
 
     fn api(name: &str, mode: Mode, fail: FailMode) -> Api {
         Api {
-            name: name.to_owned(),
+            name: name.into(),
             hosts: vec![Host::parse(&format!("{name}.example")).unwrap()],
             ports: vec![443],
             opaque_ports: Vec::new(),

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -15,17 +16,19 @@ pub struct Metrics {
     registry: Registry,
     flows: Family<FlowLabels, Counter>,
     bytes: Family<ByteLabels, Counter>,
+    /// The label of flows without an API.
+    none: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FlowLabels {
-    api: String,
+    api: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByteLabels {
-    api: String,
+    api: Arc<str>,
     direction: &'static str,
 }
 
@@ -52,15 +55,15 @@ impl Default for Metrics {
         let (flows, bytes) = (Family::default(), Family::default());
         registry.register("flows", "Flows that have ended, by API and outcome", flows.clone());
         registry.register_with_unit("carried", "Bytes carried by flows that have ended", Unit::Bytes, bytes.clone());
-        Self { registry, flows, bytes }
+        Self { registry, flows, bytes, none: "none".into() }
     }
 }
 
 impl Metrics {
     pub(super) fn flow(&self, flow: &Snapshot, outcome: &'static str) {
-        let api = flow.api.as_ref().map_or_else(|| "none".to_owned(), |(name, _)| name.clone());
-        self.flows.get_or_create(&FlowLabels { api: api.clone(), outcome }).inc();
-        self.bytes.get_or_create(&ByteLabels { api: api.clone(), direction: "sent" }).inc_by(flow.sent);
+        let api = flow.api.as_ref().map_or_else(|| Arc::clone(&self.none), |(name, _)| Arc::clone(name));
+        self.flows.get_or_create(&FlowLabels { api: Arc::clone(&api), outcome }).inc();
+        self.bytes.get_or_create(&ByteLabels { api: Arc::clone(&api), direction: "sent" }).inc_by(flow.sent);
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
     }
 

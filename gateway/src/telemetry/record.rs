@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// The name it asked for.
     pub name: Option<Host>,
     /// The API, and its mode.
-    pub api: Option<(String, &'static str)>,
+    pub api: Option<(Arc<str>, &'static str)>,
     /// Egress address and port.
     pub egress: Option<SocketAddr>,
     /// The third party.
@@ -64,7 +64,7 @@ pub struct Decided {
     /// Who, and to where.
     pub flow: Flow,
     /// The API, and its mode.
-    pub api: Option<(String, &'static str)>,
+    pub api: Option<(Arc<str>, &'static str)>,
     /// When.
     pub time: SystemTime,
     /// Source address that was set.
@@ -150,8 +150,8 @@ impl FlowRecord {
     }
 
     /// Which API it is for.
-    pub fn routed(&self, api: &str, mode: &'static str) {
-        self.note(|facts| facts.api = Some((api.to_owned(), mode)));
+    pub fn routed(&self, api: &Arc<str>, mode: &'static str) {
+        self.note(|facts| facts.api = Some((Arc::clone(api), mode)));
     }
 
     /// From where to where it leaves.
