@@ -128,16 +128,13 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     };
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
-    {
+    let accepting = {
         let (listeners, flows, stop) = (Arc::clone(&listeners), flows.clone(), stop.clone());
         tokio::spawn(async move {
-            listeners
-                .accept(stop, |accepted| {
-                    flows.spawn(connection::serve(accepted, Arc::clone(&rooms)));
-                })
-                .await;
-        });
-    }
+            let serve = |accepted| drop(flows.spawn(connection::serve(accepted, Arc::clone(&rooms))));
+            listeners.accept(stop, serve).await;
+        })
+    };
 
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::channel(1);
@@ -182,7 +179,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     }
     announce(&models.current(), &capture);
 
-    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server };
+    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server, accepting };
     match running.until_ended(signals, successors).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => running.shut_down(options.persist, &settings).await?,

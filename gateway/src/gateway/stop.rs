@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,7 @@ pub(super) struct Running {
     pub(super) models: Arc<Models>,
     pub(super) stop: CancellationToken,
     pub(super) server: Arc<Server>,
+    pub(super) accepting: JoinHandle<()>,
 }
 
 impl Running {
@@ -71,10 +73,18 @@ impl Running {
         }
     }
 
-    /// Another process accepts: finish the running flows, up to the deadline; the rest are cut with the runtime.
-    pub(super) async fn drain_for(self, mut successor: Successor) {
+    /// What was accepted last is among the flows when this returns.
+    async fn stop_accepting(&mut self) {
         self.stop.cancel();
+        if let Err(error) = (&mut self.accepting).await {
+            tracing::error!(%error, "accepting ended badly");
+        }
         self.flows.close();
+    }
+
+    /// Another process accepts: finish the running flows, up to the deadline; the rest are cut with the runtime.
+    pub(super) async fn drain_for(mut self, mut successor: Successor) {
+        self.stop_accepting().await;
         let deadline = Instant::now() + self.models.current().drain.hand_over;
         tracing::info!(flows = self.telemetry.running(), "another process has taken over: finishing the running flows");
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -95,9 +105,8 @@ impl Running {
     }
 
     /// SIGINT or SIGTERM: without --persist the hooks go first, so that new connections go direct.
-    pub(super) async fn shut_down(self, persist: bool, settings: &Settings) -> Result<(), capture::Error> {
-        self.stop.cancel();
-        self.flows.close();
+    pub(super) async fn shut_down(mut self, persist: bool, settings: &Settings) -> Result<(), capture::Error> {
+        self.stop_accepting().await;
         self.server.remove();
         let Self { capture, listeners, flows, models, .. } = self;
         if persist {
