@@ -4,11 +4,15 @@ mod compile;
 
 mod diagnostic;
 
+mod document;
+
 mod file;
 
 mod reload;
 
-use std::fs;
+mod source;
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +20,14 @@ use std::time::Duration;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use reload::watch;
 
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
 use crate::model::{Generation, Model};
+use diagnostic::Problem;
+use document::Node;
+use file::File;
+use source::Source;
 
 /// Where the configuration is, if not said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/egret/egret.yaml";
@@ -64,45 +75,82 @@ pub enum AccessLog {
     Stdout,
 }
 
-/// Reads and compiles a file.
+/// Reads and compiles a file, or the YAML files of a directory.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(path: &Path, generation: Generation) -> Result<Compiled, Diagnostics> {
-    let unreadable = |error: std::io::Error| {
-        Diagnostics::of_file(path, &format!("cannot be read: {error}"), "name a configuration: `--config PATH`")
-    };
-    if path.is_dir() {
-        return Err(Diagnostics::of_file(path, "is a directory", "name one YAML file"));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    parse(path, &text, generation)
+    parse(path, &source::read(path)?, generation)
 }
 
-/// Compiles a text; the path is for messages.
-///
-/// # Errors
-/// Everything that is wrong with it, at once.
-pub fn parse(path: &Path, text: &str, generation: Generation) -> Result<Compiled, Diagnostics> {
-    let file: file::File =
-        serde_saphyr::from_str(text).map_err(|error| Diagnostics::of_syntax(path, &error.to_string()))?;
+fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Compiled, Diagnostics> {
     let mut problems = Vec::new();
-    let compiled = compile::compile(&file, generation, &mut problems);
-    match compiled {
-        Some(compiled) if problems.is_empty() => Ok(compiled),
-        _ => Err(Diagnostics::new(path, text, problems)),
+    let schema = schemars::schema_for!(File);
+    let documents: Vec<_> =
+        sources.iter().filter_map(|source| document(source, schema.as_value(), &mut problems)).collect();
+    if documents.len() == sources.len() {
+        only_once(&documents, &mut problems);
+        let file = documents.into_iter().map(|(file, _)| file).reduce(File::and).unwrap_or_default();
+        let compiled = compile::compile(&file, generation, &mut problems);
+        if problems.is_empty() {
+            return Ok(compiled);
+        }
+    }
+    Err(Diagnostics::new(path, sources, problems))
+}
+
+/// A file, if it has the right form; an unknown key is a problem, but does not hinder that.
+fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Option<(File, Spanned<Node>)> {
+    let text = source.numbered();
+    let syntax = |error: &serde_saphyr::Error| Problem::in_syntax(source, error);
+    let node = serde_saphyr::from_str(&text).map_err(|error| problems.push(syntax(&error))).ok()?;
+    if let Some(version) = other_version(&node) {
+        problems.push(Problem::at(version, "this version is not known", "this egret reads version 1"));
+        return None;
+    }
+    let before = problems.len();
+    document::check(schema, &node, problems);
+    match serde_saphyr::from_str(&text) {
+        Ok(file) => Some((file, node)),
+        Err(error) => {
+            // What serde stumbles over has been told, as a rule, and better.
+            if problems.len() == before {
+                problems.push(syntax(&error));
+            }
+            None
+        }
+    }
+}
+
+/// A version that is a number, but not ours: nothing else of the file can be judged.
+fn other_version(document: &Spanned<Node>) -> Option<&Spanned<Node>> {
+    let (_, version) = document.value.entries().iter().find(|(key, _)| key.value == "version")?;
+    matches!(version.value, Node::Integer(number) if number != 1).then_some(version)
+}
+
+/// The files of a directory share the list of APIs; anything else is said by one of them.
+fn only_once(documents: &[(File, Spanned<Node>)], problems: &mut Vec<Problem>) {
+    let mut said = HashMap::new();
+    for (key, _) in documents.iter().flat_map(|(_, node)| node.value.entries()) {
+        if key.value == "apis" || key.value == "version" {
+            continue;
+        }
+        if let Some(other) = said.insert(key.value.as_str(), key) {
+            let problem = Problem::at(key, "another file has this key too", "only `apis` may be in several files");
+            problems.push(problem.with(other));
+        }
     }
 }
 
 /// The JSON Schema of the configuration.
 pub fn schema() -> String {
-    let schema = schemars::schema_for!(file::File);
+    let schema = schemars::schema_for!(File);
     serde_json::to_string_pretty(&schema).map_or_else(|error| error.to_string(), |text| text + "\n")
 }
 
 /// Every key with its meaning, in Markdown, from the schema.
 pub fn reference() -> String {
-    diagnostic::reference(schemars::schema_for!(file::File).as_value())
+    diagnostic::reference(schemars::schema_for!(File).as_value())
 }
 
 #[cfg(test)]

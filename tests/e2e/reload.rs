@@ -73,3 +73,21 @@ fn metrics_are_valid() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(lab.curl("http://127.0.0.1:9464/readyz"), (200, "ready".to_owned()));
 }
+
+#[test]
+fn a_directory_is_one_live_configuration() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    lab.hosts(&[("203.0.113.7", "api.partner.example"), ("203.0.113.8", "second.example")]);
+    let _second = lab.third_party("203.0.113.8", 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let directory = lab.directory().join("conf.d");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::rename(lab.configure(PARTNER), directory.join("node.yaml")).unwrap();
+    let _egret = lab.egret(&directory, &[]);
+    let team = directory.join("team.yaml");
+    std::fs::write(&team, "version: 1\napis:\n  - name: second\n    hosts: [second.example]\n").unwrap();
+    eventually("the added file is live", || lab.curl("http://second.example/") == (200, EGRESS.to_owned()));
+    assert_eq!(lab.curl("http://api.partner.example/"), (200, EGRESS.to_owned()));
+    std::fs::remove_file(&team).unwrap();
+    eventually("the removed file is", || lab.curl("http://second.example/") == (403, NODE.to_owned()));
+}

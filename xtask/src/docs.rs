@@ -4,7 +4,7 @@ use crate::shell::{cargo, root, run};
 pub(crate) fn docs() -> anyhow::Result<()> {
     let egret = build::build()?;
     run(cargo()
-        .args(["test", "--quiet", "--locked", "--package", "egret", "--lib", "the_generated_documents_are_current"])
+        .args(["test", "--quiet", "--locked", "--package", "egret", "--lib", "config::tests"])
         .env("UPDATE_GOLDEN", "1"))?;
     let generated = root().join("target/generated");
     run(std::process::Command::new(&egret).args(["generate", "man"]).arg(generated.join("man")))?;

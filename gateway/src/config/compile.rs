@@ -15,15 +15,10 @@ use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
 /// Compiles; the result is only valid when no problem was added.
-pub(super) fn compile(file: &File, generation: Generation, problems: &mut Vec<Problem>) -> Option<Compiled> {
-    if file.version.value != 1 {
-        let rule = format!("version {} is not known", file.version.value);
-        problems.push(Problem::at(&file.version, rule, "this egret reads version 1"));
-        return None;
-    }
+pub(super) fn compile(file: &File, generation: Generation, problems: &mut Vec<Problem>) -> Compiled {
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let mut seen = Seen::default();
-    let apis: Vec<_> = file.apis.iter().map(|api| self::api(api, &addresses, &mut seen, problems)).collect();
+    let apis: Vec<_> = file.apis.iter().map(|api| self::api(api, file.egress.as_ref(), &mut seen, problems)).collect();
     let model = Model {
         generation,
         egress: addresses,
@@ -33,51 +28,70 @@ pub(super) fn compile(file: &File, generation: Generation, problems: &mut Vec<Pr
             stop: duration(file.stop.as_ref(), Duration::from_secs(5), problems),
         },
     };
-    Some(Compiled { model, settings: settings(file, problems) })
+    Compiled { model, settings: settings(file, problems) }
 }
 
 /// What must be unique over all APIs.
 #[derive(Default)]
-struct Seen {
-    names: HashMap<String, u64>,
-    hosts: HashMap<(Host, u16), (String, u64)>,
+struct Seen<'a> {
+    names: HashMap<&'a str, &'a Spanned<String>>,
+    hosts: HashMap<(Host, u16), &'a Spanned<String>>,
 }
 
 fn egress(file: &EgressFile, problems: &mut Vec<Problem>) -> Egress {
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<(IpAddr, &Spanned<String>)> = Vec::new();
     for written in &file.addresses {
-        match written.value.parse::<IpAddr>() {
-            Ok(address) if address.is_unspecified() || address.is_multicast() => problems.push(Problem::at(
+        let text = written.value.trim();
+        let Ok(address) = text.parse::<IpAddr>() else {
+            let help = match text.split_once('/') {
+                Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
+                    format!("without the prefix length: {address}")
+                }
+                _ => "an address like 192.0.2.10 or 2001:db8::10".to_owned(),
+            };
+            problems.push(Problem::at(written, "not an IP address", help));
+            continue;
+        };
+        let address = address.to_canonical();
+        if !can_leave_from(address) {
+            let rule = "no third party sees a connection come from this address";
+            problems.push(Problem::at(
                 written,
-                "this is not an address that a connection can leave from",
-                "name an address of this node: `ip address` lists them",
-            )),
-            Ok(address) => addresses.push(address.to_canonical()),
-            Err(_) => problems.push(Problem::at(
-                written,
-                "not an IP address",
-                "an address like 192.0.2.10 or 2001:db8::10, without prefix length",
-            )),
+                rule,
+                "name an address of this node that is routed: `ip address` lists them",
+            ));
+        } else if let Some((_, other)) = addresses.iter().find(|(other, _)| other.is_ipv4() == address.is_ipv4()) {
+            let rule = "a second address of this family would not be used";
+            let help = "one address for each of IPv4 and IPv6; an API may have its own in apis[].egress";
+            problems.push(Problem::at(written, rule, help).with(other));
+        } else {
+            addresses.push((address, written));
         }
     }
-    Egress { addresses }
+    Egress { addresses: addresses.into_iter().map(|(address, _)| address).collect() }
 }
 
-fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Problem>) -> Api {
-    let name = file.name.value.trim().to_owned();
+fn can_leave_from(address: IpAddr) -> bool {
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(local || address.is_unspecified() || address.is_multicast() || address.is_loopback())
+}
+
+fn api<'a>(file: &'a ApiFile, global: Option<&EgressFile>, seen: &mut Seen<'a>, problems: &mut Vec<Problem>) -> Api {
+    let name = file.name.value.trim();
     if name.is_empty() {
         problems.push(Problem::at(&file.name, "an API needs a name", "a short one: logs and metrics show it"));
-    } else if let Some(line) = seen.names.insert(name.clone(), file.name.referenced.line()) {
-        problems.push(Problem::at(
-            &file.name,
-            format!("another API of this name is on line {line}"),
-            "API names are unique: rename one",
-        ));
+    } else if let Some(other) = seen.names.insert(name, &file.name) {
+        let problem = Problem::at(&file.name, "another API has this name", "API names are unique: rename one");
+        problems.push(problem.with(other));
     }
     let ports = ports(file, problems);
     let mode = mode(file, problems);
     let own = file.egress.as_ref().map(|file| egress(file, problems));
-    if own.as_ref().unwrap_or(global).addresses.is_empty() && mode != Mode::Deny {
+    let written = file.egress.as_ref().or(global).is_some_and(|egress| !egress.addresses.is_empty());
+    if !written && mode != Mode::Deny {
         problems.push(Problem::at(
             &file.name,
             "this API has no address to leave from",
@@ -85,7 +99,7 @@ fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Prob
         ));
     }
     Api {
-        hosts: hosts(file, &name, &ports, seen, problems),
+        hosts: hosts(file, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
         name: name.into(),
@@ -95,7 +109,7 @@ fn api(file: &ApiFile, global: &Egress, seen: &mut Seen, problems: &mut Vec<Prob
     }
 }
 
-fn hosts(file: &ApiFile, api: &str, ports: &[u16], seen: &mut Seen, problems: &mut Vec<Problem>) -> Vec<Host> {
+fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &mut Vec<Problem>) -> Vec<Host> {
     if file.hosts.is_empty() {
         problems.push(Problem::at(&file.name, "this API lists no host", "hosts: [api.partner.example]"));
     }
@@ -121,19 +135,14 @@ fn hosts(file: &ApiFile, api: &str, ports: &[u16], seen: &mut Seen, problems: &m
             problems.push(Problem::at(written, "this host is listed twice", "remove one"));
             continue;
         }
-        let line = written.referenced.line();
-        let clash = ports
-            .iter()
-            .find_map(|port| seen.hosts.get(&(host.clone(), *port)).map(|(other, line)| (*port, other.clone(), *line)));
-        if let Some((port, other, line)) = clash {
-            problems.push(Problem::at(
-                written,
-                format!("API {other:?} has this host and port {port} already, on line {line}"),
-                "a host and port belong to one API: remove it from one, or give them different ports",
-            ));
+        let taken = ports.iter().find_map(|port| seen.hosts.get(&(host.clone(), *port)).map(|other| (*port, *other)));
+        if let Some((port, other)) = taken {
+            let rule = format!("another API has this host and port {port} already");
+            let help = "a host and port belong to one API: remove it from one, or give them different ports";
+            problems.push(Problem::at(written, rule, help).with(other));
         }
         for port in ports {
-            seen.hosts.entry((host.clone(), *port)).or_insert_with(|| (api.to_owned(), line));
+            seen.hosts.entry((host.clone(), *port)).or_insert(written);
         }
         hosts.push(host);
     }
@@ -145,10 +154,15 @@ fn ports(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<u16> {
     if written.is_empty() {
         problems.push(Problem::at(&file.name, "this API captures no port", "leave ports out for 80 and 443"));
     }
-    for port in written.iter().filter(|port| port.value == 0) {
-        problems.push(Problem::at(port, "0 is not a port", "a port from 1 to 65535"));
+    let mut ports = Vec::new();
+    for port in written {
+        if ports.contains(&port.value) {
+            problems.push(Problem::at(port, "this port is listed twice", "remove one"));
+        } else {
+            ports.push(port.value);
+        }
     }
-    written.iter().map(|port| port.value).collect()
+    ports
 }
 
 fn opaque_ports(file: &ApiFile, ports: &[u16], problems: &mut Vec<Problem>) -> Vec<u16> {
@@ -187,28 +201,31 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
 }
 
 fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
+    let (capture, admin) = (file.capture.as_ref(), file.admin.as_ref());
+    let (resolver, telemetry) = (file.resolver.as_ref(), file.telemetry.as_ref());
     let mut resolvers = Vec::new();
-    for written in &file.resolver.servers {
+    for written in resolver.iter().flat_map(|resolver| &resolver.servers) {
         match socket_address(&written.value, 53) {
             Some(address) => resolvers.push(address),
             None => problems.push(Problem::at(written, "not a DNS server", "ADDRESS or ADDRESS:PORT")),
         }
     }
-    let telemetry = file.telemetry.address.as_ref().and_then(|written| {
+    let address = telemetry.and_then(|telemetry| telemetry.address.as_ref()).and_then(|written| {
         let address = written.value.parse().ok();
         if address.is_none() {
             problems.push(Problem::at(written, "not an address to listen on", "ADDRESS:PORT, like 127.0.0.1:9464"));
         }
         address
     });
+    let keep = resolver.and_then(|resolver| resolver.keep.as_ref());
     Settings {
-        cgroup: file.capture.cgroup.clone(),
-        pins: file.capture.pins.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PINS)),
-        admin_socket: file.admin.socket.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
+        cgroup: capture.and_then(|capture| capture.cgroup.clone()),
+        pins: capture.and_then(|capture| capture.pins.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_PINS)),
+        admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
-        keep: duration(file.resolver.keep.as_ref(), Duration::from_secs(3600), problems),
-        telemetry,
-        access_log: match file.telemetry.access_log.as_deref() {
+        keep: duration(keep, Duration::from_secs(3600), problems),
+        telemetry: address,
+        access_log: match telemetry.and_then(|telemetry| telemetry.access_log.as_deref()) {
             None | Some("stdout") => AccessLog::Stdout,
             Some("off") => AccessLog::Off,
             Some(path) => AccessLog::File(path.into()),

@@ -1,22 +1,67 @@
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
+
+use super::source::Source;
 
 /// Something wrong with a written value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    line: u64,
-    column: u64,
+    place: Place,
     rule: String,
+    /// Another place that it has to do with.
+    other: Option<Place>,
     help: String,
+}
+
+/// Where a value is, in the numbering of all files ([`Source`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// From 1.
+    line: usize,
+    /// In characters, from 1.
+    column: usize,
+    /// In bytes.
+    length: usize,
+}
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        let number = |number: u64| usize::try_from(number).unwrap_or(0);
+        let length = location.span().byte_len().unwrap_or(0);
+        Self { line: number(location.line()), column: number(location.column()), length: number(length) }
+    }
 }
 
 impl Problem {
     pub(super) fn at<T>(written: &Spanned<T>, rule: impl Into<String>, help: impl Into<String>) -> Self {
-        let location = written.referenced;
-        Self { line: location.line(), column: location.column(), rule: rule.into(), help: help.into() }
+        Self { place: written.referenced.into(), rule: rule.into(), other: None, help: help.into() }
+    }
+
+    /// The text cannot be read as YAML.
+    pub(super) fn in_syntax(source: &Source, error: &serde_saphyr::Error) -> Self {
+        let rule = error.without_snippet().to_string();
+        // The place is shown, and what the library's caller could set is nothing to the reader.
+        let rule = [" at line ", ", set ", "; use "]
+            .iter()
+            .fold(rule.as_str(), |rule, tail| rule.split_once(tail).map_or(rule, |(rule, _)| rule));
+        let start = Place { line: source.lines_before + 1, column: 1, length: 0 };
+        let place = error.location().map_or(start, Place::from).max(start);
+        Self {
+            place,
+            rule: rule.to_owned(),
+            other: None,
+            help: "see https://yaml.org/spec for how YAML is written".to_owned(),
+        }
+    }
+
+    /// Shows another place too.
+    pub(super) fn with<T>(mut self, other: &Spanned<T>) -> Self {
+        self.other = Some(other.referenced.into());
+        self
     }
 }
 
@@ -50,41 +95,42 @@ impl Diagnostics {
         Self { diagnostics: vec![Diagnostic(text)], path: path.to_owned() }
     }
 
-    /// What the YAML parser says has position and snippet already.
-    pub(super) fn of_syntax(path: &Path, rendered: &str) -> Self {
-        let text = format!("{}: {}", path.display(), rendered.trim_end());
-        Self { diagnostics: vec![Diagnostic(text)], path: path.to_owned() }
-    }
-
-    pub(super) fn new(path: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| (problem.line, problem.column));
-        let diagnostics = problems.iter().map(|problem| render(path, text, problem)).collect();
+    pub(super) fn new(path: &Path, sources: &[Source], mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.place);
+        let diagnostics = problems.iter().map(|problem| render(sources, problem)).collect();
         Self { diagnostics, path: path.to_owned() }
     }
 }
 
-fn render(path: &Path, text: &str, problem: &Problem) -> Diagnostic {
-    let start = offset(text, problem.line, problem.column);
-    let length = text[start..].find([',', ']', '}', '\n', '#']).unwrap_or(text.len() - start);
-    let end = start + text[start..start + length].trim_end().len();
-    let path = path.display().to_string();
-    let report = [Level::ERROR
+fn render<'a>(sources: &'a [Source], problem: &Problem) -> Diagnostic {
+    let Some((source, range)) = place(sources, problem.place) else {
+        return Diagnostic(format!("error: {}\n  = help: {}", problem.rule, problem.help));
+    };
+    let other = problem.other.and_then(|other| place(sources, other));
+    let (here, elsewhere): (Vec<_>, Vec<_>) = other.into_iter().partition(|(other, _)| std::ptr::eq(*other, source));
+    let snippet =
+        |source: &'a Source| Snippet::source(source.text.as_str()).path(source.path.to_string_lossy().into_owned());
+    let context = |(_, range): (_, Range<usize>)| AnnotationKind::Context.span(range).label("the other one");
+    let primary = AnnotationKind::Primary.span(range);
+    let report = Level::ERROR
         .primary_title(problem.rule.as_str())
-        .element(
-            Snippet::source(text)
-                .path(path.as_str())
-                .annotation(AnnotationKind::Primary.span(start..end.max(start + 1).min(text.len()))),
-        )
-        .element(Level::HELP.message(problem.help.as_str()))];
-    Diagnostic(Renderer::plain().render(&report))
+        .element(snippet(source).annotation(primary).annotations(here.into_iter().map(context)))
+        .elements(elsewhere.into_iter().map(|other| snippet(other.0).annotation(context(other))))
+        .element(Level::HELP.message(problem.help.as_str()));
+    Diagnostic(Renderer::plain().render(&[report]))
 }
 
-/// Byte offset of a 1-based line and column (in characters).
-fn offset(text: &str, line: u64, column: u64) -> usize {
-    let nth = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(0);
-    let before: usize = text.split_inclusive('\n').take(nth(line)).map(str::len).sum();
-    let rest = text[before..].char_indices().nth(nth(column)).map_or(0, |(index, _)| index);
-    before + rest
+/// The file of a place, and the bytes of its text that are meant.
+fn place(sources: &[Source], place: Place) -> Option<(&Source, Range<usize>)> {
+    let line = place.line.saturating_sub(1);
+    let source = sources.iter().rev().find(|source| source.lines_before <= line)?;
+    let text = &source.text;
+    let before: usize = text.split_inclusive('\n').take(line - source.lines_before).map(str::len).sum();
+    let within = text[before..].char_indices().nth(place.column.saturating_sub(1)).map_or(0, |(index, _)| index);
+    let start = before + within;
+    // A section or a list is shown by its first line.
+    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    Some((source, start..(start + place.length.max(1)).min(line_end).max(start)))
 }
 
 /// Every key of the schema with its meaning, as Markdown.

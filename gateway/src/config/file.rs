@@ -1,4 +1,5 @@
-//! The configuration as written. Its doc comments are the reference's text.
+//! The configuration as written. Its doc comments are the reference's text. Unknown keys are not serde's affair but
+//! [`super::document`]'s.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,12 +9,12 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 /// The configuration of Egret.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct File {
     /// Version of this format: 1.
-    #[schemars(with = "u32")]
-    pub(super) version: Spanned<u32>,
+    #[schemars(range(min = 1, max = 1))]
+    pub(super) version: u32,
     /// The fixed source addresses.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
@@ -22,16 +23,16 @@ pub(super) struct File {
     pub(super) apis: Vec<ApiFile>,
     /// What is captured, and where the hooks are kept.
     #[serde(default)]
-    pub(super) capture: CaptureFile,
+    pub(super) capture: Option<CaptureFile>,
     /// The socket of the command line.
     #[serde(default)]
-    pub(super) admin: AdminFile,
+    pub(super) admin: Option<AdminFile>,
     /// How host names are resolved.
     #[serde(default)]
-    pub(super) resolver: ResolverFile,
+    pub(super) resolver: Option<ResolverFile>,
     /// Metrics, health and the access log.
     #[serde(default)]
-    pub(super) telemetry: TelemetryFile,
+    pub(super) telemetry: Option<TelemetryFile>,
     /// How long running flows may go on after another process took over. Default 10m.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -42,18 +43,35 @@ pub(super) struct File {
     pub(super) stop: Option<Spanned<String>>,
 }
 
+impl File {
+    /// With what another file of the directory adds.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            version: self.version,
+            egress: self.egress.or(other.egress),
+            apis: self.apis.into_iter().chain(other.apis).collect(),
+            capture: self.capture.or(other.capture),
+            admin: self.admin.or(other.admin),
+            resolver: self.resolver.or(other.resolver),
+            telemetry: self.telemetry.or(other.telemetry),
+            drain: self.drain.or(other.drain),
+            stop: self.stop.or(other.stop),
+        }
+    }
+}
+
 /// Fixed source addresses.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct EgressFile {
-    /// Addresses of the node, at most one per family is used: the first.
+    /// Addresses of the node: one of IPv4, one of IPv6, or one of each.
     #[schemars(with = "Vec<String>")]
     pub(super) addresses: Vec<Spanned<String>>,
 }
 
 /// A third party.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct ApiFile {
     /// Unique name, for people, logs and metrics.
     #[schemars(with = "String")]
@@ -63,7 +81,7 @@ pub(super) struct ApiFile {
     pub(super) hosts: Vec<Spanned<String>>,
     /// Captured TCP ports. Default 80 and 443.
     #[serde(default)]
-    #[schemars(with = "Option<Vec<u16>>")]
+    #[schemars(with = "Option<Vec<u16>>", inner(range(min = 1)))]
     pub(super) ports: Option<Vec<Spanned<u16>>>,
     /// Ports among `ports` whose bytes are carried without looking at them.
     #[serde(default)]
@@ -86,7 +104,7 @@ pub(super) struct ApiFile {
 
 /// What is captured, and where the hooks are kept.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct CaptureFile {
     /// The cgroup (v2) whose processes are captured. Default: the root of the hierarchy, all processes.
     #[serde(default)]
@@ -98,7 +116,7 @@ pub(super) struct CaptureFile {
 
 /// The socket of the command line.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct AdminFile {
     /// Path of the unix socket. Default /run/egret/admin.sock.
     #[serde(default)]
@@ -107,7 +125,7 @@ pub(super) struct AdminFile {
 
 /// How host names are resolved.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct ResolverFile {
     /// DNS servers, `ADDRESS` or `ADDRESS:PORT`. Default: those of /etc/resolv.conf.
     #[serde(default)]
@@ -121,7 +139,7 @@ pub(super) struct ResolverFile {
 
 /// Metrics, health and the access log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
     /// Where `/metrics`, `/healthz` and `/readyz` are, `ADDRESS:PORT`. Default: nowhere.
     #[serde(default)]

@@ -1,13 +1,32 @@
+use std::fs;
+
 use super::*;
 
-fn errors(text: &str) -> String {
-    parse(Path::new("egret.yaml"), text, Generation(1)).unwrap_err().to_string()
+fn directory(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
+}
+
+/// The configurations of a directory: files and directories, in the order of their names.
+fn configurations(name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory(name)).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries.filter(|path| path.is_dir() || source::is_yaml(path)).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// The text that is kept beside the code, which `UPDATE_GOLDEN=1` writes anew.
+fn assert_golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, text).unwrap();
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(kept, text, "{}: is this right? then run `cargo xtask docs`", path.display());
 }
 
 #[test]
 fn the_smallest_useful_configuration_compiles() {
-    let text = include_str!("../../../config/egret.yaml");
-    let Compiled { model, settings } = parse(Path::new("egret.yaml"), text, Generation(3)).unwrap();
+    let Compiled { model, settings } = load(&directory("egret.yaml"), Generation(3)).unwrap();
     assert_eq!(model.generation, Generation(3));
     assert_eq!(model.apis.len(), 1);
     assert_eq!(model.apis[0].ports, [80, 443]);
@@ -15,53 +34,32 @@ fn the_smallest_useful_configuration_compiles() {
 }
 
 #[test]
-fn every_error_is_told_at_once_with_its_place() {
-    let text = "version: 1
-egress:
-  addresses: [192.0.2.300, 0.0.0.0]
-drain: soon
-apis:
-  - name: a
-    hosts: [api.example, '*.example', 192.0.2.1]
-    mode: fast
-  - name: a
-    hosts: [API.example.]
-    opaque_ports: [22]
-    fail: maybe
-";
-    let told = errors(text);
-    for expected in [
-        "egret.yaml:3:15",
-        "egret.yaml:3:28",
-        "egret.yaml:4:8",
-        "not a duration",
-        "wildcards are not supported",
-        "list the name that the application uses",
-        "not a mode",
-        "another API of this name is on line 6",
-        "API \"a\" has this host and port 80 already, on line 7",
-        "not among the API's ports",
-        "not a fail mode",
-        "help: closed or open",
-    ] {
-        assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
+fn every_example_compiles() {
+    for path in configurations("examples") {
+        load(&path, Generation(1)).unwrap_or_else(|errors| panic!("{errors}"));
     }
 }
 
 #[test]
-fn an_unknown_key_is_an_error_with_its_place() {
-    let told = errors("version: 1\negres: {}\n");
-    assert!(told.contains("egres") && told.contains('2'), "{told}");
+fn a_directory_is_one_configuration() {
+    let compiled = load(&directory("examples/directory"), Generation(1)).unwrap();
+    let names: Vec<_> = compiled.model.apis.iter().map(|api| &*api.name).collect();
+    assert_eq!(names, ["payments", "market-data"]);
+    assert_eq!(compiled.model.egress.addresses, ["192.0.2.10".parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[test]
+fn every_error_is_told_with_its_place_and_a_remedy() {
+    for path in configurations("invalid") {
+        let told = load(&path, Generation(1)).expect_err("invalid").to_string();
+        let told = told.replace(directory("").to_str().unwrap(), "config/");
+        assert_golden(&path.with_extension("stderr"), &(told + "\n"));
+    }
 }
 
 #[test]
 fn the_generated_documents_are_current() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     for (name, text) in [("schema.json", schema()), ("reference.md", reference())] {
-        let path = directory.join(name);
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&path, &text).unwrap();
-        }
-        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run `cargo xtask docs`");
+        assert_golden(&directory(name), &text);
     }
 }
