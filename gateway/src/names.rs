@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::model::{Host, Model};
 
@@ -31,6 +32,7 @@ struct Entry {
     error: Option<String>,
     failures: u32,
     next: Instant,
+    asked: bool,
     tried: bool,
 }
 
@@ -93,6 +95,7 @@ impl Names {
                 error: None,
                 failures: 0,
                 next: Instant::now(),
+                asked: false,
                 tried: false,
             });
         }
@@ -100,44 +103,46 @@ impl Names {
 
     /// Keeps the addresses fresh; calls back whenever some changed. Never ends.
     pub async fn run(self: Arc<Self>, mut models: watch::Receiver<Arc<Model>>, on_change: impl Fn() + Send + Sync) {
+        let mut lookups = JoinSet::new();
         loop {
-            let due: Vec<_> = {
-                let now = Instant::now();
-                let entries = self.entries();
-                entries.iter().filter(|(_, entry)| entry.next <= now).map(|(host, _)| host.clone()).collect()
-            };
-            if !due.is_empty() {
-                let mut changed = false;
-                let mut lookups = tokio::task::JoinSet::new();
-                for host in due {
-                    let servers = self.servers.clone();
-                    lookups.spawn(async move { (resolve::resolve(&servers, &host).await, host) });
-                }
-                while let Some(done) = lookups.join_next().await {
-                    if let Ok((answer, host)) = done {
-                        changed |= self.learn(&host, answer, Instant::now());
-                    }
-                }
-                if changed {
-                    on_change();
-                }
-                self.tried.notify_waiters();
-                continue;
+            for host in self.due(Instant::now()) {
+                let servers = self.servers.clone();
+                lookups.spawn(async move { (resolve::resolve(&servers, &host).await, host) });
             }
-            let next = self.entries().values().map(|entry| entry.next).min();
+            let next = self.entries().values().filter(|entry| !entry.asked).map(|entry| entry.next).min();
             let wait = next.map_or(Self::LONGEST, |next| next.saturating_duration_since(Instant::now()));
             tokio::select! {
+                // One answer at a time: a server that is silent about one host holds up no other.
+                Some(done) = lookups.join_next() => {
+                    if let Ok((answer, host)) = done
+                        && self.learn(&host, answer, Instant::now())
+                    {
+                        on_change();
+                    }
+                    self.tried.notify_waiters();
+                }
                 () = tokio::time::sleep(wait) => {}
                 changed = models.changed() => if changed.is_err() { return },
             }
         }
     }
 
+    /// The hosts to ask about now.
+    fn due(&self, now: Instant) -> Vec<Host> {
+        let mut entries = self.entries();
+        let due = entries.iter_mut().filter(|(_, entry)| !entry.asked && entry.next <= now);
+        due.map(|(host, entry)| {
+            entry.asked = true;
+            host.clone()
+        })
+        .collect()
+    }
+
     /// Takes an answer in; says whether the addresses are others now.
     fn learn(&self, host: &Host, answer: Result<resolve::Answer, String>, now: Instant) -> bool {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(host) else { return false };
-        entry.tried = true;
+        (entry.asked, entry.tried) = (false, true);
         let before: Vec<_> = entry.addresses.iter().map(|(ip, _)| *ip).collect();
         match answer {
             Ok(answer) => {

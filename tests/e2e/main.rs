@@ -8,6 +8,8 @@ mod fail_mode;
 
 mod http;
 
+mod names;
+
 mod passthrough;
 
 mod reload;

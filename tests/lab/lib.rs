@@ -6,9 +6,13 @@
 
 mod daemon;
 
+mod dns;
+
 mod namespace;
 
 mod third_party;
+
+mod workload;
 
 use std::fs;
 use std::net::{IpAddr, TcpListener};
@@ -18,7 +22,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use daemon::Egret;
+pub use dns::{DNS, Dns, Mood};
 pub use third_party::{Behaviour, Seen, ThirdParty};
+pub use workload::Conversation;
 
 use namespace::{Namespace, Place};
 
@@ -95,6 +101,13 @@ impl Lab {
         fs::write(self.directory.join("hosts"), text).expect("the lab's hosts");
     }
 
+    /// Starts a DNS server in the internet, which the node asks from now on.
+    pub fn dns(&self) -> Dns {
+        let dns = Dns::start(&self.internet);
+        fs::write(self.directory.join("resolv.conf"), format!("nameserver {DNS}\n")).expect("the lab's resolv.conf");
+        dns
+    }
+
     /// Starts a third party in the internet.
     pub fn third_party(&self, address: &str, port: u16, behaviour: Behaviour) -> ThirdParty {
         let address: IpAddr = address.parse().expect("an address");
@@ -151,6 +164,11 @@ impl Lab {
         let output = self.run("python3", &[&["-c", program], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Starts a Python program as an application to talk to.
+    pub fn converse(&self, program: &str) -> Conversation {
+        Conversation::start(self.workload("python3", &["-c", program]))
     }
 
     /// Changes the node's network.

@@ -1,0 +1,172 @@
+//! A DNS server in the internet, whose records a test changes while it runs.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use crate::namespace::Namespace;
+
+/// The address of the lab's DNS server, on port 53.
+pub const DNS: &str = "203.0.113.16";
+
+/// An answer to a datagram may be this long (RFC 1035 §2.3.4); a longer one is truncated.
+const DATAGRAM: usize = 512;
+
+/// The server's records.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    zone: Arc<Mutex<Zone>>,
+}
+
+#[derive(Debug, Default)]
+struct Zone {
+    names: HashMap<String, Entry>,
+    mood: Mood,
+    asked_by_tcp: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Addresses { ttl: u32, addresses: Vec<IpAddr> },
+    Alias(String),
+}
+
+/// How the server answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// From its records; NXDOMAIN for a name it does not have.
+    #[default]
+    Well,
+    /// SERVFAIL.
+    Failing,
+    /// Not at all.
+    Silent,
+}
+
+impl Dns {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let address: SocketAddr = (DNS.parse::<IpAddr>().expect("an address"), 53).into();
+        let tcp = crate::third_party::listen(namespace, address);
+        let udp = thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                namespace.enter();
+                UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+            });
+            made.join().expect("a DNS server")
+        });
+        let dns = Self { zone: Arc::default() };
+        let (by_tcp, by_udp) = (dns.clone(), dns.clone());
+        thread::spawn(move || by_tcp.serve_tcp(&tcp));
+        thread::spawn(move || by_udp.serve_udp(&udp));
+        dns
+    }
+
+    /// Sets a name's addresses; `ttl` in seconds.
+    pub fn set(&self, name: &str, ttl: u32, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+        self.zone().names.insert(name.to_owned(), Entry::Addresses { ttl, addresses });
+    }
+
+    /// Makes a name another name for a target (CNAME).
+    pub fn alias(&self, name: &str, target: &str) {
+        self.zone().names.insert(name.to_owned(), Entry::Alias(target.to_owned()));
+    }
+
+    /// Forgets a name.
+    pub fn remove(&self, name: &str) {
+        self.zone().names.remove(name);
+    }
+
+    /// From now on the server answers so.
+    pub fn is(&self, mood: Mood) {
+        self.zone().mood = mood;
+    }
+
+    /// How many questions came over TCP.
+    pub fn asked_by_tcp(&self) -> u32 {
+        self.zone().asked_by_tcp
+    }
+
+    fn zone(&self) -> MutexGuard<'_, Zone> {
+        self.zone.lock().expect("no panic in the DNS server")
+    }
+
+    fn serve_udp(&self, socket: &UdpSocket) {
+        let mut buffer = [0; 4096];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            let Some(answer) = self.answer(&buffer[..length]) else { continue };
+            let bytes = answer.to_vec().expect("an answer");
+            let bytes = if bytes.len() > DATAGRAM { answer.truncate().to_vec().expect("an answer") } else { bytes };
+            // A resolver that has gone is not the server's affair.
+            let _ = socket.send_to(&bytes, client);
+        }
+    }
+
+    fn serve_tcp(&self, listener: &TcpListener) {
+        for stream in listener.incoming().flatten() {
+            let dns = self.clone();
+            thread::spawn(move || dns.converse(stream));
+        }
+    }
+
+    fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        loop {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            let mut question = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut question)?;
+            self.zone().asked_by_tcp += 1;
+            let Some(answer) = self.answer(&question) else { return Ok(()) };
+            let bytes = answer.to_vec().expect("an answer");
+            let length = u16::try_from(bytes.len()).expect("an answer of at most 64 KiB");
+            stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat())?;
+        }
+    }
+
+    fn answer(&self, question: &[u8]) -> Option<Message> {
+        let question = Message::from_vec(question).ok()?;
+        let zone = self.zone();
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.metadata.recursion_desired = question.metadata.recursion_desired;
+        answer.metadata.recursion_available = true;
+        answer.add_queries(question.queries.iter().cloned());
+        match zone.mood {
+            Mood::Silent => return None,
+            Mood::Failing => answer.metadata.response_code = ResponseCode::ServFail,
+            Mood::Well => {
+                let query = question.queries.first()?;
+                let mut name = query.name().to_string().trim_end_matches('.').to_lowercase();
+                while let Some(Entry::Alias(target)) = zone.names.get(&name) {
+                    answer.add_answer(Record::from_rdata(to_name(&name), 1, RData::CNAME(CNAME(to_name(target)))));
+                    name.clone_from(target);
+                }
+                match zone.names.get(&name) {
+                    Some(Entry::Addresses { ttl, addresses }) => {
+                        let matching = addresses.iter().filter_map(|address| rdata(*address, query.query_type()));
+                        answer.add_answers(matching.map(|data| Record::from_rdata(to_name(&name), *ttl, data)));
+                    }
+                    _ => answer.metadata.response_code = ResponseCode::NXDomain,
+                }
+            }
+        }
+        Some(answer)
+    }
+}
+
+fn to_name(text: &str) -> Name {
+    Name::from_ascii(format!("{text}.")).expect("a name")
+}
+
+fn rdata(address: IpAddr, wanted: RecordType) -> Option<RData> {
+    match (address, wanted) {
+        (IpAddr::V4(v4), RecordType::A) => Some(RData::A(A(v4))),
+        (IpAddr::V6(v6), RecordType::AAAA) => Some(RData::AAAA(AAAA(v6))),
+        _ => None,
+    }
+}
