@@ -18,6 +18,8 @@ mod source_ip;
 
 mod take_over;
 
+mod tls;
+
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};
 
 /// The lab's usual API, as YAML.

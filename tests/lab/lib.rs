@@ -10,6 +10,8 @@ mod dns;
 
 mod namespace;
 
+mod pki;
+
 mod third_party;
 
 mod workload;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use daemon::Egret;
 pub use dns::{DNS, Dns, Mood};
+pub use pki::{Identity, Pki};
 pub use third_party::{Behaviour, Seen, ThirdParty};
 pub use workload::Conversation;
 
@@ -106,6 +109,11 @@ impl Lab {
         let dns = Dns::start(&self.internet);
         fs::write(self.directory.join("resolv.conf"), format!("nameserver {DNS}\n")).expect("the lab's resolv.conf");
         dns
+    }
+
+    /// A certificate authority of the lab's own.
+    pub fn pki(&self) -> Pki {
+        Pki::new(&self.directory)
     }
 
     /// Starts a third party in the internet.

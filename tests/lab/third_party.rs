@@ -5,13 +5,18 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustls::{ServerConnection, StreamOwned};
+
 use crate::namespace::Namespace;
+use crate::pki::Identity;
 
 /// What a third party does with a connection.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
     /// HTTP/1.1 with keep-alive: 200 for these sources, 403 for others; the body is the source address.
     Http(Vec<IpAddr>),
+    /// The same over TLS.
+    Https(Identity, Vec<IpAddr>),
     /// Speaks first: a line with the source address; then ends.
     Banner,
     /// Sends back what it gets, until the client ends.
@@ -106,22 +111,12 @@ fn converse(
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     match behaviour {
-        Behaviour::Http(allowed) => {
-            let mut pending = Vec::new();
-            loop {
-                let read = stream.read(&mut buffer)?;
-                if read == 0 {
-                    return Ok(());
-                }
-                note(&buffer[..read]);
-                pending.extend_from_slice(&buffer[..read]);
-                while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
-                    pending.drain(..end + 4);
-                    let status = if allowed.contains(&source) { "200 OK" } else { "403 Forbidden" };
-                    let body = format!("{source}\n");
-                    say(stream, &format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
-                }
-            }
+        Behaviour::Http(allowed) => http(stream, allowed, source, note),
+        Behaviour::Https(identity, allowed) => {
+            let connection = ServerConnection::new(Arc::clone(&identity.config)).map_err(std::io::Error::other)?;
+            let outcome = http(&mut StreamOwned::new(connection, &mut *stream), allowed, source, note);
+            // An alert is said too.
+            farewell(stream, "").and(outcome)
         }
         Behaviour::Banner => farewell(stream, &format!("{source}\n")),
         Behaviour::Echo => loop {
@@ -162,7 +157,31 @@ fn converse(
 }
 
 /// In one segment: `write!` makes one of each piece, and a client may read the first alone.
-fn say(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+fn http(
+    stream: &mut (impl Read + Write),
+    allowed: &[IpAddr],
+    source: IpAddr,
+    note: &dyn Fn(&[u8]),
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut pending = Vec::new();
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        note(&buffer[..read]);
+        pending.extend_from_slice(&buffer[..read]);
+        while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            pending.drain(..end + 4);
+            let status = if allowed.contains(&source) { "200 OK" } else { "403 Forbidden" };
+            let body = format!("{source}\n");
+            say(stream, &format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
+        }
+    }
+}
+
+fn say(stream: &mut impl Write, text: &str) -> std::io::Result<()> {
     stream.write_all(text.as_bytes())
 }
 
