@@ -91,6 +91,10 @@ async fn admit(
     rooms: &Rooms,
     record: &FlowRecord,
 ) -> Result<Admitted, Reason> {
+    // A caller that has reset already may have connected anew from the same port: the record is the new connection's.
+    if !matches!(downstream.take_error(), Ok(None)) {
+        return Err(Reason::ClientReset);
+    }
     let origin = (rooms.origin)(client).ok_or(Reason::NoOrigin)?;
     let model = (rooms.model)(origin.generation);
     let origin = if model.generation == origin.generation {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use egret_tests::{EGRESS, Egret, Lab, eventually};
+use egret_tests::{EGRESS, Egret, Lab, eventually, listens};
 
 use crate::{APPLICATIONS, GATEWAY, on_cpu};
 
@@ -85,11 +85,9 @@ impl Peer {
             .stdout(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
-        let sockets = format!("/proc/{}/net/tcp", process.id());
-        let listening = format!(":{port:04X} 00000000:0000 0A");
         eventually(program, || {
             assert!(process.try_wait().expect("a child").is_none(), "{program} ended");
-            fs::read_to_string(&sockets).is_ok_and(|sockets| sockets.contains(&listening))
+            listens(process.id(), port)
         });
         Self(process)
     }

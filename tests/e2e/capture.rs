@@ -85,29 +85,6 @@ print(len(wrong), wrong[:3])
 }
 
 #[test]
-fn a_connection_to_the_listener_itself_is_refused() {
-    let lab = Lab::new();
-    let partner = partner(&lab);
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
-    let listener = lab.json(&["status"])["listeners"][0].as_str().unwrap().to_owned();
-    let port = listener.rsplit_once(':').unwrap().1;
-    let program = r#"
-import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=10)
-try:
-    s.sendall(b"GET / HTTP/1.1\r\nHost: api.partner.example\r\n\r\n")
-    print(s.recv(100))
-except ConnectionResetError:
-    print("reset")
-"#;
-    assert_eq!(lab.python(program, &[port]), "reset");
-    assert_eq!(partner.seen(), []);
-    egret_tests::eventually("the refusal is in the access log", || {
-        std::fs::read_to_string(lab.access_log()).unwrap_or_default().contains("\"no_origin\"")
-    });
-}
-
-#[test]
 fn quic_to_a_captured_address_is_refused_at_once() {
     let lab = Lab::new();
     let _partner = partner(&lab);

@@ -2,11 +2,17 @@
 
 mod capture;
 
+mod clients;
+
 mod decisions;
 
 mod fail_mode;
 
+mod hostile;
+
 mod http;
+
+mod load;
 
 mod names;
 
@@ -15,8 +21,6 @@ mod passthrough;
 mod reload;
 
 mod source_ip;
-
-mod take_over;
 
 mod tls;
 

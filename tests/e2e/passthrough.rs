@@ -1,6 +1,6 @@
 //! Any TCP bytes: the server may speak first, either side may end first, and a refusal is told at once.
 
-use egret_tests::{Behaviour, EGRESS, Lab};
+use egret_tests::{Behaviour, Lab};
 
 use crate::{PARTNER, partner};
 
@@ -64,16 +64,4 @@ except ConnectionResetError:
 "#;
     // Nobody listens on 443 there. Three bytes are not a ClientHello yet: detection gives up on time.
     assert_eq!(lab.python(program, &[]), "reset");
-}
-
-#[test]
-fn redis_is_carried_without_being_understood() {
-    let lab = Lab::new();
-    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
-    let echo = lab.third_party("203.0.113.7", 7000, Behaviour::Echo);
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
-    // The echo of redis-cli's own inline command is a valid RESP answer: an array of one string.
-    let output = lab.run("redis-cli", &["-h", "api.partner.example", "-p", "7000", "PING"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "PING", "{output:?}");
-    assert_eq!(echo.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
 }

@@ -26,34 +26,6 @@ fn an_unmodified_curl_leaves_from_the_egress_address() {
 }
 
 #[test]
-fn unmodified_clients_leave_from_the_egress_address() {
-    let lab = Lab::new();
-    let partner = partner(&lab);
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
-    let java = lab.directory().join("Call.java");
-    std::fs::write(
-        &java,
-        "import java.net.*; import java.net.http.*; class Call { public static void main(String[] a) throws Exception {\
-         System.out.print(HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(a[0])).build(),\
-         HttpResponse.BodyHandlers.ofString()).body()); } }",
-    )
-    .unwrap();
-    for (program, arguments) in [
-        (
-            "python3",
-            &["-c", "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1]).read().decode())", URL][..],
-        ),
-        ("node", &["-e", "fetch(process.argv[1]).then(r => r.text()).then(t => console.log(t))", URL]),
-        ("java", &["-Xshare:auto", java.to_str().unwrap(), URL]),
-    ] {
-        let output = lab.run(program, arguments);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(text.trim(), EGRESS, "{program}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    assert_eq!(partner.sources(), addresses(&[EGRESS]));
-}
-
-#[test]
 fn ipv6_leaves_from_the_ipv6_egress_address() {
     let lab = Lab::new();
     lab.hosts(&[("2001:db8:2::7", "api.partner.example")]);

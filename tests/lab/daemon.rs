@@ -52,6 +52,16 @@ impl Egret {
         assert!(status.success(), "egret ended with {status}:\n{}", self.log());
     }
 
+    /// Hangs it, as a process that swaps or is debugged hangs.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.signal(Signal::SIGKILL);

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 pub use daemon::Egret;
 pub use dns::{DNS, Dns, Mood};
 pub use pki::{Identity, Pki};
-pub use third_party::{Behaviour, Seen, ThirdParty};
-pub use workload::Conversation;
+pub use third_party::{Behaviour, Seen, Then, ThirdParty};
+pub use workload::{Conversation, Service, listens};
 
 use namespace::{Namespace, Place};
 
@@ -57,7 +57,7 @@ impl Lab {
         let directory = std::env::temp_dir().join(&name);
         fs::create_dir_all(&directory).expect("a directory for the lab");
         let cgroup = cgroup_root().join(&name);
-        for path in [cgroup.clone(), cgroup.join("workload"), cgroup.join("egret")] {
+        for path in [cgroup.clone(), cgroup.join("workload"), cgroup.join("egret"), cgroup.join("internet")] {
             fs::create_dir(&path).expect("a cgroup for the lab: run as root");
         }
         let lab = Self {
@@ -122,6 +122,14 @@ impl Lab {
         ThirdParty::start(&self.internet, (address, port).into(), behaviour)
     }
 
+    /// Starts a real server in the internet and waits until it listens on this port.
+    pub fn service(&self, port: u16, program: &str, arguments: &[&str]) -> Service {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Place { namespace: &self.internet, ..self.place("internet") }.put(&mut command);
+        Service::start(command, port)
+    }
+
     /// A socket that listens in the internet, for a third party of the caller's own.
     pub fn listen(&self, address: &str, port: u16) -> TcpListener {
         let address: IpAddr = address.parse().expect("an address");
@@ -151,6 +159,14 @@ impl Lab {
         let mut command = Command::new(program);
         command.args(arguments);
         self.place("workload").put(&mut command);
+        command
+    }
+
+    /// A command of an application in a network namespace other than the node's, as in a container.
+    pub fn foreign_workload(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Place { namespace: &self.internet, ..self.place("workload") }.put(&mut command);
         command
     }
 
@@ -268,7 +284,7 @@ impl Default for Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for cgroup in [self.cgroup.join("workload"), self.cgroup.join("egret"), self.cgroup.clone()] {
+        for cgroup in ["workload", "egret", "internet", ""].map(|name| self.cgroup.join(name)) {
             namespace::empty(&cgroup);
         }
         let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(&self.pins).output();

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -23,10 +24,23 @@ pub enum Behaviour {
     Echo,
     /// HTTP/1.1: agrees to any upgrade, then sends back what it gets.
     Upgrade,
+    /// HTTP/1.1: answers each request head with these bytes; remembers all that came. Then ends, or goes on.
+    Answer(&'static [u8], Then),
     /// Says which of its own addresses the client reached; then ends.
     Mirror,
     /// Reads to the end, then says how many bytes there were.
     Count,
+}
+
+/// What [`Behaviour::Answer`] does after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Ends in order.
+    Ends,
+    /// Goes on reading.
+    GoesOn,
+    /// Resets the connection.
+    Resets,
 }
 
 /// A connection that came.
@@ -36,6 +50,8 @@ pub struct Seen {
     pub source: IpAddr,
     /// Its first bytes.
     pub first: Vec<u8>,
+    /// Its bytes, at most some thousands.
+    pub all: Vec<u8>,
 }
 
 /// A server.
@@ -85,18 +101,27 @@ pub(crate) fn listen(namespace: &Namespace, address: SocketAddr) -> TcpListener 
     })
 }
 
+/// Bytes of a connection that are remembered.
+const REMEMBERED: usize = 16 * 1024;
+
+const NO_LINGER: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
+
 fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>) {
     let Ok(peer) = stream.peer_addr() else { return };
     let source = peer.ip().to_canonical();
     let number = {
         let mut seen = record.lock().expect("no panic in a third party");
-        seen.push(Seen { source, first: Vec::new() });
+        seen.push(Seen { source, first: Vec::new(), all: Vec::new() });
         seen.len() - 1
     };
     let note = |bytes: &[u8]| {
         let mut seen = record.lock().expect("no panic in a third party");
-        if seen[number].first.is_empty() {
-            seen[number].first = bytes.to_vec();
+        let seen = &mut seen[number];
+        if seen.first.is_empty() {
+            seen.first = bytes.to_vec();
+        }
+        if seen.all.len() < REMEMBERED {
+            seen.all.extend_from_slice(bytes);
         }
     };
     // A client that goes away is not the third party's affair.
@@ -140,6 +165,33 @@ fn converse(
             say(stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")?;
             converse(stream, &Behaviour::Echo, source, note)
         }
+        Behaviour::Answer(answer, then) => loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let read = stream.read(&mut buffer[..1])?;
+                if read == 0 {
+                    return Ok(());
+                }
+                note(&buffer[..read]);
+                head.push(buffer[0]);
+            }
+            stream.write_all(answer)?;
+            match then {
+                Then::Ends => {
+                    stream.shutdown(Shutdown::Write)?;
+                    return collect(stream, &mut buffer, note);
+                }
+                Then::GoesOn => {}
+                Then::Resets => {
+                    // What was sent must arrive: a reset would overtake it.
+                    while unsent(stream) > 0 {
+                        thread::yield_now();
+                    }
+                    return nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &NO_LINGER)
+                        .map_err(Into::into);
+                }
+            }
+        },
         Behaviour::Mirror => {
             let local = stream.local_addr()?;
             farewell(stream, &format!("{}\n", local.ip().to_canonical()))
@@ -157,6 +209,26 @@ fn converse(
 }
 
 /// In one segment: `write!` makes one of each piece, and a client may read the first alone.
+/// Reads to the end.
+fn collect(stream: &mut TcpStream, buffer: &mut [u8], note: &dyn Fn(&[u8])) -> std::io::Result<()> {
+    loop {
+        let read = stream.read(buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        note(&buffer[..read]);
+    }
+}
+
+/// Bytes that the other side has not acknowledged (`SIOCOUTQ`, tcp(7)).
+fn unsent(stream: &TcpStream) -> i32 {
+    let mut bytes = 0;
+    // SAFETY: the request writes one int.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    assert_eq!(result, 0, "TIOCOUTQ");
+    bytes
+}
+
 fn http(
     stream: &mut (impl Read + Write),
     allowed: &[IpAddr],

@@ -1,4 +1,4 @@
-//! Applications that a test talks to while they run.
+//! Processes of the lab: applications that a test talks to while they run, and real servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -36,4 +36,44 @@ impl Drop for Conversation {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Service {
+    process: Child,
+}
+
+impl Service {
+    pub(crate) fn start(mut command: Command, port: u16) -> Self {
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut service = Self { process: process.unwrap_or_else(|error| panic!("{command:?}: {error}")) };
+        let pid = service.process.id();
+        crate::eventually("the server listens", || {
+            let ended = service.process.try_wait().expect("a child");
+            assert!(ended.is_none(), "{command:?} ended: {ended:?}");
+            listens(pid, port)
+        });
+        service
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Whether something listens on this TCP port in the network namespace of this process.
+pub fn listens(pid: u32, port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let port = format!(":{port:04X}");
+    ["tcp", "tcp6"].iter().any(|table| {
+        let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        sockets.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some(LISTEN)
+        })
+    })
 }

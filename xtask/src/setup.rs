@@ -25,6 +25,12 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "python3", package: "python3", why: "is an unmodified client" },
     Need { program: "node", package: "nodejs", why: "is an unmodified client" },
     Need { program: "java", package: "openjdk-17-jdk-headless", why: "is an unmodified client" },
+    Need {
+        program: "../lib/python3/dist-packages/requests",
+        package: "python3-requests",
+        why: "is an unmodified client",
+    },
+    Need { program: "git", package: "git", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
     Need { program: "promtool", package: "prometheus", why: "judges the metrics" },

@@ -42,7 +42,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 /// Whether a program can be found.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|place| place.join(program).is_file())
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|place| place.join(program).exists())
 }
 
 /// A command as root: itself, or through `sudo -n`.
