@@ -45,6 +45,13 @@ impl Egret {
         self.process.id()
     }
 
+    /// The most memory it has had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// SIGTERM, then waits for its end.
     pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
