@@ -77,6 +77,14 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     hit(&destination);
     let origin = origin_of(&destination, rule);
     let reason = captured(ctx, &destination, rule, &origin);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        ctx,
+        "{:i} port {}: reason {}",
+        destination.address.0,
+        u16::from(destination.port),
+        reason as u32
+    );
     conclude(reason, &origin, rule.source, TCP)
 }
 

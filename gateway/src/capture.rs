@@ -10,6 +10,8 @@ mod features;
 
 mod links;
 
+mod log;
+
 mod maps;
 
 mod proof;
@@ -156,6 +158,7 @@ impl Capture {
             detach(&options.pins)?;
         }
         let mut object = maps::load(pins)?;
+        log::show(&mut object);
         let maps = Maps::take(&mut object)?;
         maps.check_abi(&options.pins)?;
         maps.settle(options.stale_after)?;

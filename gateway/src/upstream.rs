@@ -41,17 +41,31 @@ pub async fn connect(permit: &Permit, exempt: &Exempt) -> Result<Upstream, Reaso
         let limit = if last { end } else { end.min(Instant::now() + PATIENCE_EACH) };
         match timeout_at(limit, dial(target, exempt)).await {
             Ok(Ok(upstream)) => return Ok(upstream),
-            Ok(Err(error)) => {
-                tracing::debug!(destination = %target.destination, %error, "an address of the third party failed");
-                refusal = reason(&error);
-            }
+            Ok(Err(reason)) => refusal = reason,
             Err(_) => refusal = Reason::UpstreamTimeout,
         }
     }
     Err(refusal)
 }
 
-async fn dial(target: &Target, exempt: &Exempt) -> io::Result<Upstream> {
+async fn dial(target: &Target, exempt: &Exempt) -> Result<Upstream, Reason> {
+    let failed = |step: &'static str, reason: fn(&io::Error) -> Reason| {
+        move |error: io::Error| {
+            tracing::debug!(destination = %target.destination, step, %error, "an address of the third party failed");
+            reason(&error)
+        }
+    };
+    let socket = socket(target, exempt).map_err(failed("socket", |_| Reason::UpstreamUnreachable))?;
+    if let Some(source) = target.source {
+        bind(&socket, source).map_err(failed("bind", |_| Reason::EgressAddressGone))?;
+    }
+    let connecting = TcpSocket::from_std_stream(socket.into()).connect(target.destination);
+    let stream = connecting.await.map_err(failed("connect", refusal))?;
+    let local = stream.local_addr().map_err(failed("getsockname", refusal))?;
+    Ok(Upstream { local, remote: target.destination, stream })
+}
+
+fn socket(target: &Target, exempt: &Exempt) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(target.destination),
         Type::STREAM.nonblocking().cloexec(),
@@ -59,13 +73,9 @@ async fn dial(target: &Target, exempt: &Exempt) -> io::Result<Upstream> {
     )?;
     // Before anything else: an own connection that was captured would come back to us.
     exempt(socket.as_fd())?;
-    if let Some(source) = target.source {
-        bind(&socket, source)?;
-    }
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(target.destination).await?;
-    Ok(Upstream { local: stream.local_addr()?, remote: target.destination, stream })
+    Ok(socket)
 }
 
 /// The port is chosen at `connect`, per destination (`IP_BIND_ADDRESS_NO_PORT`, ip(7)): 28,000 of them for each
@@ -79,13 +89,14 @@ fn bind(socket: &Socket, source: IpAddr) -> io::Result<()> {
     socket.bind(&SocketAddr::new(source, 0).into())
 }
 
-fn reason(error: &io::Error) -> Reason {
+/// What connect(2) says.
+fn refusal(error: &io::Error) -> Reason {
     match error.raw_os_error() {
+        // The address is bound already: what is not available is a port.
+        Some(libc::EADDRNOTAVAIL) => Reason::PortsExhausted,
         Some(libc::ECONNREFUSED) => Reason::UpstreamRefused,
         Some(libc::ECONNRESET) => Reason::UpstreamReset,
         Some(libc::ETIMEDOUT) => Reason::UpstreamTimeout,
-        Some(libc::EADDRNOTAVAIL) if error.to_string().is_empty() => Reason::EgressAddressGone,
-        Some(libc::EADDRNOTAVAIL) => Reason::PortsExhausted,
         _ => Reason::UpstreamUnreachable,
     }
 }

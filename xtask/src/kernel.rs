@@ -28,6 +28,15 @@ enum Toolchain {
 
 /// Builds the object; what is there and current is not built again. Returns its path.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    build_with("programs")
+}
+
+/// The same, and the hooks log each decision.
+pub(crate) fn build_with_log() -> anyhow::Result<PathBuf> {
+    build_with("programs,log")
+}
+
+fn build_with(features: &str) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(target())?;
     let toolchain = toolchain()?;
     let tools = linker()?;
@@ -53,7 +62,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     )?;
     run(build
         .args(["--quiet", "--locked", "--profile", "kernel", "--package", "egret-kernel", "--bin", "egret-hooks"])
-        .args(["--features", "programs", "--target", "bpfel-unknown-none", "--target-dir"])
+        .args(["--features", features, "--target", "bpfel-unknown-none", "--target-dir"])
         .arg(&directory)
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
         .env_remove("RUSTUP_TOOLCHAIN_OVERRIDE")

@@ -16,6 +16,8 @@ pub enum Request {
     Flows,
     /// The kernel hooks.
     Hooks,
+    /// Let the hooks prove with a real connection that they are alive.
+    Prove,
     /// The kernel's table.
     Redirects,
     /// The daemon itself.
@@ -43,6 +45,8 @@ pub enum Response {
     Flows(Vec<FlowRow>),
     /// To [`Request::Hooks`].
     Hooks(Vec<HookRow>),
+    /// To [`Request::Prove`]: they are.
+    Proved,
     /// To [`Request::Redirects`].
     Redirects(Vec<RedirectRow>),
     /// To [`Request::Status`].

@@ -15,7 +15,7 @@ use egret_kernel::{
     Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS, OriginKey, Port, Settings, map,
 };
 
-use super::{Decisions, Error, bpf, chain, map_error};
+use super::{Decisions, Error, bpf, chain, map_error, proof};
 use crate::model::{Action, ApiId, FailMode, Generation, HookCounters, Origin, OriginalDst, Redirect};
 
 const TCP: u8 = 6;
@@ -171,7 +171,7 @@ impl Maps {
                 rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS))?;
             }
         }
-        for key in there.keys().filter(|key| !wanted.contains_key(key)) {
+        for (key, _) in there.iter().filter(|(key, rule)| !wanted.contains_key(key) && rule.api != proof::API.0) {
             rules.remove(key).map_err(map_error(map::REDIRECTS))?;
             // The count of a rule that is gone; a reader may have lost the race to it already.
             let _ = hits.remove(key);
@@ -184,6 +184,7 @@ impl Maps {
         let hits = lock(&self.hits);
         rules
             .iter()
+            .filter(|row| !row.as_ref().is_ok_and(|(_, rule)| rule.api == proof::API.0))
             .map(|row| {
                 let (key, rule) = row.map_err(map_error(map::REDIRECTS))?;
                 let counters = hits.get(&key, 0).map_or_else(|_| HookCounters::default(), |values| total(&values));

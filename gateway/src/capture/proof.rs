@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use egret_kernel::KernelReason;
@@ -32,6 +33,9 @@ impl Drop for Cgroup {
 }
 
 pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
+    // One at a time: the rule is one.
+    static PROVING: Mutex<()> = Mutex::new(());
+    let _proving = PROVING.lock().unwrap_or_else(PoisonError::into_inner);
     let silent = |cause: String| Error::Silent { cgroup: capture.cgroup.clone(), cause };
     let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
     let rule =

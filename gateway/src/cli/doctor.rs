@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
+use anstyle::{AnsiColor, Style};
 use clap::Args;
 
 use super::{Daemon, Failure, ask};
-use crate::admin::Status;
+use crate::admin::{Client, Request, Status};
 use crate::model::Generation;
 use crate::{capture, config, gateway};
 
@@ -16,6 +17,9 @@ pub(super) struct Doctor {
     config: PathBuf,
 }
 
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
 /// One line: what was examined, what was found, and what to do about it.
 struct Finding {
     what: String,
@@ -26,7 +30,10 @@ impl Doctor {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut findings = host();
         match ask::status(&self.daemon.socket) {
-            Ok(status) => findings.extend(daemon(&status)),
+            Ok(status) => {
+                findings.extend(daemon(&status));
+                findings.push(Finding { what: "hooks alive".into(), found: self.hooks() });
+            }
             Err(error) => {
                 findings.push(Finding { what: "daemon".into(), found: Err(format!("{error:#}")) });
                 findings.push(self.configuration());
@@ -34,12 +41,19 @@ impl Doctor {
         }
         for Finding { what, found } in &findings {
             match found {
-                Ok(found) => println!("ok    {what}: {found}"),
-                Err(remedy) => println!("FAIL  {what}: {remedy}"),
+                Ok(found) => anstream::println!("{GOOD}ok{GOOD:#}    {what}: {found}"),
+                Err(remedy) => anstream::println!("{BAD}FAIL{BAD:#}  {what}: {remedy}"),
             }
         }
         let failed = findings.iter().filter(|finding| finding.found.is_err()).count();
         if failed == 0 { Ok(()) } else { Err(Failure::Code(1)) }
+    }
+
+    fn hooks(&self) -> Result<String, String> {
+        match Client::connect(&self.daemon.socket).and_then(|mut client| client.ask(&Request::Prove)) {
+            Ok(_) => Ok("a connection from a new cgroup was caught just now".to_owned()),
+            Err(error) => Err(format!("{error}. Restart the daemon: it attaches them anew")),
+        }
     }
 
     fn configuration(&self) -> Finding {

@@ -1,3 +1,4 @@
+use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub(super) struct Inspect {
     #[arg(long, short)]
     watch: bool,
 }
+
+/// Empties the screen and goes to its top (ECMA-48: ED, CUP).
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
@@ -47,7 +51,11 @@ impl Inspect {
             What::Hooks => Request::Hooks,
         };
         loop {
-            show(client.ask(&request)?, self.output)?;
+            let response = client.ask(&request)?;
+            if self.watch && io::stdout().is_terminal() {
+                print!("{CLEAR}");
+            }
+            show(response, self.output)?;
             if !self.watch {
                 return Ok(());
             }
@@ -64,7 +72,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Error(why) => bail!(why),
-        Response::Status(_) => bail!("the daemon answered something else"),
+        Response::Proved | Response::Status(_) => bail!("the daemon answered something else"),
     }
 }
 

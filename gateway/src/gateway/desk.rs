@@ -41,6 +41,11 @@ impl Desk for Rooms {
             Request::Decisions => Response::Decisions(self.decisions()),
             Request::Flows => Response::Flows(self.flows()),
             Request::Hooks => Response::Hooks(self.hooks()),
+            // It starts a process and waits for it.
+            Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
+                Ok(()) => Response::Proved,
+                Err(error) => Response::Error(error.to_string()),
+            },
             Request::Redirects => match self.capture.redirects() {
                 Ok(rows) => Response::Redirects(self.redirects(rows)),
                 Err(error) => Response::Error(error.to_string()),

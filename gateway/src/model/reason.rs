@@ -36,8 +36,6 @@ reasons! {
     PortsExhausted = "ports_exhausted";
     /// The process ended before the flow did.
     Shutdown = "shutdown";
-    /// Too many flows at once.
-    TooManyFlows = "too_many_flows";
     /// The name has no address.
     Unresolved = "unresolved";
     /// The third party refused the connection.
