@@ -75,7 +75,12 @@ fn shell() -> ExitCode {
     let _partner = lab.third_party("203.0.113.7", 80, Behaviour::Http(vec![EGRESS.parse().expect("an address")]));
     let _egret = lab.egret(&lab.configure(APIS), &[]);
     println!("A shell on the lab's node, captured. Try: curl {URL}; egret status --socket {}", lab.socket().display());
-    match lab.workload("bash", &["--norc"]).status() {
+    let egret = std::env::var_os("EGRET_BIN").map(std::path::PathBuf::from).unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = egret.parent().into_iter().map(ToOwned::to_owned).chain(std::env::split_paths(&path));
+    let mut shell = lab.workload("bash", &["--norc"]);
+    shell.env("PATH", std::env::join_paths(path).expect("a path"));
+    match shell.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egret_tests::{Conversation, EGRESS, Lab, NODE, eventually};
+use egret_tests::{Behaviour, Conversation, EGRESS, Lab, NODE, eventually};
 
 use crate::{PARTNER, partner};
 
@@ -111,4 +111,90 @@ fn heavy_a_kill_lets_all_go_direct_where_the_api_fails_open() {
     clients.line();
     let gone = lab.json(&["inspect", "decisions"]);
     assert!(gone.as_array().unwrap().iter().any(|row| row["reason"] == "gateway_gone_open"), "{gone}");
+}
+
+#[test]
+fn a_running_flow_goes_on_in_the_old_process_which_says_how_long() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let echo = lab.third_party("203.0.113.7", 7000, Behaviour::Echo);
+    let config = lab.configure(&format!("{PARTNER}drain: 30s\n"));
+    let old = lab.egret(&config, &["--persist"]);
+    let program = r#"
+import socket, sys
+s = socket.create_connection(("203.0.113.7", 7000), timeout=30)
+while True:
+    s.sendall(b"x")
+    print(s.recv(1).decode(), flush=True)
+    if sys.stdin.readline() == "":
+        break
+"#;
+    let mut flow = lab.converse(program);
+    assert_eq!(flow.line(), "x");
+    let _new = lab.egret(&config, &["--persist"]);
+    eventually("the old process drains", || lab.json(&["status"])["draining"][0]["flows"] == 1);
+    let draining = lab.json(&["status"])["draining"][0].clone();
+    assert_eq!(draining["pid"], old.pid());
+    assert!(draining["seconds_left"].as_u64().unwrap() <= 30, "{draining}");
+    flow.tell("again");
+    assert_eq!(flow.line(), "x");
+    drop(flow);
+    old.ended();
+    eventually("nothing drains any more", || lab.json(&["status"])["draining"].as_array().unwrap().is_empty());
+    assert_eq!(echo.sources(), egress());
+}
+
+#[test]
+fn a_flow_that_outlasts_the_drain_is_cut() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let _echo = lab.third_party("203.0.113.7", 7000, Behaviour::Echo);
+    let config = lab.configure(&format!("{PARTNER}drain: 100ms\n"));
+    let old = lab.egret(&config, &["--persist"]);
+    let program = r#"
+import socket
+s = socket.create_connection(("203.0.113.7", 7000), timeout=30)
+s.sendall(b"x")
+print(s.recv(1).decode(), flush=True)
+try:
+    print("ended" if s.recv(1) == b"" else "more", flush=True)
+except ConnectionResetError:
+    print("ended", flush=True)
+"#;
+    let mut flow = lab.converse(program);
+    assert_eq!(flow.line(), "x");
+    let _new = lab.egret(&config, &["--persist"]);
+    assert_eq!(flow.line(), "ended");
+    old.ended();
+}
+
+#[test]
+fn source_ports_that_run_out_are_a_clear_refusal() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let echo = lab.third_party("203.0.113.7", 7000, Behaviour::Echo);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let narrow = "echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range";
+    assert!(lab.gateway("sh", &["-c", narrow]).status().unwrap().success());
+    // The callers bring ports of their own: it is Egret that has two.
+    let program = r#"
+import socket
+held = []
+for port in (5001, 5002, 5003):
+    s = socket.socket()
+    s.settimeout(20)
+    s.bind(("", port))
+    s.connect(("203.0.113.7", 7000))
+    s.sendall(b"x")
+    try:
+        print(s.recv(1).decode(), end=" ")
+    except ConnectionResetError:
+        print("reset", end=" ")
+    held.append(s)
+"#;
+    assert_eq!(lab.python(program, &[]), "x x reset");
+    assert_eq!(echo.seen().len(), 2);
+    eventually("the record says why", || {
+        std::fs::read_to_string(lab.access_log()).unwrap_or_default().contains("\"ports_exhausted\"")
+    });
 }

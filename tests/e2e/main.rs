@@ -6,6 +6,8 @@ mod clients;
 
 mod decisions;
 
+mod doctor;
+
 mod fail_mode;
 
 mod hostile;

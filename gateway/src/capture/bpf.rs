@@ -12,16 +12,10 @@ use aya::Pod;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// Replaces the program behind a pinned link, in one atomic step.
 pub(super) fn replace(pin: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
-    #[repr(C)]
-    struct ObjGet {
-        path: u64,
-        fd: u32,
-        flags: u32,
-    }
-
     #[repr(C)]
     struct LinkUpdate {
         link: i32,
@@ -30,15 +24,33 @@ pub(super) fn replace(pin: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
         old_program: u32,
     }
 
+    let link = pinned(pin)?;
+    let update = LinkUpdate { link: link.as_raw_fd(), program: program.as_raw_fd(), flags: 0, old_program: 0 };
+    // SAFETY: no pointers in it.
+    unsafe { call(BPF_LINK_UPDATE, &update) }.map(drop)
+}
+
+/// Detaches a pinned link for good, whoever else holds it (Linux 5.9).
+pub(super) fn detach(pin: &Path) -> io::Result<()> {
+    let link = pinned(pin)?;
+    // SAFETY: no pointers in it.
+    unsafe { call(BPF_LINK_DETACH, &link.as_raw_fd()) }.map(drop)
+}
+
+fn pinned(pin: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct ObjGet {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let get = ObjGet { path: path.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: the path outlives the call.
     let fd = unsafe { call(BPF_OBJ_GET, &get)? };
     // SAFETY: the kernel has just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let update = LinkUpdate { link: link.as_raw_fd(), program: program.as_raw_fd(), flags: 0, old_program: 0 };
-    // SAFETY: no pointers in it.
-    unsafe { call(BPF_LINK_UPDATE, &update) }.map(drop)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Reads and deletes an element of a hash map, in one atomic step (Linux 5.14).

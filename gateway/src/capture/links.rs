@@ -124,8 +124,11 @@ fn link_ops(program: &mut SockOps, cgroup: BorrowedFd<'_>) -> Result<FdLink, Str
     FdLink::try_from(link).map_err(|error| chain(&error))
 }
 
+/// How the names of pinned links begin.
+const LINK: &str = "link_";
+
 fn link_pin(pins: &Path, hook: &str) -> PathBuf {
-    pins.join(format!("link_{hook}"))
+    pins.join(format!("{LINK}{hook}"))
 }
 
 /// Whether a persistent run left pins here.
@@ -166,8 +169,16 @@ pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     };
     let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     // Links before maps: nothing is captured any more when the table goes.
-    paths.sort_by_key(|path| !path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"link_")));
+    let is_link = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(LINK.as_bytes()));
+    paths.sort_by_key(|path| !is_link(path));
     for path in &paths {
+        // A daemon that runs holds the link too: without its pin it would go on. One whose cgroup is gone is detached.
+        if is_link(path)
+            && let Err(error) = bpf::detach(path)
+            && error.raw_os_error() != Some(libc::ENOLINK)
+        {
+            return Err(path_error("detach", path, error));
+        }
         fs::remove_file(path).map_err(|source| path_error("remove", path, source))?;
     }
     fs::remove_dir(pins).map_err(|source| path_error("remove", pins, source))?;
