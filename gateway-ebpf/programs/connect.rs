@@ -19,8 +19,12 @@ use crate::verdict::{PROCEED, conclude, count};
 const TCP: u32 = 6;
 const UDP: u32 = 17;
 const QUIC: u16 = 443;
-const LOOPBACK_V4: [u8; 4] = [127, 0, 0, 1];
-const LOOPBACK_V6: Address = Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// Where the listeners are.
+pub const LOOPBACK_V4: Address = Address::v4(LOCALHOST_V4);
+pub const LOOPBACK_V6: Address = Address([0, 0, 0, LOCALHOST_V6]);
+const LOCALHOST_V4: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
+const LOCALHOST_V6: u32 = u32::from_ne_bytes([0, 0, 0, 1]);
 
 /// A socket's family and destination.
 #[derive(Clone, Copy)]
@@ -114,9 +118,9 @@ fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule
         return KernelReason::RecordFailed;
     }
     if !destination.socket_v6 {
-        set_v4(ctx, LOOPBACK_V4, listener);
+        set_v4(ctx, LOCALHOST_V4, listener);
     } else if v4 {
-        set_v6(ctx, Address::v4(LOOPBACK_V4), listener);
+        set_v6(ctx, LOOPBACK_V4, listener);
     } else {
         set_v6(ctx, LOOPBACK_V6, listener);
     }
@@ -197,21 +201,21 @@ fn beating() -> bool {
 #[inline(always)]
 fn listening(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
     const CURRENT_NETNS: u64 = u64::MAX;
-    if listener == [0, 0] {
+    if listener == 0 {
         return false;
     }
     // SAFETY: an all-zero tuple is a valid one; the size says which half of the union the kernel reads.
     let socket = unsafe {
         let mut tuple: bpf_sock_tuple = core::mem::zeroed();
         if v4 {
-            tuple.__bindgen_anon_1.ipv4.saddr = u32::from_ne_bytes(LOOPBACK_V4);
-            tuple.__bindgen_anon_1.ipv4.daddr = u32::from_ne_bytes(LOOPBACK_V4);
-            tuple.__bindgen_anon_1.ipv4.dport = u16::from_ne_bytes(listener);
+            tuple.__bindgen_anon_1.ipv4.saddr = LOCALHOST_V4;
+            tuple.__bindgen_anon_1.ipv4.daddr = LOCALHOST_V4;
+            tuple.__bindgen_anon_1.ipv4.dport = listener;
             bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
         } else {
-            tuple.__bindgen_anon_1.ipv6.saddr = [0, 0, 0, 1u32.to_be()];
-            tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, 1u32.to_be()];
-            tuple.__bindgen_anon_1.ipv6.dport = u16::from_ne_bytes(listener);
+            tuple.__bindgen_anon_1.ipv6.saddr = [0, 0, 0, LOCALHOST_V6];
+            tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, LOCALHOST_V6];
+            tuple.__bindgen_anon_1.ipv6.dport = listener;
             bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
         }
     };
@@ -251,7 +255,7 @@ fn remember(ctx: &SockAddrContext, origin: &Origin) -> bool {
 struct SockaddrV4 {
     family: u16,
     port: u16,
-    address: [u8; 4],
+    address: u32,
     zero: [u8; 8],
 }
 
@@ -261,7 +265,7 @@ struct SockaddrV6 {
     family: u16,
     port: u16,
     flow: u32,
-    address: [u8; 16],
+    address: [u32; 4],
     scope: u32,
 }
 
@@ -270,13 +274,13 @@ struct SockaddrV6 {
 fn bind(ctx: &SockAddrContext, source: Address) -> i64 {
     const AF_INET: u16 = 2;
     const AF_INET6: u16 = 10;
-    let Address(b) = source;
+    let Address(words) = source;
     if source.is_v4() {
-        let mut address = SockaddrV4 { family: AF_INET, port: 0, address: [b[12], b[13], b[14], b[15]], zero: [0; 8] };
+        let mut address = SockaddrV4 { family: AF_INET, port: 0, address: words[3], zero: [0; 8] };
         // SAFETY: the context is valid, the address is whole and outlives the call.
         unsafe { bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), size_of::<SockaddrV4>() as i32) }
     } else {
-        let mut address = SockaddrV6 { family: AF_INET6, port: 0, flow: 0, address: b, scope: 0 };
+        let mut address = SockaddrV6 { family: AF_INET6, port: 0, flow: 0, address: words, scope: 0 };
         // SAFETY: as above.
         unsafe { bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), size_of::<SockaddrV6>() as i32) }
     }

@@ -31,8 +31,7 @@ pub fn record(ctx: &SockOpsContext) -> u32 {
     let (remote, local) = if ctx.family() == AF_INET { (remote_v4, local_v4) } else { (remote_v6, local_v6) };
     // `remote_port` is in network order in the upper half of the word as the kernel shows it, `local_port` in the
     // host's (include/uapi/linux/bpf.h, struct bpf_sock_ops).
-    let [.., high, low] = u32::from_be(ctx.remote_port()).to_be_bytes();
-    if !is_listener(remote, Port([high, low])) {
+    if !is_listener(remote, Port::from(u32::from_be(ctx.remote_port()) as u16)) {
         return 1;
     }
     let key = OriginKey {
@@ -73,16 +72,11 @@ fn asked_for(ctx: &SockOpsContext) -> Option<&'static Origin> {
 #[inline(always)]
 unsafe fn v4(field: *const u32) -> Address {
     // SAFETY: the caller's field is one of the context's.
-    Address::v4(unsafe { core::ptr::read_volatile(field) }.to_ne_bytes())
+    Address::v4(unsafe { core::ptr::read_volatile(field) })
 }
 
 #[inline(always)]
 unsafe fn v6(field: *const u32) -> Address {
-    let mut bytes = [0; 16];
-    for word in 0..4 {
-        // SAFETY: the caller's field is one of the context's, of four words.
-        let ip = unsafe { core::ptr::read_volatile(field.add(word)) };
-        bytes[word * 4..word * 4 + 4].copy_from_slice(&ip.to_ne_bytes());
-    }
-    Address(bytes)
+    // SAFETY: the caller's field is one of the context's, of four words.
+    Address([0, 1, 2, 3].map(|word| unsafe { core::ptr::read_volatile(field.add(word)) }))
 }

@@ -3,14 +3,15 @@
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{Address, Origin, Port};
 
+use crate::connect::{LOOPBACK_V4, LOOPBACK_V6};
 use crate::maps::{CAPTURED, SETTINGS};
 use crate::socket::{address_v4, address_v6, port, set_v4, set_v6};
 use crate::verdict::PROCEED;
 
 #[inline(always)]
 pub fn v4(ctx: &SockAddrContext) -> i32 {
-    if let Some(Origin { address: Address(b), port, .. }) = asked_for(ctx, address_v4(ctx)) {
-        set_v4(ctx, [b[12], b[13], b[14], b[15]], *port);
+    if let Some(Origin { address: Address([.., word]), port, .. }) = asked_for(ctx, address_v4(ctx)) {
+        set_v4(ctx, *word, *port);
     }
     PROCEED
 }
@@ -36,10 +37,5 @@ fn asked_for(ctx: &SockAddrContext, peer: Address) -> Option<&'static Origin> {
 #[inline(always)]
 pub fn is_listener(peer: Address, port: Port) -> bool {
     let Some(settings) = SETTINGS.get(0) else { return false };
-    let Address(b) = peer;
-    if peer.is_v4() {
-        b[12] == 127 && b[15] == 1 && port == settings.listener_v4
-    } else {
-        b[15] == 1 && b[0] == 0 && b[1] == 0 && port == settings.listener_v6
-    }
+    (peer == LOOPBACK_V4 && port == settings.listener_v4) || (peer == LOOPBACK_V6 && port == settings.listener_v6)
 }

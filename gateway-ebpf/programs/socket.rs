@@ -7,29 +7,23 @@ use egret_kernel::{Address, Port};
 #[inline(always)]
 pub fn address_v4(ctx: &SockAddrContext) -> Address {
     // SAFETY: the context is valid for the whole run of the program.
-    let ip = unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) };
-    Address::v4(ip.to_ne_bytes())
+    Address::v4(unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).user_ip4) })
 }
 
 /// Destination, or peer, of an IPv6 socket.
 #[inline(always)]
 pub fn address_v6(ctx: &SockAddrContext) -> Address {
-    let mut bytes = [0; 16];
-    for word in 0..4 {
-        // SAFETY: as above; the array in the context has four words.
-        let ip = unsafe { core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_ip6).cast::<u32>().add(word)) };
-        bytes[word * 4..word * 4 + 4].copy_from_slice(&ip.to_ne_bytes());
-    }
-    Address(bytes)
+    // SAFETY: as above; the array in the context has four words.
+    Address([0, 1, 2, 3].map(|word| unsafe {
+        core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_ip6).cast::<u32>().add(word))
+    }))
 }
 
 /// Destination, or peer, port.
 #[inline(always)]
 pub fn port(ctx: &SockAddrContext) -> Port {
-    // SAFETY: as above.
-    let port = unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).user_port) };
-    let [high, low, ..] = port.to_ne_bytes();
-    Port([high, low])
+    // SAFETY: as above. The port is in the first half of the word's memory.
+    Port(unsafe { core::ptr::read_volatile((&raw const (*ctx.sock_addr).user_port).cast::<u16>()) })
 }
 
 /// IP protocol of the socket.
@@ -39,33 +33,28 @@ pub fn protocol(ctx: &SockAddrContext) -> u32 {
     unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).protocol) }
 }
 
-/// Replaces the address of an IPv4 socket's context.
+/// Replaces the address of an IPv4 socket's context; the word is in network order.
 #[inline(always)]
-pub fn set_v4(ctx: &SockAddrContext, address: [u8; 4], port: Port) {
+pub fn set_v4(ctx: &SockAddrContext, word: u32, port: Port) {
     // SAFETY: as above; these fields are writable in connect and getpeername programs.
-    unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, u32::from_ne_bytes(address)) };
+    unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, word) };
     set_port(ctx, port);
 }
 
 /// Replaces the address of an IPv6 socket's context.
 #[inline(always)]
-pub fn set_v6(ctx: &SockAddrContext, Address(b): Address, port: Port) {
-    let words =
-        [[b[0], b[1], b[2], b[3]], [b[4], b[5], b[6], b[7]], [b[8], b[9], b[10], b[11]], [b[12], b[13], b[14], b[15]]];
+pub fn set_v6(ctx: &SockAddrContext, Address(words): Address, port: Port) {
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: as above.
         unsafe {
-            core::ptr::write_volatile(
-                (&raw mut (*ctx.sock_addr).user_ip6).cast::<u32>().add(index),
-                u32::from_ne_bytes(word),
-            );
+            core::ptr::write_volatile((&raw mut (*ctx.sock_addr).user_ip6).cast::<u32>().add(index), word);
         }
     }
     set_port(ctx, port);
 }
 
 #[inline(always)]
-fn set_port(ctx: &SockAddrContext, Port([high, low]): Port) {
+fn set_port(ctx: &SockAddrContext, Port(port): Port) {
     // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).user_port, u32::from_ne_bytes([high, low, 0, 0])) };
+    unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).user_port, u32::from(port)) };
 }
