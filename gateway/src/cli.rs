@@ -136,3 +136,22 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("egret: {error:#}");
     ExitCode::from(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systemd_unit_runs_a_command_that_there_is() {
+        let unit = include_str!("../../config/deploy/egret.service");
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let cli = Cli::try_parse_from(start.split(' ')).unwrap();
+        assert!(matches!(cli.command, Command::Run(_)));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

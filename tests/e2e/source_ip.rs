@@ -85,3 +85,25 @@ fn an_egress_address_that_disappears_is_never_replaced_in_silence() {
     egret_tests::eventually("it is back", || egret.log().contains("is on the node again"));
     assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
 }
+
+#[test]
+fn the_systemd_units_capabilities_are_enough() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let unit = include_str!("../../config/deploy/egret.service");
+    let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let set: String =
+        set.split(' ').map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase())).collect();
+    let config = lab.configure(PARTNER);
+    let egret = egret_tests::executable();
+    let bounding = format!("--bounding-set=-all{set}");
+    let arguments =
+        [&bounding, "--", egret.to_str().unwrap(), "run", "--persist", "--config", config.to_str().unwrap()];
+    let mut daemon = lab.gateway("setpriv", &arguments).spawn().unwrap();
+    egret_tests::eventually("it serves", || {
+        assert!(daemon.try_wait().unwrap().is_none(), "it ended");
+        lab.curl(URL) == (200, EGRESS.to_owned())
+    });
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}

@@ -96,7 +96,7 @@ impl Drop for Egret {
 }
 
 /// `EGRET_BIN`, or the executable beside this one's directory.
-pub(crate) fn executable() -> PathBuf {
+pub fn executable() -> PathBuf {
     std::env::var_os("EGRET_BIN").map_or_else(
         || {
             let this = std::env::current_exe().expect("an executable");

@@ -23,7 +23,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub use daemon::Egret;
+pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
 pub use pki::{Identity, Pki};
 pub use third_party::{Behaviour, Seen, Then, ThirdParty};
