@@ -6,6 +6,8 @@ mod egress;
 
 mod models;
 
+mod publish;
+
 mod start;
 
 mod stop;

@@ -70,6 +70,11 @@ impl Telemetry {
         flows
     }
 
+    /// Lines of the access log that were lost.
+    pub fn lost_lines(&self) -> u64 {
+        self.log.lost()
+    }
+
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

@@ -78,16 +78,10 @@ pub struct RedirectRow {
     pub generation: u32,
 }
 
-/// A connection that the kernel half decided alone: it was refused, or left directly.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DecisionRow {
-    /// Number of the flow.
-    pub id: u64,
-    /// Seconds since then.
-    pub seconds_ago: u64,
-    /// What was decided, and why.
-    pub reason: String,
-    /// Who called.
+/// Who called, and to where.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Caller {
+    /// The workload.
     pub workload: String,
     /// Its process.
     pub pid: u32,
@@ -97,6 +91,20 @@ pub struct DecisionRow {
     pub uid: u32,
     /// Where it wanted to go.
     pub original_destination: Option<SocketAddr>,
+}
+
+/// A connection that the kernel half decided alone: it was refused, or left directly.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecisionRow {
+    /// Number of the flow.
+    pub id: u64,
+    /// Seconds since then.
+    pub seconds_ago: u64,
+    /// What was decided, and why.
+    pub reason: String,
+    /// Who, and to where.
+    #[serde(flatten)]
+    pub caller: Caller,
     /// `quic` for a datagram to port 443.
     pub protocol: Option<String>,
     /// The API.
@@ -110,16 +118,9 @@ pub struct DecisionRow {
 pub struct FlowRow {
     /// Number of the flow.
     pub id: u64,
-    /// Who called.
-    pub workload: String,
-    /// Its process.
-    pub pid: u32,
-    /// Its command.
-    pub command: String,
-    /// Its user.
-    pub uid: u32,
-    /// Where it wanted to go.
-    pub original_destination: Option<SocketAddr>,
+    /// Who, and to where.
+    #[serde(flatten)]
+    pub caller: Caller,
     /// What it speaks.
     pub protocol: Option<String>,
     /// The name it asked for.

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response, Status,
-    Successor,
+    ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response,
+    Status, Successor,
 };
 use crate::capture::Capture;
-use crate::model::{Action, Model, Redirect, Workload};
+use crate::model::{Action, Flow, Model, Redirect};
 use crate::names::Names;
 use crate::telemetry::{Snapshot, Telemetry};
 
@@ -101,44 +101,30 @@ impl Rooms {
 
     fn decisions(&self) -> Vec<DecisionRow> {
         let now = SystemTime::now();
-        let row = |(snapshot, reason): (Snapshot, &'static str)| {
-            let workload = workload(&snapshot);
-            DecisionRow {
-                id: snapshot.id,
-                seconds_ago: now.duration_since(snapshot.accepted).unwrap_or_default().as_secs(),
-                reason: reason.to_owned(),
-                workload: workload.map(|workload| workload.name.to_string()).unwrap_or_default(),
-                pid: workload.map_or(0, |workload| workload.pid),
-                command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
-                uid: workload.map_or(0, |workload| workload.uid),
-                original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
-                protocol: snapshot.protocol.map(ToOwned::to_owned),
-                api: snapshot.api.map(|(name, _)| name.to_string()),
-                egress: snapshot.egress.map(|egress| egress.ip()),
-            }
+        let row = |(snapshot, reason): (Snapshot, &'static str)| DecisionRow {
+            id: snapshot.id,
+            seconds_ago: now.duration_since(snapshot.accepted).unwrap_or_default().as_secs(),
+            reason: reason.to_owned(),
+            caller: caller(&snapshot),
+            protocol: snapshot.protocol.map(ToOwned::to_owned),
+            api: snapshot.api.map(|(name, _)| name.to_string()),
+            egress: snapshot.egress.map(|egress| egress.ip()),
         };
         self.telemetry.decisions().into_iter().map(row).collect()
     }
 
     fn flows(&self) -> Vec<FlowRow> {
-        let row = |snapshot: Snapshot| {
-            let workload = workload(&snapshot);
-            FlowRow {
-                id: snapshot.id,
-                workload: workload.map(|workload| workload.name.to_string()).unwrap_or_default(),
-                pid: workload.map_or(0, |workload| workload.pid),
-                command: workload.map(|workload| workload.command.clone()).unwrap_or_default(),
-                uid: workload.map_or(0, |workload| workload.uid),
-                original_destination: snapshot.flow.as_ref().map(|flow| flow.original_dst.0),
-                protocol: snapshot.protocol.map(ToOwned::to_owned),
-                name: snapshot.name.map(|name| name.to_string()),
-                api: snapshot.api.map(|(name, _)| name.to_string()),
-                egress: snapshot.egress,
-                upstream: snapshot.upstream,
-                bytes_sent: snapshot.sent,
-                bytes_received: snapshot.received,
-                age_seconds: snapshot.age.as_secs(),
-            }
+        let row = |snapshot: Snapshot| FlowRow {
+            id: snapshot.id,
+            caller: caller(&snapshot),
+            protocol: snapshot.protocol.map(ToOwned::to_owned),
+            name: snapshot.name.map(|name| name.to_string()),
+            api: snapshot.api.map(|(name, _)| name.to_string()),
+            egress: snapshot.egress,
+            upstream: snapshot.upstream,
+            bytes_sent: snapshot.sent,
+            bytes_received: snapshot.received,
+            age_seconds: snapshot.age.as_secs(),
         };
         self.telemetry.live().into_iter().map(row).collect()
     }
@@ -210,8 +196,16 @@ impl Rooms {
     }
 }
 
-fn workload(snapshot: &Snapshot) -> Option<&Workload> {
-    snapshot.flow.as_ref().map(|flow| &flow.workload)
+/// Nobody, for a peer without an origin.
+fn caller(snapshot: &Snapshot) -> Caller {
+    let caller = |flow: &Flow| Caller {
+        workload: flow.workload.name.to_string(),
+        pid: flow.workload.pid,
+        command: flow.workload.command.clone(),
+        uid: flow.workload.uid,
+        original_destination: Some(flow.original_dst.0),
+    };
+    snapshot.flow.as_ref().map(caller).unwrap_or_default()
 }
 
 fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {

@@ -1,6 +1,4 @@
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::models::Models;
+use super::publish::{Publisher, reload, spawn_publisher};
 use super::stop::{self, Ending, Running};
 use super::{Error, Options};
 use crate::admin::{self, Draining, Handed, Sockets};
@@ -22,8 +21,8 @@ use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
 use crate::flow::Workloads;
 use crate::listener::Listeners;
-use crate::model::{Generation, Model, Redirect};
-use crate::names::{self, Names};
+use crate::model::{Generation, Model};
+use crate::names::Names;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 
 /// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
@@ -289,72 +288,6 @@ fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken
     }));
 }
 
-/// Keeps the kernel's table as the configuration and the names want it.
-struct Publisher {
-    capture: Arc<Capture>,
-    models: Arc<Models>,
-    names: Arc<Names>,
-    /// Rows of a former process. They stay until every listed host is resolved: a DNS that fails at the start must not
-    /// let connections go direct that were captured a moment before.
-    adopted: Vec<Redirect>,
-}
-
-impl Publisher {
-    fn publish(&mut self) -> Result<(), capture::Error> {
-        let mut rows = names::table(&self.models.current(), |host| self.names.addresses(host));
-        if self.names.status().iter().all(|name| !name.addresses.is_empty()) {
-            self.adopted.clear();
-        }
-        let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
-        rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
-        self.capture.publish(&rows)
-    }
-}
-
-fn spawn_publisher(mut publisher: Publisher, changed: &Arc<Notify>, stop: &CancellationToken) {
-    let (changed, stop) = (Arc::clone(changed), stop.clone());
-    tokio::spawn(async move {
-        while stop.run_until_cancelled(changed.notified()).await.is_some() {
-            if let Err(error) = publisher.publish() {
-                tracing::error!(%error, "the kernel's table could not be changed");
-            }
-        }
-    });
-}
-
-/// A changed file is live from here on; a broken one changes nothing.
-fn reload(
-    path: &std::path::Path,
-    models: &Models,
-    names: &Names,
-    config_error: &Mutex<Option<String>>,
-    sender: &watch::Sender<Arc<Model>>,
-    changed: &Notify,
-) {
-    let current = models.current();
-    let loaded = config::load(path, Generation(current.generation.0 + 1))
-        .map_err(|errors| errors.to_string())
-        .and_then(|compiled| egress_on_node(&compiled.model).map(|()| compiled).map_err(|error| format!("{error:#}")));
-    let error = match loaded {
-        Ok(Compiled { model, .. }) => {
-            if (Model { generation: current.generation, ..model.clone() }) != *current {
-                let model = Arc::new(model);
-                tracing::info!(generation = model.generation.0, "the changed configuration is in force");
-                names.follow(&model);
-                models.adopt(Arc::clone(&model));
-                sender.send_replace(model);
-                changed.notify_one();
-            }
-            None
-        }
-        Err(text) => {
-            tracing::error!(generation = current.generation.0, "the changed configuration is refused:\n{text}");
-            Some(text)
-        }
-    };
-    *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-}
-
 fn spawn_telemetry(
     listener: Arc<TcpListener>,
     desk: &Arc<desk::Rooms>,
@@ -372,6 +305,7 @@ fn spawn_telemetry(
             generation: model.generation.0,
             config_refused: desk.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             origins: desk.capture.origins_used(),
+            lost_lines: telemetry.lost_lines(),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
     };
@@ -383,14 +317,4 @@ fn announce(model: &Model, capture: &Capture) {
     eprintln!("egret: ready, {} API(s) captured for {}", model.apis.len(), capture.cgroup().display());
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-}
-
-/// The listeners as they are passed on.
-pub(super) fn pass_on(listeners: &Listeners, metrics: Option<&TcpListener>) -> std::io::Result<Sockets> {
-    let (v4, v6) = listeners.sockets();
-    Ok(Sockets {
-        v4: v4.try_clone_to_owned()?,
-        v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
-        telemetry: metrics.map(|metrics| metrics.as_fd().try_clone_to_owned()).transpose()?,
-    })
 }

@@ -1,3 +1,4 @@
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::models::Models;
-use super::start::pass_on;
-use crate::admin::{Draining, Server, Successor};
+use crate::admin::{Draining, Server, Sockets, Successor};
 use crate::capture::{self, Capture};
 use crate::config::Settings;
 use crate::listener::Listeners;
@@ -121,4 +121,14 @@ impl Running {
         let _ = tokio::time::timeout(models.current().drain.stop, flows.wait()).await;
         Ok(())
     }
+}
+
+/// The listeners as they are passed on.
+fn pass_on(listeners: &Listeners, metrics: Option<&TcpListener>) -> std::io::Result<Sockets> {
+    let (v4, v6) = listeners.sockets();
+    Ok(Sockets {
+        v4: v4.try_clone_to_owned()?,
+        v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
+        telemetry: metrics.map(|metrics| metrics.as_fd().try_clone_to_owned()).transpose()?,
+    })
 }

@@ -57,6 +57,11 @@ impl AccessLog {
         Ok(Self { queue: Some(queue), writer: Some(writer), lost: AtomicU64::new(0) })
     }
 
+    /// Lines that were lost: the output was too slow, or has failed.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     pub(super) fn write(&self, flow: &Snapshot, outcome: &str) {
         let Some(queue) = &self.queue else { return };
         let Ok(mut line) = serde_json::to_vec(&Line::new(flow, outcome)) else { return };

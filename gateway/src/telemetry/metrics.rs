@@ -47,6 +47,8 @@ pub struct Gauges {
     pub config_refused: bool,
     /// Captured connections between `connect` and `accept`.
     pub origins: usize,
+    /// Lines of the access log that were lost.
+    pub lost_lines: u64,
 }
 
 impl Default for Metrics {
@@ -79,6 +81,8 @@ impl Metrics {
         section(&mut body, "egret_config_refused", "gauge", "Whether the newest change is refused", [("", refused)])?;
         let help = "Captured connections between connect and accept";
         section(&mut body, "egret_origins_used", "gauge", help, [("", gauges.origins as u64)])?;
+        let help = "Lines of the access log that were lost";
+        section(&mut body, "egret_access_log_lost_total", "counter", help, [("", gauges.lost_lines)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));
         let help = "Whether an egress address is on the node";
         section(&mut body, "egret_egress_address_present", "gauge", help, present)?;

@@ -1,0 +1,82 @@
+//! The kernel's table follows the configuration and the names.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::egress::egress_on_node;
+use super::models::Models;
+use crate::capture::{self, Capture};
+use crate::config::{self, Compiled};
+use crate::model::{Generation, Model, Redirect};
+use crate::names::{self, Names};
+
+/// Keeps the kernel's table as the configuration and the names want it.
+pub(super) struct Publisher {
+    pub(super) capture: Arc<Capture>,
+    pub(super) models: Arc<Models>,
+    pub(super) names: Arc<Names>,
+    /// Rows of a former process. They stay until every listed host is resolved: a DNS that fails at the start must not
+    /// let connections go direct that were captured a moment before.
+    pub(super) adopted: Vec<Redirect>,
+}
+
+impl Publisher {
+    pub(super) fn publish(&mut self) -> Result<(), capture::Error> {
+        let mut rows = names::table(&self.models.current(), |host| self.names.addresses(host));
+        if self.names.status().iter().all(|name| !name.addresses.is_empty()) {
+            self.adopted.clear();
+        }
+        let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
+        rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
+        self.capture.publish(&rows)
+    }
+}
+
+/// Publishes whenever something has changed.
+pub(super) fn spawn_publisher(mut publisher: Publisher, changed: &Arc<Notify>, stop: &CancellationToken) {
+    let (changed, stop) = (Arc::clone(changed), stop.clone());
+    tokio::spawn(async move {
+        while stop.run_until_cancelled(changed.notified()).await.is_some() {
+            if let Err(error) = publisher.publish() {
+                tracing::error!(%error, "the kernel's table could not be changed");
+            }
+        }
+    });
+}
+
+/// A changed file is live from here on; a broken one changes nothing.
+pub(super) fn reload(
+    path: &Path,
+    models: &Models,
+    names: &Names,
+    config_error: &Mutex<Option<String>>,
+    sender: &watch::Sender<Arc<Model>>,
+    changed: &Notify,
+) {
+    let current = models.current();
+    let loaded = config::load(path, Generation(current.generation.0 + 1))
+        .map_err(|errors| errors.to_string())
+        .and_then(|compiled| egress_on_node(&compiled.model).map(|()| compiled).map_err(|error| format!("{error:#}")));
+    let error = match loaded {
+        Ok(Compiled { model, .. }) => {
+            if (Model { generation: current.generation, ..model.clone() }) != *current {
+                let model = Arc::new(model);
+                tracing::info!(generation = model.generation.0, "the changed configuration is in force");
+                names.follow(&model);
+                models.adopt(Arc::clone(&model));
+                sender.send_replace(model);
+                changed.notify_one();
+            }
+            None
+        }
+        Err(text) => {
+            tracing::error!(generation = current.generation.0, "the changed configuration is refused:\n{text}");
+            Some(text)
+        }
+    };
+    *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+}
