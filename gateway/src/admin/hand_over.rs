@@ -134,17 +134,18 @@ pub fn take_over(path: &Path, abi_version: u32) -> io::Result<Option<Handed>> {
 }
 
 impl Handed {
-    /// Says that the sockets are in use, then follows the old process's draining to its end.
-    pub async fn taken(stream: UnixStream, mut on_report: impl FnMut(Option<Draining>)) -> io::Result<()> {
+    /// Says that the sockets are in use, then follows the old process's draining to its end, however it ends: the last
+    /// report is none.
+    pub async fn taken(stream: UnixStream, mut on_report: impl FnMut(Option<Draining>)) {
         let mut stream = BufReader::new(stream);
-        stream.write_all(TAKEN).await?;
-        let mut line = String::new();
-        while stream.read_line(&mut line).await? > 0 {
-            on_report(serde_json::from_str(&line).ok());
-            line.clear();
+        if stream.write_all(TAKEN).await.is_ok() {
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
+                on_report(serde_json::from_str(&line).ok());
+                line.clear();
+            }
         }
         on_report(None);
-        Ok(())
     }
 
     /// The sockets, the generation, and the conversation to go on with in [`Handed::taken`].
@@ -214,7 +215,7 @@ mod tests {
         File::from(sockets.v4).read_to_string(&mut text).unwrap();
         assert!(!text.is_empty());
         let mut reports = Vec::new();
-        Handed::taken(stream, |report| reports.push(report)).await.unwrap();
+        Handed::taken(stream, |report| reports.push(report)).await;
         old.await.unwrap();
         assert_eq!(reports, [Some(Draining { pid: 1, flows: 2, seconds_left: 3 }), None]);
         std::fs::remove_dir_all(directory).unwrap();
