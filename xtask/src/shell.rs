@@ -1,6 +1,6 @@
 //! Running other programs.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,8 +55,15 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
         bail!("root is needed and sudo without a password does not work here: run this as root, or `sudo -v` first");
     }
     let mut command = Command::new("sudo");
-    command.args(["-n", "-E"]).arg(program);
+    command.args(["-n", "-E", "env"]).arg(path()).arg(program);
     Ok(command)
+}
+
+/// The search path, as a word for `env`: sudo sets one of its own.
+fn path() -> OsString {
+    let mut word = OsString::from("PATH=");
+    word.push(std::env::var_os("PATH").unwrap_or_default());
+    word
 }
 
 /// Whether this is root.

@@ -29,13 +29,16 @@ impl Test {
         let mut nextest = cargo();
         nextest
             .args(["nextest", "run", "--locked", "--package", "egret", "--package", "egret-kernel"])
-            .env("PATH", path);
+            .env("PATH", &path);
         if self.ring == Ring::All {
             setup::kernel()?;
             setup::programs(&[setup::LAB, setup::CLIENTS])?;
             nextest.args(["--package", "egret-tests"]).env("EGRET_BIN", build::build()?);
             if !is_root() {
-                nextest.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -n -E");
+                // sudo sets a search path of its own.
+                let runner = format!("sudo -n -E env PATH={}", path.to_string_lossy());
+                let arch = std::env::consts::ARCH.to_uppercase();
+                nextest.env(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER"), runner);
             }
         }
         run(nextest.args(self.filter))
