@@ -91,7 +91,7 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
     if documents.len() == sources.len() {
         only_once(&documents, &mut problems);
         let file = documents.into_iter().map(|(file, _)| file).reduce(File::and).unwrap_or_default();
-        let compiled = compile::compile(&file, generation, &mut problems);
+        let compiled = compile::compile(&file, generation, &|path| std::fs::read(path), &mut problems);
         if problems.is_empty() {
             return Ok(compiled);
         }

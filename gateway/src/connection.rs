@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Decision, Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
+use counted::Counted;
+
+use crate::model::{Backend, Decision, Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
 use crate::policy;
 use crate::route::{self, Route};
 use crate::telemetry::{Decided, FlowRecord, Telemetry};
@@ -41,6 +43,8 @@ pub struct Rooms {
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
     pub workloads: Workloads,
+    /// TLS with third parties.
+    pub tls: upstream::Tls,
     /// Records.
     pub telemetry: Arc<Telemetry>,
 }
@@ -62,6 +66,8 @@ struct Admitted {
 enum Carriage {
     /// Request by request, for these hosts.
     Http(Vec<Host>),
+    /// The same, over TLS with this backend of this name.
+    HttpOverTls(Vec<Host>, Backend, Host),
     Passthrough,
 }
 
@@ -71,7 +77,16 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
     let bytes = record.bytes();
     let outcome = match admit(&mut downstream, client, &rooms, &record).await {
         Ok(Admitted { upstream, prefix, carriage: Carriage::Http(hosts) }) => {
-            http::carry(downstream, upstream, prefix, hosts, bytes).await
+            http::carry(downstream, Counted::new(upstream, bytes), prefix, hosts).await
+        }
+        Ok(Admitted { upstream, prefix, carriage: Carriage::HttpOverTls(hosts, backend, name) }) => {
+            match rooms.tls.connect(&backend, &name, Counted::new(upstream, bytes)).await {
+                Ok(upstream) => http::carry(downstream, upstream, prefix, hosts).await,
+                Err(reason) => {
+                    reset(&downstream);
+                    Err(reason)
+                }
+            }
         }
         Ok(Admitted { upstream, prefix, carriage: Carriage::Passthrough }) => {
             passthrough::carry(downstream, upstream, prefix, &bytes).await
@@ -118,11 +133,14 @@ async fn admit(
         }
     }
     let route = route?;
-    let permit = policy::admit(&model, &flow, &route, protocol.authority(), &rooms.addresses, &rooms.on_node)?;
+    let permit = policy::admit(&model, &flow, &route, &protocol, &rooms.addresses, &rooms.on_node)?;
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
-    let carriage = match (route, &protocol) {
-        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }) => Carriage::Http(api.hosts.clone()),
+    let carriage = match (route, &protocol, policy::origination(&route, &protocol)) {
+        (Route::Api(_, api), Protocol::Http1 { host: Some(name) }, Some(backend)) => {
+            Carriage::HttpOverTls(api.hosts.clone(), backend.clone(), name.clone())
+        }
+        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }, None) => Carriage::Http(api.hosts.clone()),
         _ => Carriage::Passthrough,
     };
     Ok(Admitted { upstream: upstream.stream, prefix, carriage })

@@ -7,7 +7,7 @@ mod host;
 mod reason;
 mod redirect;
 
-pub use api::{Api, ApiId, Drain, Egress, FailMode, Generation, Mode, Model};
+pub use api::{Api, ApiId, Backend, Drain, Egress, FailMode, Generation, Mode, Model};
 pub use decision::Decision;
 pub use flow::{Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};

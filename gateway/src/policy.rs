@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
+use crate::model::{Backend, Egress, FailMode, Flow, Host, Model, Protocol, Reason};
 use crate::route::Route;
 
 /// Permission to dial, from one source address.
@@ -37,7 +37,7 @@ pub fn admit(
     model: &Model,
     flow: &Flow,
     route: &Route<'_>,
-    name: Option<&Host>,
+    protocol: &Protocol,
     addresses: impl Fn(&Host) -> Vec<IpAddr>,
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Permit, Reason> {
@@ -46,7 +46,8 @@ pub fn admit(
         Route::Api(_, api) => (model.egress_of(api), api.fail),
         Route::Unlisted => (&model.egress, FailMode::Open),
     };
-    let mut destinations = match (route, name) {
+    let port = origination(route, protocol).map_or(wanted.port(), |backend| backend.port);
+    let mut destinations = match (route, protocol.authority()) {
         (Route::Api(..), Some(name)) => addresses(name),
         _ => vec![wanted.ip()],
     };
@@ -59,11 +60,19 @@ pub fn admit(
         .into_iter()
         .filter_map(|ip| {
             let source = source(egress, ip, fail, matches!(route, Route::Unlisted), &on_node);
-            let destination = SocketAddr::new(ip, wanted.port());
+            let destination = SocketAddr::new(ip, port);
             source.map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
         })
         .collect();
     if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
+}
+
+/// The backend that plain HTTP of this API goes to over TLS.
+pub fn origination<'a>(route: &Route<'a>, protocol: &Protocol) -> Option<&'a Backend> {
+    match (route, protocol) {
+        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }) => api.backend.as_ref(),
+        _ => None,
+    }
 }
 
 fn source(

@@ -1,5 +1,7 @@
 //! To the third party, always from the egress IP. Nothing else in Egret dials.
 
+mod tls;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -11,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::{Exempt, Reason};
 use crate::policy::{Permit, Target};
+
+pub use tls::Tls;
 
 /// Longest wait for the third party, over all its addresses.
 const PATIENCE: Duration = Duration::from_secs(10);

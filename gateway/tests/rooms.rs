@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "upstream"]),
     ("detect", &[]),
     ("flow", &[]),
-    ("gateway", &["admin", "capture", "config", "connection", "flow", "listener", "names", "telemetry"]),
+    ("gateway", &["admin", "capture", "config", "connection", "flow", "listener", "names", "telemetry", "upstream"]),
     ("listener", &[]),
     ("model", &[]),
     ("names", &[]),
@@ -29,7 +29,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry"]),
-    ("rustls", &["detect"]),
+    ("rustls", &["config", "detect", "upstream"]),
     ("serde", &["admin", "cli", "config", "telemetry"]),
 ];
 

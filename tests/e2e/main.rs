@@ -18,6 +18,8 @@ mod load;
 
 mod names;
 
+mod origination;
+
 mod passthrough;
 
 mod reload;

@@ -1,24 +1,31 @@
 //! As written to as meant. Pure; every problem is collected.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
-use super::file::{ApiFile, EgressFile, File, socket_address};
+use super::file::{ApiFile, BackendFile, EgressFile, File, socket_address};
 use super::{AccessLog, Compiled, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
-use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
+use crate::model::{Api, Backend, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
+/// Reads a file that the configuration names.
+pub(super) type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
 /// Compiles; the result is only valid when no problem was added.
-pub(super) fn compile(file: &File, generation: Generation, problems: &mut Vec<Problem>) -> Compiled {
+pub(super) fn compile(file: &File, generation: Generation, read: Read<'_>, problems: &mut Vec<Problem>) -> Compiled {
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let mut seen = Seen::default();
-    let apis: Vec<_> = file.apis.iter().map(|api| self::api(api, file.egress.as_ref(), &mut seen, problems)).collect();
+    let apis: Vec<_> =
+        file.apis.iter().map(|api| self::api(api, file.egress.as_ref(), read, &mut seen, problems)).collect();
     let model = Model {
         generation,
         egress: addresses,
@@ -79,7 +86,13 @@ fn can_leave_from(address: IpAddr) -> bool {
     !(local || address.is_unspecified() || address.is_multicast() || address.is_loopback())
 }
 
-fn api<'a>(file: &'a ApiFile, global: Option<&EgressFile>, seen: &mut Seen<'a>, problems: &mut Vec<Problem>) -> Api {
+fn api<'a>(
+    file: &'a ApiFile,
+    global: Option<&EgressFile>,
+    read: Read<'_>,
+    seen: &mut Seen<'a>,
+    problems: &mut Vec<Problem>,
+) -> Api {
     let name = file.name.value.trim();
     if name.is_empty() {
         problems.push(Problem::at(&file.name, "an API needs a name", "a short one: logs and metrics show it"));
@@ -106,6 +119,7 @@ fn api<'a>(file: &'a ApiFile, global: Option<&EgressFile>, seen: &mut Seen<'a>, 
         ports,
         mode,
         egress: own,
+        backend: file.backend.as_ref().map(|file| backend(file, mode, read, problems)),
     }
 }
 
@@ -187,6 +201,38 @@ fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
             Mode::Passthrough
         }
     }
+}
+
+fn backend(file: &BackendFile, mode: Mode, read: Read<'_>, problems: &mut Vec<Problem>) -> Backend {
+    if file.scheme.value != "https" {
+        problems.push(Problem::at(&file.scheme, "not a scheme", "https; without `backend` it is http"));
+    } else if mode != Mode::Passthrough {
+        let rule = format!("in mode {} Egret does not see the requests", mode.label());
+        problems.push(Problem::at(&file.scheme, rule, "remove `backend`, or the mode"));
+    }
+    let mut authorities = Vec::new();
+    if let Some(ca) = &file.ca {
+        let certificates = read(Path::new(&ca.value)).map_err(|error| error.to_string()).and_then(|pem| {
+            CertificateDer::pem_slice_iter(&pem)
+                .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| error.to_string())
+        });
+        match certificates {
+            Ok(certificates) if certificates.is_empty() => {
+                problems.push(Problem::at(
+                    ca,
+                    "no certificate is in this file",
+                    "a PEM file: -----BEGIN CERTIFICATE-----",
+                ));
+            }
+            Ok(certificates) => authorities = certificates,
+            Err(error) => {
+                problems.push(Problem::at(ca, format!("this file cannot be used: {error}"), "name a PEM file"))
+            }
+        }
+    }
+    Backend { port: file.port.unwrap_or(443), authorities }
 }
 
 fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {

@@ -100,6 +100,27 @@ pub(super) struct ApiFile {
     /// Source addresses of its own.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
+    /// How the third party is reached when the application speaks plain HTTP. Default: plain HTTP, too.
+    #[serde(default)]
+    pub(super) backend: Option<BackendFile>,
+}
+
+/// How the third party is reached when the application speaks plain HTTP.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct BackendFile {
+    /// `https`: Egret speaks TLS with the third party, whose certificate must be valid for the host's name. The
+    /// application needs no change and no certificate.
+    #[schemars(with = "String")]
+    pub(super) scheme: Spanned<String>,
+    /// The third party's port. Default 443.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(super) port: Option<u16>,
+    /// PEM file of authorities that may vouch for the third party, beside the system's. Read when the configuration is.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) ca: Option<Spanned<String>>,
 }
 
 /// What is captured, and where the hooks are kept.

@@ -16,14 +16,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, copy_bidirectional, join};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, copy_bidirectional, join};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex as Turn;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::counted::Counted;
 use crate::model::{Host, Reason};
-use crate::telemetry;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -44,14 +42,13 @@ struct Exchange {
 /// Carries the requests of one connection.
 pub(super) async fn carry(
     downstream: TcpStream,
-    upstream: TcpStream,
+    upstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     prefix: Vec<u8>,
     hosts: Vec<Host>,
-    bytes: Arc<telemetry::Bytes>,
 ) -> Result<(), Reason> {
     let (sender, connection) = client::Builder::new()
         .preserve_header_case(true)
-        .handshake(TokioIo::new(Counted::new(upstream, bytes)))
+        .handshake(TokioIo::new(upstream))
         .await
         .map_err(|_| Reason::UpstreamReset)?;
     let mut upstream = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));

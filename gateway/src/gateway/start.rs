@@ -24,6 +24,7 @@ use crate::listener::Listeners;
 use crate::model::{Generation, Model};
 use crate::names::Names;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
+use crate::upstream::Tls;
 
 /// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
 /// listener; this is for one that hangs.
@@ -247,6 +248,7 @@ fn rooms(
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads: Workloads::new(capture::cgroup_root()?),
+        tls: Tls::new(),
         telemetry: Arc::clone(telemetry),
     })
 }

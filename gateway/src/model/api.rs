@@ -66,6 +66,17 @@ pub struct Api {
     pub fail: FailMode,
     /// Addresses of its own to leave from.
     pub egress: Option<Egress>,
+    /// Where plain HTTP of its callers goes, if not on as it came.
+    pub backend: Option<Backend>,
+}
+
+/// The third party's side of plain HTTP: TLS that Egret speaks (TLS origination).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The third party's port for it.
+    pub port: u16,
+    /// Authorities that may vouch for it, beside the system's; DER.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 /// What happens to an API's connections.

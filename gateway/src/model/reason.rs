@@ -42,6 +42,8 @@ reasons! {
     UpstreamRefused = "upstream_refused";
     /// The third party reset the connection.
     UpstreamReset = "upstream_reset";
+    /// No TLS with the third party: its certificate is not valid for its name, or nothing could be agreed on.
+    UpstreamTls = "upstream_tls";
     /// The third party did not answer in time.
     UpstreamTimeout = "upstream_timeout";
     /// The third party cannot be reached.

@@ -62,6 +62,7 @@ mod tests {
             mode,
             fail,
             egress: None,
+            backend: None,
         }
     }
 
