@@ -36,6 +36,11 @@ pub const DEFAULT_SOCKET: &str = "/run/egret/admin.sock";
 /// Where the hooks are pinned, if not said otherwise.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/egret";
 
+/// Where the CA's certificate is, if not said otherwise.
+pub const DEFAULT_CA: &str = "/var/lib/egret/ca.pem";
+/// Where its key is, if not said otherwise.
+pub const DEFAULT_CA_KEY: &str = "/var/lib/egret/ca-key.pem";
+
 /// A configuration, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
@@ -58,10 +63,21 @@ pub struct Settings {
     pub resolvers: Vec<SocketAddr>,
     /// How long an address is captured after DNS has dropped it.
     pub keep: Duration,
+    /// The CA of intercepted APIs.
+    pub ca: Ca,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
     pub telemetry: Option<SocketAddr>,
     /// Where flow records go.
     pub access_log: AccessLog,
+}
+
+/// The files of the CA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ca {
+    /// Its certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Where flow records go.

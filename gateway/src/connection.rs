@@ -5,8 +5,10 @@ mod first_bytes;
 mod http;
 mod passthrough;
 mod pipe;
+mod prefixed;
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +18,13 @@ use tokio::net::TcpStream;
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
 use counted::Counted;
+use prefixed::Prefixed;
 
-use crate::model::{Backend, Decision, Exempt, Generation, Host, Mode, Model, Origin, Protocol, Reason};
+use crate::model::{Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
 use crate::policy;
-use crate::route::{self, Route};
-use crate::telemetry::{Decided, FlowRecord, Telemetry};
+use crate::route::{self, Carriage, Route};
+use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
+use crate::tls::Leaves;
 use crate::upstream;
 
 /// Reads and deletes the origin record of an accepted socket.
@@ -43,6 +47,8 @@ pub struct Rooms {
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
     pub workloads: Workloads,
+    /// TLS with callers.
+    pub leaves: Arc<Leaves>,
     /// TLS with third parties.
     pub tls: upstream::Tls,
     /// Records.
@@ -61,42 +67,52 @@ struct Admitted {
     /// Bytes of the workload that were read to know what it speaks.
     prefix: Vec<u8>,
     carriage: Carriage,
-}
-
-enum Carriage {
-    /// Request by request, for these hosts.
-    Http(Vec<Host>),
-    /// The same, over TLS with this backend of this name.
-    HttpOverTls(Vec<Host>, Backend, Host),
-    Passthrough,
+    /// Whom the workload wants to speak to.
+    name: Option<Host>,
+    /// Whom requests on this connection may be for.
+    hosts: Vec<Host>,
 }
 
 /// Serves one captured connection to its end.
 pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms: Arc<Rooms>) {
     let mut record = rooms.telemetry.open();
-    let bytes = record.bytes();
     let outcome = match admit(&mut downstream, client, &rooms, &record).await {
-        Ok(Admitted { upstream, prefix, carriage: Carriage::Http(hosts) }) => {
-            http::carry(downstream, Counted::new(upstream, bytes), prefix, hosts).await
-        }
-        Ok(Admitted { upstream, prefix, carriage: Carriage::HttpOverTls(hosts, backend, name) }) => {
-            match rooms.tls.connect(&backend, &name, Counted::new(upstream, bytes)).await {
-                Ok(upstream) => http::carry(downstream, upstream, prefix, hosts).await,
-                Err(reason) => {
-                    reset(&downstream);
-                    Err(reason)
-                }
-            }
-        }
-        Ok(Admitted { upstream, prefix, carriage: Carriage::Passthrough }) => {
-            passthrough::carry(downstream, upstream, prefix, &bytes).await
-        }
+        Ok(admitted) => carry(admitted, downstream, record.bytes(), &rooms).await,
         Err(reason) => {
             reset(&downstream);
             Err(reason)
         }
     };
     record.ended(outcome);
+}
+
+/// Carries it as was chosen.
+async fn carry(admitted: Admitted, downstream: TcpStream, bytes: Arc<Bytes>, rooms: &Rooms) -> Result<(), Reason> {
+    let Admitted { upstream, prefix, carriage, name, hosts } = admitted;
+    let backend = match carriage {
+        Carriage::Passthrough => return passthrough::carry(downstream, upstream, prefix, &bytes).await,
+        Carriage::Http => {
+            let socket = socket(&downstream)?;
+            let upstream = Counted::new(upstream, bytes);
+            return http::carry(Prefixed::new(prefix, downstream), socket, upstream, hosts).await;
+        }
+        Carriage::Intercept(ref backend) | Carriage::Originate(ref backend) => backend,
+    };
+    let (socket, name) = (socket(&downstream)?, name.ok_or(Reason::NoName)?);
+    let downstream = Prefixed::new(prefix, downstream);
+    let upstream = rooms.tls.connect(backend, &name, Counted::new(upstream, bytes)).await;
+    let upstream = upstream.inspect_err(|_| reset(&socket))?;
+    if matches!(carriage, Carriage::Intercept(_)) {
+        // The third party first: a caller whose handshake has succeeded can be served.
+        let downstream = rooms.leaves.accept(&name, downstream).await?;
+        return http::carry(downstream, socket, upstream, hosts).await;
+    }
+    http::carry(downstream, socket, upstream, hosts).await
+}
+
+/// The caller's socket, to reset it whatever is spoken over it.
+fn socket(downstream: &TcpStream) -> Result<OwnedFd, Reason> {
+    downstream.as_fd().try_clone_to_owned().map_err(|_| Reason::ClientReset)
 }
 
 /// Who, to where, speaking what, by which API: then, with a permit, to the third party.
@@ -133,17 +149,16 @@ async fn admit(
         }
     }
     let route = route?;
-    let permit = policy::admit(&model, &flow, &route, &protocol, &rooms.addresses, &rooms.on_node)?;
+    let carriage = route::carriage(&route, &protocol)?;
+    let name = protocol.authority();
+    let permit = policy::admit(&model, &flow, &route, &carriage, name, &rooms.addresses, &rooms.on_node)?;
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
-    let carriage = match (route, &protocol, policy::origination(&route, &protocol)) {
-        (Route::Api(_, api), Protocol::Http1 { host: Some(name) }, Some(backend)) => {
-            Carriage::HttpOverTls(api.hosts.clone(), backend.clone(), name.clone())
-        }
-        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }, None) => Carriage::Http(api.hosts.clone()),
-        _ => Carriage::Passthrough,
+    let hosts = match route {
+        Route::Api(_, api) => api.hosts.clone(),
+        Route::Unlisted => Vec::new(),
     };
-    Ok(Admitted { upstream: upstream.stream, prefix, carriage })
+    Ok(Admitted { upstream: upstream.stream, prefix, carriage, name: name.cloned(), hosts })
 }
 
 /// Puts on record what the kernel decided alone.
@@ -156,7 +171,7 @@ pub fn decided(decision: Decision, rooms: &Rooms) {
 }
 
 /// The caller learns at once, as of any broken connection: a reset, not an orderly end.
-fn reset(stream: &TcpStream) {
+fn reset(stream: &impl AsFd) {
     // A socket that is gone already cannot be reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -21,6 +21,9 @@ pub mod route;
 /// The sentence: 3, 4, 5, then one of passthrough, http.
 pub mod connection;
 
+/// TLS with callers: our CA and its leaves.
+pub mod tls;
+
 /// 6. What may be done; the only source of a permit to dial.
 pub mod policy;
 

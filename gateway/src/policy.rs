@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Backend, Egress, FailMode, Flow, Host, Model, Protocol, Reason};
-use crate::route::Route;
+use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
+use crate::route::{Carriage, Route};
 
 /// Permission to dial, from one source address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,8 @@ pub fn admit(
     model: &Model,
     flow: &Flow,
     route: &Route<'_>,
-    protocol: &Protocol,
+    carriage: &Carriage,
+    name: Option<&Host>,
     addresses: impl Fn(&Host) -> Vec<IpAddr>,
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Permit, Reason> {
@@ -46,8 +47,8 @@ pub fn admit(
         Route::Api(_, api) => (model.egress_of(api), api.fail),
         Route::Unlisted => (&model.egress, FailMode::Open),
     };
-    let port = origination(route, protocol).map_or(wanted.port(), |backend| backend.port);
-    let mut destinations = match (route, protocol.authority()) {
+    let port = carriage.port().unwrap_or(wanted.port());
+    let mut destinations = match (route, name) {
         (Route::Api(..), Some(name)) => addresses(name),
         _ => vec![wanted.ip()],
     };
@@ -65,14 +66,6 @@ pub fn admit(
         })
         .collect();
     if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
-}
-
-/// The backend that plain HTTP of this API goes to over TLS.
-pub fn origination<'a>(route: &Route<'a>, protocol: &Protocol) -> Option<&'a Backend> {
-    match (route, protocol) {
-        (Route::Api(_, api), Protocol::Http1 { host: Some(_) }) => api.backend.as_ref(),
-        _ => None,
-    }
 }
 
 fn source(

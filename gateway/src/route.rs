@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Api, ApiId, Flow, Host, Mode, Model, Protocol, Reason};
+use crate::model::{Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,4 +43,43 @@ pub fn select<'a>(model: &'a Model, flow: &Flow, protocol: &Protocol) -> Result<
         Some((id, api)) => Ok(Route::Api(id, api)),
         None => Ok(Route::Unlisted),
     }
+}
+
+/// How a flow is carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carriage {
+    /// Plain HTTP, request by request.
+    Http,
+    /// The caller's TLS ends here, and TLS of our own begins.
+    Intercept(Backend),
+    /// Plain HTTP from the caller, TLS of our own to the third party.
+    Originate(Backend),
+    /// Bytes, untouched.
+    Passthrough,
+}
+
+impl Carriage {
+    /// The third party's port, if it is not the one that the caller asked for.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Originate(backend) => Some(backend.port),
+            Self::Http | Self::Intercept(_) | Self::Passthrough => None,
+        }
+    }
+}
+
+/// Chooses how.
+///
+/// # Errors
+/// [`Reason::NoName`] when TLS of an intercepted API names no host.
+pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reason> {
+    let Route::Api(_, api) = route else { return Ok(Carriage::Passthrough) };
+    Ok(match protocol {
+        Protocol::Http1 { host: Some(_) } => api.backend.clone().map_or(Carriage::Http, Carriage::Originate),
+        Protocol::Tls { sni } if api.mode == Mode::Intercept => {
+            let backend = api.backend.clone().unwrap_or_default();
+            sni.as_ref().map(|_| Carriage::Intercept(backend)).ok_or(Reason::NoName)?
+        }
+        _ => Carriage::Passthrough,
+    })
 }

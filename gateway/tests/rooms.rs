@@ -10,16 +10,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capture", &[]),
     ("cli", &["admin", "capture", "config", "gateway"]),
     ("config", &[]),
-    ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "upstream"]),
+    ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "tls", "upstream"]),
     ("detect", &[]),
     ("flow", &[]),
-    ("gateway", &["admin", "capture", "config", "connection", "flow", "listener", "names", "telemetry", "upstream"]),
+    (
+        "gateway",
+        &["admin", "capture", "config", "connection", "flow", "listener", "names", "telemetry", "tls", "upstream"],
+    ),
     ("listener", &[]),
     ("model", &[]),
     ("names", &[]),
     ("policy", &["route"]),
     ("route", &[]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("upstream", &["policy"]),
 ];
 
@@ -29,7 +33,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry"]),
-    ("rustls", &["config", "detect", "upstream"]),
+    ("rcgen", &["tls"]),
+    ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "telemetry"]),
 ];
 

@@ -14,6 +14,8 @@ mod hostile;
 
 mod http;
 
+mod intercept;
+
 mod load;
 
 mod names;

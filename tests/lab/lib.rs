@@ -204,10 +204,12 @@ impl Lab {
     pub fn configure(&self, apis: &str) -> PathBuf {
         let text = format!(
             "version: 1\negress:\n  addresses: [{EGRESS}, '{EGRESS_V6}']\ncapture:\n  cgroup: {}\n  pins: {}\n\
-             admin:\n  socket: {}\ntelemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\napis:\n{apis}",
+             admin:\n  socket: {}\nca:\n  certificate: {}\n  key: {}\ntelemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\napis:\n{apis}",
             self.cgroup.display(),
             self.pins.display(),
             self.socket().display(),
+            self.directory.join("egret-ca.pem").display(),
+            self.directory.join("egret-ca-key.pem").display(),
             self.access_log().display(),
         );
         self.write_config(&text)

@@ -12,7 +12,7 @@ use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
 use super::file::{ApiFile, BackendFile, EgressFile, File, socket_address};
-use super::{AccessLog, Compiled, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
+use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
 use crate::model::{Api, Backend, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
@@ -192,12 +192,9 @@ fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
         "bind" => Mode::Bind,
         "deny" => Mode::Deny,
         "passthrough" => Mode::Passthrough,
-        "intercept" => {
-            problems.push(Problem::at(written, "intercept is not supported", "passthrough, bind or deny"));
-            Mode::Passthrough
-        }
+        "intercept" => Mode::Intercept,
         _ => {
-            problems.push(Problem::at(written, "not a mode", "passthrough, bind or deny"));
+            problems.push(Problem::at(written, "not a mode", "passthrough, intercept, bind or deny"));
             Mode::Passthrough
         }
     }
@@ -206,7 +203,7 @@ fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
 fn backend(file: &BackendFile, mode: Mode, read: Read<'_>, problems: &mut Vec<Problem>) -> Backend {
     if file.scheme.value != "https" {
         problems.push(Problem::at(&file.scheme, "not a scheme", "https; without `backend` it is http"));
-    } else if mode != Mode::Passthrough {
+    } else if matches!(mode, Mode::Bind | Mode::Deny) {
         let rule = format!("in mode {} Egret does not see the requests", mode.label());
         problems.push(Problem::at(&file.scheme, rule, "remove `backend`, or the mode"));
     }
@@ -269,6 +266,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         pins: capture.and_then(|capture| capture.pins.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_PINS)),
         admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
+        ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),
         telemetry: address,
         access_log: match telemetry.and_then(|telemetry| telemetry.access_log.as_deref()) {
@@ -276,6 +274,15 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             Some("off") => AccessLog::Off,
             Some(path) => AccessLog::File(path.into()),
         },
+    }
+}
+
+fn ca(file: &File) -> Ca {
+    let path = |written: Option<&PathBuf>, default| written.cloned().unwrap_or_else(|| PathBuf::from(default));
+    let ca = file.ca.as_ref();
+    Ca {
+        certificate: path(ca.and_then(|ca| ca.certificate.as_ref()), DEFAULT_CA),
+        key: path(ca.and_then(|ca| ca.key.as_ref()), DEFAULT_CA_KEY),
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) struct File {
     /// What is captured, and where the hooks are kept.
     #[serde(default)]
     pub(super) capture: Option<CaptureFile>,
+    /// The CA that vouches for leaves of intercepted APIs.
+    #[serde(default)]
+    pub(super) ca: Option<CaFile>,
     /// The socket of the command line.
     #[serde(default)]
     pub(super) admin: Option<AdminFile>,
@@ -51,6 +54,7 @@ impl File {
             egress: self.egress.or(other.egress),
             apis: self.apis.into_iter().chain(other.apis).collect(),
             capture: self.capture.or(other.capture),
+            ca: self.ca.or(other.ca),
             admin: self.admin.or(other.admin),
             resolver: self.resolver.or(other.resolver),
             telemetry: self.telemetry.or(other.telemetry),
@@ -87,8 +91,9 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Vec<u16>")]
     pub(super) opaque_ports: Vec<Spanned<u16>>,
-    /// `passthrough` (default): carried by the proxy, TLS left as it is. `bind`: the kernel sets the source
-    /// address, no proxy hop. `deny`: refused.
+    /// `passthrough` (default): carried by the proxy, TLS left as it is. `intercept`: TLS ends at the proxy, whose CA
+    /// callers must trust, and which speaks its own to the third party. `bind`: the kernel sets the source address, no
+    /// proxy hop. `deny`: refused.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) mode: Option<Spanned<String>>,
@@ -133,6 +138,18 @@ pub(super) struct CaptureFile {
     /// Directory, on a bpffs, for the pins of `egret run --persist`. Default /sys/fs/bpf/egret.
     #[serde(default)]
     pub(super) pins: Option<PathBuf>,
+}
+
+/// The CA that vouches for leaves of intercepted APIs. Where neither file is, both are made at the first need.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct CaFile {
+    /// PEM file of its certificate, and of those between it and the root. Default /var/lib/egret/ca.pem.
+    #[serde(default)]
+    pub(super) certificate: Option<PathBuf>,
+    /// PEM file of its private key (PKCS #8). Default /var/lib/egret/ca-key.pem.
+    #[serde(default)]
+    pub(super) key: Option<PathBuf>,
 }
 
 /// The socket of the command line.

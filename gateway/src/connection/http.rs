@@ -1,7 +1,7 @@
 //! Plain HTTP/1.1, request by request: one upstream connection for each downstream one, bodies streamed, headers as
 //! sent. Each request must be for the flow's API; upgrades become a tunnel.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +15,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, copy_bidirectional, join};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::sync::Mutex as Turn;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,14 +34,15 @@ struct Exchange {
     upgrade: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
     /// Why the connection ends, if not by its two ends.
     reason: Mutex<Option<Reason>>,
-    downstream: OwnedFd,
+    /// The caller's.
+    socket: OwnedFd,
 }
 
 /// Carries the requests of one connection.
 pub(super) async fn carry(
-    downstream: TcpStream,
+    downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    socket: OwnedFd,
     upstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    prefix: Vec<u8>,
     hosts: Vec<Host>,
 ) -> Result<(), Reason> {
     let (sender, connection) = client::Builder::new()
@@ -57,9 +56,8 @@ pub(super) async fn carry(
         sender: Turn::new(sender),
         upgrade: Mutex::default(),
         reason: Mutex::default(),
-        downstream: downstream.as_fd().try_clone_to_owned().map_err(|_| Reason::ClientReset)?,
+        socket,
     });
-    let (reader, writer) = downstream.into_split();
     let served = {
         let exchange = Arc::clone(&exchange);
         server::Builder::new()
@@ -69,7 +67,7 @@ pub(super) async fn carry(
             .auto_date_header(false)
             .half_close(true)
             .serve_connection(
-                TokioIo::new(join(std::io::Cursor::new(prefix).chain(reader), writer)),
+                TokioIo::new(downstream),
                 service_fn(move |request| Arc::clone(&exchange).answer(request)),
             )
             .with_upgrades()
@@ -113,7 +111,7 @@ impl Exchange {
             Err(error) => {
                 self.because(Reason::UpstreamReset);
                 // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
-                let _ = SockRef::from(&self.downstream).set_linger(Some(Duration::ZERO));
+                super::reset(&self.socket);
                 return Err(error);
             }
         };

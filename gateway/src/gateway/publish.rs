@@ -11,8 +11,9 @@ use super::egress::egress_on_node;
 use super::models::Models;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
-use crate::model::{Generation, Model, Redirect};
+use crate::model::{Generation, Mode, Model, Redirect};
 use crate::names::{self, Names};
+use crate::tls::{self, Leaves};
 
 /// Keeps the kernel's table as the configuration and the names want it.
 pub(super) struct Publisher {
@@ -53,6 +54,7 @@ pub(super) fn reload(
     path: &Path,
     models: &Models,
     names: &Names,
+    leaves: &Leaves,
     config_error: &Mutex<Option<String>>,
     sender: &watch::Sender<Arc<Model>>,
     changed: &Notify,
@@ -60,7 +62,10 @@ pub(super) fn reload(
     let current = models.current();
     let loaded = config::load(path, Generation(current.generation.0 + 1))
         .map_err(|errors| errors.to_string())
-        .and_then(|compiled| egress_on_node(&compiled.model).map(|()| compiled).map_err(|error| format!("{error:#}")));
+        .and_then(|compiled| {
+            let ready = egress_on_node(&compiled.model).and_then(|()| Ok(ready_to_intercept(&compiled.model, leaves)?));
+            ready.map(|()| compiled).map_err(|error| format!("{error:#}"))
+        });
     let error = match loaded {
         Ok(Compiled { model, .. }) => {
             if (Model { generation: current.generation, ..model.clone() }) != *current {
@@ -79,4 +84,9 @@ pub(super) fn reload(
         }
     };
     *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+}
+
+/// There must be a CA before an API is intercepted.
+pub(super) fn ready_to_intercept(model: &Model, leaves: &Leaves) -> Result<(), tls::Error> {
+    if model.apis.iter().any(|api| api.mode == Mode::Intercept) { leaves.ready() } else { Ok(()) }
 }

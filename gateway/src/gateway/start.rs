@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::models::Models;
-use super::publish::{Publisher, reload, spawn_publisher};
+use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
 use super::stop::{self, Ending, Running};
 use super::{Error, Options};
 use crate::admin::{self, Draining, Handed, Sockets};
@@ -24,6 +24,7 @@ use crate::listener::Listeners;
 use crate::model::{Generation, Model};
 use crate::names::Names;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
+use crate::tls::{Files, Leaves};
 use crate::upstream::Tls;
 
 /// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
@@ -58,6 +59,9 @@ fn raise_open_files() {
 
 async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) -> Result<(), Error> {
     let signals = stop::Signals::install()?;
+    let config::Ca { certificate, key } = settings.ca.clone();
+    let leaves = Arc::new(Leaves::new(Files { certificate, key }));
+    ready_to_intercept(&model, &leaves)?;
     let handed = predecessor(options, &settings)?;
     let (inherited, conversation) = match handed {
         None => (None, None),
@@ -111,17 +115,18 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
 
     let config_error = Arc::new(Mutex::new(None));
     let _watcher = config::watch(&options.config, {
+        let leaves = Arc::clone(&leaves);
         let (path, models, names, config_error) =
             (options.config.clone(), Arc::clone(&models), Arc::clone(&names), Arc::clone(&config_error));
         let changed = Arc::clone(&changed);
-        move || reload(&path, &models, &names, &config_error, &model_sender, &changed)
+        move || reload(&path, &models, &names, &leaves, &config_error, &model_sender, &changed)
     })?;
     {
         let (node, models, stop) = (Arc::clone(&node), Arc::clone(&models), stop.clone());
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });
     }
 
-    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry)?);
+    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, leaves)?);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -238,6 +243,7 @@ fn rooms(
     names: &Arc<Names>,
     node: &Arc<NodeAddresses>,
     telemetry: &Arc<Telemetry>,
+    leaves: Arc<Leaves>,
 ) -> Result<Rooms, capture::Error> {
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
@@ -248,6 +254,7 @@ fn rooms(
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads: Workloads::new(capture::cgroup_root()?),
+        leaves,
         tls: Tls::new(),
         telemetry: Arc::clone(telemetry),
     })

@@ -66,17 +66,24 @@ pub struct Api {
     pub fail: FailMode,
     /// Addresses of its own to leave from.
     pub egress: Option<Egress>,
-    /// Where plain HTTP of its callers goes, if not on as it came.
+    /// How Egret speaks TLS with it: for plain HTTP of its callers, which goes on as it came without this, and in mode
+    /// `intercept`.
     pub backend: Option<Backend>,
 }
 
-/// The third party's side of plain HTTP: TLS that Egret speaks (TLS origination).
+/// The third party's side where Egret speaks TLS with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// The third party's port for it.
+    /// Its port for what came as plain HTTP (TLS origination).
     pub port: u16,
     /// Authorities that may vouch for it, beside the system's; DER.
     pub authorities: Vec<Vec<u8>>,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self { port: 443, authorities: Vec::new() }
+    }
 }
 
 /// What happens to an API's connections.
@@ -86,6 +93,8 @@ pub enum Mode {
     Bind,
     /// Refused.
     Deny,
+    /// TLS ends at the proxy, which speaks its own to the third party: what is said can be seen.
+    Intercept,
     /// Carried by the proxy; TLS is left as it is.
     Passthrough,
 }
@@ -96,6 +105,7 @@ impl Mode {
         match self {
             Self::Bind => "bind",
             Self::Deny => "deny",
+            Self::Intercept => "intercept",
             Self::Passthrough => "passthrough",
         }
     }

@@ -24,12 +24,18 @@ reasons! {
     ClientReset = "client_reset";
     /// The API's mode is `deny`.
     Denied = "denied";
+    /// No TLS with the caller, for another reason than that it does not trust the CA.
+    DownstreamTls = "downstream_tls";
     /// The API has no egress address of the third party's family.
     EgressFamilyMissing = "egress_family_missing";
     /// The egress address is not on the node any more.
     EgressAddressGone = "egress_address_gone";
+    /// The caller does not trust the CA: it ended the handshake with an alert that says so.
+    LeafRefused = "leaf_refused";
     /// A request on this connection named another host than the flow's.
     Misdirected = "misdirected";
+    /// The API is intercepted, and the caller named no host (SNI) that a leaf could be for.
+    NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";
     /// No source port is left between the egress address and the third party.

@@ -40,7 +40,7 @@ pub fn table(model: &Model, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Vec<Red
 fn action(model: &Model, api: &Api, destination: IpAddr) -> Action {
     match api.mode {
         Mode::Deny => Action::Deny,
-        Mode::Passthrough => Action::Redirect,
+        Mode::Intercept | Mode::Passthrough => Action::Redirect,
         // Without an address of the family the connection could only leave from a wrong one.
         Mode::Bind => model.egress_of(api).source_for(destination).map_or(Action::Deny, Action::Bind),
     }

@@ -1,0 +1,144 @@
+//! Interception: TLS of the caller ends at Egret, in the name it asked for; TLS of Egret's own begins.
+
+use std::os::unix::fs::PermissionsExt;
+
+use egret_tests::{Behaviour, EGRESS, Lab, Pki, ThirdParty, eventually};
+
+use crate::PARTNER;
+
+const NAME: &str = "api.partner.example";
+const URL: &str = "https://api.partner.example/";
+const ADDRESS: &str = "203.0.113.7";
+
+/// A TLS third party that allow-lists the egress address, and a configuration that intercepts it.
+fn intercepted(lab: &Lab) -> (Pki, ThirdParty, String) {
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let identity = pki.identity(&[NAME, "stranger.example"], &["h2", "http/1.1"]);
+    let partner = lab.third_party(ADDRESS, 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    (pki, partner, api)
+}
+
+fn ca(lab: &Lab) -> String {
+    lab.directory().join("egret-ca.pem").to_str().unwrap().to_owned()
+}
+
+fn log(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.access_log()).unwrap_or_default()
+}
+
+#[test]
+fn clients_that_trust_the_ca_are_served() {
+    let lab = Lab::new();
+    let (_pki, partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let ca = ca(&lab);
+    let output = lab.run("curl", &["-s", "-m", "20", "--cacert", &ca, URL, URL]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{EGRESS}\n{EGRESS}\n"), "curl");
+    let program = r#"
+import ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.verify_flags |= ssl.VERIFY_X509_STRICT
+print(urllib.request.urlopen(sys.argv[2], timeout=20, context=context).read().decode().strip())
+"#;
+    assert_eq!(lab.python(program, &[&ca, URL]), EGRESS, "Python, strict");
+    let program = "fetch(process.argv[1]).then(r => r.text()).then(t => process.stdout.write(t))";
+    let output = lab.workload("node", &["-e", program, URL]).env("NODE_EXTRA_CA_CERTS", &ca).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS, "Node");
+    let store = lab.directory().join("trust.p12");
+    let store = store.to_str().unwrap();
+    let import =
+        ["-importcert", "-noprompt", "-alias", "egret", "-file", &ca, "-keystore", store, "-storepass", "changeit"];
+    assert!(lab.run("keytool", &import).status.success());
+    let java = lab.directory().join("Call.java");
+    std::fs::write(
+        &java,
+        "import java.net.*; import java.net.http.*; class Call { public static void main(String[] a) throws Exception {\
+         System.out.print(HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(a[0])).build(),\
+         HttpResponse.BodyHandlers.ofString()).body()); } }",
+    )
+    .unwrap();
+    let trust = format!("-Djavax.net.ssl.trustStore={store}");
+    let output = lab.run(
+        "java",
+        &["-Xshare:auto", &trust, "-Djavax.net.ssl.trustStorePassword=changeit", java.to_str().unwrap(), URL],
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        EGRESS,
+        "Java: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    // What the third party saw is the request, which Egret read and sent over TLS of its own.
+    assert!(partner.seen().iter().all(|seen| seen.first.starts_with(b"GET / HTTP/1.1\r\n")));
+    eventually("the flows are on record", || log(&lab).matches("\"mode\":\"intercept\"").count() == 4);
+}
+
+#[test]
+fn a_client_that_does_not_trust_the_ca_is_named() {
+    let lab = Lab::new();
+    let (pki, partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let output = lab.run("curl", &["-s", "-m", "20", "--cacert", pki.ca(), URL]);
+    assert_eq!(output.status.code(), Some(60), "curl: the peer's certificate cannot be authenticated");
+    eventually("the record says why and who", || {
+        log(&lab)
+            .lines()
+            .any(|line| line.contains("\"outcome\":\"leaf_refused\"") && line.contains("\"command\":\"curl\""))
+    });
+    assert!(partner.seen().iter().all(|seen| seen.all.is_empty()), "no request");
+}
+
+#[test]
+fn an_untrusted_third_party_is_never_vouched_for() {
+    let lab = Lab::new();
+    let (_pki, partner, _) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}    mode: intercept\n")), &[]);
+    let output = lab.run("curl", &["-s", "-m", "20", "--cacert", &ca(&lab), URL]);
+    assert!(!output.status.success());
+    eventually("the record says why", || log(&lab).contains("\"outcome\":\"upstream_tls\""));
+    assert!(partner.seen().iter().all(|seen| seen.all.is_empty()), "no request");
+}
+
+#[test]
+fn the_ca_is_kept_and_its_key_is_secret() {
+    let lab = Lab::new();
+    let (_pki, _partner, api) = intercepted(&lab);
+    let config = lab.configure(&api);
+    lab.egret(&config, &[]).stop();
+    let key = lab.directory().join("egret-ca-key.pem");
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let made = std::fs::read(ca(&lab)).unwrap();
+    let egret = lab.egret(&config, &[]);
+    assert_eq!(std::fs::read(ca(&lab)).unwrap(), made, "the same after a restart");
+    let output = lab.run("curl", &["-s", "-m", "20", "--cacert", &ca(&lab), URL]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
+    egret.stop();
+    std::fs::remove_file(&key).unwrap();
+    let output = lab.try_cli(&["run", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("egret-ca-key.pem is missing"), "{text}");
+}
+
+#[test]
+fn strangers_and_other_protocols_are_not_intercepted() {
+    let lab = Lab::new();
+    let (pki, partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let program = r#"
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+s = context.wrap_socket(socket.create_connection((sys.argv[2], 443), timeout=20), server_hostname="stranger.example")
+print("its own certificate")
+context.check_hostname = False
+try:
+    context.wrap_socket(socket.create_connection((sys.argv[2], 443), timeout=20), server_hostname=None)
+except (ConnectionResetError, ssl.SSLError):
+    print("refused without a name")
+"#;
+    assert_eq!(lab.python(program, &[pki.ca(), ADDRESS]), "its own certificate\nrefused without a name");
+    eventually("the record says why", || log(&lab).contains("\"outcome\":\"no_name\""));
+    assert_eq!(partner.seen().len(), 1);
+}
