@@ -3,9 +3,11 @@
 mod counted;
 mod first_bytes;
 mod http;
+mod http2;
 mod passthrough;
 mod pipe;
 mod prefixed;
+mod requests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +22,7 @@ use crate::listener::Accepted;
 use counted::Counted;
 use prefixed::Prefixed;
 
-use crate::model::{Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
+use crate::model::{Alpn, Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
 use crate::policy;
 use crate::route::{self, Carriage, Route};
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -89,25 +91,32 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
 /// Carries it as was chosen.
 async fn carry(admitted: Admitted, downstream: TcpStream, bytes: Arc<Bytes>, rooms: &Rooms) -> Result<(), Reason> {
     let Admitted { upstream, prefix, carriage, name, hosts } = admitted;
-    let backend = match carriage {
+    let (backend, alpn) = match carriage {
         Carriage::Passthrough => return passthrough::carry(downstream, upstream, prefix, &bytes).await,
         Carriage::Http => {
             let socket = socket(&downstream)?;
             let upstream = Counted::new(upstream, bytes);
             return http::carry(Prefixed::new(prefix, downstream), socket, upstream, hosts).await;
         }
-        Carriage::Intercept(ref backend) | Carriage::Originate(ref backend) => backend,
+        Carriage::Intercept(ref backend, alpn) => (backend, alpn),
+        Carriage::Originate(ref backend) => (backend, Alpn::HTTP1),
     };
     let (socket, name) = (socket(&downstream)?, name.ok_or(Reason::NoName)?);
     let downstream = Prefixed::new(prefix, downstream);
-    let upstream = rooms.tls.connect(backend, &name, Counted::new(upstream, bytes)).await;
+    // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
+    let upstream = rooms.tls.connect(backend, &name, alpn, Counted::new(upstream, bytes)).await;
     let upstream = upstream.inspect_err(|_| reset(&socket))?;
-    if matches!(carriage, Carriage::Intercept(_)) {
-        // The third party first: a caller whose handshake has succeeded can be served.
-        let downstream = rooms.leaves.accept(&name, downstream).await?;
-        return http::carry(downstream, socket, upstream, hosts).await;
+    match carriage {
+        Carriage::Intercept(..) if upstream::is_http2(&upstream) => {
+            let downstream = rooms.leaves.accept(&name, Alpn::HTTP2, downstream).await?;
+            http2::carry(downstream, upstream, hosts).await
+        }
+        Carriage::Intercept(..) => {
+            let downstream = rooms.leaves.accept(&name, Alpn::HTTP1, downstream).await?;
+            http::carry(downstream, socket, upstream, hosts).await
+        }
+        _ => http::carry(downstream, socket, upstream, hosts).await,
     }
-    http::carry(downstream, socket, upstream, hosts).await
 }
 
 /// The caller's socket, to reset it whatever is spoken over it.

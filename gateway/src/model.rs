@@ -9,7 +9,7 @@ mod redirect;
 
 pub use api::{Api, ApiId, Backend, Drain, Egress, FailMode, Generation, Mode, Model};
 pub use decision::Decision;
-pub use flow::{Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
+pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

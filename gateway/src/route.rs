@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
+use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Carriage {
     /// Plain HTTP, request by request.
     Http,
     /// The caller's TLS ends here, and TLS of our own begins.
-    Intercept(Backend),
+    Intercept(Backend, Alpn),
     /// Plain HTTP from the caller, TLS of our own to the third party.
     Originate(Backend),
     /// Bytes, untouched.
@@ -63,12 +63,12 @@ impl Carriage {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Originate(backend) => Some(backend.port),
-            Self::Http | Self::Intercept(_) | Self::Passthrough => None,
+            Self::Http | Self::Intercept(..) | Self::Passthrough => None,
         }
     }
 }
 
-/// Chooses how.
+/// Chooses how. What a caller speaks that is not HTTP is carried untouched, in any mode.
 ///
 /// # Errors
 /// [`Reason::NoName`] when TLS of an intercepted API names no host.
@@ -76,9 +76,9 @@ pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reas
     let Route::Api(_, api) = route else { return Ok(Carriage::Passthrough) };
     Ok(match protocol {
         Protocol::Http1 { host: Some(_) } => api.backend.clone().map_or(Carriage::Http, Carriage::Originate),
-        Protocol::Tls { sni } if api.mode == Mode::Intercept => {
+        Protocol::Tls { sni, alpn } if api.mode == Mode::Intercept && (alpn.http1 || alpn.http2) => {
             let backend = api.backend.clone().unwrap_or_default();
-            sni.as_ref().map(|_| Carriage::Intercept(backend)).ok_or(Reason::NoName)?
+            sni.as_ref().map(|_| Carriage::Intercept(backend, *alpn)).ok_or(Reason::NoName)?
         }
         _ => Carriage::Passthrough,
     })

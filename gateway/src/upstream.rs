@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{Exempt, Reason};
 use crate::policy::{Permit, Target};
 
-pub use tls::Tls;
+pub use tls::{Tls, is_http2};
 
 /// Longest wait for the third party, over all its addresses.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use egret_tests::{Behaviour, EGRESS, Lab, Pki, ThirdParty, eventually};
+use egret_tests::{Behaviour, EGRESS, Lab, Pki, Service, ThirdParty, eventually};
 
 use crate::PARTNER;
 
@@ -14,7 +14,7 @@ const ADDRESS: &str = "203.0.113.7";
 fn intercepted(lab: &Lab) -> (Pki, ThirdParty, String) {
     lab.hosts(&[(ADDRESS, NAME)]);
     let pki = lab.pki();
-    let identity = pki.identity(&[NAME, "stranger.example"], &["h2", "http/1.1"]);
+    let identity = pki.identity(&[NAME, "stranger.example"], &["http/1.1"]);
     let partner = lab.third_party(ADDRESS, 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
     let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
     (pki, partner, api)
@@ -141,4 +141,87 @@ except (ConnectionResetError, ssl.SSLError):
     assert_eq!(lab.python(program, &[pki.ca(), ADDRESS]), "its own certificate\nrefused without a name");
     eventually("the record says why", || log(&lab).contains("\"outcome\":\"no_name\""));
     assert_eq!(partner.seen().len(), 1);
+}
+
+/// A third party that speaks HTTP/2 and HTTP/1.1 and says to whom, and in which; it keeps what is uploaded to `/files/`.
+fn nginx(lab: &Lab) -> (Pki, Service, String) {
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let (certificate, key) = pki.identity(&[NAME], &[]).write(lab.directory());
+    let directory = lab.directory().display();
+    let config = lab.directory().join("nginx.conf");
+    let text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\n\
+         events {{}}\nhttp {{\n  access_log off;\n  client_max_body_size 0;\n  client_body_temp_path {directory}/body;\n  \
+         server {{\n    listen {ADDRESS}:443 ssl http2;\n    ssl_certificate {};\n    ssl_certificate_key {};\n    \
+         location / {{ return 200 \"$remote_addr $server_protocol\\n\"; }}\n    \
+         location /files/ {{ root {directory}; dav_methods PUT; create_full_put_path on; }}\n  }}\n}}\n",
+        certificate.display(),
+        key.display(),
+    );
+    std::fs::write(&config, text).unwrap();
+    let service = lab.service(443, "nginx", &["-c", config.to_str().unwrap()]);
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    (pki, service, api)
+}
+
+#[test]
+fn the_version_of_http_is_agreed_on_end_to_end() {
+    let lab = Lab::new();
+    let (pki, _nginx, api) = nginx(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let ca = ca(&lab);
+    for (version, said) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1"), ("--no-alpn", "HTTP/1.1")] {
+        let output = lab.run("curl", &["-s", "-m", "20", "--cacert", &ca, version, URL, URL]);
+        let line = format!("{EGRESS} {said}\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), line.repeat(2), "{version}");
+    }
+    // A protocol that is not HTTP is not Egret's: the third party answers itself.
+    let program = r#"
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.set_alpn_protocols(["mqtt"])
+try:
+    s = context.wrap_socket(socket.create_connection((sys.argv[2], 443), timeout=20), server_hostname=sys.argv[3])
+    print("spoken", s.selected_alpn_protocol())
+except ssl.SSLError as error:
+    print("refused" if "alert" in str(error) else error)
+"#;
+    let said = lab.python(program, &[pki.ca(), ADDRESS, NAME]);
+    assert!(["spoken None", "refused"].contains(&said.as_str()), "{said}");
+}
+
+#[test]
+fn a_coalesced_request_for_another_host_is_misdirected() {
+    let lab = Lab::new();
+    let (_pki, _nginx, api) = nginx(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let status = ["-s", "-m", "20", "--http2", "-o", "/dev/null", "-w", "%{http_code}"];
+    let ca = ca(&lab);
+    let arguments = [&status[..], &["--cacert", &ca, "-H", "Host: stranger.example", URL]].concat();
+    let output = lab.run("curl", &arguments);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "421");
+}
+
+#[test]
+fn heavy_a_gibibyte_goes_either_way_in_bounded_memory() {
+    const BYTES: u64 = 1 << 30;
+    let lab = Lab::new();
+    let (_pki, _nginx, api) = nginx(&lab);
+    let egret = lab.egret(&lab.configure(&api), &[]);
+    let (before, ca) = (egret.peak_memory(), ca(&lab));
+    std::fs::create_dir(lab.directory().join("files")).unwrap();
+    for version in ["--http2", "--http1.1"] {
+        let upload = lab.directory().join("upload");
+        std::fs::File::create(&upload).unwrap().set_len(BYTES).unwrap();
+        let file = format!("{URL}files/{}", version.trim_matches('-'));
+        let common = ["-s", "-m", "100", "--cacert", &ca, version, "-o", "/dev/null", "-w"];
+        let put = lab.run("curl", &[&common[..], &["%{http_code}", "-T", upload.to_str().unwrap(), &file]].concat());
+        assert_eq!(String::from_utf8_lossy(&put.stdout), "201", "{version}");
+        let get = lab.run("curl", &[&common[..], &["%{http_version} %{size_download}", &file]].concat());
+        let expected = format!("{} {BYTES}", version.trim_start_matches("--http").trim_end_matches(".0"));
+        assert_eq!(String::from_utf8_lossy(&get.stdout), expected, "{version}");
+    }
+    let grown = egret.peak_memory() - before;
+    assert!(grown < 64 << 20, "{grown} bytes more");
 }

@@ -20,6 +20,7 @@ pub struct Pki {
 pub struct Identity {
     pub(crate) config: Arc<ServerConfig>,
     certificate: Vec<u8>,
+    pem: (String, String),
 }
 
 impl Pki {
@@ -54,11 +55,19 @@ impl Pki {
             .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
             .expect("a certificate of this key");
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Identity { config: Arc::new(config), certificate: certificate.der().to_vec() }
+        let pem = (certificate.pem(), key.serialize_pem());
+        Identity { config: Arc::new(config), certificate: certificate.der().to_vec(), pem }
     }
 }
 
 impl Identity {
+    /// Writes certificate and key as PEM files into a directory, for a real server; returns their paths.
+    pub fn write(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (directory.join("identity.pem"), directory.join("identity-key.pem"));
+        fs::write(&certificate, &self.pem.0).and_then(|()| fs::write(&key, &self.pem.1)).expect("PEM files");
+        (certificate, key)
+    }
+
     /// The certificate in hexadecimal DER, to compare with the one a client saw.
     pub fn certificate(&self) -> String {
         self.certificate.iter().map(|byte| format!("{byte:02x}")).collect()

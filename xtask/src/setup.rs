@@ -33,6 +33,7 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "git", package: "git", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
+    Need { program: "nginx", package: "nginx-light", why: "is a third party that speaks HTTP/2" },
     Need { program: "promtool", package: "prometheus", why: "judges the metrics" },
 ];
 

@@ -5,9 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
@@ -19,9 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::sync::Mutex as Turn;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::requests::{Body, is_for, misdirected};
 use crate::model::{Host, Reason};
-
-type Body = BoxBody<Bytes, hyper::Error>;
 
 /// Longest wait for a request's head once it has begun.
 const HEAD: Duration = Duration::from_secs(30);
@@ -96,13 +93,9 @@ pub(super) async fn carry(
 
 impl Exchange {
     async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
-        if !self.is_for_us(&request) {
+        if !is_for(&self.hosts, &request) {
             self.because(Reason::Misdirected);
-            let text = "egret: misdirected: this connection is for another host\n";
-            let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
-            // RFC 9110 §15.5.20.
-            *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-            return Ok(response);
+            return Ok(misdirected());
         }
         let wants_upgrade = request.headers().contains_key(header::UPGRADE);
         let downstream = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
@@ -120,14 +113,6 @@ impl Exchange {
             *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((downstream, upstream));
         }
         Ok(response.map(BodyExt::boxed))
-    }
-
-    /// A keep-alive connection may carry requests for other hosts; those are not this API's.
-    fn is_for_us(&self, request: &Request<Incoming>) -> bool {
-        let target = request.uri().host();
-        let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let header = header.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-        target.or(header).and_then(|host| Host::parse(host).ok()).is_some_and(|host| self.hosts.contains(&host))
     }
 
     fn because(&self, reason: Reason) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Host;
+use crate::model::{Alpn, Host};
 
 fn host(name: &str) -> Option<Host> {
     Some(Host::parse(name).unwrap())
@@ -40,9 +40,15 @@ fn client_hello(sni: Option<&str>, record: usize) -> Vec<u8> {
 fn first_bytes_have_a_protocol() {
     let http = |host| Protocol::Http1 { host };
     for (bytes, expected) in [
-        (client_hello(Some("api.partner.example"), 16384), Protocol::Tls { sni: host("api.partner.example") }),
-        (client_hello(Some("api.partner.example"), 20), Protocol::Tls { sni: host("api.partner.example") }),
-        (client_hello(None, 16384), Protocol::Tls { sni: None }),
+        (
+            client_hello(Some("api.partner.example"), 16384),
+            Protocol::Tls { sni: host("api.partner.example"), alpn: Alpn::HTTP1 },
+        ),
+        (
+            client_hello(Some("api.partner.example"), 20),
+            Protocol::Tls { sni: host("api.partner.example"), alpn: Alpn::HTTP1 },
+        ),
+        (client_hello(None, 16384), Protocol::Tls { sni: None, alpn: Alpn::HTTP1 }),
         (b"GET / HTTP/1.1\r\nHost: API.example:8080\r\n\r\n".to_vec(), http(host("api.example"))),
         (b"GET http://api.example/x HTTP/1.1\r\nHost: other.example\r\n\r\n".to_vec(), http(host("api.example"))),
         (b"GET / HTTP/1.0\r\n\r\n".to_vec(), http(None)),

@@ -3,7 +3,7 @@ use std::io::Cursor;
 use rustls::server::Acceptor;
 
 use super::Detection;
-use crate::model::{Host, Protocol};
+use crate::model::{Alpn, Host, Protocol};
 
 /// A handshake record of any TLS version: type 22, major version 3 (RFC 8446 §5.1).
 pub(super) fn may_be(prefix: &[u8]) -> bool {
@@ -19,13 +19,14 @@ pub(super) fn client_hello(prefix: &[u8]) -> Detection {
             Err(_) => return Detection::Done(Protocol::Opaque),
             Ok(read) => match acceptor.accept() {
                 Ok(Some(accepted)) => {
-                    let sni = accepted.client_hello().server_name().and_then(|name| Host::parse(name).ok());
-                    return Detection::Done(Protocol::Tls { sni });
+                    let hello = accepted.client_hello();
+                    let sni = hello.server_name().and_then(|name| Host::parse(name).ok());
+                    return Detection::Done(Protocol::Tls { sni, alpn: Alpn::offered(hello.alpn()) });
                 }
                 Ok(None) if read == 0 => return Detection::Incomplete,
                 Ok(None) => {}
                 // Speaks TLS, but not a hello that we can read: its name is not known.
-                Err(_) => return Detection::Done(Protocol::Tls { sni: None }),
+                Err(_) => return Detection::Done(Protocol::Tls { sni: None, alpn: Alpn::HTTP1 }),
             },
         }
     }

@@ -84,7 +84,40 @@ pub enum Protocol {
     Tls {
         /// The name in the server_name extension (RFC 6066 §3).
         sni: Option<Host>,
+        /// What the caller would speak inside.
+        alpn: Alpn,
     },
+}
+
+/// What a caller offers to speak inside TLS (ALPN, RFC 7301): of HTTP, the versions that we speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Alpn {
+    /// `http/1.1`; also where nothing is offered.
+    pub http1: bool,
+    /// `h2`.
+    pub http2: bool,
+}
+
+impl Alpn {
+    /// HTTP/1.1 alone.
+    pub const HTTP1: Self = Self { http1: true, http2: false };
+    /// HTTP/2 alone.
+    pub const HTTP2: Self = Self { http1: false, http2: true };
+
+    /// From the names on the wire; `None` if there was no offer.
+    pub fn offered<'a>(names: Option<impl Iterator<Item = &'a [u8]>>) -> Self {
+        let Some(names) = names else { return Self::HTTP1 };
+        names.fold(Self { http1: false, http2: false }, |alpn, name| Self {
+            http1: alpn.http1 || name == b"http/1.1",
+            http2: alpn.http2 || name == b"h2",
+        })
+    }
+
+    /// The names on the wire, the preferred first.
+    pub fn names(self) -> Vec<Vec<u8>> {
+        let names = [(self.http2, &b"h2"[..]), (self.http1, b"http/1.1")];
+        names.into_iter().filter(|(offered, _)| *offered).map(|(_, name)| name.to_vec()).collect()
+    }
 }
 
 impl Protocol {
@@ -102,7 +135,7 @@ impl Protocol {
     pub fn authority(&self) -> Option<&Host> {
         match self {
             Self::Http1 { host } => host.as_ref(),
-            Self::Tls { sni } => sni.as_ref(),
+            Self::Tls { sni, .. } => sni.as_ref(),
             Self::Http2 | Self::Opaque => None,
         }
     }

@@ -9,15 +9,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::{Authority, Error, Files};
-use crate::model::{Host, Reason};
+use crate::model::{Alpn, Host, Reason};
 
 /// Leaves of our CA, minted when their name is asked for first.
 pub struct Leaves {
     files: Files,
     authority: OnceLock<Authority>,
-    /// Per name: its sessions are resumed within it. As many as intercepted APIs have hosts.
-    made: Mutex<HashMap<Host, (Arc<ServerConfig>, Instant)>>,
+    /// Per name and protocols: sessions are resumed within it. Few: intercepted APIs list their hosts.
+    made: Mutex<Made>,
 }
+
+type Made = HashMap<(Host, Alpn), (Arc<ServerConfig>, Instant)>;
 
 /// Age at which a leaf is minted anew: long before it ends.
 const RENEW: Duration = Duration::from_secs(10 * 86_400);
@@ -45,15 +47,15 @@ impl Leaves {
         self.authority().map(drop)
     }
 
-    /// Speaks TLS with a caller in this name.
+    /// Speaks TLS with a caller in this name, to speak this protocol inside.
     ///
     /// # Errors
     /// [`Reason::LeafRefused`] when the caller does not trust the CA, [`Reason::DownstreamTls`] for any other failure.
-    pub async fn accept<S>(&self, name: &Host, stream: S) -> Result<TlsStream<S>, Reason>
+    pub async fn accept<S>(&self, name: &Host, alpn: Alpn, stream: S) -> Result<TlsStream<S>, Reason>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.config(name).map_err(|error| {
+        let config = self.config(name, alpn).map_err(|error| {
             tracing::error!(host = %name, %error, "no leaf for this name");
             Reason::DownstreamTls
         })?;
@@ -76,8 +78,8 @@ impl Leaves {
         Ok(self.authority.get_or_init(|| opened))
     }
 
-    fn config(&self, name: &Host) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
-        if let Some((config, made)) = self.made().get(name)
+    fn config(&self, name: &Host, alpn: Alpn) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+        if let Some((config, made)) = self.made().get(&(name.clone(), alpn))
             && made.elapsed() < RENEW
         {
             return Ok(Arc::clone(config));
@@ -87,13 +89,13 @@ impl Leaves {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(leaf.chain, leaf.key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.names();
         let config = Arc::new(config);
-        self.made().insert(name.clone(), (Arc::clone(&config), Instant::now()));
+        self.made().insert((name.clone(), alpn), (Arc::clone(&config), Instant::now()));
         Ok(config)
     }
 
-    fn made(&self) -> MutexGuard<'_, HashMap<Host, (Arc<ServerConfig>, Instant)>> {
+    fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

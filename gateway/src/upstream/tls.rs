@@ -8,14 +8,14 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::PATIENCE;
-use crate::model::{Backend, Host, Reason};
+use crate::model::{Alpn, Backend, Host, Reason};
 
 /// TLS with third parties. Their certificates are verified for the real name, always.
 #[derive(Debug)]
 pub struct Tls {
     system: RootCertStore,
     /// What was made for a backend: sessions are resumed within it.
-    made: Mutex<Vec<(Backend, Arc<ClientConfig>)>>,
+    made: Mutex<Vec<(Backend, Alpn, Arc<ClientConfig>)>>,
 }
 
 /// Backends that are remembered; beyond, the oldest is made anew.
@@ -33,7 +33,7 @@ impl Tls {
         Self { system, made: Mutex::default() }
     }
 
-    /// Speaks TLS with a backend of this name.
+    /// Speaks TLS with a backend of this name, offering these protocols.
     ///
     /// # Errors
     /// [`Reason::UpstreamTls`] when it cannot be trusted or nothing could be agreed on, [`Reason::UpstreamTimeout`].
@@ -41,6 +41,7 @@ impl Tls {
         &self,
         backend: &Backend,
         host: &Host,
+        alpn: Alpn,
         stream: S,
     ) -> Result<TlsStream<S>, Reason> {
         let failed = |error: &dyn std::fmt::Display| {
@@ -48,14 +49,15 @@ impl Tls {
             Reason::UpstreamTls
         };
         let name = ServerName::try_from(host.as_str().to_owned()).map_err(|error| failed(&error))?;
-        let config = self.config(backend).map_err(|error| failed(&error))?;
+        let config = self.config(backend, alpn).map_err(|error| failed(&error))?;
         let connecting = TlsConnector::from(config).connect(name, stream);
         timeout(PATIENCE, connecting).await.map_err(|_| Reason::UpstreamTimeout)?.map_err(|error| failed(&error))
     }
 
-    fn config(&self, backend: &Backend) -> Result<Arc<ClientConfig>, rustls::Error> {
+    fn config(&self, backend: &Backend, alpn: Alpn) -> Result<Arc<ClientConfig>, rustls::Error> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = made.iter().find(|(known, _)| known == backend) {
+        let known = made.iter().find(|(known, offered, _)| known == backend && *offered == alpn);
+        if let Some((.., config)) = known {
             return Ok(Arc::clone(config));
         }
         let mut authorities = self.system.clone();
@@ -66,15 +68,19 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(authorities)
             .with_no_client_auth();
-        // What the application speaks.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.names();
         let config = Arc::new(config);
         if made.len() == REMEMBERED {
             made.remove(0);
         }
-        made.push((backend.clone(), Arc::clone(&config)));
+        made.push((backend.clone(), alpn, Arc::clone(&config)));
         Ok(config)
     }
+}
+
+/// Whether HTTP/2 was agreed on.
+pub fn is_http2<S>(stream: &TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
 impl Default for Tls {
