@@ -20,6 +20,8 @@ mod status;
 
 mod table;
 
+mod trust;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Run a command in a captured cgroup of its own.
     Exec(exec::Exec),
+    /// Show and give out the CA of intercepted APIs.
+    Trust(trust::Trust),
     /// Remove every hook and pin of Egret, whether a daemon runs or not.
     Detach(detach::Detach),
     /// Print shell completions, the manual pages, the JSON Schema or the reference of the configuration.
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Status(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Exec(command) => command.run(),
+        Command::Trust(command) => command.run(),
         Command::Detach(command) => command.run(),
         Command::Generate(command) => command.run(),
     };

@@ -10,6 +10,10 @@ const NAME: &str = "api.partner.example";
 const URL: &str = "https://api.partner.example/";
 const ADDRESS: &str = "203.0.113.7";
 
+const JAVA: &str = "import java.net.*; import java.net.http.*; class Call { public static void main(String[] a) throws \
+    Exception { System.out.print(HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(a[0])).build(), \
+    HttpResponse.BodyHandlers.ofString()).body()); } }";
+
 /// A TLS third party that allow-lists the egress address, and a configuration that intercepts it.
 fn intercepted(lab: &Lab) -> (Pki, ThirdParty, String) {
     lab.hosts(&[(ADDRESS, NAME)]);
@@ -52,13 +56,7 @@ print(urllib.request.urlopen(sys.argv[2], timeout=20, context=context).read().de
         ["-importcert", "-noprompt", "-alias", "egret", "-file", &ca, "-keystore", store, "-storepass", "changeit"];
     assert!(lab.run("keytool", &import).status.success());
     let java = lab.directory().join("Call.java");
-    std::fs::write(
-        &java,
-        "import java.net.*; import java.net.http.*; class Call { public static void main(String[] a) throws Exception {\
-         System.out.print(HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(a[0])).build(),\
-         HttpResponse.BodyHandlers.ofString()).body()); } }",
-    )
-    .unwrap();
+    std::fs::write(&java, JAVA).unwrap();
     let trust = format!("-Djavax.net.ssl.trustStore={store}");
     let output = lab.run(
         "java",
@@ -224,4 +222,32 @@ fn heavy_a_gibibyte_goes_either_way_in_bounded_memory() {
     }
     let grown = egret.peak_memory() - before;
     assert!(grown < 64 << 20, "{grown} bytes more");
+}
+
+#[test]
+fn a_command_is_made_to_trust_with_nothing_installed() {
+    let lab = Lab::new();
+    let (_pki, partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let socket = lab.socket();
+    let socket = socket.to_str().unwrap();
+    let java = lab.directory().join("Call.java");
+    std::fs::write(&java, JAVA).unwrap();
+    let urllib = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())";
+    let requests = "import requests, sys; print(requests.get(sys.argv[1], timeout=20).text)";
+    for command in [
+        &["curl", "-s", "-m", "20", URL][..],
+        &["python3", "-c", urllib, URL],
+        &["/usr/bin/python3", "-c", requests, URL],
+        &["node", "-e", "fetch(process.argv[1]).then(r => r.text()).then(t => console.log(t))", URL],
+        &["java", "-Xshare:auto", java.to_str().unwrap(), URL],
+    ] {
+        let said = lab.cli(&[&["exec", "--socket", socket, "--trust", "--"], command].concat());
+        assert_eq!(said.trim(), EGRESS, "{command:?}");
+    }
+    assert_eq!(partner.seen().len(), 5);
+    let pem = lab.cli(&["trust", "export", "--socket", socket]);
+    assert_eq!(pem, std::fs::read_to_string(ca(&lab)).unwrap());
+    let bundle = lab.cli(&["trust", "export", "--socket", socket, "--bundle"]);
+    assert!(bundle.ends_with(&pem) && bundle.matches("BEGIN CERTIFICATE").count() > 1);
 }

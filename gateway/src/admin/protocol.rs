@@ -221,6 +221,8 @@ pub struct Status {
     pub config_error: Option<String>,
     /// The cgroup whose connections are captured.
     pub cgroup: PathBuf,
+    /// Where the certificate of the CA is, once an API is intercepted.
+    pub ca: PathBuf,
     /// The listeners.
     pub listeners: Vec<SocketAddr>,
     /// Running flows.

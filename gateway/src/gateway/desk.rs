@@ -30,6 +30,7 @@ pub(super) struct Rooms {
     pub(super) draining: Arc<Mutex<Vec<Draining>>>,
     pub(super) listeners: Vec<std::net::SocketAddr>,
     pub(super) cgroup: PathBuf,
+    pub(super) ca: PathBuf,
     pub(super) persist: bool,
     pub(super) successors: mpsc::Sender<Successor>,
 }
@@ -186,6 +187,7 @@ impl Rooms {
             config: self.config.clone(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             cgroup: self.cgroup.clone(),
+            ca: self.ca.clone(),
             listeners: self.listeners.clone(),
             flows: self.telemetry.running(),
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),

@@ -154,6 +154,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         draining: Arc::clone(&draining),
         listeners: listeners.addresses(),
         cgroup: capture.cgroup().to_owned(),
+        ca: settings.ca.certificate.clone(),
         persist: options.persist,
         successors: successor_sender,
     });
