@@ -4,6 +4,8 @@ mod capture;
 
 mod clients;
 
+mod conformance;
+
 mod decisions;
 
 mod doctor;

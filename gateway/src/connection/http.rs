@@ -23,6 +23,9 @@ use crate::model::{Host, Reason};
 /// Longest wait for a request's head once it has begun.
 const HEAD: Duration = Duration::from_secs(30);
 
+/// Header fields of a request or an answer; a request with more gets 431.
+const HEADERS: usize = 256;
+
 /// What the requests of a connection share.
 struct Exchange {
     hosts: Vec<Host>,
@@ -44,6 +47,7 @@ pub(super) async fn carry(
 ) -> Result<(), Reason> {
     let (sender, connection) = client::Builder::new()
         .preserve_header_case(true)
+        .max_headers(HEADERS)
         .handshake(TokioIo::new(upstream))
         .await
         .map_err(|_| Reason::UpstreamReset)?;
@@ -61,6 +65,7 @@ pub(super) async fn carry(
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .preserve_header_case(true)
+            .max_headers(HEADERS)
             .auto_date_header(false)
             .half_close(true)
             .serve_connection(

@@ -1,0 +1,149 @@
+//! Protocols over HTTP, with their own clients and servers, through `intercept`.
+
+use egret_tests::{EGRESS, Lab, Pki};
+
+use crate::PARTNER;
+
+const NAME: &str = "api.partner.example";
+const ADDRESS: &str = "203.0.113.7";
+/// The libraries are installed for the system's Python.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// The lab's PKI, paths of certificate and key for the partner, and a configuration that intercepts it.
+fn intercepted(lab: &Lab) -> (Pki, [String; 2], String) {
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let (certificate, key) = pki.identity(&[NAME], &[]).write(lab.directory());
+    let paths = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    (pki, paths, api)
+}
+
+/// Runs a client that gets the path of Egret's CA; returns what it printed.
+fn client(lab: &Lab, program: &str) -> String {
+    let ca = lab.directory().join("egret-ca.pem");
+    let output = lab.run(PYTHON, &["-c", program, ca.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn grpc_calls_of_all_four_kinds() {
+    const SERVER: &str = r#"
+import grpc, sys
+from concurrent import futures
+def unary(request, context):
+    if request == b"fail":
+        context.set_trailing_metadata((("why", "asked"),))
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as asked")
+    return context.peer().encode()
+def out(request, context):
+    for i in range(int(request)):
+        yield b"%d" % i
+def into(requests, context):
+    return b"%d" % sum(len(r) for r in requests)
+def both(requests, context):
+    for r in requests:
+        yield r.upper()
+handlers = {
+    "Unary": grpc.unary_unary_rpc_method_handler(unary),
+    "Out": grpc.unary_stream_rpc_method_handler(out),
+    "Into": grpc.stream_unary_rpc_method_handler(into),
+    "Both": grpc.stream_stream_rpc_method_handler(both),
+}
+server = grpc.server(futures.ThreadPoolExecutor(8))
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("lab.Calls", handlers),))
+credentials = grpc.ssl_server_credentials([(open(sys.argv[2], "rb").read(), open(sys.argv[1], "rb").read())])
+server.add_secure_port("203.0.113.7:443", credentials)
+server.start()
+server.wait_for_termination()
+"#;
+    const CLIENT: &str = r#"
+import grpc, sys, queue
+channel = grpc.secure_channel("api.partner.example:443", grpc.ssl_channel_credentials(open(sys.argv[1], "rb").read()))
+call = lambda kind, name: getattr(channel, kind)("/lab.Calls/" + name)
+print(call("unary_unary", "Unary")(b"who", timeout=20).decode().rsplit(":", 1)[0])
+print(len(list(call("unary_stream", "Out")(b"1000", timeout=20))))
+print(call("stream_unary", "Into")((b"x" * 1000 for _ in range(1000)), timeout=20).decode())
+said = queue.Queue()
+answers = call("stream_stream", "Both")(iter(said.get, None), timeout=20)
+for word in (b"each", b"is", b"answered", b"at", b"once"):
+    said.put(word)
+    print(next(answers).decode(), end=" ")
+said.put(None)
+print(len(list(answers)))
+try:
+    call("unary_unary", "Unary")(b"fail", timeout=20)
+except grpc.RpcError as error:
+    print(error.code().name, error.details(), dict(error.trailing_metadata())["why"])
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _server = lab.service(443, PYTHON, &["-c", SERVER, &certificate, &key]);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    assert_eq!(
+        client(&lab, CLIENT),
+        format!("ipv4:{EGRESS}\n1000\n1000000\nEACH IS ANSWERED AT ONCE 0\nFAILED_PRECONDITION as asked asked")
+    );
+}
+
+#[test]
+fn websockets_and_their_ends() {
+    const SERVER: &str = r#"
+import asyncio, ssl, sys, websockets
+async def echo(socket):
+    await socket.send(socket.remote_address[0])
+    async for message in socket:
+        await socket.send(message)
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    async with websockets.serve(echo, "203.0.113.7", 443, ssl=context):
+        await asyncio.Future()
+asyncio.run(main())
+"#;
+    const CLIENT: &str = r#"
+import asyncio, ssl, sys, websockets
+async def main():
+    context = ssl.create_default_context(cafile=sys.argv[1])
+    async with websockets.connect("wss://api.partner.example/", ssl=context) as socket:
+        print(await socket.recv())
+        for message in ("text", b"\0\1\2", "x" * 500_000):
+            await socket.send(message)
+            assert await socket.recv() == message
+        await (await socket.ping())
+        await socket.close(4000, "done")
+        print(socket.close_code, socket.close_reason)
+asyncio.run(main())
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _server = lab.service(443, PYTHON, &["-c", SERVER, &certificate, &key]);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    assert_eq!(client(&lab, CLIENT), format!("{EGRESS}\n4000 done"));
+}
+
+#[test]
+fn httpx_over_http_2_with_many_requests_at_once() {
+    const CLIENT: &str = r#"
+import asyncio, httpx, sys
+async def main():
+    async with httpx.AsyncClient(http2=True, verify=sys.argv[1], timeout=30) as client:
+        answers = await asyncio.gather(*(client.get("https://api.partner.example/%d" % i) for i in range(200)))
+        print(len(answers), {a.http_version for a in answers}, {a.text.strip() for a in answers})
+asyncio.run(main())
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let directory = lab.directory().display();
+    let config = lab.directory().join("nginx.conf");
+    let text = format!(
+        "daemon off;\nuser root;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\nevents {{}}\nhttp {{\n  \
+         access_log off;\n  server {{\n    listen {ADDRESS}:443 ssl http2;\n    ssl_certificate {certificate};\n    \
+         ssl_certificate_key {key};\n    location / {{ return 200 \"$remote_addr\\n\"; }}\n  }}\n}}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let _nginx = lab.service(443, "nginx", &["-c", config.to_str().unwrap()]);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    assert_eq!(client(&lab, CLIENT), format!("200 {{'HTTP/2'}} {{'{EGRESS}'}}"));
+}
