@@ -91,21 +91,33 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
 /// Carries it as was chosen.
 async fn carry(admitted: Admitted, downstream: TcpStream, bytes: Arc<Bytes>, rooms: &Rooms) -> Result<(), Reason> {
     let Admitted { upstream, prefix, carriage, name, hosts } = admitted;
-    let (backend, alpn) = match carriage {
-        Carriage::Passthrough => return passthrough::carry(downstream, upstream, prefix, &bytes).await,
-        Carriage::Http => {
-            let socket = socket(&downstream)?;
-            let upstream = Counted::new(upstream, bytes);
-            return http::carry(Prefixed::new(prefix, downstream), socket, upstream, hosts).await;
-        }
-        Carriage::Intercept(ref backend, alpn) => (backend, alpn),
-        Carriage::Originate(ref backend) => (backend, Alpn::HTTP1),
+    if carriage == Carriage::Passthrough {
+        return passthrough::carry(downstream, upstream, prefix, &bytes).await;
+    }
+    let socket = socket(&downstream)?;
+    let (downstream, upstream) = (Prefixed::new(prefix, downstream), Counted::new(upstream, bytes));
+    // In a box: bytes that are carried untouched, idle for hours perhaps, need no room for requests.
+    Box::pin(carry_requests(carriage, name, hosts, downstream, socket, upstream, rooms)).await
+}
+
+/// Carries requests, over TLS of our own on the sides that were chosen.
+async fn carry_requests(
+    carriage: Carriage,
+    name: Option<Host>,
+    hosts: Vec<Host>,
+    downstream: Prefixed<TcpStream>,
+    socket: OwnedFd,
+    upstream: Counted,
+    rooms: &Rooms,
+) -> Result<(), Reason> {
+    let (backend, alpn) = match &carriage {
+        Carriage::Http | Carriage::Passthrough => return http::carry(downstream, socket, upstream, hosts).await,
+        Carriage::Intercept(backend, alpn) => (backend, *alpn),
+        Carriage::Originate(backend) => (backend, Alpn::HTTP1),
     };
-    let (socket, name) = (socket(&downstream)?, name.ok_or(Reason::NoName)?);
-    let downstream = Prefixed::new(prefix, downstream);
+    let name = name.ok_or(Reason::NoName)?;
     // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
-    let upstream = rooms.tls.connect(backend, &name, alpn, Counted::new(upstream, bytes)).await;
-    let upstream = upstream.inspect_err(|_| reset(&socket))?;
+    let upstream = rooms.tls.connect(backend, &name, alpn, upstream).await.inspect_err(|_| reset(&socket))?;
     match carriage {
         Carriage::Intercept(..) if upstream::is_http2(&upstream) => {
             let downstream = rooms.leaves.accept(&name, Alpn::HTTP2, downstream).await?;
