@@ -1,33 +1,33 @@
 //! The sentence: a captured connection from accept to end. The only room that knows the order.
 
-mod counted;
+mod downstream;
 mod first_bytes;
 mod http;
 mod http2;
 mod passthrough;
 mod pipe;
-mod prefixed;
 mod requests;
+mod third_party;
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
+use self::downstream::Downstream;
+use self::third_party::ThirdParty;
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
-use counted::Counted;
-use prefixed::Prefixed;
-
 use crate::model::{Alpn, Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
 use crate::policy;
 use crate::route::{self, Carriage, Route};
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
-use crate::upstream;
+use crate::upstream::{self, Lease, Pool};
 
 /// Reads and deletes the origin record of an accepted socket.
 pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;
@@ -51,8 +51,10 @@ pub struct Rooms {
     pub workloads: Workloads,
     /// TLS with callers.
     pub leaves: Arc<Leaves>,
-    /// TLS with third parties.
-    pub tls: upstream::Tls,
+    /// Connections to third parties.
+    pub pool: Arc<Pool>,
+    /// The configuration in force, as it changes.
+    pub changes: watch::Receiver<Arc<Model>>,
     /// Records.
     pub telemetry: Arc<Telemetry>,
 }
@@ -64,22 +66,29 @@ impl std::fmt::Debug for Rooms {
 }
 
 /// A flow that may go: its third party has answered.
-struct Admitted {
-    upstream: TcpStream,
-    /// Bytes of the workload that were read to know what it speaks.
+enum Admitted {
+    /// As bytes; with what was read of the workload to know what it speaks.
+    Bytes(TcpStream, Vec<u8>),
+    /// As requests.
+    Requests(Box<Requests>),
+}
+
+struct Requests {
     prefix: Vec<u8>,
     carriage: Carriage,
-    /// Whom the workload wants to speak to.
-    name: Option<Host>,
-    /// Whom requests on this connection may be for.
-    hosts: Vec<Host>,
+    third_party: ThirdParty,
+    lease: Lease,
 }
 
 /// Serves one captured connection to its end.
 pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms: Arc<Rooms>) {
     let mut record = rooms.telemetry.open();
     let outcome = match admit(&mut downstream, client, &rooms, &record).await {
-        Ok(admitted) => carry(admitted, downstream, record.bytes(), &rooms).await,
+        Ok(Admitted::Bytes(upstream, prefix)) => {
+            passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
+        }
+        // In a box: bytes that are carried untouched, idle for hours perhaps, need no room for requests.
+        Ok(Admitted::Requests(requests)) => Box::pin(carry(*requests, downstream, record.bytes(), &rooms.leaves)).await,
         Err(reason) => {
             reset(&downstream);
             Err(reason)
@@ -88,59 +97,30 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
     record.ended(outcome);
 }
 
-/// Carries it as was chosen.
-async fn carry(admitted: Admitted, downstream: TcpStream, bytes: Arc<Bytes>, rooms: &Rooms) -> Result<(), Reason> {
-    let Admitted { upstream, prefix, carriage, name, hosts } = admitted;
-    if carriage == Carriage::Passthrough {
-        return passthrough::carry(downstream, upstream, prefix, &bytes).await;
-    }
-    let socket = socket(&downstream)?;
-    let (downstream, upstream) = (Prefixed::new(prefix, downstream), Counted::new(upstream, bytes));
-    // In a box: bytes that are carried untouched, idle for hours perhaps, need no room for requests.
-    Box::pin(carry_requests(carriage, name, hosts, downstream, socket, upstream, rooms)).await
-}
-
-/// Carries requests, over TLS of our own on the sides that were chosen.
-async fn carry_requests(
-    carriage: Carriage,
-    name: Option<Host>,
-    hosts: Vec<Host>,
-    downstream: Prefixed<TcpStream>,
-    socket: OwnedFd,
-    upstream: Counted,
-    rooms: &Rooms,
-) -> Result<(), Reason> {
-    let (backend, alpn) = match &carriage {
-        Carriage::Http | Carriage::Passthrough => return http::carry(downstream, socket, upstream, hosts).await,
-        Carriage::Intercept(backend, alpn) => (backend, *alpn),
-        Carriage::Originate(backend) => (backend, Alpn::HTTP1),
-    };
-    let name = name.ok_or(Reason::NoName)?;
-    // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
-    let upstream = rooms.tls.connect(backend, &name, alpn, upstream).await.inspect_err(|_| reset(&socket))?;
-    match carriage {
-        Carriage::Intercept(..) if upstream::is_http2(&upstream) => {
-            let downstream = rooms.leaves.accept(&name, Alpn::HTTP2, downstream).await?;
-            http2::carry(downstream, upstream, hosts).await
+/// Carries requests, over TLS of our own where that was chosen.
+async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, leaves: &Leaves) -> Result<(), Reason> {
+    let Requests { prefix, carriage, third_party, lease } = requests;
+    let downstream = Downstream::new(prefix, downstream, bytes);
+    let broken = downstream.broken();
+    let intercept = matches!(carriage, Carriage::Intercept(..));
+    match lease {
+        Lease::Http1(first) if intercept => {
+            let downstream = leaves.accept(third_party.name(), Alpn::HTTP1, downstream).await?;
+            http::carry(downstream, broken, first, third_party).await
         }
-        Carriage::Intercept(..) => {
-            let downstream = rooms.leaves.accept(&name, Alpn::HTTP1, downstream).await?;
-            http::carry(downstream, socket, upstream, hosts).await
+        Lease::Http1(first) => http::carry(downstream, broken, first, third_party).await,
+        Lease::Http2(first) => {
+            let downstream = leaves.accept(third_party.name(), Alpn::HTTP2, downstream).await?;
+            http2::carry(downstream, first, third_party).await
         }
-        _ => http::carry(downstream, socket, upstream, hosts).await,
     }
-}
-
-/// The caller's socket, to reset it whatever is spoken over it.
-fn socket(downstream: &TcpStream) -> Result<OwnedFd, Reason> {
-    downstream.as_fd().try_clone_to_owned().map_err(|_| Reason::ClientReset)
 }
 
 /// Who, to where, speaking what, by which API: then, with a permit, to the third party.
 async fn admit(
     downstream: &mut TcpStream,
     client: SocketAddr,
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
     record: &FlowRecord,
 ) -> Result<Admitted, Reason> {
     // A caller that has reset already may have connected anew from the same port: the record is the new connection's.
@@ -172,14 +152,17 @@ async fn admit(
     let route = route?;
     let carriage = route::carriage(&route, &protocol)?;
     let name = protocol.authority();
+    if let (Route::Api(api, _), Some(name), false) = (&route, name, carriage == Carriage::Passthrough) {
+        let rooms = Arc::clone(rooms);
+        let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, *api, carriage.clone(), name.clone());
+        // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
+        let lease = Box::pin(third_party.first(record)).await?;
+        return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));
+    }
     let permit = policy::admit(&model, &flow, &route, &carriage, name, &rooms.addresses, &rooms.on_node)?;
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
-    let hosts = match route {
-        Route::Api(_, api) => api.hosts.clone(),
-        Route::Unlisted => Vec::new(),
-    };
-    Ok(Admitted { upstream: upstream.stream, prefix, carriage, name: name.cloned(), hosts })
+    Ok(Admitted::Bytes(upstream.stream, prefix))
 }
 
 /// Puts on record what the kernel decided alone.

@@ -25,6 +25,12 @@ impl Permit {
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
+
+    /// Whether a connection on this path would be permitted now.
+    pub fn allows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let from_here = |source: Option<IpAddr>| source.is_none_or(|source| source == local.ip());
+        self.targets.iter().any(|target| target.destination == remote && from_here(target.source))
+    }
 }
 
 /// Permits a flow to go to its API, or where it wanted to go if it is nobody's.

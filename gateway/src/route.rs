@@ -1,6 +1,7 @@
 //! Flow and name to API, or the reason why not. The name decides; without a name, the address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
 
@@ -51,9 +52,9 @@ pub enum Carriage {
     /// Plain HTTP, request by request.
     Http,
     /// The caller's TLS ends here, and TLS of our own begins.
-    Intercept(Backend, Alpn),
+    Intercept(Arc<Backend>, Alpn),
     /// Plain HTTP from the caller, TLS of our own to the third party.
-    Originate(Backend),
+    Originate(Arc<Backend>),
     /// Bytes, untouched.
     Passthrough,
 }

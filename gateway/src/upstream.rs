@@ -1,6 +1,12 @@
 //! To the third party, always from the egress IP. Nothing else in Egret dials.
 
+mod http1;
+mod http2;
+mod pool;
+mod request;
+mod tcp_info;
 mod tls;
+mod transport;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +20,22 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{Exempt, Reason};
 use crate::policy::{Permit, Target};
 
-pub use tls::{Tls, is_http2};
+pub use http1::Http1;
+pub use http2::Http2;
+pub use pool::{Key, Lease, Leased, Path, Pool};
+pub use request::{Outgoing, Unanswered};
+pub use transport::Transport;
+
+/// Header fields of a message of HTTP/1.1.
+pub const MAX_FIELDS: usize = 256;
+
+/// Bytes of the header of a message of HTTP/2, as it counts them (RFC 9113 §6.5.2).
+pub const MAX_HEADER_BYTES: u32 = 64 << 10;
+
+/// Bytes that a stream of HTTP/2, and a connection, may be ahead of its reader: what a slow one makes us hold.
+pub const STREAM_WINDOW: u32 = 1 << 20;
+/// See [`STREAM_WINDOW`].
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Longest wait for the third party, over all its addresses.
 const PATIENCE: Duration = Duration::from_secs(10);

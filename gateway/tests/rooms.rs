@@ -32,7 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aya", &["capture"]),
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
-    ("hyper", &["connection", "telemetry"]),
+    ("hyper", &["connection", "telemetry", "upstream"]),
     ("rcgen", &["tls"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "telemetry"]),

@@ -26,6 +26,7 @@ mod origination;
 
 mod passthrough;
 
+mod pool;
 mod reload;
 
 mod source_ip;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -119,7 +120,7 @@ fn api<'a>(
         ports,
         mode,
         egress: own,
-        backend: file.backend.as_ref().map(|file| backend(file, mode, read, problems)),
+        backend: file.backend.as_ref().map(|file| Arc::new(backend(file, mode, read, problems))),
     }
 }
 

@@ -1,71 +1,66 @@
-//! Plain HTTP/1.1, request by request: one upstream connection for each downstream one, bodies streamed, headers as
-//! sent. Each request must be for the flow's API; upgrades become a tunnel.
+//! HTTP/1.1, request by request: bodies streamed, headers as sent, each request over a connection that the pool has.
+//! Each must be for the flow's API; upgrades become a tunnel.
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http_body_util::BodyExt;
+use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::client::conn::http1 as client;
-use hyper::server::conn::http1 as server;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, Version, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::sync::Mutex as Turn;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 
-use super::requests::{Body, is_for, misdirected};
-use crate::model::{Host, Reason};
+use super::downstream::Broken;
+use super::requests::{Body, From, hop_by_hop, is_for, misdirected, no_connect};
+use super::third_party::{Kept, ThirdParty};
+use crate::model::Reason;
+use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered};
 
 /// Longest wait for a request's head once it has begun.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// Header fields of a request or an answer; a request with more gets 431.
-const HEADERS: usize = 256;
+type Connection = Leased<Box<Http1>>;
 
 /// What the requests of a connection share.
 struct Exchange {
-    hosts: Vec<Host>,
-    sender: Turn<client::SendRequest<Incoming>>,
+    third_party: ThirdParty,
+    /// What the next request goes over: the connection that was made before the first one, and the one by which the
+    /// third party knows its caller.
+    kept: Mutex<Option<Connection>>,
     /// Both sides of a connection that changes its protocol.
-    upgrade: Mutex<Option<(OnUpgrade, OnUpgrade)>>,
+    upgrade: Mutex<Option<(OnUpgrade, (Transport, Bytes))>>,
     /// Why the connection ends, if not by its two ends.
     reason: Mutex<Option<Reason>>,
     /// The caller's.
-    socket: OwnedFd,
+    broken: Broken,
 }
 
-/// Carries the requests of one connection.
+/// Carries the requests of one connection, the first of them over this one.
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    socket: OwnedFd,
-    upstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    hosts: Vec<Host>,
+    broken: Broken,
+    first: Connection,
+    third_party: ThirdParty,
 ) -> Result<(), Reason> {
-    let (sender, connection) = client::Builder::new()
-        .preserve_header_case(true)
-        .max_headers(HEADERS)
-        .handshake(TokioIo::new(upstream))
-        .await
-        .map_err(|_| Reason::UpstreamReset)?;
-    let mut upstream = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
     let exchange = Arc::new(Exchange {
-        hosts,
-        sender: Turn::new(sender),
+        third_party,
+        kept: Mutex::new(Some(first)),
         upgrade: Mutex::default(),
         reason: Mutex::default(),
-        socket,
+        broken,
     });
     let served = {
         let exchange = Arc::clone(&exchange);
-        server::Builder::new()
+        Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .preserve_header_case(true)
-            .max_headers(HEADERS)
+            .max_headers(MAX_FIELDS)
             .auto_date_header(false)
             .half_close(true)
             .serve_connection(
@@ -77,17 +72,16 @@ pub(super) async fn carry(
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
-        // The third party has closed: the workload may have an answer to read still, but no further request to send.
-        _ = &mut upstream => {
+        () = exchange.third_party.rules_changed() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
     };
-    let upgrade = exchange.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let upgrade = lock(&exchange.upgrade).take();
     if let Some((downstream, upstream)) = upgrade {
         return tunnel(downstream, upstream).await;
     }
-    let reason = exchange.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let reason = lock(&exchange.reason).take();
     match (reason, outcome) {
         (Some(reason), _) => Err(reason),
         (None, Ok(())) => Ok(()),
@@ -97,37 +91,87 @@ pub(super) async fn carry(
 }
 
 impl Exchange {
-    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
-        if !is_for(&self.hosts, &request) {
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        if request.method() == Method::CONNECT {
+            return Ok(no_connect());
+        }
+        if !is_for(self.third_party.hosts(), &request) {
             self.because(Reason::Misdirected);
             return Ok(misdirected());
         }
-        let wants_upgrade = request.headers().contains_key(header::UPGRADE);
-        let downstream = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
-        let mut response = match self.sender.lock().await.send_request(request).await {
-            Ok(response) => response,
-            Err(error) => {
+        let upgrade = hop_by_hop(request.headers_mut()).then(|| hyper::upgrade::on(&mut request));
+        let known = binds(request.headers(), header::AUTHORIZATION);
+        let answered = self.send(request.map(Outgoing::from)).await;
+        let (mut connection, mut response) = answered.inspect_err(|reason| {
+            self.because(*reason);
+            // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
+            self.broken.set();
+        })?;
+        *response.version_mut() = Version::HTTP_11;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(downstream), Some(upstream)) = (upgrade, connection.upgraded().await) else {
                 self.because(Reason::UpstreamReset);
-                // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
-                super::reset(&self.socket);
-                return Err(error);
-            }
-        };
-        if let Some(downstream) = downstream.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-            let upstream = hyper::upgrade::on(&mut response);
-            *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some((downstream, upstream));
+                self.broken.set();
+                return Err(Reason::UpstreamReset.into());
+            };
+            *lock(&self.upgrade) = Some((downstream, upstream));
+            return Ok(response.map(|body| Body::Streamed(body, None)));
         }
-        Ok(response.map(BodyExt::boxed))
+        hop_by_hop(response.headers_mut());
+        if known || binds(response.headers(), header::WWW_AUTHENTICATE) {
+            connection.bind();
+        }
+        let after = if connection.is_bound() {
+            From::Bound(connection, Box::new(move |connection| *lock(&self.kept) = Some(connection)))
+        } else {
+            From::Http1(connection)
+        };
+        Ok(response.map(|body| Body::streamed(body, after)))
+    }
+
+    async fn send(&self, mut request: Request<Outgoing>) -> Result<(Connection, Response<Incoming>), Reason> {
+        let kept = lock(&self.kept).take();
+        let mut connection = match kept {
+            Some(kept) => kept,
+            None => self.third_party.http1(Kept::Idle).await?,
+        };
+        loop {
+            let reused = connection.was_used();
+            match connection.send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(Unanswered { unsent: Some(unsent), .. }) if reused => {
+                    request = *unsent;
+                    connection = self.third_party.http1(Kept::New).await?;
+                }
+                Err(_) => return Err(Reason::UpstreamReset),
+            }
+        }
     }
 
     fn because(&self, reason: Reason) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        *lock(&self.reason) = Some(reason);
     }
 }
 
-async fn tunnel(downstream: OnUpgrade, upstream: OnUpgrade) -> Result<(), Reason> {
-    let downstream = downstream.await.map_err(|_| Reason::ClientReset)?;
-    let upstream = upstream.await.map_err(|_| Reason::UpstreamReset)?;
-    let (mut downstream, mut upstream) = (TokioIo::new(downstream), TokioIo::new(upstream));
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the third party knows, or will know, its caller by the connection (RFC 4559; NTLM): then nobody else's requests
+/// may go over it.
+fn binds(headers: &HeaderMap, name: HeaderName) -> bool {
+    let scheme = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
+    };
+    headers.get_all(name).iter().any(scheme)
+}
+
+async fn tunnel(downstream: OnUpgrade, (mut upstream, read): (Transport, Bytes)) -> Result<(), Reason> {
+    let mut downstream = TokioIo::new(downstream.await.map_err(|_| Reason::ClientReset)?);
+    downstream.write_all(&read).await.map_err(|_| Reason::ClientReset)?;
     copy_bidirectional(&mut downstream, &mut upstream).await.map(drop).map_err(|_| Reason::ClientReset)
 }

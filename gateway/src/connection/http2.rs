@@ -1,61 +1,67 @@
-//! HTTP/2, request by request: one upstream connection for each downstream one, bodies and trailers streamed, resets
-//! passed on. Each request must be for the flow's API.
+//! HTTP/2, request by request: bodies and trailers streamed, resets passed on. The requests of a caller share a
+//! connection to the third party, which is nobody else's meanwhile. Each must be for the flow's API.
+
+use std::error::Error;
+use std::sync::{Arc, Weak};
 
 use hyper::body::Incoming;
-use hyper::client::conn::http2 as client;
-use hyper::server::conn::http2 as server;
+use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::Mutex;
 
-use super::requests::{Body, answer, is_for, misdirected};
-use crate::model::{Host, Reason};
-
-/// Bytes that a stream, and a connection, may be ahead of its reader: what a slow one makes us hold.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-
-/// Bytes of the headers of a request or an answer, as HTTP/2 counts them (RFC 9113 §6.5.2).
-const HEADERS: u32 = 64 << 10;
+use super::requests::{Body, From, is_for, misdirected, no_connect};
+use super::third_party::{Kept, ThirdParty};
+use crate::model::Reason;
+use crate::upstream::{CONNECTION_WINDOW, Http2, Leased, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW, Unanswered};
 
 /// Requests at once on a connection.
 const STREAMS: u32 = 250;
 
-/// Carries the requests of one connection.
+type Connection = Leased<Http2>;
+
+/// What the requests of a connection share.
+struct Exchange {
+    third_party: ThirdParty,
+    current: Mutex<Current>,
+}
+
+/// The connection to the third party: there while requests need it.
+struct Current {
+    connection: Weak<Connection>,
+    /// Made before the first request.
+    first: Option<Arc<Connection>>,
+}
+
+/// Carries the requests of one connection, the first of them over this one.
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    upstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    hosts: Vec<Host>,
+    first: Connection,
+    third_party: ThirdParty,
 ) -> Result<(), Reason> {
-    let (sender, connection) = client::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADERS)
-        .handshake(TokioIo::new(upstream))
-        .await
-        .map_err(|_| Reason::UpstreamReset)?;
-    let mut upstream = AbortOnDropHandle::new(tokio::spawn(connection));
-    let hosts: Arc<[Host]> = hosts.into();
-    let served = server::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADERS)
-        .max_concurrent_streams(STREAMS)
-        .auto_date_header(false)
-        .serve_connection(
-            TokioIo::new(downstream),
-            service_fn(move |request| forward(Arc::clone(&hosts), sender.clone(), request)),
-        );
+    let first = Arc::new(first);
+    let current = Current { connection: Arc::downgrade(&first), first: Some(first) };
+    let exchange = Arc::new(Exchange { third_party, current: Mutex::new(current) });
+    let served = {
+        let exchange = Arc::clone(&exchange);
+        Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .max_concurrent_streams(STREAMS)
+            .auto_date_header(false)
+            .serve_connection(
+                TokioIo::new(downstream),
+                service_fn(move |request| Arc::clone(&exchange).answer(request)),
+            )
+    };
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
-        // The third party has closed: running answers end, further requests need another connection (GOAWAY).
-        _ = &mut upstream => {
+        () = exchange.third_party.rules_changed() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -63,18 +69,53 @@ pub(super) async fn carry(
     outcome.map_err(|_| Reason::ClientReset)
 }
 
-async fn forward(
-    hosts: Arc<[Host]>,
-    mut upstream: client::SendRequest<Incoming>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, hyper::Error> {
-    if request.method() == Method::CONNECT {
-        return Ok(answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n"));
+impl Exchange {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        if request.method() == Method::CONNECT {
+            return Ok(no_connect());
+        }
+        if !is_for(self.third_party.hosts(), &request) {
+            return Ok(misdirected());
+        }
+        let mut request = request.map(Outgoing::from);
+        let mut connection = self.connection().await?;
+        for again in [true, false] {
+            match connection.send(request).await {
+                Ok(response) => return Ok(response.map(|body| Body::streamed(body, From::Http2(connection)))),
+                Err(Unanswered { unsent: Some(unsent), .. }) if again => request = *unsent,
+                // It resets the stream, for the reason that the third party gave.
+                Err(Unanswered { error, .. }) => return Err(error.into()),
+            }
+            connection = self.instead_of(&connection).await?;
+        }
+        Err(Reason::UpstreamReset.into())
     }
-    if !is_for(&hosts, &request) {
-        return Ok(misdirected());
+
+    async fn connection(&self) -> Result<Arc<Connection>, Reason> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.first.take().or_else(|| current.connection.upgrade())
+            && connection.is_alive()
+        {
+            return Ok(connection);
+        }
+        self.renew(&mut current, Kept::Idle).await
     }
-    upstream.ready().await?;
-    // An error resets the stream, for the reason that the third party gave.
-    upstream.send_request(request).await.map(|response| response.map(http_body_util::BodyExt::boxed))
+
+    /// Another connection than this one.
+    async fn instead_of(&self, old: &Arc<Connection>) -> Result<Arc<Connection>, Reason> {
+        let mut current = self.current.lock().await;
+        match current.connection.upgrade().filter(|connection| !Arc::ptr_eq(connection, old)) {
+            Some(connection) => Ok(connection),
+            None => self.renew(&mut current, Kept::New).await,
+        }
+    }
+
+    async fn renew(&self, current: &mut Current, kept: Kept) -> Result<Arc<Connection>, Reason> {
+        let connection = Arc::new(self.third_party.http2(kept).await?);
+        current.connection = Arc::downgrade(&connection);
+        Ok(connection)
+    }
 }

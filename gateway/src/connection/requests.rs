@@ -1,14 +1,17 @@
 //! What holds for requests of any version.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
 use hyper::{Request, Response, StatusCode, header};
 
 use crate::model::Host;
-
-pub(super) type Body = BoxBody<Bytes, hyper::Error>;
+use crate::upstream::{Http1, Http2, Leased};
 
 /// Whether a request is for one of these hosts. A connection may carry requests for others, which are not this API's: a
 /// kept-alive one, and one of HTTP/2 whose certificate covers several names.
@@ -24,9 +27,137 @@ pub(super) fn misdirected() -> Response<Body> {
     answer(StatusCode::MISDIRECTED_REQUEST, "egret: misdirected: this connection is for another host\n")
 }
 
+/// RFC 9110 §9.3.6: to a proxy that the caller does not know of, it makes no sense.
+pub(super) fn no_connect() -> Response<Body> {
+    answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
+}
+
 /// An answer of our own.
 pub(super) fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    let mut response = Response::new(Body::Own(Full::new(Bytes::from(text))));
     *response.status_mut() = status;
     response
+}
+
+/// Removes what is for one connection only (RFC 9110 §7.6.1); whether the next one is asked to change its protocol.
+pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    let (mut upgrade, mut trailers) = (false, false);
+    if let header::Entry::Occupied(entry) = headers.entry(CONNECTION) {
+        let named: Vec<_> = entry
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
+        entry.remove();
+        upgrade = named.contains(&UPGRADE) && headers.contains_key(UPGRADE);
+        for name in named.iter().filter(|name| !matches!(**name, TE | UPGRADE | header::HOST)) {
+            headers.remove(name);
+        }
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    if let Some(codings) = headers.remove(TE) {
+        trailers = codings.to_str().is_ok_and(|codings| codings.split(',').any(|coding| coding.trim() == "trailers"));
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    match (upgrade, trailers) {
+        (true, _) => drop(headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"))),
+        (false, true) => drop(headers.insert(CONNECTION, HeaderValue::from_static("TE"))),
+        (false, false) => {}
+    }
+    if !upgrade {
+        headers.remove(UPGRADE);
+    }
+    upgrade
+}
+
+/// The body of an answer.
+pub(super) enum Body {
+    /// Ours.
+    Own(Full<Bytes>),
+    /// The third party's, as it comes; its connection is left at the end.
+    Streamed(Incoming, Option<From>),
+}
+
+/// The connection that an answer comes over.
+pub(super) enum From {
+    Http1(Leased<Box<Http1>>),
+    /// By which the third party knows its caller, and where to keep it for the next request.
+    Bound(Leased<Box<Http1>>, Keep),
+    #[expect(dead_code, reason = "held, not looked at")]
+    Http2(Arc<Leased<Http2>>),
+}
+
+type Keep = Box<dyn FnOnce(Leased<Box<Http1>>) + Send + Sync>;
+
+impl From {
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Http1(connection) | Self::Bound(connection, _) => connection.drive(cx),
+            Self::Http2(_) => {}
+        }
+    }
+
+    /// After the answer.
+    fn leave(self) {
+        if let Self::Bound(mut connection, keep) = self
+            && connection.is_idle()
+        {
+            keep(connection);
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn streamed(body: Incoming, from: From) -> Self {
+        if body.is_end_stream() {
+            from.leave();
+            return Self::Streamed(body, None);
+        }
+        Self::Streamed(body, Some(from))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let (body, from) = match self.get_mut() {
+            Self::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
+            Self::Streamed(body, from) => (body, from),
+        };
+        let mut frame = Pin::new(&mut *body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(from) = from
+        {
+            from.drive(cx);
+            frame = Pin::new(&mut *body).poll_frame(cx);
+        }
+        if (matches!(frame, Poll::Ready(None | Some(Err(_)))) || body.is_end_stream())
+            && let Some(from) = from.take()
+        {
+            from.leave();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(text) => text.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(text) => text.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
+        }
+    }
 }

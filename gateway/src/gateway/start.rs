@@ -21,11 +21,11 @@ use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
 use crate::flow::Workloads;
 use crate::listener::Listeners;
-use crate::model::{Generation, Model};
+use crate::model::{Exempt, Generation, Model};
 use crate::names::Names;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
-use crate::upstream::Tls;
+use crate::upstream::Pool;
 
 /// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
 /// listener; this is for one that hangs.
@@ -89,6 +89,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let stop = CancellationToken::new();
     let models = Arc::new(Models::new(Arc::new(model)));
     let (model_sender, model_receiver) = watch::channel(models.current());
+    let changes = model_receiver.clone();
     let names = Arc::new(Names::new(&settings.resolvers, settings.keep));
     names.follow(&models.current());
     let node = Arc::new(NodeAddresses::read()?);
@@ -126,7 +127,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });
     }
 
-    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, leaves)?);
+    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, leaves, changes)?);
+    spawn_sweep(&rooms.pool, &stop);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -245,18 +247,21 @@ fn rooms(
     node: &Arc<NodeAddresses>,
     telemetry: &Arc<Telemetry>,
     leaves: Arc<Leaves>,
+    changes: watch::Receiver<Arc<Model>>,
 ) -> Result<Rooms, capture::Error> {
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
+    let exempt: Exempt = Arc::new(move |socket| exempt.exempt(socket));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
     Ok(Rooms {
         origin: Box::new(move |peer| origin.origin(peer)),
-        exempt: Arc::new(move |socket| exempt.exempt(socket)),
+        exempt: Arc::clone(&exempt),
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads: Workloads::new(capture::cgroup_root()?),
         leaves,
-        tls: Tls::new(),
+        pool: Arc::new(Pool::new(exempt)),
+        changes,
         telemetry: Arc::clone(telemetry),
     })
 }
@@ -279,6 +284,19 @@ fn spawn_heartbeat(capture: &Arc<Capture>, stop: &CancellationToken) {
             }
         }
     });
+}
+
+/// Ends what third parties have ended, and what nobody needs.
+fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
+    const PERIOD: Duration = Duration::from_secs(1);
+    let pool = Arc::clone(pool);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let mut tick = tokio::time::interval(PERIOD);
+        loop {
+            tick.tick().await;
+            pool.sweep();
+        }
+    }));
 }
 
 /// Puts on record what the kernel half decides alone.

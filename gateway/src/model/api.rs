@@ -43,6 +43,13 @@ impl Model {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
     }
 
+    /// Whether another configuration has the same rules for an API of this one.
+    pub fn same_rules(&self, id: ApiId, other: &Self) -> bool {
+        let Some(api) = self.api(id) else { return false };
+        let same = other.apis.iter().find(|other| other.name == api.name);
+        same.is_some_and(|same| same == api && other.egress_of(same) == self.egress_of(api))
+    }
+
     /// The addresses that flows of this API leave from.
     pub fn egress_of<'a>(&'a self, api: &'a Api) -> &'a Egress {
         api.egress.as_ref().unwrap_or(&self.egress)
@@ -68,7 +75,7 @@ pub struct Api {
     pub egress: Option<Egress>,
     /// How Egret speaks TLS with it: for plain HTTP of its callers, which goes on as it came without this, and in mode
     /// `intercept`.
-    pub backend: Option<Backend>,
+    pub backend: Option<Arc<Backend>>,
 }
 
 /// The third party's side where Egret speaks TLS with it.

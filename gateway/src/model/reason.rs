@@ -61,3 +61,5 @@ impl fmt::Display for Reason {
         f.write_str(self.label())
     }
 }
+
+impl std::error::Error for Reason {}

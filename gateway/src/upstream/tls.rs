@@ -12,7 +12,7 @@ use crate::model::{Alpn, Backend, Host, Reason};
 
 /// TLS with third parties. Their certificates are verified for the real name, always.
 #[derive(Debug)]
-pub struct Tls {
+pub(super) struct Tls {
     system: RootCertStore,
     /// What was made for a backend: sessions are resumed within it.
     made: Mutex<Vec<(Backend, Alpn, Arc<ClientConfig>)>>,
@@ -23,7 +23,7 @@ const REMEMBERED: usize = 1024;
 
 impl Tls {
     /// With the system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut system = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (_, unusable) = system.add_parsable_certificates(found.certs);
@@ -37,7 +37,7 @@ impl Tls {
     ///
     /// # Errors
     /// [`Reason::UpstreamTls`] when it cannot be trusted or nothing could be agreed on, [`Reason::UpstreamTimeout`].
-    pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         backend: &Backend,
         host: &Host,
@@ -75,16 +75,5 @@ impl Tls {
         }
         made.push((backend.clone(), alpn, Arc::clone(&config)));
         Ok(config)
-    }
-}
-
-/// Whether HTTP/2 was agreed on.
-pub fn is_http2<S>(stream: &TlsStream<S>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -1,0 +1,109 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Rooms;
+use crate::model::{Alpn, ApiId, Flow, Host, Model, Reason};
+use crate::policy;
+use crate::route::{Carriage, Route};
+use crate::telemetry::FlowRecord;
+use crate::upstream::{Http1, Http2, Key, Lease, Leased};
+
+/// The third party of a flow, as its requests see it: any connection that the flow's permit allows at the moment.
+pub(super) struct ThirdParty {
+    rooms: Arc<Rooms>,
+    model: Arc<Model>,
+    flow: Flow,
+    api: ApiId,
+    carriage: Carriage,
+    name: Host,
+    key: Arc<Key>,
+}
+
+/// Where a connection to it may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// An idle one will do.
+    Idle,
+    /// A new one: an idle one was dead.
+    New,
+}
+
+impl ThirdParty {
+    pub(super) fn new(
+        rooms: Arc<Rooms>,
+        model: Arc<Model>,
+        flow: Flow,
+        api: ApiId,
+        carriage: Carriage,
+        name: Host,
+    ) -> Self {
+        let secured = match &carriage {
+            Carriage::Http | Carriage::Passthrough => None,
+            Carriage::Intercept(backend, alpn) => Some((Arc::clone(backend), *alpn)),
+            Carriage::Originate(backend) => Some((Arc::clone(backend), Alpn::HTTP1)),
+        };
+        let chosen = flow.original_dst.0;
+        let key = Arc::new(Key {
+            api: model.api(api).map_or_else(|| "".into(), |api| Arc::clone(&api.name)),
+            host: name.clone(),
+            chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
+            secured,
+            workload: None,
+        });
+        Self { rooms, model, flow, api, carriage, name, key }
+    }
+
+    /// A connection, of the protocol that caller and third party agree on.
+    pub(super) async fn first(&self, record: &FlowRecord) -> Result<Lease, Reason> {
+        let offered = self.key.secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
+        let lease = self.lease(offered, Kept::Idle).await?;
+        record.connected(lease.path().local, lease.path().remote);
+        Ok(lease)
+    }
+
+    pub(super) async fn http1(&self, kept: Kept) -> Result<Leased<Box<Http1>>, Reason> {
+        match self.lease(Alpn::HTTP1, kept).await? {
+            Lease::Http1(leased) => Ok(leased),
+            Lease::Http2(_) => Err(Reason::UpstreamTls),
+        }
+    }
+
+    pub(super) async fn http2(&self, kept: Kept) -> Result<Leased<Http2>, Reason> {
+        match self.lease(Alpn::HTTP2, kept).await? {
+            Lease::Http2(leased) => Ok(leased),
+            // It has changed its mind.
+            Lease::Http1(_) => Err(Reason::UpstreamTls),
+        }
+    }
+
+    /// Whom requests may be for.
+    pub(super) fn hosts(&self) -> &[Host] {
+        self.model.api(self.api).map_or(&[], |api| &api.hosts)
+    }
+
+    /// The name that the caller asked for.
+    pub(super) fn name(&self) -> &Host {
+        &self.name
+    }
+
+    /// Waits until the configuration has other rules for this flow's API than those that it began with.
+    pub(super) async fn rules_changed(&self) {
+        let mut newest = self.rooms.changes.clone();
+        let changed =
+            |now: &Arc<Model>| now.generation > self.model.generation && !self.model.same_rules(self.api, now);
+        if newest.wait_for(changed).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn lease(&self, alpn: Alpn, kept: Kept) -> Result<Lease, Reason> {
+        let api = self.model.api(self.api).ok_or(Reason::NoOrigin)?;
+        let (route, addresses, on_node) = (Route::Api(self.api, api), &self.rooms.addresses, &self.rooms.on_node);
+        let permit =
+            policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), addresses, on_node)?;
+        match kept {
+            Kept::Idle => self.rooms.pool.lease(&self.key, &permit, alpn).await,
+            Kept::New => self.rooms.pool.dial(&self.key, &permit, alpn).await,
+        }
+    }
+}

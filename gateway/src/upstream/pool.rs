@@ -1,0 +1,271 @@
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::http1::Http1;
+use super::http2::Http2;
+use super::tls::Tls;
+use super::transport::{Metered, Transport};
+use super::{Upstream, connect};
+use crate::model::{Alpn, Backend, Exempt, Host, Reason};
+use crate::policy::Permit;
+
+/// How long a connection is kept without a request.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Connections that are kept for one [`Key`]; beyond, the longest idle one ends.
+const IDLE_EACH: usize = 64;
+
+/// What requests must have in common to go over the same connection, one after the other.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The API's name.
+    pub api: Arc<str>,
+    /// The third party's.
+    pub host: Host,
+    /// The address that the caller chose of those that it has.
+    pub chosen: SocketAddr,
+    /// TLS with it, and what the caller would speak inside.
+    pub secured: Option<(Arc<Backend>, Alpn)>,
+    /// The workload, where the API keeps its callers apart.
+    pub workload: Option<Arc<str>>,
+}
+
+// The TLS settings differ where the rest does, almost always.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.api, &self.host, self.chosen, &self.workload).hash(state);
+    }
+}
+
+/// Connections to third parties that have no request at the moment.
+pub struct Pool {
+    exempt: Exempt,
+    tls: Tls,
+    idle: Mutex<HashMap<Arc<Key>, Vec<Idle>>>,
+}
+
+struct Idle {
+    connection: Connection,
+    path: Path,
+    since: Instant,
+}
+
+enum Connection {
+    Http1(Box<Http1>),
+    Http2(Http2),
+}
+
+/// From where to where a connection goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// The egress address and port.
+    pub local: SocketAddr,
+    /// The third party's address.
+    pub remote: SocketAddr,
+}
+
+/// A connection to a third party, for one user at a time.
+pub enum Lease {
+    /// For one request at a time.
+    Http1(Leased<Box<Http1>>),
+    /// For many.
+    Http2(Leased<Http2>),
+}
+
+/// A connection that goes back to the pool when its user leaves it in order.
+pub struct Leased<C: Reusable> {
+    /// Present until it is dropped.
+    connection: Option<C>,
+    path: Path,
+    /// Whether it is its user's alone.
+    bound: bool,
+    key: Arc<Key>,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// With the mark of our own sockets.
+    pub fn new(exempt: Exempt) -> Self {
+        Self { exempt, tls: Tls::new(), idle: Mutex::default() }
+    }
+
+    /// A connection that the permit allows and that speaks one of these protocols: an idle one, or a new one.
+    ///
+    /// # Errors
+    /// Why no new one could be made.
+    pub async fn lease(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
+        match self.idle(key, permit, alpn) {
+            Some(lease) => Ok(lease),
+            None => self.dial(key, permit, alpn).await,
+        }
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub async fn dial(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
+        let Upstream { stream, local, remote } = connect(permit, &self.exempt).await?;
+        let stream = Metered::new(stream);
+        let transport = match &key.secured {
+            None => Transport::Tcp(stream),
+            Some((backend, _)) => Transport::Tls(Box::new(self.tls.connect(backend, &key.host, alpn, stream).await?)),
+        };
+        let connection = if transport.is_http2() {
+            Connection::Http2(Http2::new(transport).await?)
+        } else {
+            Connection::Http1(Box::new(Http1::new(transport).await?))
+        };
+        Ok(self.leased(key, Path { local, remote }, connection))
+    }
+
+    /// Ends what has been idle for too long or has broken.
+    pub fn sweep(&self) {
+        let mut ended = Vec::new();
+        self.lock().retain(|_, idle| {
+            ended.extend(idle.extract_if(.., |idle| !idle.is_usable()));
+            !idle.is_empty()
+        });
+        ended.into_iter().for_each(Idle::end);
+    }
+
+    fn idle(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Option<Lease> {
+        let mut all = self.lock();
+        let idle = all.get_mut(key)?;
+        loop {
+            // The newest: the oldest may end in peace.
+            let at = idle.iter().rposition(|idle| idle.connection.speaks(alpn))?;
+            let mut found = idle.remove(at);
+            if found.is_usable() && permit.allows(found.path.local, found.path.remote) {
+                return Some(self.leased(key, found.path, found.connection));
+            }
+            found.end();
+        }
+    }
+
+    fn leased(self: &Arc<Self>, key: &Arc<Key>, path: Path, connection: Connection) -> Lease {
+        let (key, pool) = (Arc::clone(key), Arc::clone(self));
+        match connection {
+            Connection::Http1(connection) => Lease::Http1(Leased::new(connection, path, key, pool)),
+            Connection::Http2(connection) => Lease::Http2(Leased::new(connection, path, key, pool)),
+        }
+    }
+
+    fn put(&self, key: &Arc<Key>, idle: Idle) {
+        let mut all = self.lock();
+        let there = all.entry(Arc::clone(key)).or_default();
+        if there.len() == IDLE_EACH {
+            there.remove(0).end();
+        }
+        there.push(idle);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Idle {
+    fn end(self) {
+        if let Connection::Http1(mut connection) = self.connection {
+            connection.end();
+        }
+    }
+
+    fn is_usable(&mut self) -> bool {
+        self.since.elapsed() < IDLE
+            && match &mut self.connection {
+                Connection::Http1(connection) => connection.is_idle(),
+                Connection::Http2(connection) => connection.is_alive(),
+            }
+    }
+}
+
+impl Connection {
+    fn speaks(&self, alpn: Alpn) -> bool {
+        match self {
+            Self::Http1(_) => alpn.http1,
+            Self::Http2(_) => alpn.http2,
+        }
+    }
+}
+
+impl Lease {
+    /// From where to where it goes.
+    pub fn path(&self) -> Path {
+        match self {
+            Self::Http1(leased) => leased.path,
+            Self::Http2(leased) => leased.path,
+        }
+    }
+}
+
+/// What can be used again.
+pub trait Reusable {
+    /// For the pool, if it can be used again.
+    fn reusable(self) -> Option<Reused>;
+}
+
+/// A connection that can be used again.
+pub struct Reused(Connection);
+
+impl Reusable for Box<Http1> {
+    fn reusable(mut self) -> Option<Reused> {
+        self.is_idle().then_some(Reused(Connection::Http1(self)))
+    }
+}
+
+impl Reusable for Http2 {
+    fn reusable(self) -> Option<Reused> {
+        self.is_alive().then_some(Reused(Connection::Http2(self)))
+    }
+}
+
+impl<C: Reusable> Leased<C> {
+    fn new(connection: C, path: Path, key: Arc<Key>, pool: Arc<Pool>) -> Self {
+        Self { connection: Some(connection), path, bound: false, key, pool }
+    }
+
+    /// Never back to the pool: the third party knows its user by it.
+    pub fn bind(&mut self) {
+        self.bound = true;
+    }
+
+    /// Whether it is its user's alone.
+    pub fn is_bound(&self) -> bool {
+        self.bound
+    }
+}
+
+impl<C: Reusable> Deref for Leased<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        self.connection.as_ref().expect("present until dropped")
+    }
+}
+
+impl<C: Reusable> DerefMut for Leased<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        self.connection.as_mut().expect("present until dropped")
+    }
+}
+
+impl<C: Reusable> Drop for Leased<C> {
+    fn drop(&mut self) {
+        let connection = self.connection.take().filter(|_| !self.bound);
+        if let Some(Reused(connection)) = connection.and_then(Reusable::reusable) {
+            self.pool.put(&self.key, Idle { connection, path: self.path, since: Instant::now() });
+        }
+    }
+}
