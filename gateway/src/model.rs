@@ -6,10 +6,14 @@ mod flow;
 mod host;
 mod reason;
 mod redirect;
+mod secret;
 
-pub use api::{Api, ApiId, Backend, Drain, Egress, FailMode, Generation, Mode, Model};
+pub use api::{
+    Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Mode, Model, Pin, TlsVersion,
+};
 pub use decision::Decision;
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
+pub use secret::Secret;

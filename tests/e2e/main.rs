@@ -27,9 +27,12 @@ mod origination;
 mod passthrough;
 
 mod pool;
+
 mod reload;
 
 mod source_ip;
+
+mod third_party_tls;
 
 mod tls;
 

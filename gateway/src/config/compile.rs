@@ -1,5 +1,7 @@
 //! As written to as meant. Pure; every problem is collected.
 
+mod backend;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -7,14 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
-use super::file::{ApiFile, BackendFile, EgressFile, File, socket_address};
+use super::file::{ApiFile, EgressFile, File, socket_address};
 use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
-use crate::model::{Api, Backend, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
+use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -120,7 +120,7 @@ fn api<'a>(
         ports,
         mode,
         egress: own,
-        backend: file.backend.as_ref().map(|file| Arc::new(backend(file, mode, read, problems))),
+        backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, read, problems))),
     }
 }
 
@@ -199,38 +199,6 @@ fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
             Mode::Passthrough
         }
     }
-}
-
-fn backend(file: &BackendFile, mode: Mode, read: Read<'_>, problems: &mut Vec<Problem>) -> Backend {
-    if file.scheme.value != "https" {
-        problems.push(Problem::at(&file.scheme, "not a scheme", "https; without `backend` it is http"));
-    } else if matches!(mode, Mode::Bind | Mode::Deny) {
-        let rule = format!("in mode {} Egret does not see the requests", mode.label());
-        problems.push(Problem::at(&file.scheme, rule, "remove `backend`, or the mode"));
-    }
-    let mut authorities = Vec::new();
-    if let Some(ca) = &file.ca {
-        let certificates = read(Path::new(&ca.value)).map_err(|error| error.to_string()).and_then(|pem| {
-            CertificateDer::pem_slice_iter(&pem)
-                .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| error.to_string())
-        });
-        match certificates {
-            Ok(certificates) if certificates.is_empty() => {
-                problems.push(Problem::at(
-                    ca,
-                    "no certificate is in this file",
-                    "a PEM file: -----BEGIN CERTIFICATE-----",
-                ));
-            }
-            Ok(certificates) => authorities = certificates,
-            Err(error) => {
-                problems.push(Problem::at(ca, format!("this file cannot be used: {error}"), "name a PEM file"))
-            }
-        }
-    }
-    Backend { port: file.port.unwrap_or(443), authorities }
 }
 
 fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {

@@ -61,12 +61,14 @@ impl Check<'_> {
             (Node::List(items), "array") => items.iter().for_each(|item| self.value(&schema["items"], item)),
             // A scalar is text as it is written: `name: 42` is a name.
             (Node::Text | Node::Bool | Node::Float | Node::Integer(_), "string") => {}
+            (Node::Bool, "boolean") => {}
             (Node::Integer(number), "integer") => self.range(&schema, node, *number),
             (found, kind) => {
                 let (expected, help) = match kind {
                     "object" => ("keys and values", "one `key: value` a line, further right than the key above them"),
                     "array" => ("a list", "in brackets, [a, b], or one a line after a dash"),
                     "integer" => ("a whole number", "without quotes or unit"),
+                    "boolean" => ("true or false", "without quotes"),
                     _ => ("a text", "one value"),
                 };
                 self.problems.push(Problem::at(node, format!("expected {expected}, found {}", found.name()), help));

@@ -105,12 +105,14 @@ pub(super) struct ApiFile {
     /// Source addresses of its own.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
-    /// How the third party is reached when the application speaks plain HTTP. Default: plain HTTP, too.
+    /// TLS with the third party: for plain HTTP of the application, which goes on as it came without this, and in mode
+    /// `intercept`.
     #[serde(default)]
     pub(super) backend: Option<BackendFile>,
 }
 
-/// How the third party is reached when the application speaks plain HTTP.
+/// The third party's side: how it is reached when the application speaks plain HTTP, and TLS with it, in mode `intercept`,
+/// too.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct BackendFile {
@@ -126,6 +128,33 @@ pub(super) struct BackendFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) ca: Option<Spanned<String>>,
+    /// The certificate that Egret shows to the third party (mTLS).
+    #[serde(default)]
+    pub(super) client_certificate: Option<ClientCertificateFile>,
+    /// Public keys, of which the third party's certificate must have one, beside being valid: `sha256//` and the Base64
+    /// of the SHA-256 of its SubjectPublicKeyInfo, as for `curl --pinnedpubkey`. Default: any.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) pins: Vec<Spanned<String>>,
+    /// Least version of TLS with the third party: '1.2' (default) or '1.3'.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) min_tls: Option<Spanned<String>>,
+    /// Whether requests of different workloads never share a connection to the third party. Default false.
+    #[serde(default)]
+    pub(super) isolate_workloads: bool,
+}
+
+/// A certificate that Egret shows. Both files are read when the configuration is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct ClientCertificateFile {
+    /// PEM file of the certificate, and of those between it and the root.
+    #[schemars(with = "String")]
+    pub(super) certificate: Spanned<String>,
+    /// PEM file of its private key.
+    #[schemars(with = "String")]
+    pub(super) key: Spanned<String>,
 }
 
 /// What is captured, and where the hooks are kept.

@@ -43,12 +43,13 @@ impl ThirdParty {
             Carriage::Originate(backend) => Some((Arc::clone(backend), Alpn::HTTP1)),
         };
         let chosen = flow.original_dst.0;
+        let apart = secured.as_ref().is_some_and(|(backend, _)| backend.isolate_workloads);
         let key = Arc::new(Key {
             api: model.api(api).map_or_else(|| "".into(), |api| Arc::clone(&api.name)),
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
             secured,
-            workload: None,
+            workload: apart.then(|| Arc::clone(&flow.workload.cgroup)),
         });
         Self { rooms, model, flow, api, carriage, name, key }
     }

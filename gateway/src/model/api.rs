@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Host;
+use super::{Host, Secret};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,11 +85,47 @@ pub struct Backend {
     pub port: u16,
     /// Authorities that may vouch for it, beside the system's; DER.
     pub authorities: Vec<Vec<u8>>,
+    /// What Egret shows to it (mTLS).
+    pub client: Option<Arc<ClientCertificate>>,
+    /// The keys of which its certificate must have one; any, if there are none.
+    pub pins: Vec<Pin>,
+    /// Least version of TLS.
+    pub min_tls: TlsVersion,
+    /// Whether workloads never share a connection to it.
+    pub isolate_workloads: bool,
+}
+
+/// SHA-256 of a SubjectPublicKeyInfo (RFC 7469 §2.4).
+pub type Pin = [u8; 32];
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// A certificate that Egret shows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate first; DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Its private key; DER.
+    pub key: Secret,
 }
 
 impl Default for Backend {
     fn default() -> Self {
-        Self { port: 443, authorities: Vec::new() }
+        Self {
+            port: 443,
+            authorities: Vec::new(),
+            client: None,
+            pins: Vec::new(),
+            min_tls: TlsVersion::V1_2,
+            isolate_workloads: false,
+        }
     }
 }
 

@@ -1,21 +1,28 @@
+mod pinned;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::pinned::Pinned;
 use super::PATIENCE;
-use crate::model::{Alpn, Backend, Host, Reason};
+use crate::model::{Alpn, Backend, Host, Reason, TlsVersion};
 
 /// TLS with third parties. Their certificates are verified for the real name, always.
 #[derive(Debug)]
 pub(super) struct Tls {
+    provider: Arc<CryptoProvider>,
     system: RootCertStore,
     /// What was made for a backend: sessions are resumed within it.
-    made: Mutex<Vec<(Backend, Alpn, Arc<ClientConfig>)>>,
+    made: Mutex<Vec<(Arc<Backend>, Alpn, Arc<ClientConfig>)>>,
 }
 
 /// Backends that are remembered; beyond, the oldest is made anew.
@@ -30,7 +37,7 @@ impl Tls {
         if unusable > 0 || !found.errors.is_empty() {
             tracing::warn!(unusable, errors = ?found.errors, "some of the system's authorities cannot be used");
         }
-        Self { system, made: Mutex::default() }
+        Self { provider: Arc::new(default_provider()), system, made: Mutex::default() }
     }
 
     /// Speaks TLS with a backend of this name, offering these protocols.
@@ -39,7 +46,7 @@ impl Tls {
     /// [`Reason::UpstreamTls`] when it cannot be trusted or nothing could be agreed on, [`Reason::UpstreamTimeout`].
     pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        backend: &Backend,
+        backend: &Arc<Backend>,
         host: &Host,
         alpn: Alpn,
         stream: S,
@@ -54,26 +61,44 @@ impl Tls {
         timeout(PATIENCE, connecting).await.map_err(|_| Reason::UpstreamTimeout)?.map_err(|error| failed(&error))
     }
 
-    fn config(&self, backend: &Backend, alpn: Alpn) -> Result<Arc<ClientConfig>, rustls::Error> {
+    fn config(&self, backend: &Arc<Backend>, alpn: Alpn) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let known = made.iter().find(|(known, offered, _)| known == backend && *offered == alpn);
         if let Some((.., config)) = known {
             return Ok(Arc::clone(config));
         }
+        let config = Arc::new(self.make(backend, alpn)?);
+        if made.len() == REMEMBERED {
+            made.remove(0);
+        }
+        made.push((Arc::clone(backend), alpn, Arc::clone(&config)));
+        Ok(config)
+    }
+
+    fn make(&self, backend: &Backend, alpn: Alpn) -> Result<ClientConfig, Box<dyn std::error::Error>> {
         let mut authorities = self.system.clone();
         for certificate in &backend.authorities {
             authorities.add(CertificateDer::from_slice(certificate))?;
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(authorities)
-            .with_no_client_auth();
+        let provider = Arc::clone(&self.provider);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider));
+        let versions = match backend.min_tls {
+            TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12][..],
+            TlsVersion::V1_3 => &[&version::TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+        let verified = Pinned::new(verifier.build()?, backend.pins.clone());
+        // Not a way around the verification: one more condition on top of it.
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verified));
+        let mut config = match &backend.client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let chain = client.chain.iter().map(|certificate| CertificateDer::from(certificate.clone())).collect();
+                let key = PrivateKeyDer::try_from(client.key.expose().to_vec())?;
+                builder.with_client_auth_cert(chain, key)?
+            }
+        };
         config.alpn_protocols = alpn.names();
-        let config = Arc::new(config);
-        if made.len() == REMEMBERED {
-            made.remove(0);
-        }
-        made.push((backend.clone(), alpn, Arc::clone(&config)));
         Ok(config)
     }
 }
