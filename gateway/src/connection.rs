@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use self::downstream::Downstream;
+use self::first_bytes::First;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Workloads};
 use crate::listener::Accepted;
@@ -136,8 +137,13 @@ async fn admit(
     };
     let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
-    let opaque = model.api(flow.api).is_some_and(|api| api.opaque_ports.contains(&flow.original_dst.0.port()));
-    let (protocol, prefix) = first_bytes::read(downstream, opaque).await?;
+    let first = match model.api(flow.api) {
+        Some(api) if api.opaque_ports.contains(&flow.original_dst.0.port()) => First::Opaque,
+        // Who hesitates must not get around what is done with its requests.
+        Some(api) if api.mode == Mode::Intercept || api.backend.is_some() => First::Caller,
+        _ => First::Either,
+    };
+    let (protocol, prefix) = first_bytes::read(downstream, first).await?;
     record.detected(&protocol);
     let route = route::select(&model, &flow, &protocol);
     match &route {

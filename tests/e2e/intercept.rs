@@ -202,6 +202,22 @@ fn a_coalesced_request_for_another_host_is_misdirected() {
 }
 
 #[test]
+fn who_hesitates_is_intercepted_too() {
+    let lab = Lab::new();
+    let (_pki, _partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let program = r#"
+import socket, ssl, sys, time
+s = socket.create_connection(("api.partner.example", 443), timeout=20)
+time.sleep(0.5)
+s = ssl.create_default_context(cafile=sys.argv[1]).wrap_socket(s, server_hostname="api.partner.example")
+s.sendall(b"GET / HTTP/1.1\r\nHost: api.partner.example\r\nConnection: close\r\n\r\n")
+print(s.recv(1000).split()[1].decode())
+"#;
+    assert_eq!(lab.python(program, &[&ca(&lab)]), "200");
+}
+
+#[test]
 fn heavy_a_gibibyte_goes_either_way_in_bounded_memory() {
     const BYTES: u64 = 1 << 30;
     let lab = Lab::new();

@@ -10,19 +10,33 @@ use crate::model::{Protocol, Reason};
 /// A client that says nothing for this long waits for the server to speak first.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// One that is sure to speak first may have connected long before.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+
 /// A client that has begun to speak gets this long to say what it speaks.
 const HESITATION: Duration = Duration::from_secs(3);
 
 /// Room for what clients send first: a ClientHello with a post-quantum key share is some 1.8 KB.
 const AT_ONCE: usize = 4096;
 
+/// Who speaks first on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// Nobody looks.
+    Opaque,
+    /// The caller, sooner or later: what it says decides what becomes of it.
+    Caller,
+    /// Either.
+    Either,
+}
+
 /// Reads until the protocol is known. The bytes read are to be sent on.
-pub(super) async fn read(downstream: &mut TcpStream, opaque: bool) -> Result<(Protocol, Vec<u8>), Reason> {
+pub(super) async fn read(downstream: &mut TcpStream, first: First) -> Result<(Protocol, Vec<u8>), Reason> {
     let mut prefix = Vec::new();
-    if opaque {
+    if first == First::Opaque {
         return Ok((Protocol::Opaque, prefix));
     }
-    let mut limit = Instant::now() + SILENCE;
+    let mut limit = Instant::now() + if first == First::Caller { FOREVER } else { SILENCE };
     loop {
         prefix.reserve(AT_ONCE);
         match timeout_at(limit, downstream.read_buf(&mut prefix)).await {
@@ -35,6 +49,6 @@ pub(super) async fn read(downstream: &mut TcpStream, opaque: bool) -> Result<(Pr
         if let Detection::Done(protocol) = detect::protocol(&prefix[..prefix.len().min(MAX_PREFIX)]) {
             return Ok((protocol, prefix));
         }
-        limit = limit.max(Instant::now() + HESITATION);
+        limit = Instant::now() + HESITATION;
     }
 }

@@ -22,8 +22,10 @@ pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     system: RootCertStore,
     /// What was made for a backend: sessions are resumed within it.
-    made: Mutex<Vec<(Arc<Backend>, Alpn, Arc<ClientConfig>)>>,
+    made: Mutex<Vec<Made>>,
 }
+
+type Made = (Arc<Backend>, Alpn, Arc<ClientConfig>);
 
 /// Backends that are remembered; beyond, the oldest is made anew.
 const REMEMBERED: usize = 1024;
