@@ -1,18 +1,15 @@
-//! The contestants: each carries from the application to the third party, by SNI, from the egress address, and logs
-//! one line per connection.
+//! The contestants: each carries from the application to the third party, from the egress address, and logs one line for
+//! each connection or request.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use egret_tests::{EGRESS, Egret, Lab, eventually, listens};
+use egret_tests::{Egret, Lab, eventually, listens};
 
 use crate::{APPLICATIONS, GATEWAY, on_cpu};
 
 pub(crate) const THIRD_PARTY: &str = "203.0.113.7";
-const NGINX: u16 = 8443;
-const HAPROXY: u16 = 8444;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contestant {
@@ -22,12 +19,32 @@ pub(crate) enum Contestant {
     Haproxy,
 }
 
+/// What the contestants are told. Each peer listens for a port of the third party on [`Contestant::port`].
+pub(crate) struct Configs {
+    /// YAML below `apis:`.
+    pub(crate) egret: String,
+    pub(crate) nginx: String,
+    pub(crate) haproxy: String,
+    /// A port of the third party: a peer is ready when it listens for it.
+    pub(crate) ready: u16,
+}
+
 /// A contestant at work.
 pub(crate) struct Running {
-    /// Where the application connects to.
-    pub(crate) to: SocketAddr,
+    contestant: Contestant,
     _egret: Option<Egret>,
     _peer: Option<Peer>,
+}
+
+impl Running {
+    /// Where the application connects to for a port of the third party.
+    pub(crate) fn to(&self, port: u16) -> String {
+        let address = match self.contestant {
+            Contestant::Direct | Contestant::Egret => THIRD_PARTY,
+            Contestant::Nginx | Contestant::Haproxy => "127.0.0.1",
+        };
+        format!("{address}:{}", self.contestant.port(port))
+    }
 }
 
 struct Peer(Child);
@@ -44,33 +61,28 @@ impl Contestant {
         }
     }
 
+    /// Where it listens for a port of the third party.
+    pub(crate) fn port(self, port: u16) -> u16 {
+        match self {
+            Self::Direct | Self::Egret => port,
+            Self::Nginx => 8000 + port,
+            Self::Haproxy => 9000 + port,
+        }
+    }
+
     /// Starts it alone on its CPU and waits until it is ready.
-    pub(crate) fn start(self, lab: &Lab) -> Running {
+    pub(crate) fn start(self, lab: &Lab, configs: &Configs) -> Running {
         on_cpu(GATEWAY);
         let (mut egret, mut peer) = (None, None);
-        let to = match self {
-            Self::Direct => (THIRD_PARTY, 443),
-            Self::Egret => {
-                let config = lab.configure("  - name: partner\n    hosts: [api.partner.example]\n");
-                egret = Some(lab.egret(&config, &[]));
-                (THIRD_PARTY, 443)
-            }
-            Self::Nginx => {
-                peer = Some(Peer::start(lab, "nginx", "-c", &nginx(lab), NGINX));
-                ("127.0.0.1", NGINX)
-            }
-            Self::Haproxy => {
-                peer = Some(Peer::start(lab, "haproxy", "-f", &haproxy(), HAPROXY));
-                ("127.0.0.1", HAPROXY)
-            }
-        };
-        on_cpu(APPLICATIONS);
-        let (address, port) = to;
-        Running {
-            to: (address.parse::<std::net::IpAddr>().expect("an address"), port).into(),
-            _egret: egret,
-            _peer: peer,
+        let ready = self.port(configs.ready);
+        match self {
+            Self::Direct => {}
+            Self::Egret => egret = Some(lab.egret(&lab.configure(&configs.egret), &[])),
+            Self::Nginx => peer = Some(Peer::start(lab, "nginx", "-c", &configs.nginx, ready)),
+            Self::Haproxy => peer = Some(Peer::start(lab, "haproxy", "-f", &configs.haproxy, ready)),
         }
+        on_cpu(APPLICATIONS);
+        Running { contestant: self, _egret: egret, _peer: peer }
     }
 }
 
@@ -100,33 +112,6 @@ impl Drop for Peer {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }
-}
-
-/// Without `proxy_buffer_size` it copies 16 KiB at a time: 64 KiB is its better side. `proxy_half_close` makes it do what the
-/// others do: pass on the end of one direction alone.
-fn nginx(lab: &Lab) -> String {
-    let directory = lab.directory().display();
-    format!(
-        "daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\n\
-         load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nevents {{ worker_connections 16384; }}\n\
-         stream {{\n  log_format flow '$time_iso8601 $remote_addr $ssl_preread_server_name $bytes_sent $session_time';\n  \
-         access_log {directory}/nginx-access.log flow;\n  \
-         map $ssl_preread_server_name $upstream {{ api.partner.example {THIRD_PARTY}:443; }}\n  \
-         server {{\n    listen 127.0.0.1:{NGINX} backlog=4096;\n    ssl_preread on;\n    proxy_pass $upstream;\n    \
-         proxy_bind {EGRESS};\n    proxy_buffer_size 64k;\n    proxy_half_close on;\n    tcp_nodelay on;\n  }}\n}}\n"
-    )
-}
-
-/// With forced splice(2).
-fn haproxy() -> String {
-    format!(
-        "global\n  nbthread 1\n  maxconn 4000\n  log stdout format raw local0\ndefaults\n  mode tcp\n  log global\n  \
-         option tcplog\n  option splice-request\n  option splice-response\n  timeout connect 10s\n  timeout client 10m\n  \
-         timeout server 10m\nfrontend in\n  bind 127.0.0.1:{HAPROXY} backlog 4096\n  tcp-request inspect-delay 5s\n  \
-         tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
-         use_backend partner if {{ req.ssl_sni -i api.partner.example }}\nbackend partner\n  source {EGRESS}\n  \
-         server partner {THIRD_PARTY}:443\n"
-    )
 }
 
 /// CPU time that the gateway's cgroup has used.

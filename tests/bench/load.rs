@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::http_load::HttpLoad;
 use crate::third_party::{CLIENT_HELLO, Order, send, take};
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,8 @@ pub(crate) enum Load {
     Latency { to: SocketAddr, count: usize },
     /// Holds connections after one exchange, until its standard input ends.
     Idle { to: SocketAddr, count: u64 },
+    /// Requests.
+    Http(HttpLoad),
 }
 
 impl Load {
@@ -32,6 +35,7 @@ impl Load {
         let start = Instant::now();
         let mut latencies = Vec::new();
         match self {
+            Load::Http(load) => return load.run(),
             Load::Connect { to, count } => (0..count).for_each(|_| drop(TcpStream::connect(to))),
             Load::Datagram { to, count } => {
                 for _ in 0..count {

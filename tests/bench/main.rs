@@ -6,6 +6,8 @@
 mod connect;
 mod floor;
 mod gateway;
+mod http;
+mod http_load;
 mod load;
 mod passthrough;
 mod report;
@@ -29,6 +31,16 @@ enum Bench {
         /// Only these.
         #[arg(long, value_delimiter = ',', default_values = ["download", "upload", "connections", "latency", "idle"])]
         scenario: Vec<Scenario>,
+    },
+    /// Requests: plain, TLS origination, interception; new and kept connections, latency, memory; against nginx and HAProxy.
+    Http {
+        #[command(flatten)]
+        options: Options,
+        /// Only these.
+        #[arg(long, value_delimiter = ',', default_values = [
+            "plain", "plain-new", "originate", "intercept", "intercept-new", "latency", "idle",
+        ])]
+        scenario: Vec<http::Scenario>,
     },
     /// The application of a run.
     #[command(hide = true, subcommand)]
@@ -54,6 +66,10 @@ fn main() {
         Bench::Passthrough { options, scenario } => {
             on_cpu(APPLICATIONS);
             passthrough::run(options.rounds, &scenario).publish(&options.json);
+        }
+        Bench::Http { options, scenario } => {
+            on_cpu(APPLICATIONS);
+            http::run(options.rounds, &scenario).publish(&options.json);
         }
         Bench::Load(load) => load.run(),
     }

@@ -4,12 +4,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
-use egret_tests::Lab;
+use egret_tests::{EGRESS, Lab};
 use serde_json::Value;
 
-use crate::gateway::{Contestant, Running, THIRD_PARTY, cpu, memory};
+use crate::gateway::{Configs, Contestant, Running, THIRD_PARTY, cpu, memory};
 use crate::report::Report;
 use crate::third_party;
+
+/// The third party's.
+const PORT: u16 = 443;
 
 /// Bytes over each connection, and how many connections.
 const BULK_EACH: &str = "500000000";
@@ -36,27 +39,61 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
     let lab = Lab::new();
     lab.hosts(&[(THIRD_PARTY, "api.partner.example")]);
     many_ports(&lab);
-    third_party::start(lab.listen(THIRD_PARTY, 443));
+    third_party::start(lab.listen(THIRD_PARTY, PORT));
+    let configs = Configs {
+        egret: "  - name: partner\n    hosts: [api.partner.example]\n".to_owned(),
+        nginx: nginx(&lab),
+        haproxy: haproxy(),
+        ready: PORT,
+    };
     let mut report = Report::new("passthrough", rounds, "nginx, haproxy");
     for round in 1..=rounds {
         for contestant in Contestant::ALL {
             eprintln!("bench: round {round} of {rounds}: {}", contestant.name());
-            measure(&lab, contestant, scenarios, &mut report);
+            measure(&lab, contestant.start(&lab, &configs), contestant, scenarios, &mut report);
         }
     }
     report
 }
 
+/// By SNI. Without `proxy_buffer_size` it copies 16 KiB at a time: 64 KiB is its better side. `proxy_half_close` makes it do what the
+/// others do: pass on the end of one direction alone.
+fn nginx(lab: &Lab) -> String {
+    let port = Contestant::Nginx.port(PORT);
+    let directory = lab.directory().display();
+    format!(
+        "daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\n\
+         load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nevents {{ worker_connections 16384; }}\n\
+         stream {{\n  log_format flow '$time_iso8601 $remote_addr $ssl_preread_server_name $bytes_sent $session_time';\n  \
+         access_log {directory}/nginx-access.log flow;\n  \
+         map $ssl_preread_server_name $upstream {{ api.partner.example {THIRD_PARTY}:{PORT}; }}\n  \
+         server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    ssl_preread on;\n    proxy_pass $upstream;\n    \
+         proxy_bind {EGRESS};\n    proxy_buffer_size 64k;\n    proxy_half_close on;\n    tcp_nodelay on;\n  }}\n}}\n"
+    )
+}
+
+/// By SNI, with forced splice(2).
+fn haproxy() -> String {
+    let port = Contestant::Haproxy.port(PORT);
+    format!(
+        "global\n  nbthread 1\n  maxconn 4000\n  log stdout format raw local0\ndefaults\n  mode tcp\n  log global\n  \
+         option tcplog\n  option splice-request\n  option splice-response\n  timeout connect 10s\n  timeout client 10m\n  \
+         timeout server 10m\nfrontend in\n  bind 127.0.0.1:{port} backlog 4096\n  tcp-request inspect-delay 5s\n  \
+         tcp-request content accept if {{ req.ssl_hello_type 1 }}\n  \
+         use_backend partner if {{ req.ssl_sni -i api.partner.example }}\nbackend partner\n  source {EGRESS}\n  \
+         server partner {THIRD_PARTY}:{PORT}\n"
+    )
+}
+
 /// Enough source ports for every contestant, none of them a listener's, and their reuse after a second.
-fn many_ports(lab: &Lab) {
+pub(crate) fn many_ports(lab: &Lab) {
     let settings = "echo 10000 65535 >/proc/sys/net/ipv4/ip_local_port_range; echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse";
     let status = lab.gateway("sh", &["-c", settings]).status().expect("sh runs");
     assert!(status.success(), "the node's ports cannot be set");
 }
 
-fn measure(lab: &Lab, contestant: Contestant, scenarios: &[Scenario], report: &mut Report) {
-    let running = contestant.start(lab);
-    let to = running.to.to_string();
+fn measure(lab: &Lab, running: Running, contestant: Contestant, scenarios: &[Scenario], report: &mut Report) {
+    let to = running.to(PORT);
     load(lab, &["connections", &to, "8", "500"]);
     for scenario in scenarios {
         match scenario {
@@ -70,7 +107,13 @@ fn measure(lab: &Lab, contestant: Contestant, scenarios: &[Scenario], report: &m
             }
             Scenario::Idle if contestant == Contestant::Direct => {}
             Scenario::Idle => {
-                report.add("idle connection", "memory", "KB", contestant.name(), idle(lab, &running) / 1000.0);
+                report.add(
+                    "idle connection",
+                    "memory",
+                    "KB",
+                    contestant.name(),
+                    idle(lab, &["idle", &to, &IDLE.to_string()]) / IDLE as f64 / 1000.0,
+                );
             }
         }
     }
@@ -101,17 +144,17 @@ fn connections(lab: &Lab, contestant: Contestant, to: &str, report: &mut Report)
     }
 }
 
-/// Bytes for each connection held.
-fn idle(lab: &Lab, running: &Running) -> f64 {
+/// Bytes for connections held, all of them, by this application.
+pub(crate) fn idle(lab: &Lab, arguments: &[&str]) -> f64 {
     let before = memory(lab);
-    let mut application = application(lab, &["idle", &running.to.to_string(), &IDLE.to_string()]);
+    let mut application = application(lab, arguments);
     let mut process = application.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the application starts");
     let mut line = String::new();
     BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("the application says a line");
     let used = memory(lab) - before;
     process.stdin.take().expect("a pipe").write_all(b"\n").expect("the application listens");
     process.wait().expect("the application ends");
-    used / IDLE as f64
+    used
 }
 
 /// Runs the application of this executable on the lab's node.

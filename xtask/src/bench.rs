@@ -18,6 +18,8 @@ pub(crate) struct Bench {
 enum What {
     /// The hooks: a miss and a hit, with 10 to 100,000 rules.
     Connect,
+    /// Requests, plain and over TLS, against nginx and HAProxy.
+    Http,
     /// Bytes carried untouched, against nginx and HAProxy.
     Passthrough,
 }
@@ -27,9 +29,10 @@ impl Bench {
         setup::kernel()?;
         let name = match self.what {
             What::Connect => "connect",
+            What::Http => "http",
             What::Passthrough => "passthrough",
         };
-        setup::programs(&[setup::LAB, if self.what == What::Passthrough { setup::PEERS } else { &[] }])?;
+        setup::programs(&[setup::LAB, if self.what == What::Connect { &[] } else { setup::PEERS }])?;
         kernel::build()?;
         let build = ["build", "--quiet", "--locked", "--release", "--package", "egret", "--package", "egret-tests"];
         run(cargo().args(build).args(["--bin", "egret", "--bin", "egret-bench"]))?;
