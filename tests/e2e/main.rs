@@ -28,6 +28,8 @@ mod passthrough;
 
 mod reload;
 
+mod smuggling;
+
 mod source_ip;
 
 mod tls;
