@@ -1,5 +1,7 @@
 //! End to end, through the real executable and the real kernel. One module per promise.
 
+mod answers;
+
 mod capture;
 
 mod clients;
