@@ -16,6 +16,8 @@ mod fail_mode;
 
 mod hostile;
 
+mod hostile_http2;
+
 mod http;
 
 mod intercept;
