@@ -72,6 +72,8 @@ enum Admitted {
     Bytes(TcpStream, Vec<u8>),
     /// As requests.
     Requests(Box<Requests>),
+    /// Not at all: its requests name no host.
+    Nameless(Vec<u8>),
 }
 
 struct Requests {
@@ -90,6 +92,10 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
         }
         // In a box: bytes that are carried untouched, idle for hours perhaps, need no room for requests.
         Ok(Admitted::Requests(requests)) => Box::pin(carry(*requests, downstream, record.bytes(), &rooms.leaves)).await,
+        Ok(Admitted::Nameless(prefix)) => {
+            let downstream = Downstream::new(prefix, downstream, record.bytes());
+            Box::pin(http::refuse(downstream)).await
+        }
         Err(reason) => {
             reset(&downstream);
             Err(reason)
@@ -158,9 +164,10 @@ async fn admit(
     let route = route?;
     let carriage = route::carriage(&route, &protocol)?;
     let name = protocol.authority();
-    if let (Route::Api(api, _), Some(name), false) = (&route, name, carriage == Carriage::Passthrough) {
+    if let (Route::Api(id, api), false) = (&route, carriage == Carriage::Passthrough) {
+        let Some(name) = name else { return Ok(Admitted::Nameless(prefix)) };
         let rooms = Arc::clone(rooms);
-        let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, *api, carriage.clone(), name.clone());
+        let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, (*id, api), carriage.clone(), name.clone());
         // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
         let lease = Box::pin(third_party.first(record)).await?;
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));

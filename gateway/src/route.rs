@@ -76,7 +76,7 @@ impl Carriage {
 pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reason> {
     let Route::Api(_, api) = route else { return Ok(Carriage::Passthrough) };
     Ok(match protocol {
-        Protocol::Http1 { host: Some(_) } => api.backend.clone().map_or(Carriage::Http, Carriage::Originate),
+        Protocol::Http1 { .. } => api.backend.clone().map_or(Carriage::Http, Carriage::Originate),
         Protocol::Tls { sni, alpn } if api.mode == Mode::Intercept && (alpn.http1 || alpn.http2) => {
             let backend = api.backend.clone().unwrap_or_default();
             sni.as_ref().map(|_| Carriage::Intercept(backend, *alpn)).ok_or(Reason::NoName)?

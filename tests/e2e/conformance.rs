@@ -1,6 +1,6 @@
 //! Protocols over HTTP, with their own clients and servers, through `intercept`.
 
-use egret_tests::{EGRESS, Lab, Pki};
+use egret_tests::{EGRESS, Lab, Pki, Service, eventually};
 
 use crate::PARTNER;
 
@@ -19,10 +19,14 @@ fn intercepted(lab: &Lab) -> (Pki, [String; 2], String) {
     (pki, paths, api)
 }
 
+/// PEM file of Egret's CA.
+fn ca(lab: &Lab) -> String {
+    lab.directory().join("egret-ca.pem").to_str().unwrap().to_owned()
+}
+
 /// Runs a client that gets the path of Egret's CA; returns what it printed.
 fn client(lab: &Lab, program: &str) -> String {
-    let ca = lab.directory().join("egret-ca.pem");
-    let output = lab.run(PYTHON, &["-c", program, ca.to_str().unwrap()]);
+    let output = lab.run(PYTHON, &["-c", program, &ca(lab)]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -87,9 +91,28 @@ except grpc.RpcError as error:
     );
 }
 
-#[test]
-fn websockets_and_their_ends() {
-    const SERVER: &str = r#"
+/// A third party that speaks HTTP/2, says to whom, and writes it down (see [`served`]).
+fn nginx(lab: &Lab, certificate: &str, key: &str) -> Service {
+    let directory = lab.directory().display();
+    let config = lab.directory().join("nginx.conf");
+    let text = format!(
+        "daemon off;\nuser root;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\nevents {{}}\nhttp {{\n  \
+         log_format served '$remote_addr $server_protocol $status';\n  access_log {directory}/served served;\n  \
+         server {{\n    listen {ADDRESS}:443 ssl http2;\n    ssl_certificate {certificate};\n    \
+         ssl_certificate_key {key};\n    location / {{ return 200 \"$remote_addr\\n\"; }}\n  }}\n}}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    lab.service(443, "nginx", &["-c", config.to_str().unwrap()])
+}
+
+/// What nginx served: caller, version and status of each request.
+fn served(lab: &Lab) -> Vec<String> {
+    let text = std::fs::read_to_string(lab.directory().join("served")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Says from where a caller came, then says back what it hears.
+const WEBSOCKETS: &str = r#"
 import asyncio, ssl, sys, websockets
 async def echo(socket):
     await socket.send(socket.remote_address[0])
@@ -102,6 +125,8 @@ async def main():
         await asyncio.Future()
 asyncio.run(main())
 "#;
+#[test]
+fn websockets_and_their_ends() {
     const CLIENT: &str = r#"
 import asyncio, ssl, sys, websockets
 async def main():
@@ -118,9 +143,41 @@ asyncio.run(main())
 "#;
     let lab = Lab::new();
     let (_pki, [certificate, key], api) = intercepted(&lab);
-    let _server = lab.service(443, PYTHON, &["-c", SERVER, &certificate, &key]);
+    let _server = lab.service(443, PYTHON, &["-c", WEBSOCKETS, &certificate, &key]);
     let _egret = lab.egret(&lab.configure(&api), &[]);
     assert_eq!(client(&lab, CLIENT), format!("{EGRESS}\n4000 done"));
+}
+
+#[test]
+fn websockets_of_node_and_their_ends() {
+    const CLIENT: &str = r#"
+const WebSocket = require("ws");
+const socket = new WebSocket("wss://api.partner.example/");
+const sent = ["text", "x".repeat(500000)];
+let heard = 0;
+socket.on("message", data => {
+  if (heard == 0) console.log(data.toString(), Object.keys(socket._extensions).join());
+  else if (data.toString() != sent[heard - 1]) throw new Error("not what was sent");
+  if (heard < sent.length) socket.send(sent[heard]);
+  else socket.ping("still there?");
+  heard += 1;
+});
+socket.on("pong", data => { console.log(data.toString()); socket.close(4000, "done"); });
+socket.on("close", (code, reason) => console.log(code, reason.toString()));
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _server = lab.service(443, PYTHON, &["-c", WEBSOCKETS, &certificate, &key]);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let mut node = lab.workload("node", &["-e", CLIENT]);
+    node.env("NODE_PATH", "/usr/share/nodejs").env("NODE_EXTRA_CA_CERTS", ca(&lab));
+    let output = node.output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("{EGRESS} permessage-deflate\nstill there?\n4000 done\n"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -135,15 +192,54 @@ asyncio.run(main())
 "#;
     let lab = Lab::new();
     let (_pki, [certificate, key], api) = intercepted(&lab);
-    let directory = lab.directory().display();
-    let config = lab.directory().join("nginx.conf");
-    let text = format!(
-        "daemon off;\nuser root;\npid {directory}/nginx.pid;\nerror_log {directory}/nginx-error.log;\nevents {{}}\nhttp {{\n  \
-         access_log off;\n  server {{\n    listen {ADDRESS}:443 ssl http2;\n    ssl_certificate {certificate};\n    \
-         ssl_certificate_key {key};\n    location / {{ return 200 \"$remote_addr\\n\"; }}\n  }}\n}}\n"
-    );
-    std::fs::write(&config, text).unwrap();
-    let _nginx = lab.service(443, "nginx", &["-c", config.to_str().unwrap()]);
+    let _nginx = nginx(&lab, &certificate, &key);
     let _egret = lab.egret(&lab.configure(&api), &[]);
     assert_eq!(client(&lab, CLIENT), format!("200 {{'HTTP/2'}} {{'{EGRESS}'}}"));
+}
+
+#[test]
+fn h2load_with_more_streams_than_the_third_party_allows() {
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _nginx = nginx(&lab, &certificate, &key);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    // nginx allows 128 streams at once.
+    let output = lab.run("h2load", &["-n", "5000", "-c", "8", "-m", "200", "https://api.partner.example/"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("status codes: 5000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}");
+    assert!(said.contains("Application protocol: h2\n"), "{said}");
+    eventually("nginx has written down all", || served(&lab).len() == 5000);
+    assert!(served(&lab).iter().all(|line| *line == format!("{EGRESS} HTTP/2.0 200")));
+}
+
+#[test]
+fn java_over_http_2_with_many_requests_at_once() {
+    const CLIENT: &str = r#"
+import java.net.*; import java.net.http.*; import java.util.*; import java.util.stream.*;
+class Calls {
+    public static void main(String[] arguments) throws Exception {
+        var client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_2).build();
+        var uri = URI.create("https://api.partner.example/");
+        // Java asks for a connection for each request until it has one that speaks HTTP/2.
+        var first = client.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString());
+        var body = HttpRequest.BodyPublishers.ofString("x".repeat(200000));
+        var calls = IntStream.range(0, 100).mapToObj(i -> HttpRequest.newBuilder(uri.resolve("/" + i)))
+            .map(call -> client.sendAsync(call.POST(body).build(), HttpResponse.BodyHandlers.ofString()))
+            .collect(Collectors.toList());
+        var said = new TreeSet<String>();
+        for (var call : calls) said.add(call.join().statusCode() + " " + call.join().version() + " " + call.join().body().trim());
+        System.out.println(calls.size() + " " + said + " " + first.version());
+    }
+}
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _nginx = nginx(&lab, &certificate, &key);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let java = lab.directory().join("Calls.java");
+    std::fs::write(&java, CLIENT).unwrap();
+    let socket = lab.socket();
+    let trusting = ["exec", "--socket", socket.to_str().unwrap(), "--trust", "--"];
+    let said = lab.cli(&[&trusting[..], &["java", "-Xshare:auto", java.to_str().unwrap()]].concat());
+    assert_eq!(said.trim(), format!("100 [200 HTTP_2 {EGRESS}] HTTP_2"));
 }

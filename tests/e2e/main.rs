@@ -1,5 +1,7 @@
 //! End to end, through the real executable and the real kernel. One module per promise.
 
+mod answers;
+
 mod capture;
 
 mod clients;
@@ -13,6 +15,8 @@ mod doctor;
 mod fail_mode;
 
 mod hostile;
+
+mod hostile_http2;
 
 mod http;
 
@@ -29,6 +33,8 @@ mod passthrough;
 mod pool;
 
 mod reload;
+
+mod smuggling;
 
 mod source_ip;
 

@@ -118,11 +118,11 @@ fn pins_hold_beside_the_certificate() {
 
 #[test]
 fn workloads_that_are_kept_apart_share_no_connection() {
-    for (settings, shared) in [("", true), ("isolate_workloads: true", false)] {
+    for (settings, shared) in [("", true), ("    pool: {isolate_workloads: true}\n", false)] {
         let lab = Lab::new();
         let pki = lab.pki();
         let _nginx = nginx(&lab, &pki, TLS);
-        let _egret = lab.egret(&lab.configure(&originated(&pki, settings)), &[]);
+        let _egret = lab.egret(&lab.configure(&(originated(&pki, "") + settings)), &[]);
         let number = |cgroup: &str| {
             let join = format!("echo $$ >{}/cgroup.procs; exec curl -s http://api.partner.example/", cgroup);
             let output = lab.run("sh", &["-c", &join]);

@@ -144,7 +144,7 @@ fn what_only_begins_like_tls_is_carried_too() {
     let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 import socket, sys
-for beginning in (b"\x16\x03\x01\xff\xff\x01", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00", b"GET / HTTP/1.1\r\nX: ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+for beginning in (b"\x16\x03\x01\xff\xff\x01", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00", b"GET A FILE\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
     s = socket.create_connection((sys.argv[1], 7000), timeout=20)
     s.sendall(beginning + b"x" * (int(sys.argv[2]) - len(beginning)))
     s.shutdown(socket.SHUT_WR)

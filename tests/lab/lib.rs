@@ -14,6 +14,8 @@ mod pki;
 
 mod third_party;
 
+pub mod wire;
+
 mod workload;
 
 use std::fs;

@@ -52,6 +52,8 @@ pub struct Seen {
     pub first: Vec<u8>,
     /// Its bytes, at most some thousands.
     pub all: Vec<u8>,
+    /// Nothing comes any more.
+    pub ended: bool,
 }
 
 /// A server.
@@ -111,7 +113,7 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>
     let source = peer.ip().to_canonical();
     let number = {
         let mut seen = record.lock().expect("no panic in a third party");
-        seen.push(Seen { source, first: Vec::new(), all: Vec::new() });
+        seen.push(Seen { source, first: Vec::new(), all: Vec::new(), ended: false });
         seen.len() - 1
     };
     let note = |bytes: &[u8]| {
@@ -126,6 +128,7 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>
     };
     // A client that goes away is not the third party's affair.
     let _ = converse(&mut stream, behaviour, source, &note);
+    record.lock().expect("no panic in a third party")[number].ended = true;
 }
 
 fn converse(
@@ -208,7 +211,6 @@ fn converse(
     }
 }
 
-/// In one segment: `write!` makes one of each piece, and a client may read the first alone.
 /// Reads to the end.
 fn collect(stream: &mut TcpStream, buffer: &mut [u8], note: &dyn Fn(&[u8])) -> std::io::Result<()> {
     loop {
@@ -253,6 +255,7 @@ fn http(
     }
 }
 
+/// In one segment: `write!` makes one of each piece, and a client may read the first alone.
 fn say(stream: &mut impl Write, text: &str) -> std::io::Result<()> {
     stream.write_all(text.as_bytes())
 }

@@ -34,6 +34,8 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "../lib/python3/dist-packages/h2", package: "python3-h2", why: "speaks HTTP/2" },
     Need { program: "../lib/python3/dist-packages/httpx", package: "python3-httpx", why: "is an unmodified client" },
     Need { program: "../lib/python3/dist-packages/websockets", package: "python3-websockets", why: "speaks WebSocket" },
+    Need { program: "../share/nodejs/ws", package: "node-ws", why: "speaks WebSocket" },
+    Need { program: "h2load", package: "nghttp2-client", why: "is an unmodified client of HTTP/2" },
     Need { program: "git", package: "git", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },

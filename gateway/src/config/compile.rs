@@ -14,7 +14,7 @@ use serde_saphyr::Spanned;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, EgressFile, File, socket_address};
 use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
-use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model};
+use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -120,6 +120,10 @@ fn api<'a>(
         ports,
         mode,
         egress: own,
+        pool: Pool {
+            idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
+            isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),
+        },
         backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, read, problems))),
     }
 }

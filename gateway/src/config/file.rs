@@ -109,6 +109,9 @@ pub(super) struct ApiFile {
     /// `intercept`.
     #[serde(default)]
     pub(super) backend: Option<BackendFile>,
+    /// Connections to the third party, which requests use one after the other.
+    #[serde(default)]
+    pub(super) pool: Option<PoolFile>,
 }
 
 /// The third party's side: how it is reached when the application speaks plain HTTP, and TLS with it, in mode `intercept`,
@@ -140,7 +143,17 @@ pub(super) struct BackendFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) min_tls: Option<Spanned<String>>,
-    /// Whether requests of different workloads never share a connection to the third party. Default false.
+}
+
+/// Connections to the third party, which requests use one after the other.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct PoolFile {
+    /// How many are kept while they have no request, for a minute at most. Default 64; 0 keeps none.
+    #[serde(default)]
+    #[schemars(range(max = 10000))]
+    pub(super) idle: Option<u16>,
+    /// Whether requests of different workloads never share one. Default false.
     #[serde(default)]
     pub(super) isolate_workloads: bool,
 }

@@ -1,7 +1,9 @@
 //! HTTP/1.1, request by request: bodies streamed, headers as sent, each request over a connection that the pool has.
 //! Each must be for the flow's API; upgrades become a tunnel.
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 
 use super::downstream::Broken;
-use super::requests::{Body, From, hop_by_hop, is_for, misdirected, no_connect};
+use super::requests::{Body, From, hop_by_hop, is_for, misdirected, nameless, no_connect};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered};
@@ -56,13 +58,7 @@ pub(super) async fn carry(
     });
     let served = {
         let exchange = Arc::clone(&exchange);
-        Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .preserve_header_case(true)
-            .max_headers(MAX_FIELDS)
-            .auto_date_header(false)
-            .half_close(true)
+        server()
             .serve_connection(
                 TokioIo::new(downstream),
                 service_fn(move |request| Arc::clone(&exchange).answer(request)),
@@ -90,6 +86,26 @@ pub(super) async fn carry(
     }
 }
 
+/// Answers a request that names no host, and ends.
+pub(super) async fn refuse(downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Reason> {
+    let refusal = |_| ready(Ok::<_, Infallible>(nameless()));
+    // Whatever comes of it: the caller's affair.
+    let _ = server().keep_alive(false).serve_connection(TokioIo::new(downstream), service_fn(refusal)).await;
+    Err(Reason::NoName)
+}
+
+fn server() -> Builder {
+    let mut server = Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .preserve_header_case(true)
+        .max_headers(MAX_FIELDS)
+        .auto_date_header(false)
+        .half_close(true);
+    server
+}
+
 impl Exchange {
     async fn answer(
         self: Arc<Self>,
@@ -113,6 +129,7 @@ impl Exchange {
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(downstream), Some(upstream)) = (upgrade, connection.upgraded().await) else {
+                // Nobody asked for it: no answer can be made of what follows.
                 self.because(Reason::UpstreamReset);
                 self.broken.set();
                 return Err(Reason::UpstreamReset.into());

@@ -87,7 +87,7 @@ impl Exchange {
                 Ok(response) => return Ok(response.map(|body| Body::streamed(body, From::Http2(connection)))),
                 Err(Unanswered { unsent: Some(unsent), .. }) if again => request = *unsent,
                 // It resets the stream, for the reason that the third party gave.
-                Err(Unanswered { error, .. }) => return Err(error.into()),
+                Err(Unanswered { error, .. }) => return Err(error),
             }
             connection = self.instead_of(&connection).await?;
         }

@@ -7,24 +7,51 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
-use hyper::{Request, Response, StatusCode, header};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode, Version, header};
 
 use crate::model::Host;
 use crate::upstream::{Http1, Http2, Leased};
 
-/// Whether a request is for one of these hosts. A connection may carry requests for others, which are not this API's: a
-/// kept-alive one, and one of HTTP/2 whose certificate covers several names.
+/// Whether a request is for one of these hosts, whoever reads it: where its target and its Host field both name one, they
+/// name the same. A connection may carry requests for others, which are not this API's: a kept-alive one, and one of
+/// HTTP/2 whose certificate covers several names.
 pub(super) fn is_for(hosts: &[Host], request: &Request<Incoming>) -> bool {
-    let target = request.uri().host();
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let header = header.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    target.or(header).and_then(|host| Host::parse(host).ok()).is_some_and(|host| hosts.contains(&host))
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let field = fields.next();
+    // RFC 9112 §3.2: exactly one; in other versions it may be missing.
+    if fields.next().is_some() || (field.is_none() && request.version() == Version::HTTP_11) {
+        return false;
+    }
+    // An authority alone is the target of CONNECT and of nothing else (RFC 9112 §3.2.3).
+    if request.uri().scheme().is_none() && request.uri().authority().is_some() && request.method() != Method::CONNECT {
+        return false;
+    }
+    let target = request.uri().authority().map(|authority| named(hosts, authority.as_str()));
+    let field = field.map(|field| field.to_str().ok().and_then(|field| named(hosts, field)));
+    match (target, field) {
+        (Some(target), Some(field)) => target == field && target.is_some(),
+        (Some(name), None) | (None, Some(name)) => name.is_some(),
+        (None, None) => false,
+    }
+}
+
+/// The one of these hosts that an authority names; its port is a number or missing, and it names no user.
+fn named<'a>(hosts: &'a [Host], authority: &str) -> Option<&'a Host> {
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let host = hosts.iter().find(|host| host.as_str().eq_ignore_ascii_case(name));
+    host.filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// RFC 9110 §15.5.20.
 pub(super) fn misdirected() -> Response<Body> {
     answer(StatusCode::MISDIRECTED_REQUEST, "egret: misdirected: this connection is for another host\n")
+}
+
+/// RFC 9112 §3.2.
+pub(super) fn nameless() -> Response<Body> {
+    answer(StatusCode::BAD_REQUEST, "egret: this request names no host\n")
 }
 
 /// RFC 9110 §9.3.6: to a proxy that the caller does not know of, it makes no sense.
@@ -57,6 +84,10 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
     }
+    if is_only_chunked(headers) {
+        // It is framed anew, in one layer, however often that was said.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
     if let Some(codings) = headers.remove(TE) {
@@ -74,6 +105,14 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
         headers.remove(UPGRADE);
     }
     upgrade
+}
+
+fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(TRANSFER_ENCODING);
+    let codings = fields.iter().flat_map(|field| field.to_str().unwrap_or("unknown").split(',')).map(str::trim);
+    let known = ["", "chunked", "identity"];
+    headers.contains_key(TRANSFER_ENCODING)
+        && codings.into_iter().all(|coding| known.iter().any(|known| coding.eq_ignore_ascii_case(known)))
 }
 
 /// The body of an answer.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Rooms;
-use crate::model::{Alpn, ApiId, Flow, Host, Model, Reason};
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Model, Reason};
 use crate::policy;
 use crate::route::{Carriage, Route};
 use crate::telemetry::FlowRecord;
@@ -33,7 +33,7 @@ impl ThirdParty {
         rooms: Arc<Rooms>,
         model: Arc<Model>,
         flow: Flow,
-        api: ApiId,
+        (api, rules): (ApiId, &Api),
         carriage: Carriage,
         name: Host,
     ) -> Self {
@@ -43,13 +43,13 @@ impl ThirdParty {
             Carriage::Originate(backend) => Some((Arc::clone(backend), Alpn::HTTP1)),
         };
         let chosen = flow.original_dst.0;
-        let apart = secured.as_ref().is_some_and(|(backend, _)| backend.isolate_workloads);
         let key = Arc::new(Key {
-            api: model.api(api).map_or_else(|| "".into(), |api| Arc::clone(&api.name)),
+            api: Arc::clone(&rules.name),
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
             secured,
-            workload: apart.then(|| Arc::clone(&flow.workload.cgroup)),
+            idle: rules.pool.idle,
+            workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.cgroup)),
         });
         Self { rooms, model, flow, api, carriage, name, key }
     }

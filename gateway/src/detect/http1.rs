@@ -1,31 +1,58 @@
 use super::Detection;
 use crate::model::{Host, Protocol};
 
-const MAX_HEADERS: usize = 128;
-
-/// An HTTP/1 request head (RFC 9112): its Host, or the host of its absolute target.
+/// A request of HTTP/1 (RFC 9112): the host of its absolute target, or its Host. Whether it is well formed is not asked here:
+/// what begins like a request is one, good or bad.
 pub(super) fn request(prefix: &[u8]) -> Detection {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(prefix) {
-        Ok(httparse::Status::Complete(_)) => {
-            let absolute = request.path.and_then(|target| target.split_once("://")).map(|(_, rest)| authority(rest));
-            let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
-            let header = header.and_then(|header| std::str::from_utf8(header.value).ok());
-            let host = absolute.or(header).and_then(|authority| Host::parse(without_port(authority)).ok());
-            Detection::Done(Protocol::Http1 { host })
-        }
-        Ok(httparse::Status::Partial) if may_be(prefix) => Detection::Incomplete,
-        Ok(httparse::Status::Partial) | Err(_) => Detection::Done(Protocol::Opaque),
+    let Some((line, mut rest)) = split(prefix) else {
+        return if may_be(prefix) { Detection::Incomplete } else { Detection::Done(Protocol::Opaque) };
+    };
+    let Some(target) = target(line) else { return Detection::Done(Protocol::Opaque) };
+    if let Some((_, rest)) = target.split_once("://") {
+        return found(Some(authority(rest)));
     }
+    while let Some((line, after)) = split(rest) {
+        rest = after;
+        match cut(line, b':') {
+            _ if line.is_empty() => return found(None),
+            Some((name, value)) if name.eq_ignore_ascii_case(b"host") => return found(std::str::from_utf8(value).ok()),
+            _ => {}
+        }
+    }
+    if prefix.len() < super::MAX_PREFIX { Detection::Incomplete } else { found(None) }
 }
 
-/// Whether the first line may still become a request line: httparse takes any token for a method.
+fn found(authority: Option<&str>) -> Detection {
+    let host = authority.and_then(|authority| Host::parse(without_port(authority)).ok());
+    Detection::Done(Protocol::Http1 { host })
+}
+
+/// A line without its end, and what follows.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = cut(bytes, b'\n')?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
+}
+
+fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = bytes.iter().position(|byte| *byte == at)?;
+    Some((&bytes[..position], &bytes[position + 1..]))
+}
+
+/// The target of what a server may take for a request line.
+fn target(line: &[u8]) -> Option<&str> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let (method, target, last) = (words.next()?, words.next()?, words.next_back()?);
+    let is_request = may_be(line.as_bytes()) && !method.is_empty() && last.starts_with("HTTP/");
+    is_request.then_some(target)
+}
+
+/// Whether the first line may still become a request line.
 fn may_be(prefix: &[u8]) -> bool {
     const LONGEST_METHOD: usize = 24;
     match prefix.iter().position(|byte| !byte.is_ascii_uppercase() && *byte != b'-') {
         None => prefix.len() <= LONGEST_METHOD,
-        Some(end) => end > 0 && prefix[end] == b' ',
+        Some(end) => end > 0 && matches!(prefix[end], b' ' | b'\t'),
     }
 }
 

@@ -53,6 +53,11 @@ fn first_bytes_have_a_protocol() {
         (b"GET http://api.example/x HTTP/1.1\r\nHost: other.example\r\n\r\n".to_vec(), http(host("api.example"))),
         (b"GET / HTTP/1.0\r\n\r\n".to_vec(), http(None)),
         (b"GET / HTTP/1.1\r\nHost: 203.0.113.7\r\n\r\n".to_vec(), http(None)),
+        // Malformed requests are requests.
+        (b"GET / HTTP/1.1\r\nHost : api.example\r\n\r\n".to_vec(), http(None)),
+        (b"GET  / HTTP/1.1\r\nX: a\r\n b\r\nHost: api.example\r\n".to_vec(), http(host("api.example"))),
+        (b"GET\t/ HTTP/9\nX: \0\nHOST:api.example\n".to_vec(), http(host("api.example"))),
+        (b"GET a file\r\n".to_vec(), Protocol::Opaque),
         (HTTP2_PREFACE.to_vec(), Protocol::Http2),
         (b"*1\r\n$4\r\nPING\r\n".to_vec(), Protocol::Opaque),
         (b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec(), Protocol::Opaque),
@@ -66,7 +71,7 @@ fn first_bytes_have_a_protocol() {
 fn byte_by_byte_says_the_same() {
     for bytes in [
         client_hello(Some("api.partner.example"), 50),
-        b"POST /x HTTP/1.1\r\nHost: api.example\r\n\r\n".to_vec(),
+        b"POST /x HTTP/1.1\r\nHost: api.example\r\n".to_vec(),
         HTTP2_PREFACE.to_vec(),
     ] {
         for end in 1..bytes.len() {
@@ -80,5 +85,7 @@ fn byte_by_byte_says_the_same() {
 fn endless_beginnings_end() {
     let mut bytes = b"GET / HTTP/1.1\r\nX: ".to_vec();
     bytes.resize(MAX_PREFIX, b'a');
+    assert_eq!(protocol(&bytes), Detection::Done(Protocol::Http1 { host: None }));
+    bytes.fill(b'A');
     assert_eq!(protocol(&bytes), Detection::Done(Protocol::Opaque));
 }

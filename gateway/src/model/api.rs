@@ -76,6 +76,8 @@ pub struct Api {
     /// How Egret speaks TLS with it: for plain HTTP of its callers, which goes on as it came without this, and in mode
     /// `intercept`.
     pub backend: Option<Arc<Backend>>,
+    /// Connections to it.
+    pub pool: Pool,
 }
 
 /// The third party's side where Egret speaks TLS with it.
@@ -91,8 +93,21 @@ pub struct Backend {
     pub pins: Vec<Pin>,
     /// Least version of TLS.
     pub min_tls: TlsVersion,
-    /// Whether workloads never share a connection to it.
+}
+
+/// Connections to a third party, which requests use one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// How many are kept without a request.
+    pub idle: usize,
+    /// Whether workloads never share one.
     pub isolate_workloads: bool,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { idle: 64, isolate_workloads: false }
+    }
 }
 
 /// SHA-256 of a SubjectPublicKeyInfo (RFC 7469 §2.4).
@@ -118,14 +133,7 @@ pub struct ClientCertificate {
 
 impl Default for Backend {
     fn default() -> Self {
-        Self {
-            port: 443,
-            authorities: Vec::new(),
-            client: None,
-            pins: Vec::new(),
-            min_tls: TlsVersion::V1_2,
-            isolate_workloads: false,
-        }
+        Self { port: 443, authorities: Vec::new(), client: None, pins: Vec::new(), min_tls: TlsVersion::V1_2 }
     }
 }
 

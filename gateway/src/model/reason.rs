@@ -34,7 +34,7 @@ reasons! {
     LeafRefused = "leaf_refused";
     /// A request on this connection named another host than the flow's.
     Misdirected = "misdirected";
-    /// The API is intercepted, and the caller named no host (SNI) that a leaf could be for.
+    /// The caller named no host: no SNI that a leaf could be for, or no Host.
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";

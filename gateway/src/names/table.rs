@@ -63,6 +63,7 @@ mod tests {
             fail,
             egress: None,
             backend: None,
+            pool: crate::model::Pool::default(),
         }
     }
 

@@ -67,7 +67,7 @@ impl Http1 {
             let again = again.filter(|request| request.method().is_safe() || unread());
             let unsent = error.take_message().or(again);
             tracing::debug!(error = %error.error(), again = unsent.is_some(), "no answer to a request");
-            Unanswered { unsent: unsent.map(Box::new), error: error.into_error() }
+            Unanswered { unsent: unsent.map(Box::new), error: error.into_error().into() }
         })
     }
 

@@ -38,13 +38,17 @@ impl Http2 {
     pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
         let again = copy(&request);
         let mut sender = self.sender.clone();
-        if let Err(error) = sender.ready().await {
-            return Err(Unanswered { unsent: Some(Box::new(request)), error });
+        if sender.ready().await.is_err() {
+            return Err(Unanswered { unsent: Some(Box::new(request)), error: refused() });
         }
         sender.try_send_request(request).await.map_err(|mut error| {
-            let unsent = error.take_message().or_else(|| again.filter(|_| was_refused(error.error())));
-            tracing::debug!(error = %error.error(), again = unsent.is_some(), "no answer to a request");
-            Unanswered { unsent: unsent.map(Box::new), error: error.into_error() }
+            let unsent = error.take_message();
+            let untouched = unsent.is_some() || was_refused(error.error());
+            tracing::debug!(error = %error.error(), untouched, "no answer to a request");
+            Unanswered {
+                unsent: unsent.or_else(|| again.filter(|_| untouched)).map(Box::new),
+                error: if untouched { refused() } else { error.into_error().into() },
+            }
         })
     }
 
@@ -61,4 +65,9 @@ fn was_refused(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| {
         cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
     })
+}
+
+/// The caller may repeat it, too.
+fn refused() -> Box<h2::Error> {
+    Box::new(h2::Reason::REFUSED_STREAM.into())
 }

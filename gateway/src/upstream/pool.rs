@@ -16,9 +16,6 @@ use crate::policy::Permit;
 /// How long a connection is kept without a request.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Connections that are kept for one [`Key`]; beyond, the longest idle one ends.
-const IDLE_EACH: usize = 64;
-
 /// What requests must have in common to go over the same connection, one after the other.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
@@ -32,6 +29,8 @@ pub struct Key {
     pub secured: Option<(Arc<Backend>, Alpn)>,
     /// The workload, where the API keeps its callers apart.
     pub workload: Option<Arc<str>>,
+    /// How many connections are kept; beyond, the longest idle one ends.
+    pub idle: usize,
 }
 
 // The TLS settings differ where the rest does, almost always.
@@ -156,9 +155,12 @@ impl Pool {
     }
 
     fn put(&self, key: &Arc<Key>, idle: Idle) {
+        if key.idle == 0 {
+            return idle.end();
+        }
         let mut all = self.lock();
         let there = all.entry(Arc::clone(key)).or_default();
-        if there.len() == IDLE_EACH {
+        if there.len() == key.idle {
             there.remove(0).end();
         }
         there.push(idle);

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,8 +18,8 @@ pub enum Outgoing {
 /// A request that had no answer.
 #[derive(Debug)]
 pub struct Unanswered {
-    /// Why: what HTTP/2 has to pass on, the code of a reset, is in it.
-    pub error: hyper::Error,
+    /// Why; for HTTP/2 with the code that a reset passes on.
+    pub error: Box<dyn Error + Send + Sync>,
     /// The request, if nothing of it has reached the third party: it can be sent again, whatever it is.
     pub unsent: Option<Box<Request<Outgoing>>>,
 }

@@ -29,7 +29,6 @@ pub(super) fn compile(file: &BackendFile, mode: Mode, read: Read<'_>, problems: 
         client: file.client_certificate.as_ref().and_then(|file| client(file, read, problems)).map(Arc::new),
         pins: file.pins.iter().filter_map(|written| pin(written, problems)).collect(),
         min_tls: min_tls(file.min_tls.as_ref(), problems),
-        isolate_workloads: file.isolate_workloads,
     }
 }
 
