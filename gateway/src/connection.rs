@@ -4,6 +4,7 @@ mod downstream;
 mod first_bytes;
 mod http;
 mod http2;
+mod limits;
 mod passthrough;
 mod pipe;
 mod requests;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use self::downstream::Downstream;
 use self::first_bytes::First;
 use self::third_party::ThirdParty;
-use crate::flow::{self, Workloads};
+use crate::flow::{self, Place, Places, Workloads};
 use crate::listener::Accepted;
 use crate::model::{Alpn, Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
 use crate::policy;
@@ -50,6 +51,8 @@ pub struct Rooms {
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
     pub workloads: Workloads,
+    /// Their connections.
+    pub places: Places,
     /// TLS with callers.
     pub leaves: Arc<Leaves>,
     /// Connections to third parties.
@@ -84,9 +87,29 @@ struct Requests {
 }
 
 /// Serves one captured connection to its end.
-pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms: Arc<Rooms>) {
+pub async fn serve(Accepted { stream, client }: Accepted, rooms: Arc<Rooms>) {
     let mut record = rooms.telemetry.open();
-    let outcome = match admit(&mut downstream, client, &rooms, &record).await {
+    let limits = rooms.changes.borrow().limits;
+    let outcome = if limits.idle.is_some() || limits.total.is_some() {
+        let bytes = record.bytes();
+        tokio::select! {
+            outcome = flow(stream, client, &rooms, &record) => outcome,
+            exceeded = Box::pin(limits::exceeded(limits, &bytes)) => Err(exceeded),
+        }
+    } else {
+        flow(stream, client, &rooms, &record).await
+    };
+    record.ended(outcome);
+}
+
+async fn flow(
+    mut downstream: TcpStream,
+    client: SocketAddr,
+    rooms: &Arc<Rooms>,
+    record: &FlowRecord,
+) -> Result<(), Reason> {
+    let mut place = None;
+    match admit(&mut downstream, client, rooms, record, &mut place).await {
         Ok(Admitted::Bytes(upstream, prefix)) => {
             passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
         }
@@ -100,22 +123,21 @@ pub async fn serve(Accepted { stream: mut downstream, client }: Accepted, rooms:
             reset(&downstream);
             Err(reason)
         }
-    };
-    record.ended(outcome);
+    }
 }
 
 /// Carries requests, over TLS of our own where that was chosen.
 async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, leaves: &Leaves) -> Result<(), Reason> {
     let Requests { prefix, carriage, third_party, lease } = requests;
     let downstream = Downstream::new(prefix, downstream, bytes);
-    let broken = downstream.broken();
+    let handle = downstream.handle();
     let intercept = matches!(carriage, Carriage::Intercept(..));
     match lease {
         Lease::Http1(first) if intercept => {
             let downstream = leaves.accept(third_party.name(), Alpn::HTTP1, downstream).await?;
-            http::carry(downstream, broken, first, third_party).await
+            http::carry(downstream, handle, first, third_party).await
         }
-        Lease::Http1(first) => http::carry(downstream, broken, first, third_party).await,
+        Lease::Http1(first) => http::carry(downstream, handle, first, third_party).await,
         Lease::Http2(first) => {
             let downstream = leaves.accept(third_party.name(), Alpn::HTTP2, downstream).await?;
             http2::carry(downstream, first, third_party).await
@@ -129,6 +151,7 @@ async fn admit(
     client: SocketAddr,
     rooms: &Arc<Rooms>,
     record: &FlowRecord,
+    place: &mut Option<Place>,
 ) -> Result<Admitted, Reason> {
     // A caller that has reset already may have connected anew from the same port: the record is the new connection's.
     if !matches!(downstream.take_error(), Ok(None)) {
@@ -143,6 +166,9 @@ async fn admit(
     };
     let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
+    if let Some(limit) = model.limits.connections_per_workload {
+        *place = Some(rooms.places.take(&flow.workload.cgroup, limit).ok_or(Reason::TooManyConnections)?);
+    }
     let first = match model.api(flow.api) {
         Some(api) if api.opaque_ports.contains(&flow.original_dst.0.port()) => First::Opaque,
         // Who hesitates must not get around what is done with its requests.

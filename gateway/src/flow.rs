@@ -1,9 +1,11 @@
 //! Who connected, and to where: an accepted socket and its origin record become a flow.
 
+mod places;
 mod workload;
 
 use crate::model::{Flow, Origin};
 
+pub use places::{Place, Places};
 pub use workload::Workloads;
 
 /// The flow of a connection with this origin.

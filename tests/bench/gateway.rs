@@ -32,11 +32,18 @@ pub(crate) struct Configs {
 /// A contestant at work.
 pub(crate) struct Running {
     contestant: Contestant,
-    _egret: Option<Egret>,
-    _peer: Option<Peer>,
+    /// Held, and ended with this.
+    egret: Option<Egret>,
+    peer: Option<Peer>,
 }
 
 impl Running {
+    /// Ends, and starts anew.
+    pub(crate) fn again(&mut self, lab: &Lab, configs: &Configs) {
+        (self.egret, self.peer) = (None, None);
+        *self = self.contestant.start(lab, configs);
+    }
+
     /// Where the application connects to for a port of the third party.
     pub(crate) fn to(&self, port: u16) -> String {
         let address = match self.contestant {
@@ -82,7 +89,7 @@ impl Contestant {
             Self::Haproxy => peer = Some(Peer::start(lab, "haproxy", "-f", &configs.haproxy, ready)),
         }
         on_cpu(APPLICATIONS);
-        Running { contestant: self, _egret: egret, _peer: peer }
+        Running { contestant: self, egret, peer }
     }
 }
 

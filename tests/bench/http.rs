@@ -1,7 +1,7 @@
 //! Requests: plain, with TLS to the third party, and with TLS on both sides.
 
 use clap::ValueEnum;
-use egret_tests::{EGRESS, Lab, Service};
+use egret_tests::{EGRESS, Lab, NODE, Service};
 
 use crate::gateway::{Configs, Contestant, Running, THIRD_PARTY, cpu};
 use crate::passthrough::{idle, load, many_ports, number};
@@ -71,7 +71,8 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
             };
             let authority = authority.to_str().expect("a path in UTF-8").to_owned();
             let running = contestant.start(&lab, &configs);
-            Measure { lab: &lab, running, contestant, authority, report: &mut report }.all(scenarios);
+            Measure { lab: &lab, configs: &configs, running, contestant, authority, report: &mut report }
+                .all(scenarios);
         }
     }
     report
@@ -79,6 +80,7 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
 
 struct Measure<'a> {
     lab: &'a Lab,
+    configs: &'a Configs,
     running: Running,
     contestant: Contestant,
     /// The authority that the application trusts.
@@ -117,9 +119,14 @@ impl Measure<'_> {
         }
     }
 
+    /// Whom the third party must see.
+    fn source(&self) -> &'static str {
+        if self.contestant == Contestant::Direct { NODE } else { EGRESS }
+    }
+
     fn load(&self, port: u16, name: &str, connections: &str, count: u64, options: &[&str]) -> serde_json::Value {
         let (to, count) = (self.running.to(port), count.to_string());
-        load(self.lab, &[&["http", &to, name, connections, &count], options].concat())
+        load(self.lab, &[&["http", &to, name, connections, &count, "--source", self.source()], options].concat())
     }
 
     fn requests(&mut self, scenario: &str, port: u16, name: &str, count: u64, options: &[&str]) {
@@ -145,9 +152,12 @@ impl Measure<'_> {
         }
     }
 
+    /// By a contestant that has done nothing else.
     fn idle(&mut self, scenario: &str, port: u16, options: &[&str]) {
+        self.running.again(self.lab, self.configs);
+        self.load(port, NAME, "8", 500, options);
         let (to, count) = (self.running.to(port), IDLE.to_string());
-        let arguments = [&["http", &to, NAME, &count, &count, "--hold"], options].concat();
+        let arguments = [&["http", &to, NAME, "8", &count, "--anew", "--hold"], options].concat();
         let used = idle(self.lab, &arguments) / IDLE as f64;
         self.report.add(scenario, "memory", "KB", self.contestant.name(), used / 1000.0);
     }
@@ -164,7 +174,7 @@ fn third_party(lab: &Lab, [certificate, key]: &[String; 2]) -> Service {
          keepalive_requests 100000000;\n  keepalive_timeout 1h;\n  server {{\n    listen {THIRD_PARTY}:{PLAIN} backlog=4096;\n    \
          listen {THIRD_PARTY}:{ORIGINATED} backlog=4096;\n    listen {THIRD_PARTY}:{SECURE} ssl backlog=4096;\n    \
          ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_certificate {certificate};\n    ssl_certificate_key {key};\n    \
-         location / {{ return 200 \"{body}\"; }}\n  }}\n}}\n",
+         add_header X-Source $remote_addr;\n    location / {{ return 200 \"{body}\"; }}\n  }}\n}}\n",
         directory = directory.display(),
         body = "x".repeat(1024),
     );

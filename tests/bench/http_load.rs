@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -31,9 +33,12 @@ pub(crate) struct HttpLoad {
     /// A connection for each request.
     #[arg(long)]
     anew: bool,
-    /// After its requests, holds the connections until its standard input ends.
+    /// Holds all connections, after their requests, until its standard input ends.
     #[arg(long)]
     hold: bool,
+    /// The address that the third party must have seen.
+    #[arg(long)]
+    source: Option<String>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -57,7 +62,7 @@ impl HttpLoad {
         for task in tasks {
             let (measured, stream) = task.await.expect("an application's task");
             latencies.extend(measured);
-            held.push(stream);
+            held.extend(stream);
         }
         let seconds = start.elapsed().as_secs_f64();
         latencies.sort_unstable();
@@ -72,21 +77,24 @@ impl HttpLoad {
         self: Arc<Self>,
         tls: Option<TlsConnector>,
         left: Arc<AtomicU64>,
-    ) -> (Vec<Duration>, Option<Box<dyn Stream>>) {
+    ) -> (Vec<Duration>, Vec<Box<dyn Stream>>) {
         let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", self.host);
-        let (mut latencies, mut stream, mut buffer) = (Vec::new(), None, vec![0; 16 * 1024]);
+        let (mut latencies, mut kept, mut buffer) = (Vec::new(), Vec::new(), vec![0; 16 * 1024]);
+        let source = self.source.as_ref().map(|source| format!("x-source: {source}\r\n"));
         while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let start = Instant::now();
-            let mut open = match stream.take() {
+            let mut open = match if self.anew { None } else { kept.pop() } {
                 Some(open) => open,
                 None => self.open(tls.as_ref()).await,
             };
             open.write_all(request.as_bytes()).await.expect("the request is sent");
-            answer(&mut open, &mut buffer).await;
+            answer(&mut open, &mut buffer, source.as_deref().unwrap_or_default()).await;
             latencies.push(start.elapsed());
-            stream = (!self.anew).then_some(open);
+            if self.hold || !self.anew {
+                kept.push(open);
+            }
         }
-        (latencies, stream)
+        (latencies, kept)
     }
 
     async fn open(&self, tls: Option<&TlsConnector>) -> Box<dyn Stream> {
@@ -101,8 +109,9 @@ impl HttpLoad {
 fn tls(ca: &PathBuf) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("an authority");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    // The group that every contestant has.
+    let provider = CryptoProvider { kx_groups: vec![kx_group::X25519], ..default_provider() };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
@@ -111,16 +120,16 @@ fn tls(ca: &PathBuf) -> ClientConfig {
     config
 }
 
-/// Reads an answer to the end that its Content-Length says.
-async fn answer(stream: &mut Box<dyn Stream>, buffer: &mut [u8]) {
+/// Reads an answer to the end that its Content-Length says; its head must contain this.
+async fn answer(stream: &mut Box<dyn Stream>, buffer: &mut [u8], expected: &str) {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
         assert!(read > 0, "the connection ended in an answer: {:?}", String::from_utf8_lossy(&buffer[..filled]));
         filled += read;
         let Some(head) = buffer[..filled].windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
-        let text = std::str::from_utf8(&buffer[..head]).expect("a head").to_ascii_lowercase();
-        assert!(text.starts_with("http/1.1 200"), "{text}");
+        let text = std::str::from_utf8(&buffer[..head + 2]).expect("a head").to_ascii_lowercase();
+        assert!(text.starts_with("http/1.1 200") && text.contains(expected), "{text}, not {expected}");
         let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
         if filled == head + 4 + length.parse::<usize>().expect("a number") {
             return;

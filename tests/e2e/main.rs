@@ -22,6 +22,8 @@ mod http;
 
 mod intercept;
 
+mod limits;
+
 mod load;
 
 mod names;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
-use super::file::{ApiFile, EgressFile, File, socket_address};
+use super::file::{ApiFile, EgressFile, File, LimitsFile, socket_address};
 use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
-use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Mode, Model, Pool};
+use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -31,6 +31,7 @@ pub(super) fn compile(file: &File, generation: Generation, read: Read<'_>, probl
         generation,
         egress: addresses,
         apis,
+        limits: limits(file.limits.as_ref(), problems),
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),
             stop: duration(file.stop.as_ref(), Duration::from_secs(5), problems),
@@ -213,6 +214,20 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
             problems.push(Problem::at(written, "not a fail mode", "closed or open"));
             FailMode::Closed
         }
+    }
+}
+
+fn limits(file: Option<&LimitsFile>, problems: &mut Vec<Problem>) -> Limits {
+    let default = Limits::default();
+    let Some(file) = file else { return default };
+    let mut optional = |written: Option<&Spanned<String>>| {
+        written.map(|written| duration(Some(written), Duration::from_secs(1), problems))
+    };
+    Limits {
+        idle: optional(file.idle.as_ref()),
+        total: optional(file.total.as_ref()),
+        connections_per_workload: file.connections_per_workload,
+        request_head: duration(file.request_head.as_ref(), default.request_head, problems),
     }
 }
 

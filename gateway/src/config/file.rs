@@ -36,6 +36,9 @@ pub(super) struct File {
     /// Metrics, health and the access log.
     #[serde(default)]
     pub(super) telemetry: Option<TelemetryFile>,
+    /// What a caller may use up.
+    #[serde(default)]
+    pub(super) limits: Option<LimitsFile>,
     /// How long running flows may go on after another process took over. Default 10m.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -58,6 +61,7 @@ impl File {
             admin: self.admin.or(other.admin),
             resolver: self.resolver.or(other.resolver),
             telemetry: self.telemetry.or(other.telemetry),
+            limits: self.limits.or(other.limits),
             drain: self.drain.or(other.drain),
             stop: self.stop.or(other.stop),
         }
@@ -192,6 +196,29 @@ pub(super) struct CaFile {
     /// PEM file of its private key (PKCS #8). Default /var/lib/egret/ca-key.pem.
     #[serde(default)]
     pub(super) key: Option<PathBuf>,
+}
+
+/// What a caller may use up. A connection beyond a limit is ended; its record, and the metric `egret_flows_total`, say by which
+/// of them (`outcome`).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct LimitsFile {
+    /// From the first byte of a request of HTTP/1.1 to the end of its head (`slow_request`). Default 30s.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) request_head: Option<Spanned<String>>,
+    /// Longest silence on a connection, both ways: between requests, in a body, in a WebSocket (`idle`). Default: none.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) idle: Option<Spanned<String>>,
+    /// Longest life of a connection (`too_old`). Default: none.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) total: Option<Spanned<String>>,
+    /// Connections at once of a workload (`too_many_connections`). Default: none.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(super) connections_per_workload: Option<u32>,
 }
 
 /// The socket of the command line.

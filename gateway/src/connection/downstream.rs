@@ -17,28 +17,58 @@ pub(super) struct Downstream {
     read: usize,
     stream: TcpStream,
     bytes: Arc<Bytes>,
-    broken: Broken,
+    handle: Handle,
 }
 
-/// Whether a connection ends with a reset.
+/// What is known, and decided, of a caller's connection by those who speak over it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Broken(Arc<AtomicBool>);
+pub(super) struct Handle(Arc<Facts>);
 
-impl Broken {
-    /// From now on.
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Facts {
+    broken: AtomicBool,
+    heard: AtomicBool,
+    answering: AtomicBool,
+}
+
+impl Handle {
+    /// It ends with a reset.
+    pub(super) fn reset(&self) {
+        self.0.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request has begun to come, and has not come to the end of its head.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.0.heard.load(Ordering::Relaxed) && !self.0.answering.load(Ordering::Relaxed)
+    }
+
+    /// A request's head is there; until its answer is dropped, what comes belongs to it.
+    pub(super) fn answering(&self) -> Answering {
+        self.0.answering.store(true, Ordering::Relaxed);
+        Answering(self.clone())
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Answering(Handle);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let Facts { answering, heard, .. } = &*self.0.0;
+        heard.store(false, Ordering::Relaxed);
+        answering.store(false, Ordering::Relaxed);
     }
 }
 
 impl Downstream {
     pub(super) fn new(prefix: Vec<u8>, stream: TcpStream, bytes: Arc<Bytes>) -> Self {
         bytes.sent.fetch_add(prefix.len() as u64, Ordering::Relaxed);
-        Self { prefix, read: 0, stream, bytes, broken: Broken::default() }
+        Self { prefix, read: 0, stream, bytes, handle: Handle::default() }
     }
 
-    pub(super) fn broken(&self) -> Broken {
-        self.broken.clone()
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -51,7 +81,7 @@ impl Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        if self.broken.0.load(Ordering::Relaxed) {
+        if self.handle.0.broken.load(Ordering::Relaxed) {
             super::reset(&self.stream);
         }
     }
@@ -63,9 +93,14 @@ impl AsyncRead for Downstream {
         if left.is_empty() {
             let before = buffer.filled().len();
             let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-            self.bytes.sent.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+            let came = buffer.filled().len() - before;
+            if came > 0 {
+                self.bytes.sent.fetch_add(came as u64, Ordering::Relaxed);
+                self.handle.0.heard.store(true, Ordering::Relaxed);
+            }
             return read;
         }
+        self.handle.0.heard.store(true, Ordering::Relaxed);
         let taken = left.len().min(buffer.remaining());
         buffer.put_slice(&left[..taken]);
         self.read += taken;

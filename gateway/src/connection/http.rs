@@ -3,8 +3,10 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::ready;
+use std::future::{poll_fn, ready};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,15 +18,16 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::time::{Sleep, sleep};
 
-use super::downstream::Broken;
-use super::requests::{Body, From, hop_by_hop, is_for, misdirected, nameless, no_connect};
+use super::downstream::Handle;
+use super::requests::{Body, From, ended, hop_by_hop, is_for, misdirected, nameless, no_connect};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered};
 
-/// Longest wait for a request's head once it has begun.
-const HEAD: Duration = Duration::from_secs(30);
+/// Longest wait for the head of a request that is to be refused.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Connection = Leased<Box<Http1>>;
 
@@ -39,13 +42,13 @@ struct Exchange {
     /// Why the connection ends, if not by its two ends.
     reason: Mutex<Option<Reason>>,
     /// The caller's.
-    broken: Broken,
+    handle: Handle,
 }
 
 /// Carries the requests of one connection, the first of them over this one.
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    broken: Broken,
+    handle: Handle,
     first: Connection,
     third_party: ThirdParty,
 ) -> Result<(), Reason> {
@@ -54,7 +57,7 @@ pub(super) async fn carry(
         kept: Mutex::new(Some(first)),
         upgrade: Mutex::default(),
         reason: Mutex::default(),
-        broken,
+        handle,
     });
     let served = {
         let exchange = Arc::clone(&exchange);
@@ -66,31 +69,47 @@ pub(super) async fn carry(
             .with_upgrades()
     };
     let mut served = std::pin::pin!(served);
-    let outcome = tokio::select! {
-        outcome = served.as_mut() => outcome,
-        () = exchange.third_party.rules_changed() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let mut changed = std::pin::pin!(exchange.third_party.rules_changed());
+    let mut patience: Option<Pin<Box<Sleep>>> = None;
+    let mut ending = false;
+    let outcome = poll_fn(|cx| {
+        if let Poll::Ready(outcome) = served.as_mut().poll(cx) {
+            return Poll::Ready(outcome.map_err(|error| ended(&error)));
         }
-    };
+        if !ending && changed.as_mut().poll(cx).is_ready() {
+            ending = true;
+            served.as_mut().graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
+        // A timer only for heads that come in pieces.
+        if !exchange.handle.is_in_head() {
+            patience = None;
+        } else if patience
+            .get_or_insert_with(|| Box::pin(sleep(exchange.third_party.limits().request_head)))
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+        {
+            return Poll::Ready(Err(Reason::SlowRequest));
+        }
+        Poll::Pending
+    })
+    .await;
     let upgrade = lock(&exchange.upgrade).take();
     if let Some((downstream, upstream)) = upgrade {
         return tunnel(downstream, upstream).await;
     }
     let reason = lock(&exchange.reason).take();
-    match (reason, outcome) {
-        (Some(reason), _) => Err(reason),
-        (None, Ok(())) => Ok(()),
-        (None, Err(error)) if error.is_parse() => Ok(()),
-        (None, Err(_)) => Err(Reason::ClientReset),
-    }
+    reason.map_or(outcome, Err)
 }
 
 /// Answers a request that names no host, and ends.
 pub(super) async fn refuse(downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Reason> {
     let refusal = |_| ready(Ok::<_, Infallible>(nameless()));
     // Whatever comes of it: the caller's affair.
-    let _ = server().keep_alive(false).serve_connection(TokioIo::new(downstream), service_fn(refusal)).await;
+    let mut server = server();
+    server.keep_alive(false).header_read_timeout(PATIENCE);
+    let _ = server.serve_connection(TokioIo::new(downstream), service_fn(refusal)).await;
     Err(Reason::NoName)
 }
 
@@ -98,7 +117,8 @@ fn server() -> Builder {
     let mut server = Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        // Its own begins before the head does: it would end connections that are kept alive.
+        .header_read_timeout(None)
         .preserve_header_case(true)
         .max_headers(MAX_FIELDS)
         .auto_date_header(false)
@@ -108,6 +128,14 @@ fn server() -> Builder {
 
 impl Exchange {
     async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        let answering = self.handle.answering();
+        self.forward(request).await.map(|response| response.map(|body| body.with(answering)))
+    }
+
+    async fn forward(
         self: Arc<Self>,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
@@ -124,18 +152,18 @@ impl Exchange {
         let (mut connection, mut response) = answered.inspect_err(|reason| {
             self.because(*reason);
             // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
-            self.broken.set();
+            self.handle.reset();
         })?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(downstream), Some(upstream)) = (upgrade, connection.upgraded().await) else {
                 // Nobody asked for it: no answer can be made of what follows.
                 self.because(Reason::UpstreamReset);
-                self.broken.set();
+                self.handle.reset();
                 return Err(Reason::UpstreamReset.into());
             };
             *lock(&self.upgrade) = Some((downstream, upstream));
-            return Ok(response.map(|body| Body::Streamed(body, None)));
+            return Ok(response.map(Body::ended));
         }
         hop_by_hop(response.headers_mut());
         if known || binds(response.headers(), header::WWW_AUTHENTICATE) {

@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
-use super::requests::{Body, From, is_for, misdirected, no_connect};
+use super::requests::{Body, From, ended, is_for, misdirected, no_connect};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::upstream::{CONNECTION_WINDOW, Http2, Leased, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW, Unanswered};
@@ -66,7 +66,7 @@ pub(super) async fn carry(
             served.await
         }
     };
-    outcome.map_err(|_| Reason::ClientReset)
+    outcome.map_err(|error| ended(&error))
 }
 
 impl Exchange {

@@ -10,7 +10,8 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
-use crate::model::Host;
+use super::downstream::Answering;
+use crate::model::{Host, Reason};
 use crate::upstream::{Http1, Http2, Leased};
 
 /// Whether a request is for one of these hosts, whoever reads it: where its target and its Host field both name one, they
@@ -59,9 +60,20 @@ pub(super) fn no_connect() -> Response<Body> {
     answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
 }
 
+/// Why a connection with a caller has broken.
+pub(super) fn ended(error: &hyper::Error) -> Reason {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    match cause.filter(|cause| cause.is_library()).and_then(h2::Error::reason) {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => Reason::Flood,
+        Some(_) => Reason::BadRequest,
+        None if error.is_parse() => Reason::BadRequest,
+        None => Reason::ClientReset,
+    }
+}
+
 /// An answer of our own.
 pub(super) fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::Own(Full::new(Bytes::from(text))));
+    let mut response = Response::new(Content::Own(Full::new(Bytes::from(text))).into());
     *response.status_mut() = status;
     response
 }
@@ -116,7 +128,13 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
 }
 
 /// The body of an answer.
-pub(super) enum Body {
+pub(super) struct Body {
+    content: Content,
+    /// Dropped with the answer.
+    _answering: Option<Answering>,
+}
+
+enum Content {
     /// Ours.
     Own(Full<Bytes>),
     /// The third party's, as it comes; its connection is left at the end.
@@ -156,9 +174,24 @@ impl Body {
     pub(super) fn streamed(body: Incoming, from: From) -> Self {
         if body.is_end_stream() {
             from.leave();
-            return Self::Streamed(body, None);
+            return Self::ended(body);
         }
-        Self::Streamed(body, Some(from))
+        Content::Streamed(body, Some(from)).into()
+    }
+
+    /// Nothing comes of it any more.
+    pub(super) fn ended(body: Incoming) -> Self {
+        Content::Streamed(body, None).into()
+    }
+
+    pub(super) fn with(self, answering: Answering) -> Self {
+        Self { _answering: Some(answering), ..self }
+    }
+}
+
+impl std::convert::From<Content> for Body {
+    fn from(content: Content) -> Self {
+        Self { content, _answering: None }
     }
 }
 
@@ -167,9 +200,9 @@ impl hyper::body::Body for Body {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let (body, from) = match self.get_mut() {
-            Self::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
-            Self::Streamed(body, from) => (body, from),
+        let (body, from) = match &mut self.get_mut().content {
+            Content::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
+            Content::Streamed(body, from) => (body, from),
         };
         let mut frame = Pin::new(&mut *body).poll_frame(cx);
         if frame.is_pending()
@@ -187,16 +220,16 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own(text) => text.is_end_stream(),
-            Self::Streamed(body, _) => body.is_end_stream(),
+        match &self.content {
+            Content::Own(text) => text.is_end_stream(),
+            Content::Streamed(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(text) => text.size_hint(),
-            Self::Streamed(body, _) => body.size_hint(),
+        match &self.content {
+            Content::Own(text) => text.size_hint(),
+            Content::Streamed(body, _) => body.size_hint(),
         }
     }
 }

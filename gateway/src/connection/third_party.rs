@@ -1,12 +1,16 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Rooms;
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Model, Reason};
-use crate::policy;
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason};
+use crate::policy::{self, Permit};
 use crate::route::{Carriage, Route};
 use crate::telemetry::FlowRecord;
-use crate::upstream::{Http1, Http2, Key, Lease, Leased};
+use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
+
+/// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
+const PERMITTED: Duration = Duration::from_millis(500);
 
 /// The third party of a flow, as its requests see it: any connection that the flow's permit allows at the moment.
 pub(super) struct ThirdParty {
@@ -16,7 +20,9 @@ pub(super) struct ThirdParty {
     api: ApiId,
     carriage: Carriage,
     name: Host,
-    key: Arc<Key>,
+    offered: Alpn,
+    shelf: Arc<Shelf>,
+    permit: Mutex<Option<(Instant, Arc<Permit>)>>,
 }
 
 /// Where a connection to it may come from.
@@ -43,7 +49,8 @@ impl ThirdParty {
             Carriage::Originate(backend) => Some((Arc::clone(backend), Alpn::HTTP1)),
         };
         let chosen = flow.original_dst.0;
-        let key = Arc::new(Key {
+        let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
+        let shelf = rooms.pool.shelf(Key {
             api: Arc::clone(&rules.name),
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
@@ -51,13 +58,12 @@ impl ThirdParty {
             idle: rules.pool.idle,
             workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.cgroup)),
         });
-        Self { rooms, model, flow, api, carriage, name, key }
+        Self { rooms, model, flow, api, carriage, name, offered, shelf, permit: Mutex::default() }
     }
 
     /// A connection, of the protocol that caller and third party agree on.
     pub(super) async fn first(&self, record: &FlowRecord) -> Result<Lease, Reason> {
-        let offered = self.key.secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
-        let lease = self.lease(offered, Kept::Idle).await?;
+        let lease = self.lease(self.offered, Kept::Idle).await?;
         record.connected(lease.path().local, lease.path().remote);
         Ok(lease)
     }
@@ -75,6 +81,11 @@ impl ThirdParty {
             // It has changed its mind.
             Lease::Http1(_) => Err(Reason::UpstreamTls),
         }
+    }
+
+    /// What its callers may use up.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.model.limits
     }
 
     /// Whom requests may be for.
@@ -98,13 +109,25 @@ impl ThirdParty {
     }
 
     async fn lease(&self, alpn: Alpn, kept: Kept) -> Result<Lease, Reason> {
+        let permit = self.permit()?;
+        match kept {
+            Kept::Idle => self.rooms.pool.lease(&self.shelf, &permit, alpn).await,
+            Kept::New => self.rooms.pool.dial(&self.shelf, &permit, alpn).await,
+        }
+    }
+
+    fn permit(&self) -> Result<Arc<Permit>, Reason> {
+        let now = Instant::now();
+        let mut kept = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, permit)) = kept.as_ref().filter(|(since, _)| now - *since < PERMITTED) {
+            return Ok(Arc::clone(permit));
+        }
         let api = self.model.api(self.api).ok_or(Reason::NoOrigin)?;
         let (route, addresses, on_node) = (Route::Api(self.api, api), &self.rooms.addresses, &self.rooms.on_node);
         let permit =
             policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), addresses, on_node)?;
-        match kept {
-            Kept::Idle => self.rooms.pool.lease(&self.key, &permit, alpn).await,
-            Kept::New => self.rooms.pool.dial(&self.key, &permit, alpn).await,
-        }
+        let permit = Arc::new(permit);
+        *kept = Some((now, Arc::clone(&permit)));
+        Ok(permit)
     }
 }

@@ -19,7 +19,7 @@ use crate::admin::{self, Draining, Handed, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
-use crate::flow::Workloads;
+use crate::flow::{Places, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
 use crate::names::Names;
@@ -259,6 +259,7 @@ fn rooms(
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads: Workloads::new(capture::cgroup_root()?),
+        places: Places::default(),
         leaves,
         pool: Arc::new(Pool::new(exempt)),
         changes,

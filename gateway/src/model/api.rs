@@ -28,6 +28,8 @@ pub struct Model {
     pub egress: Egress,
     /// The third parties, in the order of the configuration; [`ApiId`] is the index.
     pub apis: Vec<Api>,
+    /// What a caller may use up.
+    pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.
     pub drain: Drain,
 }
@@ -202,4 +204,23 @@ pub struct Drain {
     pub hand_over: Duration,
     /// After SIGINT or SIGTERM.
     pub stop: Duration,
+}
+
+/// What a caller may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a request of HTTP/1.1 to the end of its head.
+    pub request_head: Duration,
+    /// Silence on a connection.
+    pub idle: Option<Duration>,
+    /// Life of a connection.
+    pub total: Option<Duration>,
+    /// Connections at once of a workload.
+    pub connections_per_workload: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request_head: Duration::from_secs(30), idle: None, total: None, connections_per_workload: None }
+    }
 }

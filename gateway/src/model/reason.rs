@@ -20,6 +20,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The caller's request was none: 400, 431, or in HTTP/2 an error of the protocol.
+    BadRequest = "bad_request";
     /// The client went away or reset the connection.
     ClientReset = "client_reset";
     /// The API's mode is `deny`.
@@ -30,6 +32,10 @@ reasons! {
     EgressFamilyMissing = "egress_family_missing";
     /// The egress address is not on the node any more.
     EgressAddressGone = "egress_address_gone";
+    /// A flood of frames that ask for work and use none of it (HTTP/2): resets, settings, pings.
+    Flood = "flood";
+    /// Nothing was said for longer than `limits.idle`.
+    Idle = "idle";
     /// The caller does not trust the CA: it ended the handshake with an alert that says so.
     LeafRefused = "leaf_refused";
     /// A request on this connection named another host than the flow's.
@@ -42,6 +48,12 @@ reasons! {
     PortsExhausted = "ports_exhausted";
     /// The process ended before the flow did.
     Shutdown = "shutdown";
+    /// The caller began a request and did not come to the end of its head in time.
+    SlowRequest = "slow_request";
+    /// Its workload has as many connections as `limits.connections_per_workload`.
+    TooManyConnections = "too_many_connections";
+    /// It has lived for as long as `limits.total`.
+    TooOld = "too_old";
     /// The name has no address.
     Unresolved = "unresolved";
     /// The third party refused the connection.

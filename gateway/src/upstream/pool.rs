@@ -17,7 +17,7 @@ use crate::policy::Permit;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// What requests must have in common to go over the same connection, one after the other.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The API's name.
     pub api: Arc<str>,
@@ -44,7 +44,13 @@ impl Hash for Key {
 pub struct Pool {
     exempt: Exempt,
     tls: Tls,
-    idle: Mutex<HashMap<Arc<Key>, Vec<Idle>>>,
+    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+}
+
+/// The idle connections of a key; a flow looks for it once.
+pub struct Shelf {
+    key: Key,
+    idle: Mutex<Vec<Idle>>,
 }
 
 struct Idle {
@@ -82,24 +88,34 @@ pub struct Leased<C: Reusable> {
     path: Path,
     /// Whether it is its user's alone.
     bound: bool,
-    key: Arc<Key>,
-    pool: Arc<Pool>,
+    shelf: Arc<Shelf>,
 }
 
 impl Pool {
     /// With the mark of our own sockets.
     pub fn new(exempt: Exempt) -> Self {
-        Self { exempt, tls: Tls::new(), idle: Mutex::default() }
+        Self { exempt, tls: Tls::new(), shelves: Mutex::default() }
+    }
+
+    /// Where the connections of a key are.
+    pub fn shelf(&self, key: Key) -> Arc<Shelf> {
+        let mut shelves = self.shelves();
+        if let Some(shelf) = shelves.get(&key) {
+            return Arc::clone(shelf);
+        }
+        let shelf = Arc::new(Shelf { key: key.clone(), idle: Mutex::default() });
+        shelves.insert(key, Arc::clone(&shelf));
+        shelf
     }
 
     /// A connection that the permit allows and that speaks one of these protocols: an idle one, or a new one.
     ///
     /// # Errors
     /// Why no new one could be made.
-    pub async fn lease(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
-        match self.idle(key, permit, alpn) {
+    pub async fn lease(&self, shelf: &Arc<Shelf>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
+        match shelf.take(permit, alpn) {
             Some(lease) => Ok(lease),
-            None => self.dial(key, permit, alpn).await,
+            None => self.dial(shelf, permit, alpn).await,
         }
     }
 
@@ -107,9 +123,9 @@ impl Pool {
     ///
     /// # Errors
     /// Why it could not be made.
-    pub async fn dial(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
+    pub async fn dial(&self, shelf: &Arc<Shelf>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
         let Upstream { stream, local, remote } = connect(permit, &self.exempt).await?;
-        let stream = Metered::new(stream);
+        let (stream, key) = (Metered::new(stream), &shelf.key);
         let transport = match &key.secured {
             None => Transport::Tcp(stream),
             Some((backend, _)) => Transport::Tls(Box::new(self.tls.connect(backend, &key.host, alpn, stream).await?)),
@@ -119,54 +135,59 @@ impl Pool {
         } else {
             Connection::Http1(Box::new(Http1::new(transport).await?))
         };
-        Ok(self.leased(key, Path { local, remote }, connection))
+        Ok(shelf.leased(Path { local, remote }, connection))
     }
 
     /// Ends what has been idle for too long or has broken.
     pub fn sweep(&self) {
         let mut ended = Vec::new();
-        self.lock().retain(|_, idle| {
+        self.shelves().retain(|_, shelf| {
+            let mut idle = shelf.idle();
             ended.extend(idle.extract_if(.., |idle| !idle.is_usable()));
-            !idle.is_empty()
+            !idle.is_empty() || Arc::strong_count(shelf) > 1
         });
         ended.into_iter().for_each(Idle::end);
     }
 
-    fn idle(self: &Arc<Self>, key: &Arc<Key>, permit: &Permit, alpn: Alpn) -> Option<Lease> {
-        let mut all = self.lock();
-        let idle = all.get_mut(key)?;
+    fn shelves(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shelf>>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn take(self: &Arc<Self>, permit: &Permit, alpn: Alpn) -> Option<Lease> {
+        let mut all = self.idle();
         loop {
             // The newest: the oldest may end in peace.
-            let at = idle.iter().rposition(|idle| idle.connection.speaks(alpn))?;
-            let mut found = idle.remove(at);
+            let at = all.iter().rposition(|idle| idle.connection.speaks(alpn))?;
+            let mut found = all.remove(at);
             if found.is_usable() && permit.allows(found.path.local, found.path.remote) {
-                return Some(self.leased(key, found.path, found.connection));
+                return Some(self.leased(found.path, found.connection));
             }
             found.end();
         }
     }
 
-    fn leased(self: &Arc<Self>, key: &Arc<Key>, path: Path, connection: Connection) -> Lease {
-        let (key, pool) = (Arc::clone(key), Arc::clone(self));
+    fn leased(self: &Arc<Self>, path: Path, connection: Connection) -> Lease {
+        let shelf = Arc::clone(self);
         match connection {
-            Connection::Http1(connection) => Lease::Http1(Leased::new(connection, path, key, pool)),
-            Connection::Http2(connection) => Lease::Http2(Leased::new(connection, path, key, pool)),
+            Connection::Http1(connection) => Lease::Http1(Leased::new(connection, path, shelf)),
+            Connection::Http2(connection) => Lease::Http2(Leased::new(connection, path, shelf)),
         }
     }
 
-    fn put(&self, key: &Arc<Key>, idle: Idle) {
-        if key.idle == 0 {
+    fn put(&self, idle: Idle) {
+        if self.key.idle == 0 {
             return idle.end();
         }
-        let mut all = self.lock();
-        let there = all.entry(Arc::clone(key)).or_default();
-        if there.len() == key.idle {
-            there.remove(0).end();
+        let mut all = self.idle();
+        if all.len() == self.key.idle {
+            all.remove(0).end();
         }
-        there.push(idle);
+        all.push(idle);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,8 +255,8 @@ impl Reusable for Http2 {
 }
 
 impl<C: Reusable> Leased<C> {
-    fn new(connection: C, path: Path, key: Arc<Key>, pool: Arc<Pool>) -> Self {
-        Self { connection: Some(connection), path, bound: false, key, pool }
+    fn new(connection: C, path: Path, shelf: Arc<Shelf>) -> Self {
+        Self { connection: Some(connection), path, bound: false, shelf }
     }
 
     /// Never back to the pool: the third party knows its user by it.
@@ -267,7 +288,7 @@ impl<C: Reusable> Drop for Leased<C> {
     fn drop(&mut self) {
         let connection = self.connection.take().filter(|_| !self.bound);
         if let Some(Reused(connection)) = connection.and_then(Reusable::reusable) {
-            self.pool.put(&self.key, Idle { connection, path: self.path, since: Instant::now() });
+            self.shelf.put(Idle { connection, path: self.path, since: Instant::now() });
         }
     }
 }
