@@ -8,6 +8,7 @@ mod limits;
 mod passthrough;
 mod pipe;
 mod requests;
+mod rewound;
 mod third_party;
 
 use std::net::{IpAddr, SocketAddr};
@@ -92,10 +93,13 @@ pub async fn serve(Accepted { stream, client }: Accepted, rooms: Arc<Rooms>) {
     let limits = rooms.changes.borrow().limits;
     let outcome = if limits.idle.is_some() || limits.total.is_some() {
         let bytes = record.bytes();
-        tokio::select! {
-            outcome = flow(stream, client, &rooms, &record) => outcome,
-            exceeded = Box::pin(limits::exceeded(limits, &bytes)) => Err(exceeded),
-        }
+        let limited = async {
+            tokio::select! {
+                outcome = flow(stream, client, &rooms, &record) => outcome,
+                exceeded = limits::exceeded(limits, &bytes) => Err(exceeded),
+            }
+        };
+        Box::pin(limited).await
     } else {
         flow(stream, client, &rooms, &record).await
     };
@@ -109,11 +113,12 @@ async fn flow(
     record: &FlowRecord,
 ) -> Result<(), Reason> {
     let mut place = None;
-    match admit(&mut downstream, client, rooms, record, &mut place).await {
+    // Each part in a box of its own: a connection that is idle, for hours perhaps, needs no room for the parts that are over.
+    let admitted = Box::pin(admit(&mut downstream, client, rooms, record, &mut place)).await;
+    match admitted {
         Ok(Admitted::Bytes(upstream, prefix)) => {
             passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
         }
-        // In a box: bytes that are carried untouched, idle for hours perhaps, need no room for requests.
         Ok(Admitted::Requests(requests)) => Box::pin(carry(*requests, downstream, record.bytes(), &rooms.leaves)).await,
         Ok(Admitted::Nameless(prefix)) => {
             let downstream = Downstream::new(prefix, downstream, record.bytes());
@@ -134,13 +139,13 @@ async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, lea
     let intercept = matches!(carriage, Carriage::Intercept(..));
     match lease {
         Lease::Http1(first) if intercept => {
-            let downstream = leaves.accept(third_party.name(), Alpn::HTTP1, downstream).await?;
-            http::carry(downstream, handle, first, third_party).await
+            let downstream = Box::pin(leaves.accept(third_party.name(), Alpn::HTTP1, downstream)).await?;
+            Box::pin(http::carry(Box::new(downstream), handle, first, third_party)).await
         }
-        Lease::Http1(first) => http::carry(downstream, handle, first, third_party).await,
+        Lease::Http1(first) => Box::pin(http::carry(downstream, handle, first, third_party)).await,
         Lease::Http2(first) => {
-            let downstream = leaves.accept(third_party.name(), Alpn::HTTP2, downstream).await?;
-            http2::carry(downstream, first, third_party).await
+            let downstream = Box::pin(leaves.accept(third_party.name(), Alpn::HTTP2, downstream)).await?;
+            Box::pin(http2::carry(downstream, first, third_party)).await
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use egret_tests::{EGRESS, Lab};
@@ -151,10 +152,23 @@ pub(crate) fn idle(lab: &Lab, arguments: &[&str]) -> f64 {
     let mut process = application.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the application starts");
     let mut line = String::new();
     BufReader::new(process.stdout.take().expect("a pipe")).read_line(&mut line).expect("the application says a line");
-    let used = memory(lab) - before;
+    let used = at_rest(lab) - before;
     process.stdin.take().expect("a pipe").write_all(b"\n").expect("the application listens");
     process.wait().expect("the application ends");
     used
+}
+
+/// Memory when it has not changed for a while.
+fn at_rest(lab: &Lab) -> f64 {
+    let mut now = memory(lab);
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_secs(3));
+        let before = std::mem::replace(&mut now, memory(lab));
+        if (now - before).abs() < before / 100.0 {
+            break;
+        }
+    }
+    now
 }
 
 /// Runs the application of this executable on the lab's node.

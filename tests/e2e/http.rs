@@ -67,6 +67,24 @@ print(head.split()[1].decode(), s.recv(100).decode())
     assert_eq!(lab.python(program, &[]), "101 through the tunnel");
 }
 
+#[test]
+fn requests_go_on_after_a_rest() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    // Longer than connections are idle before they rest; the second time in the middle of a head.
+    let program = r#"
+import socket, time
+s = socket.create_connection(("203.0.113.7", 80), timeout=10)
+request = b"GET / HTTP/1.1\r\nHost: api.partner.example\r\n\r\n"
+for said in (request, request + request[:20], request[20:]):
+    s.sendall(said)
+    time.sleep(2.5)
+    print(s.recv(65536).split()[-1].decode(), end=" ")
+"#;
+    assert_eq!(lab.python(program, &[]), [EGRESS; 3].join(" "));
+}
+
 const ADDRESS: &str = "203.0.113.7";
 
 /// Sends these bytes to the third party's port 80, ends, and returns all that comes back; `!` at the end if it was a

@@ -96,8 +96,9 @@ fn connections_of_a_workload() {
     let program = r#"
 import socket
 def connection():
-    s = socket.create_connection(("203.0.113.7", 7000), timeout=10)
+    s = None
     try:
+        s = socket.create_connection(("203.0.113.7", 7000), timeout=10)
         s.sendall(b"x")
         return s, s.recv(1).decode()
     except ConnectionResetError:

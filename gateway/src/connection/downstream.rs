@@ -1,21 +1,19 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::rewound::Rewound;
 use crate::telemetry::Bytes;
 
 /// A caller's connection: what has been read of it already is read again, its bytes are counted, and it can be reset,
 /// whatever is spoken over it.
 pub(super) struct Downstream {
-    prefix: Vec<u8>,
-    /// How much of the prefix was read again.
-    read: usize,
-    stream: TcpStream,
+    stream: Rewound<TcpStream>,
     bytes: Arc<Bytes>,
     handle: Handle,
 }
@@ -29,6 +27,8 @@ struct Facts {
     broken: AtomicBool,
     heard: AtomicBool,
     answering: AtomicBool,
+    /// How many requests there were.
+    requests: AtomicU64,
 }
 
 impl Handle {
@@ -37,14 +37,27 @@ impl Handle {
         self.0.broken.store(true, Ordering::Relaxed);
     }
 
+    /// Something came of which nothing was made yet.
+    pub(super) fn hears(&self) {
+        self.0.heard.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a request has begun to come, and has not come to the end of its head.
     pub(super) fn is_in_head(&self) -> bool {
         self.0.heard.load(Ordering::Relaxed) && !self.0.answering.load(Ordering::Relaxed)
     }
 
+    /// After how many requests nothing is being said, if so.
+    pub(super) fn rests(&self) -> Option<u64> {
+        let Facts { answering, heard, requests, .. } = &*self.0;
+        let rests = !answering.load(Ordering::Relaxed) && !heard.load(Ordering::Relaxed);
+        rests.then(|| requests.load(Ordering::Relaxed))
+    }
+
     /// A request's head is there; until its answer is dropped, what comes belongs to it.
     pub(super) fn answering(&self) -> Answering {
         self.0.answering.store(true, Ordering::Relaxed);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         Answering(self.clone())
     }
 }
@@ -63,8 +76,9 @@ impl Drop for Answering {
 
 impl Downstream {
     pub(super) fn new(prefix: Vec<u8>, stream: TcpStream, bytes: Arc<Bytes>) -> Self {
-        bytes.sent.fetch_add(prefix.len() as u64, Ordering::Relaxed);
-        Self { prefix, read: 0, stream, bytes, handle: Handle::default() }
+        let mut stream = Rewound::new(stream);
+        stream.rewind(prefix.into());
+        Self { stream, bytes, handle: Handle::default() }
     }
 
     pub(super) fn handle(&self) -> Handle {
@@ -82,32 +96,21 @@ impl Downstream {
 impl Drop for Downstream {
     fn drop(&mut self) {
         if self.handle.0.broken.load(Ordering::Relaxed) {
-            super::reset(&self.stream);
+            super::reset(self.stream.get_ref());
         }
     }
 }
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = &self.prefix[self.read..];
-        if left.is_empty() {
-            let before = buffer.filled().len();
-            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-            let came = buffer.filled().len() - before;
-            if came > 0 {
-                self.bytes.sent.fetch_add(came as u64, Ordering::Relaxed);
-                self.handle.0.heard.store(true, Ordering::Relaxed);
-            }
-            return read;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let came = buffer.filled().len() - before;
+        if came > 0 {
+            self.bytes.sent.fetch_add(came as u64, Ordering::Relaxed);
+            self.handle.hears();
         }
-        self.handle.0.heard.store(true, Ordering::Relaxed);
-        let taken = left.len().min(buffer.remaining());
-        buffer.put_slice(&left[..taken]);
-        self.read += taken;
-        if self.read == self.prefix.len() {
-            (self.prefix, self.read) = (Vec::new(), 0);
-        }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{poll_fn, ready};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,19 +12,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
+use hyper::server::conn::http1::{self, Builder};
+use hyper::service::{HttpService, service_fn};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::time::{Sleep, sleep};
+use tokio::select;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
 use super::requests::{Body, From, ended, hop_by_hop, is_for, misdirected, nameless, no_connect};
+use super::rewound::Rewound;
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered};
+
+/// A connection without a request for this long, at least, rests.
+const REST: Duration = Duration::from_secs(1);
 
 /// Longest wait for the head of a request that is to be refused.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,8 +41,8 @@ struct Exchange {
     /// What the next request goes over: the connection that was made before the first one, and the one by which the
     /// third party knows its caller.
     kept: Mutex<Option<Connection>>,
-    /// Both sides of a connection that changes its protocol.
-    upgrade: Mutex<Option<(OnUpgrade, (Transport, Bytes))>>,
+    /// The third party's side of a connection that changes its protocol.
+    upgrade: Mutex<Option<(Transport, Bytes)>>,
     /// Why the connection ends, if not by its two ends.
     reason: Mutex<Option<Reason>>,
     /// The caller's.
@@ -46,12 +50,15 @@ struct Exchange {
 }
 
 /// Carries the requests of one connection, the first of them over this one.
-pub(super) async fn carry(
-    downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+pub(super) async fn carry<D>(
+    downstream: D,
     handle: Handle,
     first: Connection,
     third_party: ThirdParty,
-) -> Result<(), Reason> {
+) -> Result<(), Reason>
+where
+    D: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let exchange = Arc::new(Exchange {
         third_party,
         kept: Mutex::new(Some(first)),
@@ -59,26 +66,83 @@ pub(super) async fn carry(
         reason: Mutex::default(),
         handle,
     });
-    let served = {
-        let exchange = Arc::clone(&exchange);
-        server()
-            .serve_connection(
-                TokioIo::new(downstream),
-                service_fn(move |request| Arc::clone(&exchange).answer(request)),
-            )
-            .with_upgrades()
-    };
-    let mut served = std::pin::pin!(served);
-    let mut changed = std::pin::pin!(exchange.third_party.rules_changed());
+    let mut changed = pin!(exchange.third_party.rules_changed());
+    let mut downstream = Rewound::new(downstream);
+    loop {
+        let (turn, stream, read) = {
+            let answering = Arc::clone(&exchange);
+            // In a box: hyper gives the stream back only of what can be moved.
+            let service = service_fn(move |request| Box::pin(Arc::clone(&answering).answer(request)));
+            let mut served = Box::new(server().serve_connection(TokioIo::new(downstream), service));
+            let turn = serve(&mut served, &exchange, changed.as_mut()).await;
+            let parts = served.into_parts();
+            (turn, parts.io.into_inner(), parts.read_buf)
+        };
+        downstream = stream;
+        if read.is_empty() {
+            // Empty, it holds the buffer that it was read into.
+            drop(read);
+        } else {
+            // The beginning of a request that came together with the one before.
+            exchange.handle.hears();
+            downstream.rewind(read);
+        }
+        match turn {
+            Turn::Rests => {
+                // A connection at rest, for hours perhaps, needs no room for requests.
+                let more = select! {
+                    more = downstream.hears() => more,
+                    () = changed.as_mut() => false,
+                };
+                if more {
+                    continue;
+                }
+                let _ = downstream.shutdown().await;
+                return Ok(());
+            }
+            Turn::Ended(outcome) => {
+                let upgrade = lock(&exchange.upgrade).take();
+                if let Some(upstream) = upgrade {
+                    return tunnel(downstream, upstream).await;
+                }
+                let reason = lock(&exchange.reason).take();
+                reason.map_or(outcome, Err)?;
+                let _ = downstream.shutdown().await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How a turn of requests ends.
+enum Turn {
+    /// With the connection, or with requests on it.
+    Ended(Result<(), Reason>),
+    /// For now.
+    Rests,
+}
+
+/// Serves requests until the connection ends or rests.
+async fn serve<D, S>(
+    served: &mut http1::Connection<TokioIo<D>, S>,
+    exchange: &Exchange,
+    mut changed: Pin<&mut impl Future<Output = ()>>,
+) -> Turn
+where
+    D: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Body, Error = Box<dyn Error + Send + Sync>> + Unpin,
+    S::Future: Unpin,
+{
     let mut patience: Option<Pin<Box<Sleep>>> = None;
+    let (mut tick, mut before) = (Box::pin(sleep(REST)), None);
     let mut ending = false;
-    let outcome = poll_fn(|cx| {
-        if let Poll::Ready(outcome) = served.as_mut().poll(cx) {
-            return Poll::Ready(outcome.map_err(|error| ended(&error)));
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = served.poll_without_shutdown(cx) {
+            return Poll::Ready(Turn::Ended(outcome.map_err(|error| ended(&error))));
         }
         if !ending && changed.as_mut().poll(cx).is_ready() {
             ending = true;
-            served.as_mut().graceful_shutdown();
+            Pin::new(&mut *served).graceful_shutdown();
             cx.waker().wake_by_ref();
         }
         // A timer only for heads that come in pieces.
@@ -90,17 +154,20 @@ pub(super) async fn carry(
             .poll(cx)
             .is_ready()
         {
-            return Poll::Ready(Err(Reason::SlowRequest));
+            return Poll::Ready(Turn::Ended(Err(Reason::SlowRequest)));
+        }
+        // One timer a while, however many requests there are meanwhile.
+        while !ending && tick.as_mut().poll(cx).is_ready() {
+            let now = exchange.handle.rests();
+            if now.is_some() && now == before {
+                return Poll::Ready(Turn::Rests);
+            }
+            before = now;
+            tick.as_mut().reset(Instant::now() + REST);
         }
         Poll::Pending
     })
-    .await;
-    let upgrade = lock(&exchange.upgrade).take();
-    if let Some((downstream, upstream)) = upgrade {
-        return tunnel(downstream, upstream).await;
-    }
-    let reason = lock(&exchange.reason).take();
-    reason.map_or(outcome, Err)
+    .await
 }
 
 /// Answers a request that names no host, and ends.
@@ -146,7 +213,7 @@ impl Exchange {
             self.because(Reason::Misdirected);
             return Ok(misdirected());
         }
-        let upgrade = hop_by_hop(request.headers_mut()).then(|| hyper::upgrade::on(&mut request));
+        let upgrade = hop_by_hop(request.headers_mut());
         let known = binds(request.headers(), header::AUTHORIZATION);
         let answered = self.send(request.map(Outgoing::from)).await;
         let (mut connection, mut response) = answered.inspect_err(|reason| {
@@ -156,13 +223,14 @@ impl Exchange {
         })?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(downstream), Some(upstream)) = (upgrade, connection.upgraded().await) else {
+            let upstream = if upgrade { connection.upgraded().await } else { None };
+            if upstream.is_none() {
                 // Nobody asked for it: no answer can be made of what follows.
                 self.because(Reason::UpstreamReset);
                 self.handle.reset();
                 return Err(Reason::UpstreamReset.into());
-            };
-            *lock(&self.upgrade) = Some((downstream, upstream));
+            }
+            *lock(&self.upgrade) = upstream;
             return Ok(response.map(Body::ended));
         }
         hop_by_hop(response.headers_mut());
@@ -215,8 +283,10 @@ fn binds(headers: &HeaderMap, name: HeaderName) -> bool {
     headers.get_all(name).iter().any(scheme)
 }
 
-async fn tunnel(downstream: OnUpgrade, (mut upstream, read): (Transport, Bytes)) -> Result<(), Reason> {
-    let mut downstream = TokioIo::new(downstream.await.map_err(|_| Reason::ClientReset)?);
+async fn tunnel(
+    mut downstream: impl AsyncRead + AsyncWrite + Unpin,
+    (mut upstream, read): (Transport, Bytes),
+) -> Result<(), Reason> {
     downstream.write_all(&read).await.map_err(|_| Reason::ClientReset)?;
     copy_bidirectional(&mut downstream, &mut upstream).await.map(drop).map_err(|_| Reason::ClientReset)
 }
