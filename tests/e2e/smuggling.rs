@@ -83,7 +83,10 @@ impl Way {
         );
         let answer = self.caller.line();
         let seen = || self.partner.seen().split_off(before);
-        eventually("the third party has heard all", || seen().iter().all(|seen| seen.ended));
+        eventually("the third party has heard all", || {
+            let seen = seen();
+            (self.first.is_empty() || !seen.is_empty()) && seen.iter().all(|seen| seen.ended)
+        });
         let seen: Vec<_> = seen().into_iter().flat_map(|seen| seen.all).collect();
         let answer = answer.trim_matches('\'');
         // A reset overtakes answers.

@@ -57,8 +57,11 @@ impl Lab {
         namespace::mount_bpffs();
         let name = format!("egret{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(&name);
-        fs::create_dir_all(&directory).expect("a directory for the lab");
         let cgroup = cgroup_root().join(&name);
+        let pins = Path::new("/sys/fs/bpf").join(&name);
+        // Of a killed process that had this one's number.
+        remove(&cgroup, &pins, &directory);
+        fs::create_dir_all(&directory).expect("a directory for the lab");
         for path in [cgroup.clone(), cgroup.join("workload"), cgroup.join("egret"), cgroup.join("internet")] {
             fs::create_dir(&path).expect("a cgroup for the lab: run as root");
         }
@@ -66,7 +69,7 @@ impl Lab {
             node: Namespace::new(&format!("{name}n")),
             internet: Namespace::new(&format!("{name}i")),
             cgroup,
-            pins: Path::new("/sys/fs/bpf").join(&name),
+            pins,
             directory,
         };
         lab.wire();
@@ -288,12 +291,19 @@ impl Default for Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for cgroup in ["workload", "egret", "internet", ""].map(|name| self.cgroup.join(name)) {
-            namespace::empty(&cgroup);
-        }
-        let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(&self.pins).output();
-        let _ = fs::remove_dir_all(&self.directory);
+        remove(&self.cgroup, &self.pins, &self.directory);
     }
+}
+
+/// Removes what is there of a lab, but for its namespaces.
+fn remove(cgroup: &Path, pins: &Path, directory: &Path) {
+    for cgroup in ["workload", "egret", "internet", ""].map(|name| cgroup.join(name)) {
+        namespace::empty(&cgroup);
+    }
+    if pins.exists() {
+        let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(pins).output();
+    }
+    let _ = fs::remove_dir_all(directory);
 }
 
 /// Asks again until it is so, for at most ten seconds.

@@ -17,6 +17,9 @@ pub(crate) struct Namespace(String);
 
 impl Namespace {
     pub(crate) fn new(name: &str) -> Self {
+        if Path::new("/run/netns").join(name).exists() {
+            super::ip(&["netns", "delete", name]);
+        }
         super::ip(&["netns", "add", name]);
         Self(name.to_owned())
     }
@@ -88,7 +91,7 @@ pub(crate) fn mount_bpffs() {
 /// Ends what still runs in a cgroup of the lab, then removes it.
 pub(crate) fn empty(cgroup: &Path) {
     let end = Instant::now() + Duration::from_secs(5);
-    while fs::remove_dir(cgroup).is_err() && Instant::now() < end {
+    while cgroup.exists() && fs::remove_dir(cgroup).is_err() && Instant::now() < end {
         for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
             if let Ok(pid) = pid.parse() {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

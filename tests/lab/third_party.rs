@@ -70,8 +70,15 @@ impl ThirdParty {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
+                let Ok(peer) = stream.peer_addr() else { continue };
+                let source = peer.ip().to_canonical();
+                let number = {
+                    let mut seen = record.lock().expect("no panic in a third party");
+                    seen.push(Seen { source, first: Vec::new(), all: Vec::new(), ended: false });
+                    seen.len() - 1
+                };
                 let (record, behaviour) = (Arc::clone(&record), behaviour.clone());
-                thread::spawn(move || serve(stream, &behaviour, &record));
+                thread::spawn(move || serve(stream, source, &behaviour, &record, number));
             }
         });
         Self { seen }
@@ -108,14 +115,7 @@ const REMEMBERED: usize = 16 * 1024;
 
 const NO_LINGER: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
 
-fn serve(mut stream: TcpStream, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>) {
-    let Ok(peer) = stream.peer_addr() else { return };
-    let source = peer.ip().to_canonical();
-    let number = {
-        let mut seen = record.lock().expect("no panic in a third party");
-        seen.push(Seen { source, first: Vec::new(), all: Vec::new(), ended: false });
-        seen.len() - 1
-    };
+fn serve(mut stream: TcpStream, source: IpAddr, behaviour: &Behaviour, record: &Mutex<Vec<Seen>>, number: usize) {
     let note = |bytes: &[u8]| {
         let mut seen = record.lock().expect("no panic in a third party");
         let seen = &mut seen[number];
