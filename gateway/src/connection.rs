@@ -4,6 +4,7 @@ mod downstream;
 mod first_bytes;
 mod http;
 mod http2;
+mod intercept;
 mod limits;
 mod passthrough;
 mod pipe;
@@ -25,7 +26,7 @@ use self::first_bytes::First;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Place, Places, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Alpn, Decision, Exempt, Generation, Host, Mode, Model, Origin, Reason};
+use crate::model::{Api, Decision, Exempt, Flow, Generation, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason};
 use crate::policy;
 use crate::route::{self, Carriage, Route};
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -131,22 +132,16 @@ async fn flow(
     }
 }
 
-/// Carries requests, over TLS of our own where that was chosen.
+/// Carries requests, inside TLS of our own where that was chosen.
 async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, leaves: &Leaves) -> Result<(), Reason> {
     let Requests { prefix, carriage, third_party, lease } = requests;
     let downstream = Downstream::new(prefix, downstream, bytes);
-    let handle = downstream.handle();
-    let intercept = matches!(carriage, Carriage::Intercept(..));
     match lease {
-        Lease::Http1(first) if intercept => {
-            let downstream = Box::pin(leaves.accept(third_party.name(), Alpn::HTTP1, downstream)).await?;
-            Box::pin(http::carry(Box::new(downstream), handle, first, third_party)).await
+        Lease::Http1(first) if !matches!(carriage, Carriage::Intercept(..)) => {
+            let handle = downstream.handle();
+            Box::pin(http::carry(downstream, handle, first, third_party)).await
         }
-        Lease::Http1(first) => Box::pin(http::carry(downstream, handle, first, third_party)).await,
-        Lease::Http2(first) => {
-            let downstream = Box::pin(leaves.accept(third_party.name(), Alpn::HTTP2, downstream)).await?;
-            Box::pin(http2::carry(downstream, first, third_party)).await
-        }
+        lease => Box::pin(intercept::carry(downstream, lease, third_party, leaves)).await,
     }
 }
 
@@ -193,7 +188,13 @@ async fn admit(
         }
     }
     let route = route?;
-    let carriage = route::carriage(&route, &protocol)?;
+    let carriage = match (&route, route::carriage(&route, &protocol)?) {
+        (Route::Api(_, api), Carriage::Intercept(..)) if is_refused(api, &flow, &protocol, rooms) => {
+            record.routed(&api.name, PASSED);
+            Carriage::Passthrough
+        }
+        (_, carriage) => carriage,
+    };
     let name = protocol.authority();
     if let (Route::Api(id, api), false) = (&route, carriage == Carriage::Passthrough) {
         let Some(name) = name else { return Ok(Admitted::Nameless(prefix)) };
@@ -207,6 +208,15 @@ async fn admit(
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote);
     Ok(Admitted::Bytes(upstream.stream, prefix))
+}
+
+/// The mode on record where the caller's refusal has made it `passthrough`.
+const PASSED: &str = "passthrough_on_refusal";
+
+/// Whether the caller would refuse our leaf, and the API's owner lets it have its way.
+fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> bool {
+    let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough);
+    name.is_some_and(|name| rooms.leaves.refusals().passes(&flow.workload, name))
 }
 
 /// Puts on record what the kernel decided alone.

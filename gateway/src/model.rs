@@ -9,8 +9,8 @@ mod redirect;
 mod secret;
 
 pub use api::{
-    Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, Pin, Pool,
-    TlsVersion,
+    Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin,
+    Pool, TlsVersion,
 };
 pub use decision::Decision;
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};

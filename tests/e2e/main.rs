@@ -34,6 +34,8 @@ mod passthrough;
 
 mod pool;
 
+mod refusals;
+
 mod reload;
 
 mod smuggling;

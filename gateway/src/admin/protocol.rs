@@ -14,12 +14,16 @@ pub enum Request {
     Decisions,
     /// The running flows.
     Flows,
+    /// Show leaves again to callers that refused them.
+    ForgetRefusals,
     /// The kernel hooks.
     Hooks,
     /// Let the hooks prove with a real connection that they are alive.
     Prove,
     /// The kernel's table.
     Redirects,
+    /// The workloads that do not trust the CA.
+    Refusals,
     /// The daemon itself.
     Status,
     /// Hand the listening sockets to the asking process and drain.
@@ -43,12 +47,16 @@ pub enum Response {
     Error(String),
     /// To [`Request::Flows`].
     Flows(Vec<FlowRow>),
+    /// To [`Request::ForgetRefusals`]: this many.
+    Forgotten(usize),
     /// To [`Request::Hooks`].
     Hooks(Vec<HookRow>),
     /// To [`Request::Prove`]: they are.
     Proved,
     /// To [`Request::Redirects`].
     Redirects(Vec<RedirectRow>),
+    /// To [`Request::Refusals`].
+    Refusals(Vec<RefusalRow>),
     /// To [`Request::Status`].
     Status(Box<Status>),
 }
@@ -137,6 +145,33 @@ pub struct FlowRow {
     pub bytes_received: u64,
     /// How long it has been running.
     pub age_seconds: u64,
+}
+
+/// A workload that does not trust the CA.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RefusalRow {
+    /// The workload.
+    pub workload: String,
+    /// Its newest process that refused.
+    pub pid: u32,
+    /// Its command.
+    pub command: String,
+    /// The host.
+    pub host: String,
+    /// How it refused: the alert that it sent, or that it left at once.
+    pub sign: String,
+    /// What runs it, as far as it is known.
+    pub runtime: Option<String>,
+    /// How often it refused.
+    pub times: u64,
+    /// Seconds since the newest time.
+    pub seconds_ago: u64,
+    /// Whether its next connection to that host is passed through.
+    pub passes: bool,
+    /// How many were.
+    pub passed: u64,
+    /// What makes it trust the CA.
+    pub remedy: String,
 }
 
 /// One API.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::table::{list, or_dash, print};
 use super::{Daemon, Failure, Output};
-use crate::admin::{ApiRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, Request, Response};
+use crate::admin::{ApiRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, RefusalRow, Request, Response};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -36,6 +36,8 @@ enum What {
     Flows,
     /// The APIs and the addresses of their hosts.
     Apis,
+    /// Workloads that do not trust the CA of intercepted APIs, and what makes them.
+    Refusals,
     /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
     Hooks,
 }
@@ -48,6 +50,7 @@ impl Inspect {
             What::Decisions => Request::Decisions,
             What::Flows => Request::Flows,
             What::Apis => Request::Apis,
+            What::Refusals => Request::Refusals,
             What::Hooks => Request::Hooks,
         };
         loop {
@@ -70,9 +73,10 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
+        Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Error(why) => bail!(why),
-        Response::Proved | Response::Status(_) => bail!("the daemon answered something else"),
+        Response::Forgotten(_) | Response::Proved | Response::Status(_) => bail!("the daemon answered something else"),
     }
 }
 
@@ -139,6 +143,23 @@ fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
             row.bytes_sent.to_string(),
             row.bytes_received.to_string(),
             format!("{} s", row.age_seconds),
+        ]
+    })
+}
+
+fn refusals(rows: &[RefusalRow], output: Output) -> anyhow::Result<()> {
+    let columns = ["WORKLOAD", "PROCESS", "RUNTIME", "HOST", "REFUSED BY", "TIMES", "LAST", "NEXT TIME", "REMEDY"];
+    print(rows, output, columns, |row| {
+        [
+            row.workload.clone(),
+            format!("{} ({})", row.command, row.pid),
+            or_dash(row.runtime.as_ref()),
+            row.host.clone(),
+            row.sign.clone(),
+            row.times.to_string(),
+            format!("{} s ago", row.seconds_ago),
+            if row.passes { format!("passed through ({} so far)", row.passed) } else { "refused".to_owned() },
+            row.remedy.clone(),
         ]
     })
 }

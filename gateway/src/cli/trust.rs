@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::{Daemon, Failure, ask};
+use crate::admin::{Client, Request, Response};
 
 #[derive(Debug, Args)]
 pub(super) struct Trust {
@@ -31,6 +32,11 @@ enum What {
         /// The directory.
         directory: PathBuf,
     },
+    /// Intercept callers again that were passed through since they refused the CA.
+    Forget {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
 }
 
 impl Trust {
@@ -43,6 +49,7 @@ impl Trust {
                     println!("export {name}='{value}'");
                 }
             }
+            What::Forget { daemon } => forget(&daemon)?,
         }
         Ok(())
     }
@@ -77,6 +84,14 @@ pub(super) fn environment(daemon: &Daemon, directory: &Path) -> Result<Vec<(&'st
         Err(error) => eprintln!("egret: Java is left out: {error:#}"),
     }
     Ok(variables)
+}
+
+fn forget(daemon: &Daemon) -> Result<(), Failure> {
+    match Client::connect(&daemon.socket)?.ask(&Request::ForgetRefusals)? {
+        Response::Forgotten(count) => println!("{count} forgotten: their next connections are intercepted"),
+        other => return Err(anyhow::anyhow!("the daemon answered something else: {other:?}").into()),
+    }
+    Ok(())
 }
 
 /// The CA of the running daemon.

@@ -14,7 +14,7 @@ use serde_saphyr::Spanned;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, EgressFile, File, LimitsFile, socket_address};
 use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
-use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, Pool};
+use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -117,6 +117,7 @@ fn api<'a>(
         hosts: hosts(file, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
+        on_refusal: on_refusal(file, mode, problems),
         name: name.into(),
         ports,
         mode,
@@ -213,6 +214,22 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
         Some((written, _)) => {
             problems.push(Problem::at(written, "not a fail mode", "closed or open"));
             FailMode::Closed
+        }
+    }
+}
+
+fn on_refusal(file: &ApiFile, mode: Mode, problems: &mut Vec<Problem>) -> OnRefusal {
+    let Some(written) = &file.on_refusal else { return OnRefusal::default() };
+    if mode != Mode::Intercept {
+        let rule = "callers of this API are shown no certificate of Egret's to refuse";
+        problems.push(Problem::at(written, rule, "remove it, or write mode: intercept"));
+    }
+    match written.value.as_str() {
+        "fail" => OnRefusal::Fail,
+        "passthrough" => OnRefusal::Passthrough,
+        _ => {
+            problems.push(Problem::at(written, "not what can be done on a refusal", "fail or passthrough"));
+            OnRefusal::Fail
         }
     }
 }

@@ -101,6 +101,12 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) mode: Option<Spanned<String>>,
+    /// In mode `intercept`, for a workload that refuses Egret's certificate for a host: `fail` (default) gives it no
+    /// connection; `passthrough` carries its next connections to that host untouched, until `egret trust forget` or a
+    /// restart. `egret inspect refusals` lists such workloads.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) on_refusal: Option<Spanned<String>>,
     /// While Egret or its egress address is not there: `closed` (default) refuses, `open` lets the connection go
     /// direct.
     #[serde(default)]

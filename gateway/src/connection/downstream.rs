@@ -49,15 +49,25 @@ impl Handle {
 
     /// After how many requests nothing is being said, if so.
     pub(super) fn rests(&self) -> Option<u64> {
-        let Facts { answering, heard, requests, .. } = &*self.0;
+        let Facts { answering, heard, .. } = &*self.0;
         let rests = !answering.load(Ordering::Relaxed) && !heard.load(Ordering::Relaxed);
-        rests.then(|| requests.load(Ordering::Relaxed))
+        rests.then(|| self.requests())
+    }
+
+    /// A request's head is there, one of many at once.
+    pub(super) fn is_asked(&self) {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests there were.
+    pub(super) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// A request's head is there; until its answer is dropped, what comes belongs to it.
     pub(super) fn answering(&self) -> Answering {
         self.0.answering.store(true, Ordering::Relaxed);
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.is_asked();
         Answering(self.clone())
     }
 }

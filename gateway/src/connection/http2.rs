@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
+use super::downstream::Handle;
 use super::requests::{Body, From, ended, is_for, misdirected, no_connect};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
@@ -25,6 +26,8 @@ type Connection = Leased<Http2>;
 /// What the requests of a connection share.
 struct Exchange {
     third_party: ThirdParty,
+    /// The caller's.
+    handle: Handle,
     current: Mutex<Current>,
 }
 
@@ -38,12 +41,13 @@ struct Current {
 /// Carries the requests of one connection, the first of them over this one.
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handle: Handle,
     first: Connection,
     third_party: ThirdParty,
 ) -> Result<(), Reason> {
     let first = Arc::new(first);
     let current = Current { connection: Arc::downgrade(&first), first: Some(first) };
-    let exchange = Arc::new(Exchange { third_party, current: Mutex::new(current) });
+    let exchange = Arc::new(Exchange { third_party, handle, current: Mutex::new(current) });
     let served = {
         let exchange = Arc::clone(&exchange);
         Builder::new(TokioExecutor::new())
@@ -74,6 +78,7 @@ impl Exchange {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        self.handle.is_asked();
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
         }

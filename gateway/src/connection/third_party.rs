@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Rooms;
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason};
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Workload};
 use crate::policy::{self, Permit};
 use crate::route::{Carriage, Route};
 use crate::telemetry::FlowRecord;
@@ -96,6 +96,11 @@ impl ThirdParty {
     /// The name that the caller asked for.
     pub(super) fn name(&self) -> &Host {
         &self.name
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&self) -> &Workload {
+        &self.flow.workload
     }
 
     /// Waits until the configuration has other rules for this flow's API than those that it began with.

@@ -10,18 +10,20 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, Request, Response,
-    Status, Successor,
+    ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow,
+    Request, Response, Status, Successor,
 };
 use crate::capture::Capture;
-use crate::model::{Action, Flow, Model, Redirect};
+use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
 use crate::telemetry::{Snapshot, Telemetry};
+use crate::tls::{Leaves, Refusal};
 
 /// The rooms that are asked.
 pub(super) struct Rooms {
     pub(super) capture: Arc<Capture>,
     pub(super) models: Arc<Models>,
+    pub(super) leaves: Arc<Leaves>,
     pub(super) names: Arc<Names>,
     pub(super) node: Arc<NodeAddresses>,
     pub(super) telemetry: Arc<Telemetry>,
@@ -41,6 +43,7 @@ impl Desk for Rooms {
             Request::Apis => Response::Apis(self.apis()),
             Request::Decisions => Response::Decisions(self.decisions()),
             Request::Flows => Response::Flows(self.flows()),
+            Request::ForgetRefusals => Response::Forgotten(self.leaves.refusals().forget()),
             Request::Hooks => Response::Hooks(self.hooks()),
             // It starts a process and waits for it.
             Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
@@ -51,6 +54,7 @@ impl Desk for Rooms {
                 Ok(rows) => Response::Redirects(self.redirects(rows)),
                 Err(error) => Response::Error(error.to_string()),
             },
+            Request::Refusals => Response::Refusals(self.refusals()),
             Request::Status => Response::Status(Box::new(self.status())),
             Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
         }
@@ -174,6 +178,25 @@ impl Rooms {
             .collect();
         rows.sort_by(|a, b| (&a.api, &a.host, a.address, a.port).cmp(&(&b.api, &b.host, b.address, b.port)));
         rows
+    }
+
+    fn refusals(&self) -> Vec<RefusalRow> {
+        const ANY: &str = "`egret trust env`; mode: passthrough if it wants the third party's own certificate";
+        let (model, now) = (self.models.current(), SystemTime::now());
+        let row = |refusal: Refusal| RefusalRow {
+            passes: model.api_of(&refusal.host).is_some_and(|(_, api)| api.on_refusal == OnRefusal::Passthrough),
+            workload: refusal.workload.name.to_string(),
+            pid: refusal.workload.pid,
+            command: refusal.workload.command,
+            host: refusal.host.to_string(),
+            sign: refusal.sign.label().to_owned(),
+            runtime: refusal.runtime.map(|runtime| runtime.label().to_owned()),
+            times: refusal.times,
+            seconds_ago: now.duration_since(refusal.last).unwrap_or_default().as_secs(),
+            passed: refusal.passed,
+            remedy: refusal.runtime.map_or(ANY, |runtime| runtime.remedy()).to_owned(),
+        };
+        self.leaves.refusals().all().into_iter().map(row).collect()
     }
 
     fn status(&self) -> Status {

@@ -127,7 +127,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });
     }
 
-    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, leaves, changes)?);
+    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
     spawn_sweep(&rooms.pool, &stop);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
@@ -148,6 +148,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let desk = Arc::new(desk::Rooms {
         capture: Arc::clone(&capture),
         models: Arc::clone(&models),
+        leaves: Arc::clone(&leaves),
         names: Arc::clone(&names),
         node: Arc::clone(&node),
         telemetry: Arc::clone(&telemetry),

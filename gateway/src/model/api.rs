@@ -80,6 +80,8 @@ pub struct Api {
     pub backend: Option<Arc<Backend>>,
     /// Connections to it.
     pub pool: Pool,
+    /// What happens to callers that do not trust the CA, in mode `intercept`.
+    pub on_refusal: OnRefusal,
 }
 
 /// The third party's side where Egret speaks TLS with it.
@@ -162,6 +164,16 @@ impl Mode {
             Self::Passthrough => "passthrough",
         }
     }
+}
+
+/// What happens to a workload that does not trust the CA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// It gets no connection.
+    #[default]
+    Fail,
+    /// Its next connections to that host are carried as in mode `passthrough`.
+    Passthrough,
 }
 
 /// What happens to an API's connections while Egret, or its egress IP, is not there.

@@ -64,6 +64,7 @@ mod tests {
             egress: None,
             backend: None,
             pool: crate::model::Pool::default(),
+            on_refusal: crate::model::OnRefusal::default(),
         }
     }
 

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::authority::{Authority, Error, Files};
-use crate::model::{Alpn, Host, Reason};
+use super::refusals::{Refusals, Sign};
+use crate::model::{Alpn, Host, Reason, Workload};
 
 /// Leaves of our CA, minted when their name is asked for first.
 pub struct Leaves {
@@ -17,6 +19,7 @@ pub struct Leaves {
     authority: OnceLock<Authority>,
     /// Per name and protocols: sessions are resumed within it. Few: intercepted APIs list their hosts.
     made: Mutex<Made>,
+    refusals: Refusals,
 }
 
 type Made = HashMap<(Host, Alpn), (Arc<ServerConfig>, Instant)>;
@@ -36,7 +39,7 @@ impl std::fmt::Debug for Leaves {
 impl Leaves {
     /// With the CA in these files.
     pub fn new(files: Files) -> Self {
-        Self { files, authority: OnceLock::new(), made: Mutex::default() }
+        Self { files, authority: OnceLock::new(), made: Mutex::default(), refusals: Refusals::default() }
     }
 
     /// Opens the CA, or makes it: to be asked before an API is intercepted.
@@ -47,11 +50,16 @@ impl Leaves {
         self.authority().map(drop)
     }
 
+    /// Who refused them.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// Speaks TLS with a caller in this name, to speak this protocol inside.
     ///
     /// # Errors
     /// [`Reason::LeafRefused`] when the caller does not trust the CA, [`Reason::DownstreamTls`] for any other failure.
-    pub async fn accept<S>(&self, name: &Host, alpn: Alpn, stream: S) -> Result<TlsStream<S>, Reason>
+    pub async fn accept<S>(&self, caller: &Workload, name: &Host, alpn: Alpn, stream: S) -> Result<TlsStream<S>, Reason>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -62,9 +70,10 @@ impl Leaves {
         match timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
-                let reason = refusal(&error);
-                tracing::warn!(host = %name, %error, ca = %self.files.certificate.display(), "no TLS with a caller");
-                Err(reason)
+                let workload = &caller.name;
+                tracing::warn!(host = %name, %workload, %error, ca = %self.files.certificate.display(), "no TLS with a caller");
+                let refused = sign(&error).is_some_and(|sign| self.refusals.refused(caller, name, sign));
+                Err(if refused { Reason::LeafRefused } else { Reason::DownstreamTls })
             }
             Err(_) => Err(Reason::DownstreamTls),
         }
@@ -100,15 +109,23 @@ impl Leaves {
     }
 }
 
-/// Alerts that say that the caller does not trust us (RFC 8446 §6.2).
-fn refusal(error: &std::io::Error) -> Reason {
+/// Whether a handshake ended because the caller does not trust us.
+fn sign(error: &io::Error) -> Option<Sign> {
     use rustls::AlertDescription::{
         AccessDenied, BadCertificate, CertificateUnknown, UnknownCA, UnsupportedCertificate,
     };
+    if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
+        return Some(Sign::Left);
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(rustls::Error::AlertReceived(
-            AccessDenied | BadCertificate | CertificateUnknown | UnknownCA | UnsupportedCertificate,
-        )) => Reason::LeafRefused,
-        _ => Reason::DownstreamTls,
+        Some(rustls::Error::AlertReceived(alert)) => match alert {
+            AccessDenied => Some(Sign::Alert("access_denied")),
+            BadCertificate => Some(Sign::Alert("bad_certificate")),
+            CertificateUnknown => Some(Sign::Alert("certificate_unknown")),
+            UnknownCA => Some(Sign::Alert("unknown_ca")),
+            UnsupportedCertificate => Some(Sign::Alert("unsupported_certificate")),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -1,0 +1,40 @@
+//! TLS of our own with a caller; inside, its requests. Who does not trust us is remembered.
+
+use std::time::{Duration, Instant};
+
+use super::downstream::Downstream;
+use super::third_party::ThirdParty;
+use super::{http, http2};
+use crate::model::{Alpn, Reason};
+use crate::tls::{Leaves, Sign};
+use crate::upstream::Lease;
+
+/// Some clients judge a certificate when the handshake is over (GnuTLS, pins of OkHttp): within this time they are gone.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Carries the requests of one connection, the first of them over what was leased.
+pub(super) async fn carry(
+    downstream: Downstream,
+    lease: Lease,
+    third_party: ThirdParty,
+    leaves: &Leaves,
+) -> Result<(), Reason> {
+    let handle = downstream.handle();
+    let (caller, name) = (third_party.caller().clone(), third_party.name().clone());
+    let alpn = match &lease {
+        Lease::Http1(_) => Alpn::HTTP1,
+        Lease::Http2(_) => Alpn::HTTP2,
+    };
+    let stream = Box::new(Box::pin(leaves.accept(&caller, &name, alpn, downstream)).await?);
+    let since = Instant::now();
+    let outcome = match lease {
+        Lease::Http1(first) => Box::pin(http::carry(stream, handle.clone(), first, third_party)).await,
+        Lease::Http2(first) => Box::pin(http2::carry(stream, handle.clone(), first, third_party)).await,
+    };
+    if handle.requests() > 0 {
+        leaves.refusals().served(&caller, &name);
+        return outcome;
+    }
+    let went = matches!(outcome, Ok(()) | Err(Reason::ClientReset)) && since.elapsed() < AT_ONCE;
+    if went && leaves.refusals().refused(&caller, &name, Sign::Left) { Err(Reason::LeafRefused) } else { outcome }
+}
