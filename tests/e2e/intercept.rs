@@ -121,6 +121,72 @@ fn the_ca_is_kept_and_its_key_is_secret() {
 }
 
 #[test]
+fn a_fleet_shares_a_root_which_no_node_has_the_key_of() {
+    let lab = Lab::new();
+    let (pki, partner, api) = intercepted(&lab);
+    let (certificate, key) = (lab.directory().join("egret-ca.pem"), lab.directory().join("egret-ca-key.pem"));
+    pki.authority("this node", "partner.example", &certificate, &key);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    let program = format!(
+        r#"
+import socket, ssl, sys
+context = ssl.create_default_context(cafile="{}")
+context.verify_flags |= ssl.VERIFY_X509_STRICT
+for line in sys.stdin:
+    with context.wrap_socket(socket.create_connection(("{ADDRESS}", 443), timeout=10), server_hostname="{NAME}") as tls:
+        print(dict(pair for [pair] in tls.getpeercert()["issuer"])["commonName"], flush=True)
+"#,
+        pki.ca()
+    );
+    let mut caller = lab.converse(&program);
+    let mut issuer = || {
+        caller.tell("call");
+        caller.line()
+    };
+    assert_eq!(issuer(), "this node", "who trusts the root trusts the node");
+    let output = lab.run("curl", &["-s", "-m", "20", "--cacert", pki.ca(), URL]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+
+    pki.authority("this node, anew", "partner.example", &certificate, &key);
+    eventually("its successor vouches, without a restart", || issuer() == "this node, anew");
+
+    let other = "  - name: other\n    hosts: [api.other.example]\n    ports: [443]\n    mode: intercept\n";
+    lab.configure(&format!("{api}{other}"));
+    let refused = || lab.json(&["status"])["config_error"].as_str().unwrap_or_default().to_owned();
+    eventually("a host that it may not vouch for is refused", || {
+        refused().contains("cannot vouch for api.other.example")
+    });
+    assert!(refused().contains("NameConstraintViolation"), "{}", refused());
+}
+
+#[test]
+fn what_is_no_ca_is_refused_with_its_file() {
+    let lab = Lab::new();
+    let (pki, _partner, api) = intercepted(&lab);
+    let (certificate, key) = (lab.directory().join("egret-ca.pem"), lab.directory().join("egret-ca-key.pem"));
+    let start = || {
+        let output = lab.try_cli(&["run", "--config", lab.configure(&api).to_str().unwrap()]);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (leaf, leaf_key) = pki.identity(&[NAME], &[]).write(lab.directory());
+    std::fs::copy(leaf, &certificate).and_then(|_| std::fs::copy(leaf_key, &key)).unwrap();
+    let said = start();
+    assert!(said.contains("egret-ca.pem") && said.contains("is not a CA's"), "{said}");
+
+    pki.authority("this node", "partner.example", &certificate, &key);
+    pki.authority("another", "partner.example", &lab.directory().join("another.pem"), &key);
+    let said = start();
+    assert!(said.contains("egret-ca-key.pem") && said.contains("is not the key"), "{said}");
+    assert!(!said.contains("PRIVATE"), "{said}");
+
+    pki.authority("this node", "elsewhere.example", &certificate, &key);
+    let said = start();
+    assert!(said.contains(&format!("cannot vouch for {NAME}")), "{said}");
+}
+
+#[test]
 fn strangers_and_other_protocols_are_not_intercepted() {
     let lab = Lab::new();
     let (pki, partner, api) = intercepted(&lab);

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
@@ -39,6 +42,20 @@ impl Pki {
     /// PEM file of the authority's certificate.
     pub fn ca(&self) -> &str {
         self.ca.to_str().expect("a path in UTF-8")
+    }
+
+    /// An authority of this name below this one, which may vouch for names below this domain, written as PEM files.
+    pub fn authority(&self, name: &str, domain: &str, certificate: &Path, key: &Path) {
+        let own = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        let permitted_subtrees = vec![GeneralSubtree::DnsName(domain.to_owned())];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        let signed = params.signed_by(&own, &self.issuer).expect("a certificate");
+        fs::write(key, own.serialize_pem()).and_then(|()| fs::write(certificate, signed.pem())).expect("PEM files");
     }
 
     /// An identity for these names, which speaks these protocols (ALPN), the preferred first.

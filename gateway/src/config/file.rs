@@ -199,7 +199,7 @@ pub(super) struct CaFile {
     /// PEM file of its certificate, and of those between it and the root. Default /var/lib/egret/ca.pem.
     #[serde(default)]
     pub(super) certificate: Option<PathBuf>,
-    /// PEM file of its private key (PKCS #8). Default /var/lib/egret/ca-key.pem.
+    /// PEM file of its private key. Default /var/lib/egret/ca-key.pem.
     #[serde(default)]
     pub(super) key: Option<PathBuf>,
 }

@@ -86,7 +86,8 @@ pub(super) fn reload(
     *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
 }
 
-/// There must be a CA before an API is intercepted.
+/// There must be a CA, which may vouch for its hosts, before an API is intercepted.
 pub(super) fn ready_to_intercept(model: &Model, leaves: &Leaves) -> Result<(), tls::Error> {
-    if model.apis.iter().any(|api| api.mode == Mode::Intercept) { leaves.ready() } else { Ok(()) }
+    let mut hosts = model.apis.iter().filter(|api| api.mode == Mode::Intercept).flat_map(|api| &api.hosts).peekable();
+    if hosts.peek().is_some() { leaves.ready(hosts) } else { Ok(()) }
 }

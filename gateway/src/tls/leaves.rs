@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,16 +18,30 @@ use crate::model::{Alpn, Host, Reason, Workload};
 /// Leaves of our CA, minted when their name is asked for first.
 pub struct Leaves {
     files: Files,
-    authority: OnceLock<Authority>,
-    /// Per name and protocols: sessions are resumed within it. Few: intercepted APIs list their hosts.
-    made: Mutex<Made>,
+    current: Mutex<Option<Current>>,
     refusals: Refusals,
 }
 
-type Made = HashMap<(Host, Alpn), (Arc<ServerConfig>, Instant)>;
+/// A CA as it was read, and its leaves.
+struct Current {
+    authority: Authority,
+    stamp: Stamp,
+    looked: Instant,
+    /// Per name and protocols: sessions are resumed within it.
+    made: HashMap<(Host, Alpn), (Arc<ServerConfig>, Range<SystemTime>)>,
+}
 
-/// Age at which a leaf is minted anew: long before it ends.
-const RENEW: Duration = Duration::from_secs(10 * 86_400);
+/// What tells one version of the CA's files from another: time of change, inode.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Leaves that are kept; past this many, all are minted anew.
+const KEPT: usize = 1024;
+
+/// Before its end the CA is a warning.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// Longest wait for a caller to finish its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,15 +55,25 @@ impl std::fmt::Debug for Leaves {
 impl Leaves {
     /// With the CA in these files.
     pub fn new(files: Files) -> Self {
-        Self { files, authority: OnceLock::new(), made: Mutex::default(), refusals: Refusals::default() }
+        Self { files, current: Mutex::default(), refusals: Refusals::default() }
     }
 
-    /// Opens the CA, or makes it: to be asked before an API is intercepted.
+    /// Opens the CA, or makes it: to be asked before an API with these hosts is intercepted.
     ///
     /// # Errors
-    /// There is none, and why.
-    pub fn ready(&self) -> Result<(), Error> {
-        self.authority().map(drop)
+    /// There is none, or clients would not believe it for one of these hosts, and why.
+    pub fn ready<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) -> Result<(), Error> {
+        let now = SystemTime::now();
+        let mut current = self.current();
+        let authority = &self.open(&mut current)?.authority;
+        for host in hosts {
+            authority.try_for(host, now).map_err(|error| Error::Forbidden {
+                path: self.files.certificate.clone(),
+                host: host.clone(),
+                cause: error.to_string(),
+            })?;
+        }
+        Ok(())
     }
 
     /// Who refused them.
@@ -63,7 +89,7 @@ impl Leaves {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.config(name, alpn).map_err(|error| {
+        let config = self.config(name, alpn, SystemTime::now()).map_err(|error| {
             tracing::error!(host = %name, %error, "no leaf for this name");
             Reason::DownstreamTls
         })?;
@@ -79,34 +105,80 @@ impl Leaves {
         }
     }
 
-    fn authority(&self) -> Result<&Authority, Error> {
-        if let Some(authority) = self.authority.get() {
-            return Ok(authority);
-        }
-        let opened = Authority::open(&self.files)?;
-        Ok(self.authority.get_or_init(|| opened))
-    }
-
-    fn config(&self, name: &Host, alpn: Alpn) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
-        if let Some((config, made)) = self.made().get(&(name.clone(), alpn))
-            && made.elapsed() < RENEW
-        {
+    fn config(
+        &self,
+        name: &Host,
+        alpn: Alpn,
+        now: SystemTime,
+    ) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+        let mut current = self.current();
+        let Current { authority, made, .. } = self.open(&mut current)?;
+        let key = (name.clone(), alpn);
+        if let Some((config, _)) = made.get(&key).filter(|(_, fresh)| fresh.contains(&now)) {
             return Ok(Arc::clone(config));
         }
-        let leaf = self.authority()?.mint(name)?;
+        let leaf = authority.mint(name, now)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(leaf.chain, leaf.key)?;
         config.alpn_protocols = alpn.names();
         let config = Arc::new(config);
-        self.made().insert((name.clone(), alpn), (Arc::clone(&config), Instant::now()));
+        if made.len() >= KEPT {
+            made.clear();
+        }
+        made.insert(key, (Arc::clone(&config), leaf.fresh));
         Ok(config)
     }
 
-    fn made(&self) -> MutexGuard<'_, Made> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The CA as it is in its files: who replaces them needs no restart.
+    fn open<'a>(&self, current: &'a mut Option<Current>) -> Result<&'a mut Current, Error> {
+        let opened = match current.take() {
+            Some(kept) => self.look(kept),
+            None => self.read()?,
+        };
+        Ok(current.insert(opened))
     }
+
+    fn look(&self, mut kept: Current) -> Current {
+        if kept.looked.elapsed() < LOOK {
+            return kept;
+        }
+        kept.looked = Instant::now();
+        let stamp = stamp(&self.files);
+        if kept.stamp == stamp {
+            return kept;
+        }
+        self.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "the changed CA is not used, the one before is");
+            kept.stamp = stamp;
+            kept
+        })
+    }
+
+    fn read(&self) -> Result<Current, Error> {
+        let authority = Authority::open(&self.files)?;
+        let certificate = self.files.certificate.display();
+        match authority.ends().duration_since(SystemTime::now()) {
+            Ok(left) if left > ENDS_SOON => {}
+            Ok(left) => {
+                tracing::warn!(%certificate, days = left.as_secs() / 86_400, "the CA ends soon: replace its files")
+            }
+            Err(_) => tracing::error!(%certificate, "the CA has ended, no caller believes it: replace its files"),
+        }
+        Ok(Current { authority, stamp: stamp(&self.files), looked: Instant::now(), made: HashMap::new() })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(files: &Files) -> Stamp {
+    [&files.certificate, &files.key].map(|path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.ino()))
+    })
 }
 
 /// Whether a handshake ended because the caller does not trust us.
@@ -127,5 +199,24 @@ fn sign(error: &io::Error) -> Option<Sign> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn leaves_are_minted_anew_long_before_they_end() {
+        let directory = std::env::temp_dir().join(format!("egret-leaves-{}", std::process::id()));
+        let leaves = Leaves::new(Files { certificate: directory.join("ca.pem"), key: directory.join("ca-key.pem") });
+        let name = Host::parse("api.partner.example").unwrap();
+        let at = |days: u32| leaves.config(&name, Alpn::HTTP1, SystemTime::now() + days * DAY).unwrap();
+        let (first, kept, anew) = (at(0), at(9), at(11));
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(Arc::ptr_eq(&first, &kept));
+        assert!(!Arc::ptr_eq(&first, &anew));
     }
 }
