@@ -23,7 +23,7 @@ use crate::policy::{Permit, Target};
 pub use http1::Http1;
 pub use http2::Http2;
 pub use pool::{Key, Lease, Leased, Path, Pool, Shelf};
-pub use request::{Outgoing, Unanswered};
+pub use request::{Outgoing, Unanswered, outgoing};
 pub use transport::Transport;
 
 /// Header fields of a message of HTTP/1.1.

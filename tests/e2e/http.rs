@@ -234,3 +234,53 @@ fn heavy_bodies_stream_both_ways_in_bounded_memory() {
     let grown = egret.peak_memory() - before;
     assert!(grown < 32 << 20, "{grown} bytes more");
 }
+
+#[test]
+fn an_expectation_is_the_third_partys_to_answer() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, "api.partner.example")]);
+    let third_party = format!(
+        r#"
+import socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self.rfile.readline()
+            if not line:
+                return
+            head += line
+        if b"/refuse" in head:
+            self.wfile.write(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+            # What comes after the refusal is the next request's: nothing.
+            print("after the refusal:", self.rfile.read(), flush=True)
+            return
+        if b"/go" in head:
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = self.rfile.read(4)
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n" + body)
+socketserver.ThreadingTCPServer(("{ADDRESS}", 80), Handler).serve_forever()
+"#
+    );
+    let _partner = lab.service(80, "python3", &["-c", &third_party]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let program = format!(
+        r#"
+import socket
+for path in ("refuse", "go", "silent"):
+    s = socket.create_connection(("{ADDRESS}", 80), timeout=10)
+    s.sendall(f"PUT /{{path}} HTTP/1.1\r\nHost: api.partner.example\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n".encode())
+    said = s.recv(65536)
+    if said.startswith(b"HTTP/1.1 100"):
+        s.sendall(b"body")
+        said += s.recv(65536)
+    print(path, [line for line in said.decode().split("\r\n") if line.startswith("HTTP")], end=" ")
+    s.close()
+"#
+    );
+    assert_eq!(
+        lab.python(&program, &[]),
+        "refuse ['HTTP/1.1 417 Expectation Failed'] go ['HTTP/1.1 100 Continue', 'HTTP/1.1 200 OK'] \
+         silent ['HTTP/1.1 100 Continue', 'HTTP/1.1 200 OK']"
+    );
+}

@@ -25,7 +25,7 @@ use super::requests::{Body, From, ended, hop_by_hop, is_for, misdirected, namele
 use super::rewound::Rewound;
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
-use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered};
+use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered, outgoing};
 
 /// A connection without a request for this long, at least, rests.
 const REST: Duration = Duration::from_secs(1);
@@ -215,7 +215,7 @@ impl Exchange {
         }
         let upgrade = hop_by_hop(request.headers_mut());
         let known = binds(request.headers(), header::AUTHORIZATION);
-        let answered = self.send(request.map(Outgoing::from)).await;
+        let answered = self.send(outgoing(request)).await;
         let (mut connection, mut response) = answered.inspect_err(|reason| {
             self.because(*reason);
             // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.

@@ -1,10 +1,16 @@
 use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::ext::on_informational;
+use hyper::{Request, StatusCode, header};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// The body of a request, as it comes.
 #[derive(Debug)]
@@ -13,7 +19,21 @@ pub enum Outgoing {
     Empty,
     /// From the caller.
     Streamed(Incoming),
+    /// From a caller that waits until it is told to go on.
+    Expected(Box<Expected>),
 }
+
+/// A body that nobody asks the caller for until the third party does (RFC 9110 §10.1.1).
+pub struct Expected {
+    body: Incoming,
+    word: Option<Word>,
+}
+
+/// Comes when the third party wants the body, or has said nothing for long.
+type Word = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long a third party may be silent: it may be one that knows no expectations, and waits for the body. As curl's.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A request that had no answer.
 #[derive(Debug)]
@@ -27,6 +47,47 @@ pub struct Unanswered {
 impl From<Incoming> for Outgoing {
     fn from(body: Incoming) -> Self {
         if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
+    }
+}
+
+/// The caller's request, as it is sent over HTTP/1.1: whether its body is wanted is the third party's to say.
+pub fn outgoing(mut request: Request<Incoming>) -> Request<Outgoing> {
+    let expects =
+        request.headers().get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(CONTINUE));
+    if !expects || request.body().is_end_stream() {
+        return request.map(Outgoing::from);
+    }
+    let wanted = Arc::new(Notify::new());
+    let want = Arc::clone(&wanted);
+    on_informational(&mut request, move |interim| {
+        if interim.status() == StatusCode::CONTINUE {
+            want.notify_one();
+        }
+    });
+    request.map(|body| {
+        let word: Word = Box::pin(async move {
+            // Either way.
+            let _ = timeout(SILENCE, wanted.notified()).await;
+        });
+        Outgoing::Expected(Box::new(Expected { body, word: Some(word) }))
+    })
+}
+
+const CONTINUE: &[u8] = b"100-continue";
+
+impl fmt::Debug for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expected").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+impl Expected {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(word) = &mut self.word {
+            ready!(word.as_mut().poll(cx));
+            self.word = None;
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 }
 
@@ -50,6 +111,7 @@ impl Body for Outgoing {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Expected(expected) => expected.poll_frame(cx),
         }
     }
 
@@ -57,6 +119,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => true,
             Self::Streamed(body) => body.is_end_stream(),
+            Self::Expected(expected) => expected.body.is_end_stream(),
         }
     }
 
@@ -64,6 +127,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(body) => body.size_hint(),
+            Self::Expected(expected) => expected.body.size_hint(),
         }
     }
 }
