@@ -208,7 +208,8 @@ except (ConnectionResetError, ssl.SSLError):
 }
 
 /// A third party that speaks HTTP/2 and HTTP/1.1 and says to whom, and in which; it keeps what is uploaded to `/files/`.
-fn nginx(lab: &Lab) -> (Pki, Service, String) {
+/// `more` is configuration of its server.
+pub(crate) fn nginx(lab: &Lab, more: &str) -> (Pki, Service, String) {
     lab.hosts(&[(ADDRESS, NAME)]);
     let pki = lab.pki();
     let (certificate, key) = pki.identity(&[NAME], &[]).write(lab.directory());
@@ -219,7 +220,8 @@ fn nginx(lab: &Lab) -> (Pki, Service, String) {
          events {{}}\nhttp {{\n  access_log off;\n  client_max_body_size 0;\n  client_body_temp_path {directory}/body;\n  \
          server {{\n    listen {ADDRESS}:443 ssl http2;\n    ssl_certificate {};\n    ssl_certificate_key {};\n    \
          location / {{ return 200 \"$remote_addr $server_protocol\\n\"; }}\n    \
-         location /files/ {{ root {directory}; dav_methods PUT; create_full_put_path on; }}\n  }}\n}}\n",
+         location /files/ {{ root {directory}; dav_methods PUT; create_full_put_path on; }}\n    \
+         {more}\n  }}\n}}\n",
         certificate.display(),
         key.display(),
     );
@@ -232,7 +234,7 @@ fn nginx(lab: &Lab) -> (Pki, Service, String) {
 #[test]
 fn the_version_of_http_is_agreed_on_end_to_end() {
     let lab = Lab::new();
-    let (pki, _nginx, api) = nginx(&lab);
+    let (pki, _nginx, api) = nginx(&lab, "");
     let _egret = lab.egret(&lab.configure(&api), &[]);
     let ca = ca(&lab);
     for (version, said) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1"), ("--no-alpn", "HTTP/1.1")] {
@@ -258,7 +260,7 @@ except ssl.SSLError as error:
 #[test]
 fn a_coalesced_request_for_another_host_is_misdirected() {
     let lab = Lab::new();
-    let (_pki, _nginx, api) = nginx(&lab);
+    let (_pki, _nginx, api) = nginx(&lab, "");
     let _egret = lab.egret(&lab.configure(&api), &[]);
     let status = ["-s", "-m", "20", "--http2", "-o", "/dev/null", "-w", "%{http_code}"];
     let ca = ca(&lab);
@@ -287,7 +289,7 @@ print(s.recv(1000).split()[1].decode())
 fn heavy_a_gibibyte_goes_either_way_in_bounded_memory() {
     const BYTES: u64 = 1 << 30;
     let lab = Lab::new();
-    let (_pki, _nginx, api) = nginx(&lab);
+    let (_pki, _nginx, api) = nginx(&lab, "");
     let egret = lab.egret(&lab.configure(&api), &[]);
     let (before, ca) = (egret.peak_memory(), ca(&lab));
     std::fs::create_dir(lab.directory().join("files")).unwrap();

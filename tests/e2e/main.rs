@@ -12,6 +12,8 @@ mod decisions;
 
 mod doctor;
 
+mod every_client;
+
 mod fail_mode;
 
 mod hostile;

@@ -25,6 +25,13 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "python3", package: "python3", why: "is an unmodified client" },
     Need { program: "node", package: "nodejs", why: "is an unmodified client" },
     Need { program: "java", package: "openjdk-17-jdk-headless", why: "is an unmodified client" },
+    Need { program: "go", package: "golang-go", why: "makes an unmodified client" },
+    Need { program: "wget", package: "wget", why: "is an unmodified client" },
+    Need {
+        program: "../lib/python3/dist-packages/aiohttp",
+        package: "python3-aiohttp",
+        why: "is an unmodified client",
+    },
     Need {
         program: "../lib/python3/dist-packages/requests",
         package: "python3-requests",
