@@ -335,3 +335,51 @@ fn a_command_is_made_to_trust_with_nothing_installed() {
     let bundle = lab.cli(&["trust", "export", "--socket", socket, "--bundle"]);
     assert!(bundle.ends_with(&pem) && bundle.matches("BEGIN CERTIFICATE").count() > 1);
 }
+
+/// Runs in copies of the host's stores, which it alone sees.
+const INSTALL: &str = r#"
+set -e
+for store in /etc/ssl /usr/local/share/ca-certificates; do
+    mkdir -p "$directory/store$store"
+    cp -a "$store/." "$directory/store$store"
+    mount --bind "$directory/store$store" "$store"
+done
+call() { curl -s -m 20 "$url" || echo "curl: $?"; }
+call
+"$egret" trust install --socket "$socket" | head -n 1
+call
+java -Xshare:auto "$directory/Call.java" "$url"
+echo
+"$egret" trust install --socket "$socket" | head -n 1
+"$egret" trust remove
+"$egret" trust remove
+call
+"#;
+
+#[test]
+fn the_host_is_made_to_trust_and_not_to() {
+    let lab = Lab::new();
+    let (_pki, partner, api) = intercepted(&lab);
+    let _egret = lab.egret(&lab.configure(&api), &[]);
+    std::fs::write(lab.directory().join("Call.java"), JAVA).unwrap();
+    let (directory, socket, egret) = (lab.directory(), lab.socket(), egret_tests::executable());
+    let script = format!(
+        "directory={} socket={} egret={} url={URL}\n{INSTALL}",
+        directory.display(),
+        socket.display(),
+        egret.display()
+    );
+    let output = lab.run("sh", &["-c", &script]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let file = "/usr/local/share/ca-certificates/egret.crt";
+    let (installed, again, removed) =
+        (format!("{file}: installed"), format!("{file}: was there already"), format!("{file}: removed"));
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        ["curl: 60", &installed, EGRESS, EGRESS, "", &again, &removed, "not installed", "curl: 60"],
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!std::path::Path::new(file).exists(), "the machine's own store is as it was");
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+}

@@ -1,3 +1,5 @@
+mod stores;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,6 +34,13 @@ enum What {
         /// The directory.
         directory: PathBuf,
     },
+    /// Put the CA into the host's own store of authorities.
+    Install {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Take it out again; no daemon is needed.
+    Remove,
     /// Intercept callers again that were passed through since they refused the CA.
     Forget {
         #[command(flatten)]
@@ -49,6 +58,15 @@ impl Trust {
                     println!("export {name}='{value}'");
                 }
             }
+            What::Install { daemon } => {
+                let (path, same) = stores::install(&certificate(&daemon)?)?;
+                println!("{}: {}", path.display(), if same { "was there already" } else { "installed" });
+                println!("{OTHERS}");
+            }
+            What::Remove => match stores::remove()?.as_slice() {
+                [] => println!("not installed"),
+                removed => removed.iter().for_each(|path| println!("{}: removed", path.display())),
+            },
             What::Forget { daemon } => forget(&daemon)?,
         }
         Ok(())
@@ -85,6 +103,11 @@ pub(super) fn environment(daemon: &Daemon, directory: &Path) -> Result<Vec<(&'st
     }
     Ok(variables)
 }
+
+/// Programs that have authorities of their own.
+const OTHERS: &str =
+    "Running programs read it when they are started anew. Node.js, Python's requests and httpx, Firefox, and Java
+where the system has no hook for it, have authorities of their own: `egret trust env` is for them.";
 
 fn forget(daemon: &Daemon) -> Result<(), Failure> {
     match Client::connect(&daemon.socket)?.ask(&Request::ForgetRefusals)? {
