@@ -336,13 +336,13 @@ fn a_command_is_made_to_trust_with_nothing_installed() {
     assert!(bundle.ends_with(&pem) && bundle.matches("BEGIN CERTIFICATE").count() > 1);
 }
 
-/// Runs in copies of the host's stores, which it alone sees.
+/// Runs with layers over the host's stores, and what else their tools write to, which it alone sees.
 const INSTALL: &str = r#"
 set -e
-for store in /etc/ssl /usr/local/share/ca-certificates; do
-    mkdir -p "$directory/store$store"
-    cp -a "$store/." "$directory/store$store"
-    mount --bind "$directory/store$store" "$store"
+mount -t tmpfs none "$directory/stores"
+for store in /etc/ca-certificates /etc/ssl /usr/local/share/ca-certificates /var/lib /var/log; do
+    mkdir -p "$directory/stores/upper$store" "$directory/stores/work$store"
+    mount -t overlay overlay -o "lowerdir=$store,upperdir=$directory/stores/upper$store,workdir=$directory/stores/work$store" "$store"
 done
 call() { curl -s -m 20 "$url" || echo "curl: $?"; }
 call
@@ -354,6 +354,7 @@ echo
 "$egret" trust remove
 "$egret" trust remove
 call
+java -Xshare:auto "$directory/Call.java" "$url" 2>&1 | grep -m 1 -o SunCertPathBuilderException | head -n 1
 "#;
 
 #[test]
@@ -362,6 +363,9 @@ fn the_host_is_made_to_trust_and_not_to() {
     let (_pki, partner, api) = intercepted(&lab);
     let _egret = lab.egret(&lab.configure(&api), &[]);
     std::fs::write(lab.directory().join("Call.java"), JAVA).unwrap();
+    std::fs::create_dir(lab.directory().join("stores")).unwrap();
+    let log = || std::fs::metadata("/var/log/dpkg.log").map(|log| log.len()).unwrap_or_default();
+    let before = log();
     let (directory, socket, egret) = (lab.directory(), lab.socket(), egret_tests::executable());
     let script = format!(
         "directory={} socket={} egret={} url={URL}\n{INSTALL}",
@@ -376,10 +380,10 @@ fn the_host_is_made_to_trust_and_not_to() {
         (format!("{file}: installed"), format!("{file}: was there already"), format!("{file}: removed"));
     assert_eq!(
         said.lines().collect::<Vec<_>>(),
-        ["curl: 60", &installed, EGRESS, EGRESS, "", &again, &removed, "not installed", "curl: 60"],
+        ["curl: 60", &installed, EGRESS, EGRESS, "", &again, &removed, "not installed", "curl: 60", "SunCertPathBuilderException"],
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(!std::path::Path::new(file).exists(), "the machine's own store is as it was");
+    assert!(!std::path::Path::new(file).exists() && log() == before, "the machine is as it was");
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
 }

@@ -1,11 +1,14 @@
 //! The host's own store of authorities: a directory of additions, and the tool that merges them.
 
 use std::env;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Store {
@@ -18,7 +21,14 @@ struct Store {
 }
 
 const STORES: [Store; 4] = [
-    // Debian, Ubuntu, Alpine.
+    // SUSE.
+    Store {
+        additions: "/etc/pki/trust/anchors",
+        file: "egret.pem",
+        merge: &["update-ca-certificates"],
+        anew: &["update-ca-certificates", "--fresh"],
+    },
+    // Debian, Ubuntu, Alpine; SUSE may have its directory, too.
     Store {
         additions: "/usr/local/share/ca-certificates",
         file: "egret.crt",
@@ -32,13 +42,6 @@ const STORES: [Store; 4] = [
         merge: &["update-ca-trust", "extract"],
         anew: &["update-ca-trust", "extract"],
     },
-    // SUSE.
-    Store {
-        additions: "/etc/pki/trust/anchors",
-        file: "egret.pem",
-        merge: &["update-ca-certificates"],
-        anew: &["update-ca-certificates", "--fresh"],
-    },
     // Arch.
     Store {
         additions: "/etc/ca-certificates/trust-source/anchors",
@@ -48,18 +51,22 @@ const STORES: [Store; 4] = [
     },
 ];
 
-/// Puts a certificate in, in place of an older one. Returns its file, and whether it was there as it is.
-pub(super) fn install(certificate: &str) -> anyhow::Result<(PathBuf, bool)> {
+/// Puts the root of a chain in, in place of an older one. Returns its file, and whether it was there as it is.
+pub(super) fn install(chain: &str) -> anyhow::Result<(PathBuf, bool)> {
     as_root()?;
-    let store = choose(|directory| directory.is_dir(), &is_there).with_context(|| {
+    let root = root(chain)?;
+    let store = here().with_context(|| {
         let known = STORES.iter().map(|store| format!("{} with `{}`", store.additions, store.merge[0]));
         let known = known.collect::<Vec<_>>().join(", ");
         format!("no store of authorities is known here (looked for {known}): use `egret trust env`")
     })?;
     let path = Path::new(store.additions).join(store.file);
-    let same = fs::read_to_string(&path).is_ok_and(|there| there == certificate);
+    let same = fs::read_to_string(&path).is_ok_and(|there| there == root);
     if !same {
-        fs::write(&path, certificate).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, root)
+            // Everybody's to read, whatever the caller's umask is.
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     // A file that changed under its name is not taken anew otherwise.
     run(if same { store.merge } else { store.anew })?;
@@ -70,15 +77,44 @@ pub(super) fn install(certificate: &str) -> anyhow::Result<(PathBuf, bool)> {
 pub(super) fn remove() -> anyhow::Result<Vec<PathBuf>> {
     as_root()?;
     let mut removed = Vec::new();
-    for store in STORES {
+    for store in &STORES {
         let path = Path::new(store.additions).join(store.file);
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            run(store.anew)?;
             removed.push(path);
+        } else if here() != Some(store) {
+            continue;
         }
+        // Also where the file is gone: what removed it may not have come that far.
+        run(store.anew)?;
     }
+    remove_from_java()?;
     Ok(removed)
+}
+
+/// Debian's hook for Java does not hear of what a fresh store has no more.
+fn remove_from_java() -> anyhow::Result<()> {
+    const STORE: &str = "/etc/ssl/certs/java/cacerts";
+    const ALIAS: [&str; 6] = ["-alias", "debian:egret.pem", "-keystore", STORE, "-storepass", "changeit"];
+    if !Path::new(STORE).exists() || find("keytool").is_none() {
+        return Ok(());
+    }
+    let is_in = command("keytool").arg("-list").args(ALIAS).output().context("keytool cannot be run")?;
+    if is_in.status.success() { run(&[&["keytool", "-delete"][..], &ALIAS].concat()) } else { Ok(()) }
+}
+
+/// Programs trust roots, most of them nothing else.
+fn root(chain: &str) -> anyhow::Result<String> {
+    let all = pem::parse_many(chain).context("the CA's file is not PEM")?;
+    let last = all.last().context("no certificate is in the CA's file")?;
+    let (_, parsed) = X509Certificate::from_der(last.contents()).context("the CA's file")?;
+    if parsed.subject() != parsed.issuer() {
+        bail!(
+            "Egret's CA is an intermediate of `{}`, whose certificate is not in its file: install that one with your own means",
+            parsed.issuer()
+        );
+    }
+    Ok(pem::encode(last))
 }
 
 fn as_root() -> anyhow::Result<()> {
@@ -88,20 +124,39 @@ fn as_root() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn choose(is_directory: impl Fn(&Path) -> bool, is_there: &dyn Fn(&str) -> bool) -> Option<&'static Store> {
+fn here() -> Option<&'static Store> {
+    choose(|directory| directory.is_dir(), |program| find(program).is_some())
+}
+
+fn choose(is_directory: impl Fn(&Path) -> bool, is_there: impl Fn(&str) -> bool) -> Option<&'static Store> {
     STORES.iter().find(|store| is_directory(Path::new(store.additions)) && is_there(store.merge[0]))
 }
 
-fn is_there(program: &str) -> bool {
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+/// Where such tools are; sudo and cron leave it out of PATH at times.
+const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).chain(SBIN.map(PathBuf::from));
+    directories.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-fn run(command: &[&str]) -> anyhow::Result<()> {
-    let [program, arguments @ ..] = command else { return Ok(()) };
-    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let done = done.with_context(|| format!("{program} cannot be run"))?;
+fn command(program: &str) -> Command {
+    let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(line: &[&str]) -> anyhow::Result<()> {
+    let [program, arguments @ ..] = line else { return Ok(()) };
+    let done = command(program).args(arguments).output().with_context(|| format!("{program} cannot be run"))?;
     if !done.status.success() {
-        bail!("`{}` failed: {}", command.join(" "), String::from_utf8_lossy(&done.stderr).trim());
+        bail!(
+            "`{}` failed: {}{}",
+            line.join(" "),
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     Ok(())
 }
@@ -114,7 +169,7 @@ mod tests {
     fn a_store_is_a_directory_and_its_tool() {
         let chosen = |directories: &[&str], programs: &[&str]| {
             let is_directory = |path: &Path| directories.contains(&path.to_str().unwrap());
-            choose(is_directory, &|program: &str| programs.contains(&program)).map(|store| store.additions)
+            choose(is_directory, |program: &str| programs.contains(&program)).map(|store| store.additions)
         };
         let (debian, suse) = ("/usr/local/share/ca-certificates", "/etc/pki/trust/anchors");
         assert_eq!(chosen(&[debian], &["update-ca-certificates"]), Some(debian));
