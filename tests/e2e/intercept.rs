@@ -380,7 +380,18 @@ fn the_host_is_made_to_trust_and_not_to() {
         (format!("{file}: installed"), format!("{file}: was there already"), format!("{file}: removed"));
     assert_eq!(
         said.lines().collect::<Vec<_>>(),
-        ["curl: 60", &installed, EGRESS, EGRESS, "", &again, &removed, "not installed", "curl: 60", "SunCertPathBuilderException"],
+        [
+            "curl: 60",
+            &installed,
+            EGRESS,
+            EGRESS,
+            "",
+            &again,
+            &removed,
+            "not installed",
+            "curl: 60",
+            "SunCertPathBuilderException"
+        ],
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );

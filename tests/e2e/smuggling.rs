@@ -12,6 +12,10 @@ const HOST: &str = "Host: api.partner.example\r\nConnection: close\r\n";
 /// A request that Egret must not let through as a part of another one.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: stranger.example\r\n\r\n";
 
+/// What a caller asks after each case, on a connection of its own: the third party accepts in order, so nothing of the
+/// case comes any more.
+const FENCE: &[u8] = b"GET /fence HTTP/1.1\r\nHost: api.partner.example\r\nConnection: close\r\n\r\n";
+
 /// The third party's answer, as Python writes it.
 const ANSWER: &str = r"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -75,19 +79,24 @@ for line in sys.stdin:
 }
 
 impl Way {
+    /// What the caller hears on a connection on which it says this.
+    fn say(&mut self, bytes: &[u8]) -> String {
+        self.caller.tell(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        self.caller.line()
+    }
+
     /// What the caller heard, and what the third party did.
     fn send(&mut self, request: &[u8]) -> (String, Vec<u8>) {
         let before = self.partner.seen().len();
-        self.caller.tell(
-            &[self.first.as_bytes(), request].concat().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-        );
-        let answer = self.caller.line();
-        let seen = || self.partner.seen().split_off(before);
+        let answer = self.say(&[self.first.as_bytes(), request].concat());
+        self.say(FENCE);
+        let mut seen = Vec::new();
         eventually("the third party has heard all", || {
-            let seen = seen();
-            (self.first.is_empty() || !seen.is_empty()) && seen.iter().all(|seen| seen.ended)
+            seen = self.partner.seen().split_off(before);
+            seen.last().is_some_and(|last| last.all.starts_with(b"GET /fence ")) && seen.iter().all(|seen| seen.ended)
         });
-        let seen: Vec<_> = seen().into_iter().flat_map(|seen| seen.all).collect();
+        seen.pop();
+        let seen: Vec<_> = seen.into_iter().flat_map(|seen| seen.all).collect();
         let answer = answer.trim_matches('\'');
         // A reset overtakes answers.
         let answer = if self.first.is_empty() || answer.is_empty() {
