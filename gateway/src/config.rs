@@ -24,6 +24,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::model::{Generation, Model};
+use compile::Outside;
 use diagnostic::Problem;
 use document::Node;
 use file::File;
@@ -107,7 +108,11 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
     if documents.len() == sources.len() {
         only_once(&documents, &mut problems);
         let file = documents.into_iter().map(|(file, _)| file).reduce(File::and).unwrap_or_default();
-        let compiled = compile::compile(&file, generation, &|path| std::fs::read(path), &mut problems);
+        let base = if path.is_dir() { Some(path) } else { path.parent() }.unwrap_or(Path::new(""));
+        let read = |path: &Path| std::fs::read(path);
+        let environment = |name: &str| std::env::var(name).ok();
+        let outside = Outside { base, read: &read, environment: &environment };
+        let compiled = compile::compile(&file, generation, &outside, &mut problems);
         if problems.is_empty() {
             return Ok(compiled);
         }

@@ -8,6 +8,7 @@ mod intercept;
 mod limits;
 mod passthrough;
 mod pipe;
+mod policed;
 mod requests;
 mod rewound;
 mod third_party;
@@ -59,6 +60,8 @@ pub struct Rooms {
     pub leaves: Arc<Leaves>,
     /// Connections to third parties.
     pub pool: Arc<Pool>,
+    /// What policies remember.
+    pub policies: Arc<policy::State>,
     /// The configuration in force, as it changes.
     pub changes: watch::Receiver<Arc<Model>>,
     /// Records.

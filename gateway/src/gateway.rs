@@ -12,6 +12,8 @@ mod start;
 
 mod stop;
 
+mod values;
+
 use std::path::PathBuf;
 
 pub use egress::egress_on_node;

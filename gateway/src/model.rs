@@ -2,8 +2,10 @@
 
 mod api;
 mod decision;
+mod expression;
 mod flow;
 mod host;
+mod policy;
 mod reason;
 mod redirect;
 mod secret;
@@ -13,8 +15,14 @@ pub use api::{
     Pool, TlsVersion,
 };
 pub use decision::Decision;
+pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
+pub use policy::{
+    Basic, Branch, CheckHeader, Exists, FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies,
+    Policy, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Statement, WorkloadFilter, WorkloadMatch,
+};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use secret::Secret;

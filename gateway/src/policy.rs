@@ -1,92 +1,28 @@
-//! What may be done. The only source of a permit, and without a permit nothing dials.
+//! What may be done, and what is done: the only source of a permit, and without a permit nothing dials; and the policies,
+//! one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
 
-use std::net::{IpAddr, SocketAddr};
+mod authentication_basic;
+mod bodies;
+mod call;
+mod check_header;
+mod error;
+mod expression;
+mod forward_request;
+mod limit_concurrency;
+mod permit;
+mod rate_limit;
+mod reply;
+mod retry;
+mod rewrite_uri;
+mod run;
+mod set_header;
+mod set_query_parameter;
+mod template;
+mod workload_filter;
+mod world;
 
-use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
-use crate::route::{Carriage, Route};
-
-/// Permission to dial, from one source address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permit {
-    targets: Vec<Target>,
-}
-
-/// One way to the third party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The third party's address.
-    pub destination: SocketAddr,
-    /// The address to leave from; absent only where the API's owner chose to go direct.
-    pub source: Option<IpAddr>,
-}
-
-impl Permit {
-    /// The ways, in the order to try them.
-    pub fn targets(&self) -> &[Target] {
-        &self.targets
-    }
-
-    /// Whether a connection on this path would be permitted now.
-    pub fn allows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
-        let from_here = |source: Option<IpAddr>| source.is_none_or(|source| source == local.ip());
-        self.targets.iter().any(|target| target.destination == remote && from_here(target.source))
-    }
-}
-
-/// Permits a flow to go to its API, or where it wanted to go if it is nobody's.
-///
-/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them.
-///
-/// # Errors
-/// There is no address to go to or none to leave from.
-pub fn admit(
-    model: &Model,
-    flow: &Flow,
-    route: &Route<'_>,
-    carriage: &Carriage,
-    name: Option<&Host>,
-    addresses: impl Fn(&Host) -> Vec<IpAddr>,
-    on_node: impl Fn(IpAddr) -> bool,
-) -> Result<Permit, Reason> {
-    let wanted = flow.original_dst.0;
-    let (egress, fail) = match route {
-        Route::Api(_, api) => (model.egress_of(api), api.fail),
-        Route::Unlisted => (&model.egress, FailMode::Open),
-    };
-    let port = carriage.port().unwrap_or(wanted.port());
-    let mut destinations = match (route, name) {
-        (Route::Api(..), Some(name)) => addresses(name),
-        _ => vec![wanted.ip()],
-    };
-    if destinations.is_empty() {
-        return Err(Reason::Unresolved);
-    }
-    destinations.sort_by_key(|ip| *ip != wanted.ip());
-    let mut refusal = Reason::EgressFamilyMissing;
-    let targets: Vec<_> = destinations
-        .into_iter()
-        .filter_map(|ip| {
-            let source = source(egress, ip, fail, matches!(route, Route::Unlisted), &on_node);
-            let destination = SocketAddr::new(ip, port);
-            source.map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
-        })
-        .collect();
-    if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
-}
-
-fn source(
-    egress: &Egress,
-    destination: IpAddr,
-    fail: FailMode,
-    unlisted: bool,
-    on_node: impl Fn(IpAddr) -> bool,
-) -> Result<Option<IpAddr>, Reason> {
-    match egress.source_for(destination) {
-        Some(source) if on_node(source) => Ok(Some(source)),
-        Some(_) if fail == FailMode::Open => Ok(None),
-        Some(_) => Err(Reason::EgressAddressGone),
-        // Nothing was promised to a stranger.
-        None if unlisted => Ok(None),
-        None => Err(Reason::EgressFamilyMissing),
-    }
-}
+pub use call::{Call, Fault, Source, Step};
+pub use limit_concurrency::Held;
+pub use permit::{Permit, Target, admit};
+pub use run::run;
+pub use world::{Asked, Pending, Side, State, Unanswerable, World};

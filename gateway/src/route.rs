@@ -1,7 +1,11 @@
 //! Flow and name to API, or the reason why not. The name decides; without a name, the address.
 
+mod operation;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+pub use operation::{Parameters, operation};
 
 use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
 
@@ -69,10 +73,11 @@ impl Carriage {
     }
 }
 
-/// Chooses how. What a caller speaks that is not HTTP is carried untouched, in any mode.
+/// Chooses how. What a caller speaks that is not HTTP is carried untouched, in any mode, unless there are policies that it
+/// would get around.
 ///
 /// # Errors
-/// [`Reason::NoName`] when TLS of an intercepted API names no host.
+/// [`Reason::NoName`] when TLS of an intercepted API names no host; [`Reason::NotHttp`] where there are policies.
 pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reason> {
     let Route::Api(_, api) = route else { return Ok(Carriage::Passthrough) };
     Ok(match protocol {
@@ -81,6 +86,7 @@ pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reas
             let backend = api.backend.clone().unwrap_or_default();
             sni.as_ref().map(|_| Carriage::Intercept(backend, *alpn)).ok_or(Reason::NoName)?
         }
+        _ if api.rules.is_some() => return Err(Reason::NotHttp),
         _ => Carriage::Passthrough,
     })
 }

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// A crate, and the only rooms that may name it.
 const CRATES: &[(&str, &[&str])] = &[
     ("aya", &["capture"]),
+    ("cel", &["config", "model", "policy"]),
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry", "upstream"]),

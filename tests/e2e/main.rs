@@ -34,6 +34,8 @@ mod origination;
 
 mod passthrough;
 
+mod policies;
+
 mod pool;
 
 mod refusals;

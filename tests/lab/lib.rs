@@ -207,17 +207,41 @@ impl Lab {
 
     /// Writes the configuration: `apis` is YAML below `apis:`.
     pub fn configure(&self, apis: &str) -> PathBuf {
-        let text = format!(
-            "version: 1\negress:\n  addresses: [{EGRESS}, '{EGRESS_V6}']\ncapture:\n  cgroup: {}\n  pins: {}\n\
-             admin:\n  socket: {}\nca:\n  certificate: {}\n  key: {}\ntelemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\napis:\n{apis}",
+        let (own, egress) = (self.settings(), format!("egress:\n  addresses: [{EGRESS}, '{EGRESS_V6}']"));
+        self.write_config(&format!("{own}{egress}\napis:\n{apis}"))
+    }
+
+    /// Writes a directory as the configuration: an example of the project, which `edit` may change, and the lab's own
+    /// settings.
+    pub fn configure_like(&self, example: &str, edit: impl FnOnce(String) -> String) -> PathBuf {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
+        let directory = self.directory.join("egret.d");
+        fs::create_dir_all(&directory).expect("the lab's configuration");
+        let text = fs::read_to_string(examples.join(format!("{example}.yaml"))).expect("an example");
+        fs::write(directory.join("example.yaml"), edit(text)).expect("the lab's configuration");
+        // What the example names lies beside it, by its name.
+        for path in fs::read_dir(examples).expect("examples").flatten().map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            if name.starts_with(&format!("{example}.")) && !name.ends_with(".yaml") {
+                fs::copy(&path, directory.join(name)).expect("what an example names");
+            }
+        }
+        fs::write(directory.join("lab.yaml"), self.settings()).expect("the lab's configuration");
+        directory
+    }
+
+    /// What holds for each configuration of the lab.
+    fn settings(&self) -> String {
+        format!(
+            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nadmin:\n  socket: {}\nca:\n  certificate: {}\n  key: {}\n\
+             telemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\n",
             self.cgroup.display(),
             self.pins.display(),
             self.socket().display(),
             self.directory.join("egret-ca.pem").display(),
             self.directory.join("egret-ca-key.pem").display(),
             self.access_log().display(),
-        );
-        self.write_config(&text)
+        )
     }
 
     /// Writes any text as the configuration, as an editor would: a new file in the old one's place.

@@ -1,6 +1,9 @@
 //! As written to as meant. Pure; every problem is collected.
 
 mod backend;
+mod expression;
+mod policies;
+mod values;
 
 use std::collections::HashMap;
 use std::io;
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use self::policies::Shared;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, EgressFile, File, LimitsFile, socket_address};
 use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
@@ -18,19 +22,48 @@ use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, 
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
-/// Reads a file that the configuration names.
-pub(super) type Read<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+/// What is outside of the configuration.
+pub(super) struct Outside<'a> {
+    /// Where it is: what it names is found from here.
+    pub(super) base: &'a Path,
+    /// Reads a file.
+    pub(super) read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// A variable of the process's environment.
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Outside<'_> {
+    fn path(&self, written: &str) -> PathBuf {
+        self.base.join(written.trim())
+    }
+
+    fn contents(&self, written: &Spanned<String>) -> io::Result<Vec<u8>> {
+        (self.read)(&self.path(&written.value))
+    }
+}
 
 /// Compiles; the result is only valid when no problem was added.
-pub(super) fn compile(file: &File, generation: Generation, read: Read<'_>, problems: &mut Vec<Problem>) -> Compiled {
+pub(super) fn compile(
+    file: &File,
+    generation: Generation,
+    outside: &Outside<'_>,
+    problems: &mut Vec<Problem>,
+) -> Compiled {
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
+    let values = values::compile(&file.values, outside, problems);
+    let named = values.values().cloned().collect();
+    let policies = Shared::new(file, values, problems);
     let mut seen = Seen::default();
-    let apis: Vec<_> =
-        file.apis.iter().map(|api| self::api(api, file.egress.as_ref(), read, &mut seen, problems)).collect();
+    let apis: Vec<_> = file
+        .apis
+        .iter()
+        .map(|api| self::api(api, file.egress.as_ref(), &policies, outside, &mut seen, problems))
+        .collect();
     let model = Model {
         generation,
         egress: addresses,
         apis,
+        values: named,
         limits: limits(file.limits.as_ref(), problems),
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),
@@ -91,7 +124,8 @@ fn can_leave_from(address: IpAddr) -> bool {
 fn api<'a>(
     file: &'a ApiFile,
     global: Option<&EgressFile>,
-    read: Read<'_>,
+    policies: &Shared<'_>,
+    outside: &Outside<'_>,
     seen: &mut Seen<'a>,
     problems: &mut Vec<Problem>,
 ) -> Api {
@@ -126,7 +160,8 @@ fn api<'a>(
             idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
             isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),
         },
-        backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, read, problems))),
+        rules: policies.rules(file, mode, problems),
+        backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, outside, problems))),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) enum Node {
     Integer(i128),
     List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
-    Text,
+    Text(String),
 }
 
 impl Node {
@@ -37,7 +37,7 @@ impl Node {
             Self::Float | Self::Integer(_) => "a number",
             Self::List(_) => "a list",
             Self::Map(_) => "keys and values",
-            Self::Text => "a text",
+            Self::Text(_) => "a text",
         }
     }
 }
@@ -55,12 +55,17 @@ struct Check<'a> {
 impl Check<'_> {
     fn value(&mut self, schema: &Value, node: &Spanned<Node>) {
         let schema = self.resolve(schema);
+        if let Node::Text(text) = &node.value
+            && schema["word"] == text.as_str()
+        {
+            return;
+        }
         match (&node.value, kind(&schema)) {
             (Node::Null, _) if allows_null(&schema) => {}
             (Node::Map(entries), "object") => self.keys(&schema, node, entries),
             (Node::List(items), "array") => items.iter().for_each(|item| self.value(&schema["items"], item)),
             // A scalar is text as it is written: `name: 42` is a name.
-            (Node::Text | Node::Bool | Node::Float | Node::Integer(_), "string") => {}
+            (Node::Text(_) | Node::Bool | Node::Float | Node::Integer(_), "string") => {}
             (Node::Bool, "boolean") => {}
             (Node::Integer(number), "integer") => self.range(&schema, node, *number),
             (found, kind) => {
@@ -77,7 +82,10 @@ impl Check<'_> {
     }
 
     fn keys(&mut self, schema: &Value, node: &Spanned<Node>, entries: &[(Spanned<String>, Spanned<Node>)]) {
-        let Some(known) = schema["properties"].as_object() else { return };
+        let Some(known) = schema["properties"].as_object() else {
+            let each = &schema["additionalProperties"];
+            return entries.iter().filter(|_| each.is_object()).for_each(|(_, value)| self.value(each, value));
+        };
         for (key, value) in entries {
             match known.get(&key.value) {
                 Some(schema) => self.value(schema, value),
@@ -99,21 +107,22 @@ impl Check<'_> {
         }
     }
 
-    /// Behind references, and beside `null`.
+    /// Behind references, and beside `null` or a word that stands for itself.
     fn resolve(&self, schema: &Value) -> Value {
         if let Some(path) = schema["$ref"].as_str() {
             let target = self.root.pointer(path.trim_start_matches('#'));
             return target.map(|target| self.resolve(target)).unwrap_or_default();
         }
-        let choice = schema["anyOf"].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null"));
-        choice.map_or_else(
-            || schema.clone(),
-            |choice| {
-                let mut resolved = self.resolve(choice);
-                resolved["nullable"] = true.into();
-                resolved
-            },
-        )
+        let Some(all) = schema["anyOf"].as_array() else { return schema.clone() };
+        let choice = all.iter().find(|one| one["type"] != "null");
+        let mut resolved = choice.map(|choice| self.resolve(choice)).unwrap_or_default();
+        if all.iter().any(|one| one["type"] == "null") {
+            resolved["nullable"] = true.into();
+        }
+        if let Some(word) = all.iter().map(|one| &one["const"]).find(|word| word.is_string()) {
+            resolved["word"] = word.clone();
+        }
+        resolved
     }
 }
 
@@ -126,7 +135,7 @@ fn allows_null(schema: &Value) -> bool {
     schema["nullable"] == true || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
 }
 
-fn suggestion<'a>(key: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+pub(super) fn suggestion<'a>(key: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
     let near = known.clone().map(|name| (strsim::damerau_levenshtein(key, name), name)).min();
     match near {
         Some((distance, name)) if distance <= name.len().max(key.len()) / 3 => format!("did you mean `{name}`?"),
@@ -185,8 +194,8 @@ impl<'de> Visitor<'de> for AnyNode {
         Ok(Node::Null)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Node, E> {
-        Ok(Node::Text)
+    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_owned()))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Node, E> {

@@ -1,12 +1,17 @@
 //! The configuration as written. Its doc comments are the reference's text. Unknown keys are not serde's affair but
 //! [`super::document`]'s.
 
+pub(super) mod policies;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+
+use policies::{NamedValueFile, OperationFile, PoliciesFile, Step};
 
 /// The configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -21,6 +26,17 @@ pub(super) struct File {
     /// The third parties.
     #[serde(default)]
     pub(super) apis: Vec<ApiFile>,
+    /// What is done with the requests of all APIs.
+    #[serde(default)]
+    pub(super) policies: Option<PoliciesFile>,
+    /// Policies by name, for `include-fragment`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<Step>>")]
+    pub(super) fragments: BTreeMap<String, Vec<Spanned<Step>>>,
+    /// Values by name, as a rule secrets: templates say `{{name}}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, NamedValueFile>")]
+    pub(super) values: BTreeMap<String, Spanned<NamedValueFile>>,
     /// What is captured, and where the hooks are kept.
     #[serde(default)]
     pub(super) capture: Option<CaptureFile>,
@@ -56,6 +72,9 @@ impl File {
             version: self.version,
             egress: self.egress.or(other.egress),
             apis: self.apis.into_iter().chain(other.apis).collect(),
+            policies: self.policies.or(other.policies),
+            fragments: self.fragments.into_iter().chain(other.fragments).collect(),
+            values: self.values.into_iter().chain(other.values).collect(),
             capture: self.capture.or(other.capture),
             ca: self.ca.or(other.ca),
             admin: self.admin.or(other.admin),
@@ -122,6 +141,25 @@ pub(super) struct ApiFile {
     /// Connections to the third party, which requests use one after the other.
     #[serde(default)]
     pub(super) pool: Option<PoolFile>,
+    /// What is done with its requests: in mode `intercept`, and for plain HTTP.
+    #[serde(default)]
+    pub(super) policies: Option<PoliciesFile>,
+    /// Whether the policies of all APIs hold for this one. Default true.
+    #[serde(default)]
+    pub(super) inherit: Option<bool>,
+    /// What it offers to do, with policies of their own.
+    #[serde(default)]
+    pub(super) operations: Vec<OperationFile>,
+    /// Whether requests that are none of `operations` are refused (404). Default false.
+    #[serde(default)]
+    pub(super) only_operations: bool,
+    /// Most bytes of a body that a policy may look at. Default 1048576.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 1073741824))]
+    pub(super) max_body: Option<u32>,
+    /// Whether secrets may be sent without TLS. Default false.
+    #[serde(default)]
+    pub(super) plain_secrets: bool,
 }
 
 /// The third party's side: how it is reached when the application speaks plain HTTP, and TLS with it, in mode `intercept`,

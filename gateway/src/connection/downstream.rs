@@ -47,6 +47,10 @@ impl Handle {
         self.0.heard.load(Ordering::Relaxed) && !self.0.answering.load(Ordering::Relaxed)
     }
 
+    fn is_answering(&self) -> bool {
+        self.0.answering.load(Ordering::Relaxed)
+    }
+
     /// After how many requests nothing is being said, if so.
     pub(super) fn rests(&self) -> Option<u64> {
         let Facts { answering, heard, .. } = &*self.0;
@@ -144,6 +148,15 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // While an answer waits for the third party nothing is read, and a caller that resets would not be noticed. One
+        // that ends in order may still be listening.
+        let stream = self.stream.get_ref();
+        if self.handle.is_answering()
+            && stream.poll_read_ready(cx).is_ready()
+            && let Some(error) = stream.take_error()?
+        {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

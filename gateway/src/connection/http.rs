@@ -21,11 +21,13 @@ use tokio::select;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
+use super::policed::{self, Ask, Unanswered};
 use super::requests::{Body, From, ended, hop_by_hop, is_for, misdirected, nameless, no_connect};
 use super::rewound::Rewound;
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
-use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, Unanswered, outgoing};
+use crate::policy::Pending;
+use crate::upstream::{self, Http1, Leased, MAX_FIELDS, Outgoing, Transport, outgoing};
 
 /// A connection without a request for this long, at least, rests.
 const REST: Duration = Duration::from_secs(1);
@@ -193,6 +195,18 @@ fn server() -> Builder {
     server
 }
 
+/// A request of one caller, on its way to the third party.
+struct Asking<'a> {
+    exchange: &'a Arc<Exchange>,
+    upgrade: bool,
+}
+
+impl Ask for Asking<'_> {
+    fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>> {
+        Box::pin(async move { self.exchange.ask(request, self.upgrade).await.map_err(Into::into) })
+    }
+}
+
 impl Exchange {
     async fn answer(
         self: Arc<Self>,
@@ -214,23 +228,35 @@ impl Exchange {
             return Ok(misdirected());
         }
         let upgrade = hop_by_hop(request.headers_mut());
-        let known = binds(request.headers(), header::AUTHORIZATION);
-        let answered = self.send(outgoing(request)).await;
-        let (mut connection, mut response) = answered.inspect_err(|reason| {
-            self.because(*reason);
+        let request = outgoing(request);
+        let answered = match self.third_party.rulebook() {
+            Some(rulebook) => {
+                let asking = Asking { exchange: &self, upgrade };
+                let answered = Box::pin(policed::answer(&self.third_party, rulebook, request, &asking)).await;
+                if !matches!(&answered, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+                    // The third party's side of what the caller was not told of.
+                    lock(&self.upgrade).take();
+                }
+                answered
+            }
+            None => self.ask(request, upgrade).await.map_err(Into::into),
+        };
+        answered.inspect_err(|error| {
+            self.because(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset));
             // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
             self.handle.reset();
-        })?;
+        })
+    }
+
+    /// Sends a request; the answer has begun then.
+    async fn ask(self: &Arc<Self>, request: Request<Outgoing>, upgrade: bool) -> Result<Response<Body>, Reason> {
+        let known = binds(request.headers(), header::AUTHORIZATION);
+        let (mut connection, mut response) = self.send(request).await?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upstream = if upgrade { connection.upgraded().await } else { None };
-            if upstream.is_none() {
-                // Nobody asked for it: no answer can be made of what follows.
-                self.because(Reason::UpstreamReset);
-                self.handle.reset();
-                return Err(Reason::UpstreamReset.into());
-            }
-            *lock(&self.upgrade) = upstream;
+            // If nobody asked for it, no answer can be made of what follows.
+            *lock(&self.upgrade) = Some(upstream.ok_or(Reason::UpstreamReset)?);
             return Ok(response.map(Body::ended));
         }
         hop_by_hop(response.headers_mut());
@@ -238,7 +264,8 @@ impl Exchange {
             connection.bind();
         }
         let after = if connection.is_bound() {
-            From::Bound(connection, Box::new(move |connection| *lock(&self.kept) = Some(connection)))
+            let exchange = Arc::clone(self);
+            From::Bound(connection, Box::new(move |connection| *lock(&exchange.kept) = Some(connection)))
         } else {
             From::Http1(connection)
         };
@@ -255,7 +282,7 @@ impl Exchange {
             let reused = connection.was_used();
             match connection.send(request).await {
                 Ok(response) => return Ok((connection, response)),
-                Err(Unanswered { unsent: Some(unsent), .. }) if reused => {
+                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if reused => {
                     request = *unsent;
                     connection = self.third_party.http1(Kept::New).await?;
                 }

@@ -13,10 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use super::downstream::Handle;
+use super::policed::{self, Ask, Unanswered};
 use super::requests::{Body, From, ended, is_for, misdirected, no_connect};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
-use crate::upstream::{CONNECTION_WINDOW, Http2, Leased, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW, Unanswered};
+use crate::policy::Pending;
+use crate::upstream::{self, CONNECTION_WINDOW, Http2, Leased, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW};
 
 /// Requests at once on a connection.
 const STREAMS: u32 = 250;
@@ -73,6 +75,12 @@ pub(super) async fn carry(
     outcome.map_err(|error| ended(&error))
 }
 
+impl Ask for Exchange {
+    fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>> {
+        Box::pin(self.send(request))
+    }
+}
+
 impl Exchange {
     async fn answer(
         self: Arc<Self>,
@@ -85,14 +93,22 @@ impl Exchange {
         if !is_for(self.third_party.hosts(), &request) {
             return Ok(misdirected());
         }
-        let mut request = request.map(Outgoing::from);
+        let request = request.map(Outgoing::from);
+        match self.third_party.rulebook() {
+            Some(rulebook) => Box::pin(policed::answer(&self.third_party, rulebook, request, &*self)).await,
+            None => self.send(request).await,
+        }
+    }
+
+    /// Sends a request; the answer has begun then.
+    async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Body>, Unanswered> {
         let mut connection = self.connection().await?;
         for again in [true, false] {
             match connection.send(request).await {
                 Ok(response) => return Ok(response.map(|body| Body::streamed(body, From::Http2(connection)))),
-                Err(Unanswered { unsent: Some(unsent), .. }) if again => request = *unsent,
+                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if again => request = *unsent,
                 // It resets the stream, for the reason that the third party gave.
-                Err(Unanswered { error, .. }) => return Err(error),
+                Err(upstream::Unanswered { error, .. }) => return Err(error),
             }
             connection = self.instead_of(&connection).await?;
         }

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Version, header};
 
 use super::downstream::Answering;
 use crate::model::{Host, Reason};
+use crate::policy::Held;
 use crate::upstream::{Http1, Http2, Leased};
 
 /// Whether a request is for one of these hosts, whoever reads it: where its target and its Host field both name one, they
@@ -132,6 +133,7 @@ pub(super) struct Body {
     content: Content,
     /// Dropped with the answer.
     _answering: Option<Answering>,
+    _held: Option<Box<[Held]>>,
 }
 
 enum Content {
@@ -184,6 +186,16 @@ impl Body {
         Content::Streamed(body, None).into()
     }
 
+    /// There as a whole.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Content::Own(Full::new(bytes)).into()
+    }
+
+    /// What policies hold until the answer has ended.
+    pub(super) fn holding(self, held: Vec<Held>) -> Self {
+        if held.is_empty() { self } else { Self { _held: Some(held.into()), ..self } }
+    }
+
     pub(super) fn with(self, answering: Answering) -> Self {
         Self { _answering: Some(answering), ..self }
     }
@@ -191,7 +203,7 @@ impl Body {
 
 impl std::convert::From<Content> for Body {
     fn from(content: Content) -> Self {
-        Self { content, _answering: None }
+        Self { content, _answering: None, _held: None }
     }
 }
 

@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Rooms;
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Workload};
-use crate::policy::{self, Permit};
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
+use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::FlowRecord;
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
@@ -23,6 +24,21 @@ pub(super) struct ThirdParty {
     offered: Alpn,
     shelf: Arc<Shelf>,
     permit: Mutex<Option<(Instant, Arc<Permit>)>>,
+    /// How many requests there were.
+    requests: AtomicU64,
+}
+
+/// What is done with a request: it ends under the configuration that it began with.
+pub(super) struct Rulebook {
+    model: Arc<Model>,
+    api: usize,
+}
+
+impl Rulebook {
+    pub(super) fn read(&self) -> Option<(&Api, &Rules)> {
+        let api = self.model.apis.get(self.api)?;
+        Some((api, api.rules.as_deref()?))
+    }
 }
 
 /// Where a connection to it may come from.
@@ -58,7 +74,18 @@ impl ThirdParty {
             idle: rules.pool.idle,
             workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.cgroup)),
         });
-        Self { rooms, model, flow, api, carriage, name, offered, shelf, permit: Mutex::default() }
+        Self {
+            rooms,
+            model,
+            flow,
+            api,
+            carriage,
+            name,
+            offered,
+            shelf,
+            permit: Mutex::default(),
+            requests: AtomicU64::new(0),
+        }
     }
 
     /// A connection, of the protocol that caller and third party agree on.
@@ -101,6 +128,38 @@ impl ThirdParty {
     /// Who calls.
     pub(super) fn caller(&self) -> &Workload {
         &self.flow.workload
+    }
+
+    /// What is done with a request that comes now, if anything.
+    pub(super) fn rulebook(&self) -> Option<Rulebook> {
+        // That there is something to be done is a matter of the connection: it ends when that changes.
+        let own = self.model.api(self.api).filter(|api| api.rules.is_some())?;
+        let newest = self.rooms.changes.borrow();
+        let (model, api) = match newest.apis.iter().position(|api| api.name == own.name) {
+            Some(index) if newest.apis[index].rules.is_some() => (Arc::clone(&newest), index),
+            _ => (Arc::clone(&self.model), usize::try_from(self.api.0).ok()?),
+        };
+        Some(Rulebook { model, api })
+    }
+
+    /// What policies remember.
+    pub(super) fn policy_state(&self) -> &State {
+        &self.rooms.policies
+    }
+
+    /// What callers speak.
+    pub(super) fn scheme(&self) -> &'static str {
+        if matches!(self.carriage, Carriage::Intercept(..)) { "https" } else { "http" }
+    }
+
+    /// Whether the third party is spoken to in TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        matches!(self.carriage, Carriage::Intercept(..) | Carriage::Originate(_))
+    }
+
+    /// For a request, its caller and the log: the number of the flow and of its request.
+    pub(super) fn request_id(&self) -> String {
+        format!("{}-{}", self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Waits until the configuration has other rules for this flow's API than those that it began with.

@@ -14,6 +14,7 @@ use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
 use super::stop::{self, Ending, Running};
+use super::values::spawn_values;
 use super::{Error, Options};
 use crate::admin::{self, Draining, Handed, Sockets};
 use crate::capture::{self, Capture};
@@ -129,6 +130,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
 
     let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
     spawn_sweep(&rooms.pool, &stop);
+    spawn_values(&models, &stop);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -263,6 +265,7 @@ fn rooms(
         places: Places::default(),
         leaves,
         pool: Arc::new(Pool::new(exempt)),
+        policies: Arc::default(),
         changes,
         telemetry: Arc::clone(telemetry),
     })

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Host, Secret};
+use super::{Host, NamedValue, Rules, Secret};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,8 @@ pub struct Model {
     pub egress: Egress,
     /// The third parties, in the order of the configuration; [`ApiId`] is the index.
     pub apis: Vec<Api>,
+    /// What policies' templates name.
+    pub values: Vec<Arc<NamedValue>>,
     /// What a caller may use up.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.
@@ -45,11 +47,17 @@ impl Model {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
     }
 
-    /// Whether another configuration has the same rules for an API of this one.
+    /// Whether another configuration has the same rules for the connections of an API of this one.
     pub fn same_rules(&self, id: ApiId, other: &Self) -> bool {
         let Some(api) = self.api(id) else { return false };
         let same = other.apis.iter().find(|other| other.name == api.name);
-        same.is_some_and(|same| same == api && other.egress_of(same) == self.egress_of(api))
+        // Policies are looked up for each request; that there are any is a matter of the connection.
+        let but_for_policies = |api: &Api| Api { rules: None, ..api.clone() };
+        same.is_some_and(|same| {
+            same.rules.is_some() == api.rules.is_some()
+                && but_for_policies(same) == but_for_policies(api)
+                && other.egress_of(same) == self.egress_of(api)
+        })
     }
 
     /// The addresses that flows of this API leave from.
@@ -82,6 +90,8 @@ pub struct Api {
     pub pool: Pool,
     /// What happens to callers that do not trust the CA, in mode `intercept`.
     pub on_refusal: OnRefusal,
+    /// What is done with its requests; nothing, if absent.
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// The third party's side where Egret speaks TLS with it.

@@ -22,18 +22,30 @@ macro_rules! reasons {
 reasons! {
     /// The caller's request was none: 400, 431, or in HTTP/2 an error of the protocol.
     BadRequest = "bad_request";
+    /// A policy looks at a body that is compressed.
+    BodyEncoded = "body_encoded";
+    /// A policy looks at a body that has more bytes than `max_body`.
+    BodyTooLarge = "body_too_large";
     /// The client went away or reset the connection.
     ClientReset = "client_reset";
+    /// As many requests are on their way as `limit-concurrency` allows.
+    ConcurrencyExceeded = "concurrency_exceeded";
     /// The API's mode is `deny`.
     Denied = "denied";
     /// No TLS with the caller, for another reason than that it does not trust the CA.
     DownstreamTls = "downstream_tls";
-    /// The API has no egress address of the third party's family.
-    EgressFamilyMissing = "egress_family_missing";
     /// The egress address is not on the node any more.
     EgressAddressGone = "egress_address_gone";
+    /// The API has no egress address of the third party's family.
+    EgressFamilyMissing = "egress_family_missing";
+    /// An expression of a policy could not be said, or what it said cannot be used.
+    Expression = "expression";
     /// A flood of frames that ask for work and use none of it (HTTP/2): resets, settings, pings.
     Flood = "flood";
+    /// `check-header`: the request lacks it.
+    HeaderNotFound = "header_not_found";
+    /// `check-header`: it says something else.
+    HeaderValueNotAllowed = "header_value_not_allowed";
     /// Nothing was said for longer than `limits.idle`.
     Idle = "idle";
     /// The caller does not trust the CA: it ended the handshake with an alert that says so.
@@ -44,8 +56,18 @@ reasons! {
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";
+    /// The API has policies, and the caller speaks what they cannot see.
+    NotHttp = "not_http";
+    /// No policy has sent the request.
+    NotSent = "not_sent";
+    /// The request is none of the API's operations, and no others are allowed.
+    OperationNotFound = "operation_not_found";
     /// No source port is left between the egress address and the third party.
     PortsExhausted = "ports_exhausted";
+    /// More calls than a rate limit allows.
+    RateLimitExceeded = "rate_limit_exceeded";
+    /// A policy would have sent a secret without TLS.
+    SecretInClear = "secret_in_clear";
     /// The process ended before the flow did.
     Shutdown = "shutdown";
     /// The caller began a request and did not come to the end of its head in time.
@@ -60,12 +82,16 @@ reasons! {
     UpstreamRefused = "upstream_refused";
     /// The third party reset the connection.
     UpstreamReset = "upstream_reset";
-    /// No TLS with the third party: its certificate is not valid for its name, or nothing could be agreed on.
-    UpstreamTls = "upstream_tls";
+    /// The third party's answer is an error, which `forward-request` does not let through.
+    UpstreamStatus = "upstream_status";
     /// The third party did not answer in time.
     UpstreamTimeout = "upstream_timeout";
+    /// No TLS with the third party: its certificate is not valid for its name, or nothing could be agreed on.
+    UpstreamTls = "upstream_tls";
     /// The third party cannot be reached.
     UpstreamUnreachable = "upstream_unreachable";
+    /// `workload-filter` does not let this workload through.
+    WorkloadNotAllowed = "workload_not_allowed";
 }
 
 impl fmt::Display for Reason {

@@ -10,6 +10,13 @@ impl Secret {
         Self(bytes)
     }
 
+    /// What a file holds, without the newline that editors add.
+    pub fn of_file(mut bytes: Vec<u8>) -> Self {
+        let length = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).map_or(bytes.len(), <[u8]>::len);
+        bytes.truncate(length);
+        Self(bytes)
+    }
+
     /// The bytes: for what needs them, and nothing that is read by people.
     pub fn expose(&self) -> &[u8] {
         &self.0

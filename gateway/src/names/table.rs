@@ -65,13 +65,21 @@ mod tests {
             backend: None,
             pool: crate::model::Pool::default(),
             on_refusal: crate::model::OnRefusal::default(),
+            rules: None,
         }
     }
 
     fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
         let drain = Drain { hand_over: Duration::ZERO, stop: Duration::ZERO };
         let egress = Egress { addresses: vec!["192.0.2.10".parse().unwrap()] };
-        let model = Model { generation: Generation(4), egress, apis, limits: crate::model::Limits::default(), drain };
+        let model = Model {
+            generation: Generation(4),
+            egress,
+            apis,
+            values: Vec::new(),
+            limits: crate::model::Limits::default(),
+            drain,
+        };
         table(&model, |_| vec![address.parse().unwrap()])
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::ext::on_informational;
 use hyper::{Request, StatusCode, header};
@@ -19,6 +20,8 @@ pub enum Outgoing {
     Empty,
     /// From the caller.
     Streamed(Incoming),
+    /// There as a whole: policies have looked at it, or made it.
+    Whole(Full<Bytes>),
     /// From a caller that waits until it is told to go on.
     Expected(Box<Expected>),
 }
@@ -44,9 +47,25 @@ pub struct Unanswered {
     pub unsent: Option<Box<Request<Outgoing>>>,
 }
 
+impl From<Bytes> for Outgoing {
+    fn from(body: Bytes) -> Self {
+        if body.is_empty() { Self::Empty } else { Self::Whole(Full::new(body)) }
+    }
+}
+
 impl From<Incoming> for Outgoing {
     fn from(body: Incoming) -> Self {
         if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
+    }
+}
+
+impl Outgoing {
+    /// Whoever reads it now wants it, whatever the third party would say.
+    pub fn wanted(self) -> Self {
+        match self {
+            Self::Expected(expected) => Self::Streamed(expected.body),
+            other => other,
+        }
     }
 }
 
@@ -91,10 +110,14 @@ impl Expected {
     }
 }
 
-/// The same request once more, if it has no body.
+/// The same request once more, if its body need not be asked of the caller again.
 pub(super) fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    let Outgoing::Empty = request.body() else { return None };
-    let mut copy = Request::new(Outgoing::Empty);
+    let body = match request.body() {
+        Outgoing::Empty => Outgoing::Empty,
+        Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
+        Outgoing::Streamed(_) | Outgoing::Expected(_) => return None,
+    };
+    let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
@@ -112,6 +135,7 @@ impl Body for Outgoing {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx),
             Self::Expected(expected) => expected.poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
@@ -120,6 +144,7 @@ impl Body for Outgoing {
             Self::Empty => true,
             Self::Streamed(body) => body.is_end_stream(),
             Self::Expected(expected) => expected.body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
         }
     }
 
@@ -128,6 +153,7 @@ impl Body for Outgoing {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(body) => body.size_hint(),
             Self::Expected(expected) => expected.body.size_hint(),
+            Self::Whole(body) => body.size_hint(),
         }
     }
 }

@@ -1,5 +1,4 @@
 use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -10,13 +9,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde_saphyr::Spanned;
 
-use super::Read;
+use super::Outside;
 use crate::config::diagnostic::Problem;
 use crate::config::file::{BackendFile, ClientCertificateFile};
 use crate::model::{Backend, ClientCertificate, Mode, Pin, Secret, TlsVersion};
 
 /// The third party's side of an API.
-pub(super) fn compile(file: &BackendFile, mode: Mode, read: Read<'_>, problems: &mut Vec<Problem>) -> Backend {
+pub(super) fn compile(file: &BackendFile, mode: Mode, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
     if file.scheme.value != "https" {
         problems.push(Problem::at(&file.scheme, "not a scheme", "https; without `backend` it is http"));
     } else if matches!(mode, Mode::Bind | Mode::Deny) {
@@ -25,15 +24,15 @@ pub(super) fn compile(file: &BackendFile, mode: Mode, read: Read<'_>, problems: 
     }
     Backend {
         port: file.port.unwrap_or(443),
-        authorities: file.ca.as_ref().and_then(|ca| certificates(ca, read, problems)).unwrap_or_default(),
-        client: file.client_certificate.as_ref().and_then(|file| client(file, read, problems)).map(Arc::new),
+        authorities: file.ca.as_ref().and_then(|ca| certificates(ca, outside, problems)).unwrap_or_default(),
+        client: file.client_certificate.as_ref().and_then(|file| client(file, outside, problems)).map(Arc::new),
         pins: file.pins.iter().filter_map(|written| pin(written, problems)).collect(),
         min_tls: min_tls(file.min_tls.as_ref(), problems),
     }
 }
 
-fn certificates(file: &Spanned<String>, read: Read<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Vec<u8>>> {
-    let certificates = contents(file, read).and_then(|pem| {
+fn certificates(file: &Spanned<String>, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Vec<u8>>> {
+    let certificates = contents(file, outside).and_then(|pem| {
         let certificates = CertificateDer::pem_slice_iter(&pem).map(|found| found.map(|found| found.to_vec()));
         certificates.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
     });
@@ -52,9 +51,13 @@ fn certificates(file: &Spanned<String>, read: Read<'_>, problems: &mut Vec<Probl
 }
 
 /// The key is never part of a message.
-fn client(file: &ClientCertificateFile, read: Read<'_>, problems: &mut Vec<Problem>) -> Option<ClientCertificate> {
-    let chain = certificates(&file.certificate, read, problems);
-    let key = contents(&file.key, read)
+fn client(
+    file: &ClientCertificateFile,
+    outside: &Outside<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<ClientCertificate> {
+    let chain = certificates(&file.certificate, outside, problems);
+    let key = contents(&file.key, outside)
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM is in it".to_owned()));
     let key = key.map_err(|error| problems.push(unusable(&file.key, error))).ok()?;
     let chain = chain?;
@@ -93,8 +96,8 @@ fn min_tls(written: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> Tl
     }
 }
 
-fn contents(file: &Spanned<String>, read: Read<'_>) -> Result<Vec<u8>, String> {
-    read(Path::new(&file.value)).map_err(|error| error.to_string())
+fn contents(file: &Spanned<String>, outside: &Outside<'_>) -> Result<Vec<u8>, String> {
+    outside.contents(file).map_err(|error| error.to_string())
 }
 
 fn unusable(file: &Spanned<String>, error: impl Display) -> Problem {

@@ -1,0 +1,513 @@
+//! Expressions and templates: names and kinds are checked when they are read, not when a request comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cel::Program;
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
+use serde_saphyr::Spanned;
+
+use crate::config::diagnostic::Problem;
+use crate::config::document::suggestion;
+use crate::model::{Expression, NamedValue, Part, Section, Template};
+
+/// What an expression comes to, as far as is known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Any,
+    Bool,
+    Double,
+    Duration,
+    Int,
+    List,
+    /// Of texts; what is missing is an empty one.
+    Map,
+    Text,
+    Time,
+    /// One of the roots, by its index.
+    Root(usize),
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Any => "a value",
+            Self::Bool => "true or false",
+            Self::Double => "a number with a point",
+            Self::Duration => "a duration",
+            Self::Int => "a whole number",
+            Self::List => "a list",
+            Self::Map | Self::Root(_) => "keys and values",
+            Self::Text => "a text",
+            Self::Time => "a time",
+        }
+    }
+
+    fn fits(self, other: Self) -> bool {
+        self == other || self == Self::Any || other == Self::Any
+    }
+}
+
+/// What expressions may look at.
+const ROOTS: &[(&str, &[(&str, Kind)])] = &[
+    (
+        "request",
+        &[
+            ("body", Kind::Text),
+            ("headers", Kind::Map),
+            ("host", Kind::Text),
+            ("id", Kind::Text),
+            ("method", Kind::Text),
+            ("parameters", Kind::Map),
+            ("path", Kind::Text),
+            ("query", Kind::Map),
+            ("scheme", Kind::Text),
+        ],
+    ),
+    ("response", &[("body", Kind::Text), ("headers", Kind::Map), ("status", Kind::Int)]),
+    (
+        "workload",
+        &[
+            ("cgroup", Kind::Text),
+            ("command", Kind::Text),
+            ("name", Kind::Text),
+            ("pid", Kind::Int),
+            ("uid", Kind::Int),
+        ],
+    ),
+    ("api", &[("name", Kind::Text)]),
+    ("operation", &[("method", Kind::Text), ("name", Kind::Text), ("path", Kind::Text)]),
+    (
+        "error",
+        &[
+            ("message", Kind::Text),
+            ("policy", Kind::Text),
+            ("reason", Kind::Text),
+            ("section", Kind::Text),
+            ("source", Kind::Text),
+            ("status", Kind::Int),
+        ],
+    ),
+    ("variables", &[]),
+];
+
+/// Functions: what they are called on, what they take, what they come to. The first that fits is meant.
+const FUNCTIONS: &[(&str, Option<Kind>, &[Kind], Kind)] = &[
+    ("bool", None, &[Kind::Any], Kind::Bool),
+    ("charAt", Some(Kind::Text), &[Kind::Int], Kind::Text),
+    ("contains", Some(Kind::Text), &[Kind::Text], Kind::Bool),
+    ("double", None, &[Kind::Any], Kind::Double),
+    ("duration", None, &[Kind::Text], Kind::Duration),
+    ("endsWith", Some(Kind::Text), &[Kind::Text], Kind::Bool),
+    ("format", Some(Kind::Text), &[Kind::List], Kind::Text),
+    ("getDayOfWeek", Some(Kind::Time), &[], Kind::Int),
+    ("getFullYear", Some(Kind::Time), &[], Kind::Int),
+    ("getHours", Some(Kind::Time), &[], Kind::Int),
+    ("getMinutes", Some(Kind::Time), &[], Kind::Int),
+    ("getMonth", Some(Kind::Time), &[], Kind::Int),
+    ("indexOf", Some(Kind::Text), &[Kind::Text], Kind::Int),
+    ("int", None, &[Kind::Any], Kind::Int),
+    ("join", Some(Kind::List), &[Kind::Text], Kind::Text),
+    ("join", Some(Kind::List), &[], Kind::Text),
+    ("json", None, &[Kind::Text], Kind::Any),
+    ("lastIndexOf", Some(Kind::Text), &[Kind::Text], Kind::Int),
+    ("lowerAscii", Some(Kind::Text), &[], Kind::Text),
+    ("matches", Some(Kind::Text), &[Kind::Text], Kind::Bool),
+    ("random", None, &[], Kind::Double),
+    ("replace", Some(Kind::Text), &[Kind::Text, Kind::Text], Kind::Text),
+    ("size", None, &[Kind::Any], Kind::Int),
+    ("size", Some(Kind::Any), &[], Kind::Int),
+    ("split", Some(Kind::Text), &[Kind::Text], Kind::List),
+    ("startsWith", Some(Kind::Text), &[Kind::Text], Kind::Bool),
+    ("string", None, &[Kind::Any], Kind::Text),
+    ("substring", Some(Kind::Text), &[Kind::Int], Kind::Text),
+    ("substring", Some(Kind::Text), &[Kind::Int, Kind::Int], Kind::Text),
+    ("timestamp", None, &[Kind::Any], Kind::Time),
+    ("trim", Some(Kind::Text), &[], Kind::Text),
+    ("upperAscii", Some(Kind::Text), &[], Kind::Text),
+];
+
+/// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
+const MOST_BYTES: usize = 4096;
+
+/// Where an expression stands, and what it may name there.
+pub(super) struct Scope<'a> {
+    /// There is no answer before outbound, and no error but in on-error.
+    pub(super) section: Section,
+    /// What some policy sets.
+    pub(super) variables: &'a BTreeSet<String>,
+    /// By name.
+    pub(super) values: &'a BTreeMap<String, Arc<NamedValue>>,
+}
+
+impl Scope<'_> {
+    /// An expression that comes to a value of this kind.
+    pub(super) fn expression(
+        &self,
+        written: &Spanned<String>,
+        kind: Kind,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Expression> {
+        let compiled = self.compile(&written.value, kind);
+        compiled.map_err(|fault| problems.push(fault.at(written, 0))).ok()
+    }
+
+    /// A text with holes.
+    pub(super) fn template(&self, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Template {
+        let mut parts = Vec::new();
+        let (mut rest, mut text) = (written.value.as_str(), String::new());
+        while let Some(at) = rest.find(['$', '{']) {
+            let (before, hole) = rest.split_at(at);
+            text.push_str(before);
+            if let Some(after) = hole.strip_prefix("$${") {
+                text.push_str("${");
+                rest = after;
+            } else if let Some(after) = hole.strip_prefix("${") {
+                let offset = written.value.len() - after.len();
+                let Some(length) = end_of_hole(after) else {
+                    let help = "an expression in a text is ${...}; a text that has ${ in it says $${";
+                    problems.push(Problem::at(written, "${ without its }", help));
+                    return Template(parts);
+                };
+                parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
+                match self.compile(&after[..length], Kind::Any) {
+                    Ok(expression) => parts.push(Part::Expression(expression)),
+                    Err(fault) => problems.push(fault.at(written, offset)),
+                }
+                rest = &after[length + 1..];
+            } else if let Some((name, after)) = named(hole) {
+                parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
+                match self.values.get(name) {
+                    Some(value) => parts.push(Part::Named(Arc::clone(value))),
+                    None if self.values.is_empty() => {
+                        let rule = format!("`{name}` is not a named value: there are none");
+                        problems.push(Problem::at(written, rule, format!("values: {{{name}: {{file: PATH}}}}")));
+                    }
+                    None => {
+                        let rule = format!("`{name}` is not a named value");
+                        problems.push(Problem::at(written, rule, suggestion(name, self.values.keys())));
+                    }
+                }
+                rest = after;
+            } else {
+                let width = hole.chars().next().map_or(1, char::len_utf8);
+                text.push_str(&hole[..width]);
+                rest = &hole[width..];
+            }
+        }
+        text.push_str(rest);
+        parts.extend((!text.is_empty()).then(|| Part::Text(text.into())));
+        Template(parts)
+    }
+
+    fn compile(&self, source: &str, kind: Kind) -> Result<Expression, Fault> {
+        if source.len() > MOST_BYTES {
+            return Err(Fault::whole("this expression is too long", format!("at most {MOST_BYTES} bytes")));
+        }
+        let program = Program::compile(source).map_err(|errors| {
+            let error = errors.errors.first();
+            let column = error.and_then(|error| usize::try_from(error.pos.1 - 1).ok()).unwrap_or(0);
+            let message = error.map(|error| error.msg.as_str()).unwrap_or_default();
+            let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+            // What could stand there instead is a list of the grammar's words.
+            let message = message.split(" expecting ").next().unwrap_or(message).replace("'<EOF>'", "its end");
+            let help = "an expression is CEL, like request.method == \"POST\"";
+            Fault {
+                place: Some((column, column + 1)),
+                rule: format!("not an expression: {message}"),
+                help: help.into(),
+            }
+        })?;
+        let mut check = Check { scope: self, program: &program, bound: Vec::new(), bodies: [false; 2] };
+        let found = check.kind(program.expression())?;
+        if let Kind::Root(index) = found {
+            let (name, fields) = ROOTS[index];
+            let help = format!("say which: {}", list(name, fields));
+            return Err(Fault::whole(format!("`{name}` is no value of its own"), help));
+        }
+        if !found.fits(kind) {
+            let rule = format!("this is {}, not {}", found.label(), kind.label());
+            return Err(Fault::whole(rule, "a condition compares: request.method == \"POST\"".to_owned()));
+        }
+        let [reads_request_body, reads_response_body] = check.bodies;
+        Ok(Expression {
+            source: source.trim().into(),
+            program: Arc::new(program),
+            reads_request_body,
+            reads_response_body,
+        })
+    }
+}
+
+/// The length of an expression that begins a text and that `}` ends: one that is in no string and closes no other.
+fn end_of_hole(text: &str) -> Option<usize> {
+    let (mut open, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(end), _) if c == end => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '{') => open += 1,
+            (None, '}') if open == 0 => return Some(at),
+            (None, '}') => open -= 1,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// The name in `{{name}}`, and what follows.
+fn named(text: &str) -> Option<(&str, &str)> {
+    let (name, after) = text.strip_prefix("{{")?.split_once("}}")?;
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    is_name.then_some((name, after))
+}
+
+/// What is wrong with an expression.
+struct Fault {
+    /// Where in it, in bytes.
+    place: Option<(usize, usize)>,
+    rule: String,
+    help: String,
+}
+
+impl Fault {
+    fn whole(rule: impl Into<String>, help: String) -> Self {
+        Self { place: None, rule: rule.into(), help }
+    }
+
+    /// In a text in which the expression begins here.
+    fn at(self, written: &Spanned<String>, offset: usize) -> Problem {
+        let problem = Problem::at(written, self.rule, self.help);
+        match self.place {
+            Some((start, end)) => problem.within(written, offset + start..offset + end),
+            None => problem,
+        }
+    }
+}
+
+struct Check<'a> {
+    scope: &'a Scope<'a>,
+    program: &'a Program,
+    /// By macros.
+    bound: Vec<&'a str>,
+    /// Whether the request's and the answer's are looked at.
+    bodies: [bool; 2],
+}
+
+impl<'a> Check<'a> {
+    fn fault(&self, at: &IdedExpr, rule: impl Into<String>, help: impl Into<String>) -> Fault {
+        let place = self.program.source_info().offset_for(at.id);
+        let place = place.map(|(start, end)| (start as usize, (end as usize).max(start as usize) + 1));
+        Fault { place, rule: rule.into(), help: help.into() }
+    }
+
+    fn kind(&mut self, expression: &'a IdedExpr) -> Result<Kind, Fault> {
+        match &expression.expr {
+            Expr::Literal(literal) => Ok(match literal {
+                LiteralValue::Boolean(_) => Kind::Bool,
+                LiteralValue::Double(_) => Kind::Double,
+                LiteralValue::Int(_) => Kind::Int,
+                LiteralValue::String(_) => Kind::Text,
+                LiteralValue::Bytes(_) | LiteralValue::Null | LiteralValue::UInt(_) => Kind::Any,
+            }),
+            Expr::Ident(name) => self.ident(expression, name),
+            Expr::Select(select) => {
+                let operand = self.kind(&select.operand)?;
+                let kind = self.field(expression, operand, &select.field)?;
+                Ok(if select.test { Kind::Bool } else { kind })
+            }
+            Expr::Call(call) => self.call(expression, call),
+            Expr::List(list) => {
+                list.elements.iter().try_for_each(|element| self.kind(element).map(drop))?;
+                Ok(Kind::List)
+            }
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        self.kind(&entry.key)?;
+                        self.kind(&entry.value)?;
+                    }
+                }
+                Ok(Kind::Any)
+            }
+            Expr::Comprehension(each) => {
+                self.kind(&each.iter_range)?;
+                let before = self.bound.len();
+                self.bound.extend([each.iter_var.as_str(), each.accu_var.as_str()]);
+                self.bound.extend(each.iter_var2.as_deref());
+                let parts = [&each.accu_init, &each.loop_cond, &each.loop_step, &each.result];
+                let outcome = parts.into_iter().try_for_each(|part| self.kind(part).map(drop));
+                self.bound.truncate(before);
+                outcome.map(|()| Kind::Any)
+            }
+            Expr::Struct(_) | Expr::Unspecified => {
+                Err(self.fault(expression, "there are no messages here", "a text, a number, a list or a map"))
+            }
+        }
+    }
+
+    fn ident(&self, at: &IdedExpr, name: &str) -> Result<Kind, Fault> {
+        if self.bound.contains(&name) || name.starts_with('@') {
+            return Ok(Kind::Any);
+        }
+        if name == "now" {
+            return Ok(Kind::Time);
+        }
+        let Some(index) = ROOTS.iter().position(|(root, _)| *root == name) else {
+            let names: Vec<_> = ROOTS.iter().map(|(root, _)| (*root).to_owned()).chain(["now".to_owned()]).collect();
+            return Err(self.fault(at, format!("`{name}` is not known"), suggestion(name, names.iter())));
+        };
+        let section = self.scope.section;
+        match name {
+            "response" if matches!(section, Section::Inbound) => {
+                Err(self.fault(at, "there is no answer yet in inbound", "do this in outbound"))
+            }
+            "error" if section != Section::OnError => {
+                Err(self.fault(at, "there is no error but in on-error", "do this in on-error"))
+            }
+            _ => Ok(Kind::Root(index)),
+        }
+    }
+
+    fn field(&mut self, at: &IdedExpr, operand: Kind, field: &str) -> Result<Kind, Fault> {
+        let index = match operand {
+            Kind::Root(index) => index,
+            Kind::Map => return Ok(Kind::Text),
+            Kind::Any => return Ok(Kind::Any),
+            other => {
+                return Err(self.fault(at, format!("{} has no `{field}`", other.label()), "only keys and values do"));
+            }
+        };
+        let (root, fields) = ROOTS[index];
+        if root == "variables" {
+            if self.scope.variables.contains(field) {
+                return Ok(Kind::Any);
+            }
+            let rule = format!("no policy sets the variable `{field}`");
+            let help = match self.scope.variables.is_empty() {
+                true => format!("set it before: set-variable: {{name: {field}, value: EXPRESSION}}"),
+                false => suggestion(field, self.scope.variables.iter()),
+            };
+            return Err(self.fault(at, rule, help));
+        }
+        if field == "body" {
+            self.bodies[usize::from(root == "response")] = true;
+        }
+        let found = fields.iter().find(|(name, _)| *name == field);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            let names: Vec<_> = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
+            self.fault(at, format!("`{root}` has no `{field}`"), suggestion(field, names.iter()))
+        })
+    }
+
+    fn call(&mut self, at: &'a IdedExpr, call: &'a CallExpr) -> Result<Kind, Fault> {
+        let name = call.func_name.as_str();
+        let target = call.target.as_ref().map(|target| self.kind(target)).transpose()?;
+        let kinds = call.args.iter().map(|argument| self.kind(argument)).collect::<Result<Vec<_>, _>>()?;
+        match (name, kinds.as_slice()) {
+            ("_&&_" | "_||_" | "!_", _) => {
+                if let Some((kind, argument)) = kinds.iter().zip(&call.args).find(|(kind, _)| !kind.fits(Kind::Bool)) {
+                    let rule = format!("this is {}, not true or false", kind.label());
+                    return Err(self.fault(argument, rule, "compare it with something"));
+                }
+                Ok(Kind::Bool)
+            }
+            ("_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_", [left, right]) => {
+                let numbers = [Kind::Int, Kind::Double];
+                let comparable = left.fits(*right) || (numbers.contains(left) && numbers.contains(right));
+                if !comparable {
+                    let rule = format!("{} is compared with {}", left.label(), right.label());
+                    return Err(self.fault(at, rule, "make them the same: int(...), string(...)"));
+                }
+                Ok(Kind::Bool)
+            }
+            ("@in", [_, Kind::Text | Kind::Int | Kind::Bool]) => Err(self.fault(
+                at,
+                "`in` looks into a list or a map",
+                "x in [\"a\", \"b\"], \"x-name\" in request.headers",
+            )),
+            ("@in", _) => Ok(Kind::Bool),
+            ("_?_:_", [condition, yes, no]) => {
+                if !condition.fits(Kind::Bool) {
+                    return Err(self.fault(
+                        at,
+                        "the condition before ? is not true or false",
+                        "compare it with something",
+                    ));
+                }
+                Ok(if yes == no { *yes } else { Kind::Any })
+            }
+            ("_[_]", [Kind::Root(_), _]) => {
+                let (Kind::Root(index), Expr::Literal(LiteralValue::String(field))) = (kinds[0], &call.args[1].expr)
+                else {
+                    return Err(self.fault(at, "which one must be known before", "a name in quotes"));
+                };
+                self.field(at, Kind::Root(index), field.inner())
+            }
+            ("_[_]", [Kind::Map, key]) if key.fits(Kind::Text) => Ok(Kind::Text),
+            ("_[_]", [Kind::Any | Kind::List, _]) => Ok(Kind::Any),
+            ("_[_]", [kind, _]) => {
+                Err(self.fault(at, format!("{} has no parts", kind.label()), "only lists and maps do"))
+            }
+            ("_+_", [left, right]) if !left.fits(*right) && [left, right].contains(&&Kind::Text) => {
+                let rule = format!("{} cannot be added to {}", right.label(), left.label());
+                Err(self.fault(at, rule, "make it a text first: string(...)"))
+            }
+            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [left, right]) => Ok(if left == right { *left } else { Kind::Any }),
+            ("-_" | "@not_strictly_false", [kind]) => Ok(*kind),
+            _ => self.function(at, name, target, &kinds, call),
+        }
+    }
+
+    fn function(
+        &self,
+        at: &IdedExpr,
+        name: &str,
+        target: Option<Kind>,
+        kinds: &[Kind],
+        call: &CallExpr,
+    ) -> Result<Kind, Fault> {
+        let named: Vec<_> = FUNCTIONS.iter().filter(|(function, ..)| *function == name).collect();
+        if named.is_empty() {
+            let names: BTreeSet<_> = FUNCTIONS.iter().map(|(function, ..)| (*function).to_owned()).collect();
+            return Err(self.fault(at, format!("there is no function `{name}`"), suggestion(name, names.iter())));
+        }
+        let fits = |(_, on, takes, _): &&&(&str, Option<Kind>, &[Kind], Kind)| {
+            let target = match (on, target) {
+                (None, None) => true,
+                (Some(on), Some(target)) => on.fits(target),
+                _ => false,
+            };
+            target && takes.len() == kinds.len() && takes.iter().zip(kinds).all(|(takes, kind)| takes.fits(*kind))
+        };
+        let Some((.., comes_to)) = named.iter().find(fits) else {
+            let forms: Vec<_> = named.iter().map(|(name, on, takes, _)| form(name, *on, takes)).collect();
+            return Err(self.fault(at, format!("`{name}` is not called like this"), forms.join(", or ")));
+        };
+        if name == "matches"
+            && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.first().map(|argument| &argument.expr)
+            && let Err(error) = regex::Regex::new(pattern.inner())
+        {
+            let error = error.to_string();
+            let rule = format!(
+                "not a regular expression: {}",
+                error.lines().last().unwrap_or_default().trim_start_matches("error: ")
+            );
+            return Err(self.fault(&call.args[0], rule, "the syntax of the Rust crate regex, like RE2's"));
+        }
+        Ok(*comes_to)
+    }
+}
+
+fn form(name: &str, on: Option<Kind>, takes: &[Kind]) -> String {
+    let takes = takes.iter().map(|kind| kind.label()).collect::<Vec<_>>().join(", ");
+    on.map_or_else(|| format!("{name}({takes})"), |on| format!("{name}({takes}) of {}", on.label()))
+}
+
+fn list(root: &str, fields: &[(&str, Kind)]) -> String {
+    fields.iter().map(|(field, _)| format!("{root}.{field}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,66 @@
+//! Named values, as they are now.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_saphyr::Spanned;
+
+use super::Outside;
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::NamedValueFile;
+use crate::model::{NamedValue, Secret, ValueSource};
+
+/// Where systemd keeps credentials (systemd.exec(5)).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+pub(super) fn compile(
+    files: &BTreeMap<String, Spanned<NamedValueFile>>,
+    outside: &Outside<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Arc<NamedValue>> {
+    let mut values = BTreeMap::new();
+    for (name, written) in files {
+        let NamedValueFile { file, env, credential, value } = &written.value;
+        if [file, env, credential, value].into_iter().flatten().count() != 1 {
+            let help = "one of file, env, credential and value";
+            problems.push(Problem::at(written, format!("where is `{name}`?"), help));
+            continue;
+        }
+        let credential = credential.as_ref().map(|credential| {
+            let directory = (outside.environment)(CREDENTIALS).ok_or_else(|| {
+                Problem::at(credential, "systemd has given this process no credentials", "LoadCredential= in the unit")
+            });
+            directory.map(|directory| (credential, Path::new(&directory).join(credential.value.trim())))
+        });
+        let found = match (file, env, credential, value) {
+            (Some(file), ..) => of_file(file, outside.path(&file.value), outside),
+            (_, Some(env), ..) => (outside.environment)(env.value.trim())
+                .map(|value| (ValueSource::Environment(env.value.trim().into()), Secret::new(value.into_bytes())))
+                .ok_or_else(|| Problem::at(env, "this variable is not set", "set it where egret is started")),
+            (_, _, Some(credential), _) => credential.and_then(|(written, path)| of_file(written, path, outside)),
+            (.., Some(value)) => {
+                Ok((ValueSource::Text(value.value.as_str().into()), Secret::new(value.value.clone().into_bytes())))
+            }
+            (None, None, None, None) => continue,
+        };
+        match found {
+            Ok((source, current)) => {
+                let value = NamedValue::new(name.as_str().into(), source, current);
+                values.insert(name.clone(), Arc::new(value));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    values
+}
+
+fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> Result<(ValueSource, Secret), Problem> {
+    match (outside.read)(&path) {
+        Ok(bytes) => Ok((ValueSource::File(path), Secret::of_file(bytes))),
+        Err(error) => {
+            let rule = format!("{} cannot be read: {error}", path.display());
+            Err(Problem::at(written, rule, "a file with the value and nothing else"))
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Policies as written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_saphyr::Spanned;
+
+type Text = Spanned<String>;
+
+/// What is done with the requests of a scope. A section that is not written is that of the wider scope; one that is written
+/// takes its place, with the wider scope's policies where `base` stands.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct PoliciesFile {
+    /// Before the request leaves.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) inbound: Option<Vec<Spanned<Step>>>,
+    /// How it is sent. Default: `forward-request`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) backend: Option<Vec<Spanned<Step>>>,
+    /// Before the answer goes to the caller.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) outbound: Option<Vec<Spanned<Step>>>,
+    /// After anything has failed. What it leaves without an answer is answered with the error, as JSON.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) on_error: Option<Vec<Spanned<Step>>>,
+}
+
+/// `base`, or a policy.
+#[derive(Debug)]
+pub(in crate::config) enum Step {
+    Base,
+    Policy(Box<PolicyFile>),
+}
+
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyStep;
+        impl<'de> Visitor<'de> for AnyStep {
+            type Value = Step;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`base` or a policy")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Step, E> {
+                if text == "base" { Ok(Step::Base) } else { Err(E::invalid_value(de::Unexpected::Str(text), &self)) }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Step, A::Error> {
+                PolicyFile::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Step::Policy)
+            }
+        }
+        deserializer.deserialize_any(AnyStep)
+    }
+}
+
+impl JsonSchema for Step {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Step".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let policy = generator.subschema_for::<PolicyFile>();
+        schemars::json_schema!({"anyOf": [policy, {"const": "base"}]})
+    }
+}
+
+/// A policy: one of these names, with what it needs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct PolicyFile {
+    /// Its name in records and errors.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) id: Option<Text>,
+    /// `enforce` (default), or `report`: what it would do is put on record, and not done.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) enabled: Option<Text>,
+    /// `Authorization: Basic` of the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_basic: Option<BasicFile>,
+    /// Refuses requests without a header.
+    #[serde(default)]
+    pub(in crate::config) check_header: Option<CheckHeaderFile>,
+    /// The policies of the first of these whose condition holds.
+    #[serde(default)]
+    pub(in crate::config) choose: Option<Vec<BranchFile>>,
+    /// Replaces a text in the body: of the request in inbound, of the answer in outbound.
+    #[serde(default)]
+    pub(in crate::config) find_and_replace: Option<FindAndReplaceFile>,
+    /// Sends the request to the third party.
+    #[serde(default)]
+    pub(in crate::config) forward_request: Option<ForwardFile>,
+    /// The policies of a fragment, in its place.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) include_fragment: Option<Text>,
+    /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
+    #[serde(default)]
+    pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
+    /// Answers without asking the third party. Outbound runs as for its answer.
+    #[serde(default)]
+    pub(in crate::config) mock_response: Option<ReplyFile>,
+    /// Refuses calls of a workload beyond so many in a period (429).
+    #[serde(default)]
+    pub(in crate::config) rate_limit: Option<RateLimitFile>,
+    /// Refuses calls beyond so many in a period, counted by an expression (429).
+    #[serde(default)]
+    pub(in crate::config) rate_limit_by_key: Option<RateLimitFile>,
+    /// Does its policies again while a condition holds. Only in backend.
+    #[serde(default)]
+    pub(in crate::config) retry: Option<RetryFile>,
+    /// Answers, and runs no other policy.
+    #[serde(default)]
+    pub(in crate::config) return_response: Option<ReplyFile>,
+    /// Sets the path that the third party sees.
+    #[serde(default)]
+    pub(in crate::config) rewrite_uri: Option<RewriteUriFile>,
+    /// Sets the body: of the request in inbound and backend, of the answer in outbound and on-error.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) set_body: Option<Text>,
+    /// Sets a header: of the request in inbound and backend, of the answer in outbound and on-error.
+    #[serde(default)]
+    pub(in crate::config) set_header: Option<SetHeaderFile>,
+    /// Sets the request's method.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) set_method: Option<Text>,
+    /// Sets a parameter of the request's query.
+    #[serde(default)]
+    pub(in crate::config) set_query_parameter: Option<SetQueryParameterFile>,
+    /// Sets the answer's status.
+    #[serde(default)]
+    #[schemars(with = "Option<u16>", range(min = 200, max = 599))]
+    pub(in crate::config) set_status: Option<Spanned<u16>>,
+    /// Keeps a value for later expressions.
+    #[serde(default)]
+    pub(in crate::config) set_variable: Option<SetVariableFile>,
+    /// Lets some workloads through, or all but some; others are refused (403).
+    #[serde(default)]
+    pub(in crate::config) workload_filter: Option<WorkloadFilterFile>,
+}
+
+/// `Authorization: Basic`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct BasicFile {
+    /// Who; without a colon.
+    #[schemars(with = "String")]
+    pub(in crate::config) username: Text,
+    /// Proof, as a rule `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) password: Text,
+}
+
+/// Refuses requests without a header.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct CheckHeaderFile {
+    /// The header.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// What it may say. Default: anything.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) values: Vec<Text>,
+    /// Whether `A` is `a`. Default false.
+    #[serde(default)]
+    pub(in crate::config) ignore_case: bool,
+    /// What is answered. Default 401.
+    #[serde(default)]
+    #[schemars(range(min = 400, max = 599))]
+    pub(in crate::config) failed_status: Option<u16>,
+    /// In the answer.
+    #[serde(default)]
+    pub(in crate::config) failed_message: Option<String>,
+}
+
+/// A condition and its policies.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct BranchFile {
+    /// An expression.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) when: Option<Text>,
+    /// What is done where it holds.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) then: Option<Vec<Spanned<Step>>>,
+    /// What is done where none before it holds; the last of the list.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) otherwise: Option<Vec<Spanned<Step>>>,
+}
+
+/// Replaces a text in the body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct FindAndReplaceFile {
+    /// What is looked for.
+    #[schemars(with = "String")]
+    pub(in crate::config) from: Text,
+    /// What comes in its place.
+    #[schemars(with = "String")]
+    pub(in crate::config) to: Text,
+}
+
+/// Sends the request to the third party.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ForwardFile {
+    /// Longest wait for the head of the answer; beyond, error `upstream_timeout` (504). Default: none.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) timeout: Option<Text>,
+    /// Whether an answer of 400 or more is an error, for on-error. Default false.
+    #[serde(default)]
+    pub(in crate::config) fail_on_error_status: bool,
+}
+
+/// Refuses requests beyond so many at once.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct LimitConcurrencyFile {
+    /// How many.
+    #[schemars(with = "u32", range(min = 1))]
+    pub(in crate::config) max: Spanned<u32>,
+    /// An expression: what is counted on its own. Default: everything together.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) key: Option<Text>,
+}
+
+/// An answer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ReplyFile {
+    /// Default 200.
+    #[serde(default)]
+    #[schemars(range(min = 200, max = 599))]
+    pub(in crate::config) status: Option<u16>,
+    /// Name and value.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(in crate::config) headers: BTreeMap<String, Text>,
+    /// What it says. Default: nothing.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) body: Option<Text>,
+}
+
+/// Refuses calls beyond so many in a period.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct RateLimitFile {
+    /// How many.
+    #[schemars(with = "u32", range(min = 1))]
+    pub(in crate::config) calls: Spanned<u32>,
+    /// In any time of this length, like 1m; at most 1h.
+    #[schemars(with = "String")]
+    pub(in crate::config) period: Text,
+    /// An expression: what is counted on its own. For `rate-limit-by-key`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) key: Option<Text>,
+    /// An expression: whether a call counts. Default: each does.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) condition: Option<Text>,
+    /// Header of the answer that says how many calls are left.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) remaining_header: Option<Text>,
+    /// Header of the answer that says how many calls there are in all.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) total_header: Option<Text>,
+}
+
+/// Does its policies again while a condition holds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct RetryFile {
+    /// An expression. Default: there was no answer, or one of 502, 503 or 504.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) condition: Option<Text>,
+    /// How many times more.
+    #[schemars(with = "u32", range(min = 1, max = 50))]
+    pub(in crate::config) count: Spanned<u32>,
+    /// The first pause; each further one is twice as long, less up to a half by chance. An answer's `Retry-After` is
+    /// waited for instead, if it is not longer than `max_interval`. Default 100ms.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) interval: Option<Text>,
+    /// The longest pause. Default 10s.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) max_interval: Option<Text>,
+    /// Whether also requests that are not safe to be sent twice (POST, PATCH). Default false.
+    #[serde(default)]
+    pub(in crate::config) any_method: bool,
+    /// What is done. Default: `forward-request`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Step>>")]
+    pub(in crate::config) policies: Option<Vec<Spanned<Step>>>,
+}
+
+/// Sets the path that the third party sees.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct RewriteUriFile {
+    /// A path, perhaps with a query: `/v2/prices/${request.parameters.id}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) template: Text,
+    /// Whether the request's query goes along. Default true.
+    #[serde(default)]
+    pub(in crate::config) copy_query: Option<bool>,
+}
+
+/// Sets a header.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct SetHeaderFile {
+    /// The header.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// Where there is one: `override` (default), `skip`, `append` or `delete`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) exists_action: Option<Text>,
+    /// What it says.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) value: Option<Text>,
+    /// Instead of `value`: one header for each of these.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) values: Vec<Text>,
+}
+
+/// Sets a parameter of the query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct SetQueryParameterFile {
+    /// Its name.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// Where there is one: `override` (default), `skip`, `append` or `delete`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) exists_action: Option<Text>,
+    /// What it is.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) value: Option<Text>,
+    /// Instead of `value`: one parameter for each of these.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) values: Vec<Text>,
+}
+
+/// Keeps a value.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct SetVariableFile {
+    /// Expressions say `variables.NAME`.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// An expression.
+    #[schemars(with = "String")]
+    pub(in crate::config) value: Text,
+}
+
+/// Lets some workloads through, or all but some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct WorkloadFilterFile {
+    /// Those that are let through.
+    #[serde(default)]
+    pub(in crate::config) allow: Option<Vec<WorkloadFile>>,
+    /// Those that are refused.
+    #[serde(default)]
+    pub(in crate::config) forbid: Option<Vec<WorkloadFile>>,
+}
+
+/// What a workload is known by; all that is said must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct WorkloadFile {
+    /// Its name, as `egret inspect flows` shows it; `*` stands for anything.
+    #[serde(default)]
+    pub(in crate::config) name: Option<String>,
+    /// The path of its cgroup; `*` stands for anything.
+    #[serde(default)]
+    pub(in crate::config) cgroup: Option<String>,
+    /// Its user's number.
+    #[serde(default)]
+    pub(in crate::config) uid: Option<u32>,
+}
+
+/// A value that is kept elsewhere: templates say `{{name}}`. One of `file`, `env`, `credential` and `value`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct NamedValueFile {
+    /// Path of a file with it; read again when it changes. A secret.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) file: Option<Text>,
+    /// Variable of Egret's environment. A secret.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) env: Option<Text>,
+    /// Name of a systemd credential (`LoadCredential=`). A secret.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) credential: Option<Text>,
+    /// Itself, for all to see.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) value: Option<Text>,
+}
+
+/// What a third party offers to do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct OperationFile {
+    /// Unique in its API.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// Default: any.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) method: Option<Text>,
+    /// Like `/prices/{id}`; `*` as the last segment stands for any rest.
+    #[schemars(with = "String")]
+    pub(in crate::config) path: Text,
+    /// What is done with its requests.
+    #[serde(default)]
+    pub(in crate::config) policies: Option<PoliciesFile>,
+}

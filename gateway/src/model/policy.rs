@@ -1,0 +1,432 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Expression, Template};
+
+/// The operations of an API, and what is done with its requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// In the order of the configuration; of those that a request matches, the most exact holds.
+    pub operations: Vec<Operation>,
+    /// For a request that matches none of them.
+    pub otherwise: Arc<Policies>,
+    /// Whether such a request is refused.
+    pub only_operations: bool,
+    /// Most bytes of a body that a policy may look at.
+    pub max_body: usize,
+    /// Whether secrets may be sent without TLS.
+    pub plain_secrets: bool,
+}
+
+/// What a third party offers to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Unique in its API.
+    pub name: Arc<str>,
+    /// Any, if absent.
+    pub method: Option<Arc<str>>,
+    /// Its path.
+    pub path: PathTemplate,
+    /// What is done with its requests, wider scopes included.
+    pub policies: Arc<Policies>,
+}
+
+/// A path with parameters: `/prices/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate {
+    /// Between its slashes.
+    pub segments: Vec<Segment>,
+    /// Whether anything may follow: `/prices/*`.
+    pub open: bool,
+}
+
+/// A part of a path between slashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Itself.
+    Literal(Arc<str>),
+    /// Anything, by this name.
+    Parameter(Arc<str>),
+}
+
+/// The four sections, wider scopes included, in the order in which they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Before the request leaves.
+    pub inbound: Vec<Arc<Policy>>,
+    /// How it is sent.
+    pub backend: Vec<Arc<Policy>>,
+    /// Before the answer goes to the caller.
+    pub outbound: Vec<Arc<Policy>>,
+    /// After anything has failed.
+    pub on_error: Vec<Arc<Policy>>,
+}
+
+impl Policies {
+    /// Whether there is nothing to do but to send the request.
+    pub fn is_empty(&self) -> bool {
+        let Self { inbound, backend, outbound, on_error } = self;
+        [inbound, outbound, on_error].iter().all(|section| section.is_empty())
+            && backend.iter().all(|policy| policy.statement == Statement::ForwardRequest(Forward::default()))
+    }
+}
+
+/// A section of policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Section {
+    /// Before the request leaves.
+    Inbound,
+    /// How it is sent.
+    Backend,
+    /// Before the answer goes to the caller.
+    Outbound,
+    /// After anything has failed.
+    OnError,
+}
+
+impl Section {
+    /// The spelling in configuration, logs and the CLI.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Backend => "backend",
+            Self::Outbound => "outbound",
+            Self::OnError => "on-error",
+        }
+    }
+}
+
+/// Something to be done with a request or an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its owner's name for it.
+    pub id: Option<Arc<str>>,
+    /// Whose it is: `global`, `api partner`, `operation get-price`.
+    pub scope: Arc<str>,
+    /// What it would do is put on record, and not done.
+    pub report: bool,
+    /// What it does.
+    pub statement: Statement,
+    /// Whether its expressions look at the body of the request, and of the answer.
+    pub reads_bodies: [bool; 2],
+}
+
+impl Policy {
+    /// Of these parts.
+    pub fn new(id: Option<Arc<str>>, scope: Arc<str>, report: bool, statement: Statement) -> Self {
+        let mut reads_bodies = [false; 2];
+        statement.each_expression(&mut |expression| {
+            reads_bodies[0] |= expression.reads_request_body;
+            reads_bodies[1] |= expression.reads_response_body;
+        });
+        Self { id, scope, report, statement, reads_bodies }
+    }
+}
+
+/// What a policy does; one file of [`crate::policy`] each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the policies'")]
+pub enum Statement {
+    AuthenticationBasic(Basic),
+    CheckHeader(CheckHeader),
+    Choose(Vec<Branch>),
+    FindAndReplace(FindAndReplace),
+    ForwardRequest(Forward),
+    LimitConcurrency(LimitConcurrency),
+    MockResponse(Reply),
+    RateLimit(RateLimit),
+    Retry(Retry),
+    ReturnResponse(Reply),
+    RewriteUri(RewriteUri),
+    SetBody(Template),
+    SetHeader(SetHeader),
+    SetMethod(Template),
+    SetQueryParameter(SetQueryParameter),
+    SetStatus(SetStatus),
+    SetVariable(SetVariable),
+    WorkloadFilter(WorkloadFilter),
+}
+
+impl Statement {
+    /// The spelling in configuration, logs and the CLI.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::AuthenticationBasic(_) => "authentication-basic",
+            Self::CheckHeader(_) => "check-header",
+            Self::Choose(_) => "choose",
+            Self::FindAndReplace(_) => "find-and-replace",
+            Self::ForwardRequest(_) => "forward-request",
+            Self::LimitConcurrency(_) => "limit-concurrency",
+            Self::MockResponse(_) => "mock-response",
+            Self::RateLimit(limit) => limit.kind.label(),
+            Self::Retry(_) => "retry",
+            Self::ReturnResponse(_) => "return-response",
+            Self::RewriteUri(_) => "rewrite-uri",
+            Self::SetBody(_) => "set-body",
+            Self::SetHeader(_) => "set-header",
+            Self::SetMethod(_) => "set-method",
+            Self::SetQueryParameter(_) => "set-query-parameter",
+            Self::SetStatus(_) => "set-status",
+            Self::SetVariable(_) => "set-variable",
+            Self::WorkloadFilter(_) => "workload-filter",
+        }
+    }
+}
+
+impl Statement {
+    /// Shows its own expressions, not those of the policies in it.
+    pub fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
+        let mut templates = |templates: &[&Template]| {
+            templates.iter().flat_map(|template| template.expressions()).for_each(&mut *see);
+        };
+        match self {
+            Self::AuthenticationBasic(basic) => templates(&[&basic.username, &basic.password]),
+            Self::CheckHeader(check) => templates(&check.values.iter().collect::<Vec<_>>()),
+            Self::Choose(branches) => branches.iter().filter_map(|branch| branch.when.as_ref()).for_each(see),
+            Self::FindAndReplace(replace) => templates(&[&replace.from, &replace.to]),
+            Self::LimitConcurrency(limit) => limit.key.iter().for_each(see),
+            Self::MockResponse(reply) | Self::ReturnResponse(reply) => {
+                templates(&[&reply.body]);
+                reply.headers.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
+            }
+            Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).for_each(see),
+            Self::Retry(retry) => retry.condition.iter().for_each(see),
+            Self::RewriteUri(rewrite) => templates(&[&rewrite.template]),
+            Self::SetBody(template) | Self::SetMethod(template) => templates(&[template]),
+            Self::SetHeader(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
+            Self::SetQueryParameter(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
+            Self::SetVariable(set) => see(&set.value),
+            Self::ForwardRequest(_) | Self::SetStatus(_) | Self::WorkloadFilter(_) => {}
+        }
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            match segment {
+                Segment::Literal(text) => write!(f, "/{text}")?,
+                Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
+            }
+        }
+        f.write_str(if self.open { "/*" } else { "" })
+    }
+}
+
+/// What happens where there is something of that name already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exists {
+    /// It is added.
+    Append,
+    /// What is there is removed, and nothing comes in its place.
+    Delete,
+    /// It takes the place of what is there.
+    #[default]
+    Override,
+    /// What is there stays.
+    Skip,
+}
+
+/// Sets a field of the request's or the answer's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetHeader {
+    /// In lower case.
+    pub name: Arc<str>,
+    /// What happens where there is one.
+    pub exists: Exists,
+    /// Its values, each a field of its own.
+    pub values: Vec<Template>,
+}
+
+/// Sets a parameter of the request's query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetQueryParameter {
+    /// As in the query, decoded.
+    pub name: Arc<str>,
+    /// What happens where there is one.
+    pub exists: Exists,
+    /// Its values.
+    pub values: Vec<Template>,
+}
+
+/// Sets the path that the third party sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewriteUri {
+    /// A path, with a query perhaps.
+    pub template: Template,
+    /// Whether the query that came goes along.
+    pub copy_query: bool,
+}
+
+/// Sets the answer's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetStatus {
+    /// 200 to 599.
+    pub code: u16,
+}
+
+/// Keeps something for later policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetVariable {
+    /// Expressions say `variables.NAME`.
+    pub name: Arc<str>,
+    /// What it is.
+    pub value: Expression,
+}
+
+/// Replaces a text in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindAndReplace {
+    /// What is looked for.
+    pub from: Template,
+    /// What comes in its place.
+    pub to: Template,
+}
+
+/// Policies under a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Absent: otherwise.
+    pub when: Option<Expression>,
+    /// What is done then.
+    pub then: Vec<Arc<Policy>>,
+}
+
+/// An answer of the owner's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 200 to 599.
+    pub status: u16,
+    /// Fields of its head.
+    pub headers: Vec<(Arc<str>, Template)>,
+    /// What it says.
+    pub body: Template,
+}
+
+/// Refuses requests without a field of one of these values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckHeader {
+    /// In lower case.
+    pub name: Arc<str>,
+    /// Any, if there are none.
+    pub values: Vec<Template>,
+    /// Whether `A` is `a`.
+    pub ignore_case: bool,
+    /// What is answered: the status, 400 to 599, and why.
+    pub failed: Refusal,
+}
+
+/// What a caller is told whose request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400 to 599.
+    pub status: u16,
+    /// In the answer's `message`.
+    pub message: Option<Arc<str>>,
+}
+
+/// Lets some workloads through, or all but some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadFilter {
+    /// Whether those that match are let through; else they are refused.
+    pub allow: bool,
+    /// Any of these.
+    pub matches: Vec<WorkloadMatch>,
+}
+
+/// What a workload may be known by; all that is said must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadMatch {
+    /// Its name; `*` stands for anything.
+    pub name: Option<Arc<str>>,
+    /// The path of its cgroup; `*` stands for anything.
+    pub cgroup: Option<Arc<str>>,
+    /// Its user.
+    pub uid: Option<u32>,
+}
+
+/// At most so many calls in any period of this length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are kept under, over reloads.
+    pub identity: Arc<str>,
+    /// How many.
+    pub calls: u32,
+    /// How long.
+    pub period: Duration,
+    /// What is counted on its own; each workload, if absent.
+    pub key: Option<Expression>,
+    /// What counts, if not everything.
+    pub condition: Option<Expression>,
+    /// Fields of the answer that tell how many are left, and when there will be more.
+    pub remaining_header: Option<Arc<str>>,
+    /// Beside `Retry-After`.
+    pub total_header: Option<Arc<str>>,
+}
+
+/// Which policy a rate limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateKind {
+    /// Of each workload.
+    Workload,
+    /// Of each value of an expression.
+    Key,
+}
+
+impl RateKind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Workload => "rate-limit",
+            Self::Key => "rate-limit-by-key",
+        }
+    }
+}
+
+/// At most so many requests at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConcurrency {
+    /// What its counts are kept under, over reloads.
+    pub identity: Arc<str>,
+    /// How many.
+    pub max: u32,
+    /// What is counted on its own; everything together, if absent.
+    pub key: Option<Expression>,
+}
+
+/// `Authorization: Basic`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basic {
+    /// Who.
+    pub username: Template,
+    /// Proof.
+    pub password: Template,
+}
+
+/// Sends the request to the third party.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// Longest wait for the head of the answer.
+    pub timeout: Option<Duration>,
+    /// Whether an answer of 400 or more is an error.
+    pub fail_on_error_status: bool,
+}
+
+/// Does it again while a condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Whether once more; looked at after each time. Absent: no answer, or 502, 503 or 504.
+    pub condition: Option<Expression>,
+    /// How many times more.
+    pub count: u32,
+    /// The first pause.
+    pub interval: Duration,
+    /// The longest.
+    pub max_interval: Duration,
+    /// Whether requests are sent again that are not safe to be sent twice (RFC 9110 §9.2.2).
+    pub any_method: bool,
+    /// What is done.
+    pub policies: Vec<Arc<Policy>>,
+}

@@ -1,0 +1,87 @@
+//! What policies do with whole bodies: `set-body`, `find-and-replace`. A body that is set is sent with its length; what
+//! described the old one goes.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
+
+use super::call::{Call, Fault};
+use super::template;
+use super::world::Side;
+use crate::model::{FindAndReplace, Reason, Template};
+
+pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let filled = template::fill(template, call)?;
+    call.note(|| format!("{} bytes", filled.text.len()));
+    call.secret_body |= filled.is_secret();
+    put(call, Bytes::from(filled.text.into_owned().into_bytes()));
+    Ok(())
+}
+
+/// In a body that is there as a whole.
+pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    if let Some(coding) = call.headers().and_then(|headers| headers.get(CONTENT_ENCODING).cloned())
+        && coding != "identity"
+    {
+        let message =
+            format!("the body is encoded ({}): ask for it plain with accept-encoding: identity", text(&coding));
+        return Err(Fault::new(Reason::BodyEncoded, 502, message));
+    }
+    let from = template::fill(&replace.from, call)?;
+    let to = template::fill(&replace.to, call)?;
+    let body = match call.side() {
+        Side::Request => &call.request_body,
+        Side::Response => &call.response_body,
+    };
+    let (from, body) = (from.text.as_bytes(), body.clone().unwrap_or_default());
+    if from.is_empty() {
+        return Ok(());
+    }
+    let (mut replaced, mut rest, mut times) = (Vec::with_capacity(body.len()), &body[..], 0_usize);
+    while let Some(at) = find(rest, from) {
+        replaced.extend_from_slice(&rest[..at]);
+        replaced.extend_from_slice(to.text.as_bytes());
+        rest = &rest[at + from.len()..];
+        times += 1;
+    }
+    call.note(|| format!("{times} times"));
+    call.secret_body |= to.is_secret();
+    if times > 0 {
+        replaced.extend_from_slice(rest);
+        put(call, replaced.into());
+    }
+    Ok(())
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// In the place of the body that the section is about.
+pub(super) fn put(call: &mut Call<'_>, body: Bytes) {
+    if let Some(headers) = call.headers() {
+        describe(headers, body.len());
+    }
+    match call.side() {
+        Side::Request => call.request_body = Some(body),
+        Side::Response => call.response_body = Some(body),
+    }
+}
+
+/// The head of another body, of this length.
+pub(super) fn describe(headers: &mut HeaderMap, length: usize) {
+    headers.remove(CONTENT_ENCODING);
+    describe_whole(headers, length);
+}
+
+/// The head of the same body, which is sent as a whole.
+pub(super) fn describe_whole(headers: &mut HeaderMap, length: usize) {
+    for name in [TRANSFER_ENCODING, TRAILER, EXPECT] {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}

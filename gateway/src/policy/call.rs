@@ -1,0 +1,208 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use cel::Value;
+use http::{HeaderMap, HeaderName, HeaderValue, request, response};
+
+use super::limit_concurrency::Held;
+use super::world::{Side, Unanswerable};
+use crate::model::{Api, Host, Operation, Policy, Reason, Section, Workload};
+
+/// A request on its way, with all that policies may know of it.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// As it will be sent.
+    pub request: request::Parts,
+    /// Its body, where it is not what comes from the caller.
+    pub request_body: Option<Bytes>,
+    /// As it will be given to the caller.
+    pub response: Option<response::Parts>,
+    /// Its body, where it is not what comes from the third party.
+    pub response_body: Option<Bytes>,
+    /// Who calls.
+    pub workload: &'a Workload,
+    /// Whom.
+    pub api: &'a Api,
+    /// By which name.
+    pub host: &'a Host,
+    /// What the caller speaks: `http` or `https`.
+    pub scheme: &'static str,
+    /// Whether secrets may be in the request: TLS with the third party, or its owner's word.
+    pub may_be_secret: bool,
+    /// What of the API.
+    pub operation: Option<&'a Operation>,
+    /// The parameters in its path.
+    pub parameters: Vec<(Arc<str>, String)>,
+    /// What policies have kept.
+    pub variables: Vec<(Arc<str>, Value)>,
+    /// What has failed.
+    pub error: Option<Box<Fault>>,
+    /// Number, for the caller and the log.
+    pub id: String,
+    /// When it came: by the clock.
+    pub now: SystemTime,
+    /// When it came: since some time before, for counting.
+    pub at: Duration,
+    /// What it holds until its answer has ended.
+    pub held: Vec<Held>,
+    /// What was done, where somebody wants to know.
+    pub steps: Option<Vec<Step>>,
+    /// Parameters of the query that are secrets.
+    pub(super) secret_parameters: Vec<Arc<str>>,
+    /// Whether a secret is in the request's body.
+    pub(super) secret_body: bool,
+    /// Which section runs.
+    pub(super) section: Section,
+    /// Fields that the answer will have, whatever it is.
+    pub(super) later: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a policy did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where it stands.
+    pub section: Section,
+    /// Whose it is.
+    pub scope: Arc<str>,
+    /// Its name.
+    pub policy: &'static str,
+    /// Its owner's name for it.
+    pub id: Option<Arc<str>>,
+    /// Whether it was only looked at.
+    pub report: bool,
+    /// What it did; secrets are masked.
+    pub did: String,
+}
+
+/// What has failed, and what the caller is told.
+#[derive(Debug)]
+pub struct Fault {
+    /// Why.
+    pub reason: Reason,
+    /// 400 to 599.
+    pub status: u16,
+    /// For people.
+    pub message: String,
+    /// When there is sense in another try.
+    pub retry_after: Option<Duration>,
+    /// The policy that failed.
+    pub source: Option<Source>,
+    /// Where the third party gave no answer: what breaks the caller's connection.
+    pub unanswered: Option<Unanswerable>,
+}
+
+/// A policy that has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub policy: &'static str,
+    /// Its owner's name for it.
+    pub id: Option<Arc<str>>,
+    /// Whose it is.
+    pub scope: Arc<str>,
+    /// Where it stands.
+    pub section: Section,
+}
+
+impl Fault {
+    /// Of this reason.
+    pub fn new(reason: Reason, status: u16, message: impl Into<String>) -> Box<Self> {
+        let message = message.into();
+        Box::new(Self { reason, status, message, retry_after: None, source: None, unanswered: None })
+    }
+
+    /// Where there is no sense in another try before.
+    pub(super) fn after(mut self: Box<Self>, wait: Duration) -> Box<Self> {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Of this policy, if not of one in it.
+    pub(super) fn of(mut self: Box<Self>, policy: &Policy, section: Section) -> Box<Self> {
+        self.source.get_or_insert_with(|| Source {
+            policy: policy.statement.label(),
+            id: policy.id.clone(),
+            scope: Arc::clone(&policy.scope),
+            section,
+        });
+        self
+    }
+}
+
+impl<'a> Call<'a> {
+    /// That nothing was done with yet.
+    pub fn new(
+        request: request::Parts,
+        workload: &'a Workload,
+        api: &'a Api,
+        host: &'a Host,
+        now: SystemTime,
+        at: Duration,
+    ) -> Self {
+        Self {
+            request,
+            request_body: None,
+            response: None,
+            response_body: None,
+            workload,
+            api,
+            host,
+            scheme: "https",
+            may_be_secret: true,
+            operation: None,
+            parameters: Vec::new(),
+            variables: Vec::new(),
+            error: None,
+            id: String::new(),
+            now,
+            at,
+            held: Vec::new(),
+            steps: None,
+            secret_parameters: Vec::new(),
+            secret_body: false,
+            section: Section::Inbound,
+            later: Vec::new(),
+        }
+    }
+
+    /// The head that a section is about.
+    pub(super) fn headers(&mut self) -> Option<&mut HeaderMap> {
+        match self.side() {
+            Side::Request => Some(&mut self.request.headers),
+            Side::Response => self.response.as_mut().map(|response| &mut response.headers),
+        }
+    }
+
+    /// What a section is about.
+    pub(super) fn side(&self) -> Side {
+        match self.section {
+            Section::Inbound | Section::Backend => Side::Request,
+            Section::Outbound | Section::OnError => Side::Response,
+        }
+    }
+
+    /// Says what is done, if somebody wants to know.
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(step) = self.steps.as_mut().and_then(|steps| steps.last_mut()) {
+            if !step.did.is_empty() {
+                step.did.push_str("; ");
+            }
+            step.did.push_str(&what());
+        }
+    }
+
+    pub(super) fn begins(&mut self, policy: &Policy) {
+        let section = self.section;
+        if let Some(steps) = &mut self.steps {
+            steps.push(Step {
+                section,
+                scope: Arc::clone(&policy.scope),
+                policy: policy.statement.label(),
+                id: policy.id.clone(),
+                report: policy.report,
+                did: String::new(),
+            });
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What expressions come to. A header, a parameter or a part of the query that is not there is an empty text; `in` tells the
+//! one from the other.
+
+mod functions;
+mod view;
+
+use std::sync::{Arc, LazyLock};
+
+use cel::{Context, Env, Value};
+
+use super::call::{Call, Fault};
+use crate::model::{Expression, Reason};
+
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::environment()));
+
+/// What it comes to.
+///
+/// # Errors
+/// It cannot be said: a division by zero, a text that is no number.
+pub(super) fn value(expression: &Expression, call: &Call<'_>) -> Result<Value, Box<Fault>> {
+    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+    context.set_variable_resolver(call);
+    let value = expression.program.execute(&context);
+    value.map_err(|error| {
+        let message = format!("`{}`: {error}", expression.source);
+        Fault::new(Reason::Expression, 500, message)
+    })
+}
+
+/// Whether it holds.
+pub(super) fn holds(expression: &Expression, call: &Call<'_>) -> Result<bool, Box<Fault>> {
+    match value(expression, call)? {
+        Value::Bool(holds) => Ok(holds),
+        other => {
+            let message = format!("`{}` is {:?}, neither true nor false", expression.source, other.type_of());
+            Err(Fault::new(Reason::Expression, 500, message))
+        }
+    }
+}
+
+/// As a text.
+pub(super) fn text(expression: &Expression, call: &Call<'_>) -> Result<String, Box<Fault>> {
+    value(expression, call).map(|value| spelled(&value))
+}
+
+/// How a value is written in a text.
+pub(super) fn spelled(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string(),
+        Value::Bool(holds) => holds.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Timestamp(time) => time.to_rfc3339(),
+        Value::Null => String::new(),
+        other => other.json().map(|json| json.to_string()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,78 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use cel::common::types::{CelBool, CelDouble, CelString, STRING_TYPE};
+use cel::common::value::{CowVal, Val};
+use cel::objects::{Key, Map};
+use cel::{Env, ExecutionError, Value, add_member_overload, extensions};
+use regex::Regex;
+
+/// The functions that expressions may call; the room `config` knows their names and kinds.
+pub(super) fn environment() -> Env {
+    let mut env = Env::stdlib();
+    let added = env
+        .add_extension(extensions::strings)
+        .and_then(|()| add_member_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>))
+        .and_then(|()| env.add_overload("json", "json(string)", vec![STRING_TYPE], json))
+        .and_then(|()| env.add_overload("random", "random()", vec![], random));
+    debug_assert!(added.is_ok(), "{added:?}");
+    env
+}
+
+thread_local! {
+    static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+/// Patterns that each thread keeps: those of a configuration are few, those that are made of requests are without end.
+const KEPT: usize = 256;
+
+fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelBool, ExecutionError> {
+    PATTERNS.with_borrow_mut(|patterns| {
+        if let Some(known) = patterns.get(pattern.inner()) {
+            return Ok(known.is_match(text.inner()).into());
+        }
+        let compiled = Regex::new(pattern.inner()).map_err(|error| ExecutionError::function_error("matches", error))?;
+        let found = compiled.is_match(text.inner());
+        if patterns.len() >= KEPT {
+            patterns.clear();
+        }
+        patterns.insert(pattern.inner().to_owned(), compiled);
+        Ok(found.into())
+    })
+}
+
+/// What a text says in JSON.
+fn json<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let failed = |error: String| ExecutionError::function_error("json", error);
+    let text = args.first().and_then(|text| text.downcast_ref::<CelString>());
+    let text = text.ok_or_else(|| failed("not a text".to_owned()))?;
+    let json: serde_json::Value = serde_json::from_str(text.inner()).map_err(|error| failed(error.to_string()))?;
+    let value: Box<dyn Val> = of_json(json).try_into().map_err(|_| failed("no value".to_owned()))?;
+    Ok(CowVal::Owned(value))
+}
+
+fn of_json(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(holds) => Value::Bool(holds),
+        // Whole numbers are `int`, as people write them in expressions.
+        serde_json::Value::Number(number) => {
+            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or_default()), Value::Int)
+        }
+        serde_json::Value::String(text) => Value::String(Arc::new(text)),
+        serde_json::Value::Array(items) => Value::List(Arc::new(items.into_iter().map(of_json).collect())),
+        serde_json::Value::Object(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| (Key::String(Arc::new(key)), of_json(value)));
+            Value::Map(Map { map: Arc::new(entries.collect()) })
+        }
+    }
+}
+
+/// From 0 to below 1; not for secrets.
+fn random<'b, 'v>(_: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    // Each `RandomState` of a thread has other keys.
+    let bits = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
+    Ok(CowVal::owned(CelDouble::from(f64::from(bits) / (f64::from(u32::MAX) + 1.0))))
+}

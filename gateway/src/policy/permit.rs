@@ -1,0 +1,90 @@
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
+use crate::route::{Carriage, Route};
+
+/// Permission to dial, from one source address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    targets: Vec<Target>,
+}
+
+/// One way to the third party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The third party's address.
+    pub destination: SocketAddr,
+    /// The address to leave from; absent only where the API's owner chose to go direct.
+    pub source: Option<IpAddr>,
+}
+
+impl Permit {
+    /// The ways, in the order to try them.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Whether a connection on this path would be permitted now.
+    pub fn allows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let from_here = |source: Option<IpAddr>| source.is_none_or(|source| source == local.ip());
+        self.targets.iter().any(|target| target.destination == remote && from_here(target.source))
+    }
+}
+
+/// Permits a flow to go to its API, or where it wanted to go if it is nobody's.
+///
+/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them.
+///
+/// # Errors
+/// There is no address to go to or none to leave from.
+pub fn admit(
+    model: &Model,
+    flow: &Flow,
+    route: &Route<'_>,
+    carriage: &Carriage,
+    name: Option<&Host>,
+    addresses: impl Fn(&Host) -> Vec<IpAddr>,
+    on_node: impl Fn(IpAddr) -> bool,
+) -> Result<Permit, Reason> {
+    let wanted = flow.original_dst.0;
+    let (egress, fail) = match route {
+        Route::Api(_, api) => (model.egress_of(api), api.fail),
+        Route::Unlisted => (&model.egress, FailMode::Open),
+    };
+    let port = carriage.port().unwrap_or(wanted.port());
+    let mut destinations = match (route, name) {
+        (Route::Api(..), Some(name)) => addresses(name),
+        _ => vec![wanted.ip()],
+    };
+    if destinations.is_empty() {
+        return Err(Reason::Unresolved);
+    }
+    destinations.sort_by_key(|ip| *ip != wanted.ip());
+    let mut refusal = Reason::EgressFamilyMissing;
+    let targets: Vec<_> = destinations
+        .into_iter()
+        .filter_map(|ip| {
+            let source = source(egress, ip, fail, matches!(route, Route::Unlisted), &on_node);
+            let destination = SocketAddr::new(ip, port);
+            source.map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
+        })
+        .collect();
+    if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
+}
+
+fn source(
+    egress: &Egress,
+    destination: IpAddr,
+    fail: FailMode,
+    unlisted: bool,
+    on_node: impl Fn(IpAddr) -> bool,
+) -> Result<Option<IpAddr>, Reason> {
+    match egress.source_for(destination) {
+        Some(source) if on_node(source) => Ok(Some(source)),
+        Some(_) if fail == FailMode::Open => Ok(None),
+        Some(_) => Err(Reason::EgressAddressGone),
+        // Nothing was promised to a stranger.
+        None if unlisted => Ok(None),
+        None => Err(Reason::EgressFamilyMissing),
+    }
+}

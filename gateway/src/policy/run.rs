@@ -1,0 +1,270 @@
+//! The order: inbound, backend, outbound; on-error after anything has failed.
+
+use std::slice::Iter;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use super::call::{Call, Fault};
+use super::world::{Pending, Side, World};
+use super::{
+    authentication_basic, bodies, check_header, error, expression, forward_request, limit_concurrency, rate_limit,
+    reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+};
+use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
+
+/// How a list of policies ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// What follows runs.
+    Continue,
+    /// There is an answer: the third party is not asked.
+    Mocked,
+    /// There is an answer, and nothing else runs.
+    Respond,
+}
+
+/// Runs all sections. The answer is in the call then.
+///
+/// # Errors
+/// The third party gave no answer and on-error has none: the caller sees what it would have seen without us.
+pub async fn run(
+    call: &mut Call<'_>,
+    rules: &Rules,
+    policies: &Policies,
+    world: &mut dyn World,
+) -> Result<(), Box<Fault>> {
+    if let Err(fault) = sections(call, rules, policies, world).await {
+        let fault = match fault.unanswered {
+            Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => return Err(fault),
+            _ => fault,
+        };
+        failed(call, rules, policies, world, fault).await;
+    }
+    if let Some(response) = &mut call.response {
+        response.headers.extend(call.later.drain(..));
+    }
+    Ok(())
+}
+
+async fn sections(
+    call: &mut Call<'_>,
+    rules: &Rules,
+    policies: &Policies,
+    world: &mut dyn World,
+) -> Result<(), Box<Fault>> {
+    if rules.only_operations && call.operation.is_none() {
+        return Err(Fault::new(Reason::OperationNotFound, 404, "no operation of this API has this method and path"));
+    }
+    call.section = Section::Inbound;
+    let mut outcome = list(&policies.inbound, call, rules, world).await?;
+    if outcome == Outcome::Continue {
+        call.section = Section::Backend;
+        outcome = list(&policies.backend, call, rules, world).await?;
+        if outcome == Outcome::Continue && call.response.is_none() {
+            return Err(Fault::new(Reason::NotSent, 500, "no policy has sent the request"));
+        }
+    }
+    if outcome != Outcome::Respond {
+        call.section = Section::Outbound;
+        list(&policies.outbound, call, rules, world).await?;
+    }
+    Ok(())
+}
+
+/// Answers with the error, which on-error may change; what fails there changes nothing any more.
+async fn failed(call: &mut Call<'_>, rules: &Rules, policies: &Policies, world: &mut dyn World, fault: Box<Fault>) {
+    let (head, body) = error::answer(&fault, call);
+    (call.response, call.response_body) = (Some(head), Some(body));
+    call.error = Some(fault);
+    call.section = Section::OnError;
+    if let Err(fault) = list(&policies.on_error, call, rules, world).await {
+        let (head, body) = error::answer(&fault, call);
+        (call.response, call.response_body) = (Some(head), Some(body));
+    }
+}
+
+/// A list, and those of its branches.
+async fn list(
+    policies: &[Arc<Policy>],
+    call: &mut Call<'_>,
+    rules: &Rules,
+    world: &mut dyn World,
+) -> Result<Outcome, Box<Fault>> {
+    // A list in a list is a level, not a future in a future.
+    let mut levels: Vec<Iter<'_, Arc<Policy>>> = Vec::new();
+    let mut level = policies.iter();
+    loop {
+        let Some(policy) = level.next() else {
+            match levels.pop() {
+                Some(outer) => level = outer,
+                None => return Ok(Outcome::Continue),
+            }
+            continue;
+        };
+        call.begins(policy);
+        let section = call.section;
+        let fault = |fault: Box<Fault>| fault.of(policy, section);
+        while let Some(side) = reads_body(policy, call) {
+            body(side, call, rules, world).await.map_err(fault)?;
+        }
+        let outcome = match &policy.statement {
+            Statement::Choose(branches) => {
+                for branch in branches {
+                    let holds = branch.when.as_ref().map_or(Ok(true), |when| expression::holds(when, call));
+                    if holds.map_err(fault)? {
+                        call.note(|| {
+                            branch.when.as_ref().map_or("otherwise".to_owned(), |when| when.source.to_string())
+                        });
+                        levels.push(std::mem::replace(&mut level, branch.then.iter()));
+                        break;
+                    }
+                }
+                Ok(Outcome::Continue)
+            }
+            Statement::Retry(retry) => again(retry, call, rules, world).await,
+            Statement::ForwardRequest(forward) => {
+                forward_request::run(forward, call, world).await.map(|()| Outcome::Continue)
+            }
+            _ if policy.report => {
+                reported(policy, call, world);
+                Ok(Outcome::Continue)
+            }
+            statement => now(statement, call, world),
+        };
+        match outcome.map_err(fault)? {
+            Outcome::Continue => {}
+            ended => return Ok(ended),
+        }
+    }
+}
+
+/// A policy that needs no time.
+fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
+    match statement {
+        Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
+        Statement::CheckHeader(check) => check_header::run(check, call)?,
+        Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
+        Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
+        Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
+        Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
+        Statement::ReturnResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Respond),
+        Statement::RewriteUri(rewrite) => rewrite_uri::run(rewrite, call)?,
+        Statement::SetBody(body) => bodies::set(body, call)?,
+        Statement::SetHeader(set) => set_header::run(set, call)?,
+        Statement::SetMethod(method) => {
+            let filled = template::fill(method, call)?;
+            call.note(|| filled.shown().to_owned());
+            call.request.method = Method::from_bytes(filled.text.as_bytes())
+                .map_err(|_| Fault::new(Reason::Expression, 500, "the new method is none"))?;
+        }
+        Statement::SetQueryParameter(set) => set_query_parameter::run(set, call)?,
+        Statement::SetStatus(set) => {
+            call.note(|| set.code.to_string());
+            if let (Some(response), Ok(status)) = (&mut call.response, StatusCode::from_u16(set.code)) {
+                response.status = status;
+            }
+        }
+        Statement::SetVariable(set) => {
+            let value = expression::value(&set.value, call)?;
+            call.note(|| format!("{} = {}", set.name, expression::spelled(&value)));
+            call.variables.push((Arc::clone(&set.name), value));
+        }
+        Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
+        Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
+    }
+    Ok(Outcome::Continue)
+}
+
+/// What a policy would do: its counts are kept, and the call stays as it was.
+fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
+    let (request, request_body) = (call.request.clone(), call.request_body.clone());
+    let (response, response_body) = (call.response.clone(), call.response_body.clone());
+    let (later, variables) = (call.later.len(), call.variables.len());
+    let held = call.held.len();
+    let outcome = now(&policy.statement, call, world);
+    (call.request, call.request_body) = (request, request_body);
+    (call.response, call.response_body) = (response, response_body);
+    call.later.truncate(later);
+    call.variables.truncate(variables);
+    call.held.truncate(held);
+    match outcome {
+        Err(fault) => call.note(|| format!("would refuse: {} ({})", fault.reason, fault.message)),
+        Ok(Outcome::Mocked | Outcome::Respond) => call.note(|| "would answer".to_owned()),
+        Ok(Outcome::Continue) => {}
+    }
+}
+
+/// Does its policies until they need not be done again.
+fn again<'a>(
+    retry: &'a Retry,
+    call: &'a mut Call<'_>,
+    rules: &'a Rules,
+    world: &'a mut dyn World,
+) -> Pending<'a, Result<Outcome, Box<Fault>>> {
+    Box::pin(async move {
+        // What is streamed can be sent once.
+        body(Side::Request, call, rules, world).await?;
+        for times in 0.. {
+            let outcome = list(&retry.policies, call, rules, world).await;
+            match retry::pause(retry, call, outcome.as_ref().err().map(|fault| &**fault), times)? {
+                None => return outcome,
+                Some(pause) => {
+                    call.note(|| format!("again after {pause:?}"));
+                    world.pause(pause).await;
+                }
+            }
+        }
+        Ok(Outcome::Continue)
+    })
+}
+
+/// Whose body a policy looks at that may not be there as a whole.
+fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
+    let [request, response] = policy.reads_bodies;
+    let replaces = matches!(policy.statement, Statement::FindAndReplace(_));
+    let reads = |side, looked_at| looked_at || (replaces && call.side() == side);
+    if reads(Side::Request, request) && call.request_body.is_none() {
+        Some(Side::Request)
+    } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {
+        Some(Side::Response)
+    } else {
+        None
+    }
+}
+
+async fn body(side: Side, call: &mut Call<'_>, rules: &Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    let known = match side {
+        Side::Request => call.request_body.is_some(),
+        Side::Response => call.response_body.is_some(),
+    };
+    if known {
+        return Ok(());
+    }
+    let bytes = world.body(side, rules.max_body).await.map_err(|reason| {
+        let (status, whose) = match side {
+            Side::Request => (413, "request's"),
+            Side::Response => (502, "answer's"),
+        };
+        let message = match reason {
+            Reason::BodyTooLarge => format!("the {whose} body has more than {} bytes (max_body)", rules.max_body),
+            other => format!("the {whose} body broke off: {other}"),
+        };
+        Fault::new(reason, status, message)
+    })?;
+    match side {
+        Side::Request => {
+            if !bytes.is_empty() {
+                bodies::describe_whole(&mut call.request.headers, bytes.len());
+            }
+            call.request_body = Some(bytes);
+        }
+        Side::Response => {
+            if let Some(response) = call.response.as_mut().filter(|_| !bytes.is_empty()) {
+                bodies::describe_whole(&mut response.headers, bytes.len());
+            }
+            call.response_body = Some(bytes);
+        }
+    }
+    Ok(())
+}

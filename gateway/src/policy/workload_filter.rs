@@ -1,0 +1,61 @@
+use super::call::{Call, Fault};
+use crate::model::{Reason, Workload, WorkloadFilter, WorkloadMatch};
+
+/// Refuses workloads, who are known from the kernel.
+pub(super) fn run(filter: &WorkloadFilter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let matched = filter.matches.iter().any(|pattern| matches(pattern, call.workload));
+    call.note(|| format!("{} {}", call_name(call.workload), if matched { "matches" } else { "does not match" }));
+    if matched == filter.allow {
+        return Ok(());
+    }
+    let message = format!("{} may not call {}", call.workload.name, call.api.name);
+    Err(Fault::new(Reason::WorkloadNotAllowed, 403, message))
+}
+
+fn call_name(workload: &Workload) -> String {
+    workload.name.to_string()
+}
+
+fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
+    pattern.name.as_deref().is_none_or(|name| fits(name, &workload.name))
+        && pattern.cgroup.as_deref().is_none_or(|cgroup| fits(cgroup, &workload.cgroup))
+        && pattern.uid.is_none_or(|uid| uid == workload.uid)
+}
+
+/// Whether a text is like a pattern, in which `*` stands for anything.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<_> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match text.split_once(part) {
+            Some((_, after)) => text = after,
+            None => return false,
+        }
+    }
+    text.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text, expected) in [
+            ("billing.service", "billing.service", true),
+            ("billing.service", "billing.servic", false),
+            ("*", "", true),
+            ("billing*", "billing.service", true),
+            ("*.service", "billing.service", true),
+            ("*.service", "billing.timer", false),
+            ("/system.slice/*/x*", "/system.slice/a/b/xy", true),
+            ("a*a", "a", false),
+            ("a*b*c", "abbc", true),
+            ("a*b*c", "acb", false),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

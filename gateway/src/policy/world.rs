@@ -1,0 +1,68 @@
+use std::error::Error;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{request, response};
+
+use super::limit_concurrency::Concurrency;
+use super::rate_limit::Rates;
+use crate::model::Reason;
+
+/// What comes in time.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whose body, or head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller's.
+    Request,
+    /// The third party's.
+    Response,
+}
+
+/// A request as it is to be sent.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its head.
+    pub head: request::Parts,
+    /// Its body, if it is not what comes from the caller.
+    pub body: Option<Bytes>,
+}
+
+/// Why there is no answer: as policies see it, and as the caller's connection is to be told of it.
+#[derive(Debug)]
+pub struct Unanswerable {
+    /// For policies, records and answers.
+    pub reason: Reason,
+    /// What ends the caller's connection, or its stream, where no answer is made of it.
+    pub error: Box<dyn Error + Send + Sync>,
+}
+
+/// What policies cannot do alone.
+pub trait World: Send {
+    /// Reads a body to its end.
+    ///
+    /// # Errors
+    /// [`Reason::BodyTooLarge`] beyond this many bytes, or why it broke off.
+    fn body(&mut self, side: Side, most: usize) -> Pending<'_, Result<Bytes, Reason>>;
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// There is no answer.
+    fn ask(&mut self, request: Asked, within: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>>;
+
+    /// Lets time pass.
+    fn pause(&mut self, time: Duration) -> Pending<'_, ()>;
+
+    /// What policies remember from one request to the next.
+    fn state(&self) -> &State;
+}
+
+/// What policies remember from one request to the next, and over changes of the configuration.
+#[derive(Debug, Default)]
+pub struct State {
+    pub(super) rates: Rates,
+    pub(super) concurrency: Concurrency,
+}

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+
+use crate::model::{Operation, PathTemplate, Rules, Segment};
+
+/// The parameters of a path, by name, decoded.
+pub type Parameters = Vec<(Arc<str>, String)>;
+
+/// The most exact of the operations that a request matches: segment by segment from the left a text goes before a parameter,
+/// what ends before what is open, and a named method before any.
+pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a Operation, Parameters)> {
+    let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let candidates = rules.operations.iter().filter(|operation| {
+        operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path, &segments)
+    });
+    let exact = |operation: &&Operation| {
+        let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
+        let path = &operation.path;
+        (path.segments.iter().map(literal).collect::<Vec<_>>(), !path.open, operation.method.is_some())
+    };
+    // Of equals the first.
+    let operation = candidates.rev().max_by_key(exact)?;
+    let pairs = operation.path.segments.iter().zip(&segments);
+    let parameters = pairs.filter_map(|(segment, text)| match segment {
+        Segment::Literal(_) => None,
+        Segment::Parameter(name) => Some((Arc::clone(name), percent_decode_str(text).decode_utf8_lossy().into_owned())),
+    });
+    Some((operation, parameters.collect()))
+}
+
+fn matches(template: &PathTemplate, segments: &[&str]) -> bool {
+    let length = template.segments.len();
+    (if template.open { segments.len() > length } else { segments.len() == length })
+        && template.segments.iter().zip(segments).all(|(segment, text)| match segment {
+            Segment::Literal(literal) => **literal == **text,
+            Segment::Parameter(_) => !text.is_empty(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::operation;
+    use crate::model::{Operation, PathTemplate, Policies, Rules, Segment};
+
+    fn rules(operations: &[(&str, Option<&str>, &str)]) -> Rules {
+        let segment = |text: &str| {
+            let parameter = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+            parameter.map_or_else(|| Segment::Literal(text.into()), |name| Segment::Parameter(name.into()))
+        };
+        let operation = |(name, method, path): &(&str, Option<&str>, &str)| {
+            let (path, open) = path.strip_suffix("/*").map_or((*path, false), |path| (path, true));
+            let segments = path.split('/').skip(1).map(segment).collect();
+            Operation {
+                name: (*name).into(),
+                method: method.map(Arc::from),
+                path: PathTemplate { segments, open },
+                policies: Arc::default(),
+            }
+        };
+        Rules {
+            operations: operations.iter().map(operation).collect(),
+            otherwise: Arc::new(Policies::default()),
+            only_operations: false,
+            max_body: 0,
+            plain_secrets: false,
+        }
+    }
+
+    #[test]
+    fn the_most_exact_one_holds() {
+        let rules = rules(&[
+            ("any", None, "/*"),
+            ("item", None, "/items/{id}"),
+            ("get", Some("GET"), "/items/{id}"),
+            ("new", Some("GET"), "/items/new"),
+            ("files", None, "/items/{id}/files/*"),
+            ("root", None, "/"),
+        ]);
+        for (method, path, expected) in [
+            ("GET", "/items/7", Some("get")),
+            ("POST", "/items/7", Some("item")),
+            ("GET", "/items/new", Some("new")),
+            ("POST", "/items/new", Some("item")),
+            ("GET", "/items/", Some("any")),
+            ("GET", "/items", Some("any")),
+            ("GET", "/items/7/files/a/b", Some("files")),
+            ("GET", "/items/7/files", Some("any")),
+            ("GET", "/", Some("root")),
+        ] {
+            let found = operation(&rules, method, path).map(|(operation, _)| &*operation.name);
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_decoded() {
+        let rules = rules(&[("item", None, "/items/{id}")]);
+        let (_, parameters) = operation(&rules, "GET", "/items/a%20b%2Fc").unwrap();
+        assert_eq!(parameters, [("id".into(), "a b/c".to_owned())]);
+    }
+}

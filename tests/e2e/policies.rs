@@ -1,0 +1,294 @@
+//! Each policy's example, on the wire: what the third party saw, and what the caller.
+
+use egret_tests::wire::{self, Message};
+use egret_tests::{Behaviour, EGRESS, Egret, Lab, Then, ThirdParty, eventually};
+
+const ADDRESS: &str = "203.0.113.7";
+const NAME: &str = "api.partner.example";
+
+/// An example in force.
+struct Scene {
+    lab: Lab,
+    partner: ThirdParty,
+    _egret: Egret,
+}
+
+fn scene(example: &str) -> Scene {
+    scene_with(example, Behaviour::Http(vec![EGRESS.parse().unwrap()]))
+}
+
+fn scene_with(example: &str, behaviour: Behaviour) -> Scene {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, behaviour);
+    let egret = lab.egret(&lab.configure_like(example, |text| text), &[]);
+    Scene { lab, partner, _egret: egret }
+}
+
+impl Scene {
+    /// What curl says, with the head of the answer.
+    fn curl(&self, arguments: &[&str]) -> String {
+        let output = self.lab.run("curl", &[&["-s", "-i", "-m", "10"], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
+    }
+
+    /// The requests that the third party saw.
+    fn seen(&self) -> Vec<Message> {
+        let all: Vec<_> = self.partner.seen().into_iter().flat_map(|seen| seen.all).collect();
+        let (requests, fault) = wire::requests(&all);
+        assert_eq!(fault, None);
+        requests
+    }
+
+    /// The only one.
+    fn one(&self) -> Message {
+        let mut requests = self.seen();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        requests.remove(0)
+    }
+}
+
+const URL: &str = "http://api.partner.example/";
+
+#[test]
+fn headers_are_set_added_and_removed() {
+    let scene = scene("policy-set-header");
+    let heard = scene.curl(&[
+        "-H",
+        "X-Client: liar",
+        "-H",
+        "X-Tag: own",
+        "-H",
+        "Accept: text/csv",
+        "http://api.partner.example/a?b=c",
+    ]);
+    assert!(heard.contains("x-answered: 200 for /a\n") && heard.ends_with(&format!("\n\n{EGRESS}\n")), "{heard}");
+    let request = scene.one();
+    assert_eq!(request.values("x-client"), ["acme"]);
+    assert_eq!(request.values("x-workload"), ["curl of user 0"]);
+    assert_eq!(request.values("user-agent"), [""; 0]);
+    assert_eq!(request.values("x-tag"), ["own", "a", "b"]);
+    assert_eq!(request.values("accept"), ["text/csv"]);
+}
+
+#[test]
+fn parameters_of_the_query_are_set_and_removed() {
+    let scene = scene("policy-set-query-parameter");
+    scene.curl(&["http://api.partner.example/a?debug=1&x=%20y&page=3&debug=2"]);
+    assert_eq!(scene.one().start, "GET /a?x=%20y&page=3&api-version=2026-01-01 HTTP/1.1");
+}
+
+#[test]
+fn paths_are_rewritten() {
+    let scene = scene("policy-rewrite-uri");
+    scene.curl(&["http://api.partner.example/price/7?x=1", "http://api.partner.example/prices/7"]);
+    let starts: Vec<_> = scene.seen().into_iter().map(|request| request.start).collect();
+    assert_eq!(starts, ["GET /v2/prices/7?currency=EUR&x=1 HTTP/1.1", "GET /prices/7 HTTP/1.1"]);
+}
+
+#[test]
+fn methods_are_changed() {
+    let scene = scene("policy-set-method");
+    scene.curl(&["-X", "PUT", "-d", "body", URL]);
+    let request = scene.one();
+    assert_eq!((request.start.as_str(), request.body.as_slice()), ("PATCH / HTTP/1.1", &b"body"[..]));
+}
+
+#[test]
+fn bodies_are_set() {
+    let scene = scene("policy-set-body");
+    let heard = scene.curl(&["-d", "{\"id\": 7}", URL]);
+    assert!(heard.ends_with(&format!("\n\nfrom {EGRESS}")), "{heard}");
+    let request = scene.one();
+    assert_eq!(String::from_utf8_lossy(&request.body), "{\"client\": \"acme\", \"order\": {\"id\": 7}}");
+    assert_eq!(request.values("content-type"), ["application/json"]);
+    let big = "x".repeat(70_000);
+    let heard = scene.curl(&["-d", &big, URL]);
+    assert!(heard.starts_with("HTTP/1.1 413 ") && heard.contains("\"reason\":\"body_too_large\""), "{heard}");
+    assert_eq!(scene.seen().len(), 1, "nothing of it left");
+}
+
+#[test]
+fn texts_are_replaced_in_bodies() {
+    let scene = scene("policy-find-and-replace");
+    let heard = scene.curl(&["-d", "a@internal.example b@internal.example", URL]);
+    assert!(heard.ends_with("\n\nyou\n") && heard.contains("\nContent-Length: 4\n"), "{heard}");
+    assert_eq!(String::from_utf8_lossy(&scene.one().body), "a@acme.example b@acme.example");
+}
+
+#[test]
+fn variables_are_kept_from_policy_to_policy() {
+    let scene = scene("policy-set-variable");
+    let heard = scene.curl(&["-H", "X-Tenant: North", URL]);
+    assert!(heard.contains("\nx-tenant-was: north\n"), "{heard}");
+    assert_eq!(scene.one().values("x-tenant"), ["north"]);
+}
+
+#[test]
+fn the_first_branch_that_holds_is_taken() {
+    let scene = scene("policy-choose");
+    for arguments in [&[URL][..], &["-H", "X-Fresh: 1", URL], &["-X", "POST", "http://api.partner.example/orders/1"]] {
+        scene.curl(arguments);
+    }
+    let kinds: Vec<_> = scene.seen().iter().map(|request| request.values("x-kind").concat()).collect();
+    assert_eq!(kinds, ["read", "other", "order"]);
+}
+
+#[test]
+fn an_answer_of_its_owner_ends_all() {
+    let scene = scene("policy-return-response");
+    let heard = scene.curl(&["-X", "DELETE", "http://api.partner.example/orders/7"]);
+    assert!(heard.starts_with("HTTP/1.1 403 ") && heard.ends_with("\n\nDELETE /orders/7 is not for curl\n"), "{heard}");
+    assert!(heard.contains("\ncontent-type: text/plain\n"), "{heard}");
+    assert_eq!(scene.seen(), []);
+    assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_partner_that_is_not_there_is_mocked() {
+    let scene = scene("policy-mock-response");
+    let heard = scene.curl(&["http://api.partner.example/prices"]);
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("\n\n[{\"id\": 1, \"price\": 100}]"), "{heard}");
+    assert!(heard.contains("\nx-mocked: yes\n"), "outbound runs: {heard}");
+    assert_eq!(scene.seen(), []);
+}
+
+#[test]
+fn fragments_are_included() {
+    let scene = scene("policy-include-fragment");
+    scene.curl(&[URL]);
+    let request = scene.one();
+    assert_eq!(request.values("x-client"), ["acme"]);
+    assert_eq!(request.values("x-request-id").concat().split('-').count(), 2);
+}
+
+#[test]
+fn headers_are_checked() {
+    let scene = scene("policy-check-header");
+    for arguments in [&[URL][..], &["-H", "X-Customer: east", URL]] {
+        let heard = scene.curl(arguments);
+        assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains("X-Customer is north or south"), "{heard}");
+    }
+    assert!(scene.curl(&["-H", "X-Customer: NORTH", URL]).starts_with("HTTP/1.1 200 "));
+    assert_eq!(scene.seen().len(), 1);
+}
+
+#[test]
+fn workloads_are_told_apart_by_the_kernel() {
+    let scene = scene("policy-workload-filter");
+    assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
+    let path = scene.lab.directory().join("egret.d/example.yaml");
+    let text = std::fs::read_to_string(&path).unwrap().replace("*workload*", "nobody.service");
+    std::fs::write(path, text).unwrap();
+    eventually("the change is live", || scene.curl(&[URL]).contains("\"reason\":\"workload_not_allowed\""));
+}
+
+#[test]
+fn calls_beyond_a_rate_are_refused() {
+    let scene = scene("policy-rate-limit");
+    let heard: Vec<_> = (0..3).map(|_| scene.curl(&[URL])).collect();
+    assert!(
+        heard[0].contains("\nx-calls-left: 1\nx-calls: 2\n") && heard[1].contains("\nx-calls-left: 0\n"),
+        "{heard:?}"
+    );
+    assert!(
+        heard[2].starts_with("HTTP/1.1 429 ") && heard[2].contains("\"reason\":\"rate_limit_exceeded\""),
+        "{heard:?}"
+    );
+    let wait = heard[2].lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap().parse::<u32>().unwrap();
+    assert!((1..=10).contains(&wait), "{wait}");
+    assert_eq!(scene.seen().len(), 2);
+}
+
+#[test]
+fn calls_are_counted_by_a_key() {
+    let scene = scene("policy-rate-limit-by-key");
+    let call = |customer: &str, method: &str| {
+        let heard = scene.curl(&["-X", method, "-H", &format!("X-Customer: {customer}"), URL]);
+        heard.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let statuses: Vec<_> = [("a", "POST"), ("a", "POST"), ("b", "POST"), ("a", "GET")]
+        .map(|(customer, method)| call(customer, method))
+        .to_vec();
+    assert_eq!(statuses, ["200", "429", "200", "200"]);
+}
+
+#[test]
+fn requests_at_once_are_bounded() {
+    let scene = scene_with(
+        "policy-limit-concurrency",
+        Behaviour::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ", Then::GoesOn),
+    );
+    let program = r#"
+import http.client, socket, struct, time
+def ask():
+    c = http.client.HTTPConnection("api.partner.example", timeout=10)
+    c.request("GET", "/")
+    sock = c.sock
+    return sock, c.getresponse()
+first, answer = ask()
+_, refused = ask()
+print(answer.status, refused.status, end=" ")
+# Gone, not only silent.
+first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+answer.close()
+first.close()
+until = time.monotonic() + 10
+status = 0
+while status != 200 and time.monotonic() < until:
+    _, answer = ask()
+    status = answer.status
+print(status)
+"#;
+    assert_eq!(scene.lab.python(program, &[]), "200 429 200");
+}
+
+#[test]
+fn what_failed_is_tried_again() {
+    let unavailable = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    let scene = scene_with("policy-retry", Behaviour::Answer(unavailable, Then::GoesOn));
+    assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 503 "));
+    assert_eq!(scene.seen().len(), 3, "a safe request");
+    scene.curl(&["-d", "order", URL]);
+    assert_eq!(scene.seen().len(), 4, "an order is placed once");
+    scene.curl(&["-X", "PUT", "-d", "order", URL]);
+    let bodies: Vec<_> = scene.seen()[4..].iter().map(|request| request.body.clone()).collect();
+    assert_eq!(bodies, [b"order"; 3]);
+}
+
+#[test]
+fn a_slow_third_party_is_an_error_that_says_so() {
+    let scene = scene_with("policy-forward-request", Behaviour::Count);
+    let heard = scene.curl(&[URL]);
+    assert!(heard.starts_with("HTTP/1.1 504 ") && heard.contains("\nx-why: upstream_timeout\n"), "{heard}");
+    assert!(heard.contains("\"by\":\"egret\"") && heard.contains("\"policy\":\"forward-request\""), "{heard}");
+}
+
+#[test]
+fn statuses_are_changed() {
+    let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
+    let scene = scene_with("policy-set-status", Behaviour::Answer(gone, Then::GoesOn));
+    assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn credentials_are_added_and_changed_without_a_restart() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
+    let partner = lab.third_party(ADDRESS, 443, https);
+    let config = lab.configure_like("policy-authentication-basic", |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
+    });
+    let egret = lab.egret(&config, &[]);
+    let said = |credentials: &str| {
+        let all: Vec<_> = partner.seen().into_iter().flat_map(|seen| seen.all).collect();
+        String::from_utf8_lossy(&all).contains(&format!("authorization: Basic {credentials}\r\n"))
+    };
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    assert!(said("YWNtZTpjb3JyZWN0IGhvcnNl"));
+    std::fs::write(config.join("policy-authentication-basic.password"), "battery staple\n").unwrap();
+    eventually("the new password is used", || lab.curl(URL).0 == 200 && said("YWNtZTpiYXR0ZXJ5IHN0YXBsZQ=="));
+    assert!(!egret.log().contains("battery") && !egret.log().contains("horse"), "{}", egret.log());
+}
