@@ -10,6 +10,8 @@ mod doctor;
 
 mod exec;
 
+mod explain;
+
 mod generate;
 
 mod inspect;
@@ -44,6 +46,8 @@ enum Command {
     Run(run::Run),
     /// Check a configuration: every error at once, with line and column.
     Check(check::Check),
+    /// Say what would be done with a request: which API, operation and policies, with which values.
+    Explain(explain::Explain),
     /// Show what is redirected, which flows run, the APIs, the kernel hooks.
     Inspect(inspect::Inspect),
     /// Show the daemon: configuration, egress addresses, draining processes, the kernel's decisions.
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -5,6 +5,7 @@ mod authentication_basic;
 mod bodies;
 mod call;
 mod check_header;
+mod dry;
 mod error;
 mod expression;
 mod forward_request;
@@ -22,7 +23,9 @@ mod workload_filter;
 mod world;
 
 pub use call::{Call, Fault, Source, Step};
+pub use dry::Dry;
 pub use limit_concurrency::Held;
 pub use permit::{Permit, Target, admit};
 pub use run::run;
+pub use template::MASK;
 pub use world::{Asked, Pending, Side, State, Unanswerable, World};

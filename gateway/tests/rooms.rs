@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("admin", &[]),
     ("capture", &[]),
-    ("cli", &["admin", "capture", "config", "gateway"]),
+    ("cli", &["admin", "capture", "config", "gateway", "policy", "route"]),
     ("config", &[]),
     ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "tls", "upstream"]),
     ("detect", &[]),

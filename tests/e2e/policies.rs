@@ -292,3 +292,28 @@ fn credentials_are_added_and_changed_without_a_restart() {
     eventually("the new password is used", || lab.curl(URL).0 == 200 && said("YWNtZTpiYXR0ZXJ5IHN0YXBsZQ=="));
     assert!(!egret.log().contains("battery") && !egret.log().contains("horse"), "{}", egret.log());
 }
+
+#[test]
+fn what_would_be_done_is_explained_without_the_secret() {
+    let lab = Lab::new();
+    let config = lab.configure_like("policy-authentication-basic", |text| {
+        text.replace(
+            "      inbound:\n",
+            "      inbound:\n        - set-query-parameter: {name: key, value: \"{{partner-password}}\"}\n",
+        )
+    });
+    let config = config.to_str().unwrap();
+    let told = lab.cli(&["explain", "--config", config, "-H", "X-A: b", "http://api.partner.example/a?b=c"]);
+    for part in
+        ["partner (mode passthrough)", "192.0.2.10", "acme:***", "GET /a?b=c&key=***", "authorization: ***", "x-a: b"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("horse"), "{told}");
+    let told = lab.cli(&["explain", "--config", config, "https://stranger.example/"]);
+    assert!(told.contains("no API lists stranger.example and port 443"), "{told}");
+    let told = lab.cli(&["explain", "--config", config, "-o", "json", "-X", "POST", "http://api.partner.example/"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["steps"][1]["policy"], "authentication-basic");
+    assert_eq!(told["sent"]["start"], "POST /?key=***");
+}

@@ -6,6 +6,8 @@ use cel::Value;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::limit_concurrency::Held;
+use super::set_query_parameter::parameters;
+use super::template::MASK;
 use super::world::{Side, Unanswerable};
 use crate::model::{Api, Host, Operation, Policy, Reason, Section, Workload};
 
@@ -163,6 +165,24 @@ impl<'a> Call<'a> {
             secret_body: false,
             section: Section::Inbound,
             later: Vec::new(),
+        }
+    }
+
+    /// Whether a secret is in the request's body.
+    pub fn has_secret_body(&self) -> bool {
+        self.secret_body
+    }
+
+    /// The request's path and query, with secrets masked.
+    pub fn shown_target(&self) -> String {
+        let (path, query) = (self.request.uri.path(), self.request.uri.query().unwrap_or_default());
+        let pairs = parameters(query).map(|(name, value)| {
+            let secret = self.secret_parameters.iter().any(|known| **known == *name);
+            format!("{name}={}", if secret { MASK } else { &value })
+        });
+        match pairs.collect::<Vec<_>>().join("&") {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
         }
     }
 

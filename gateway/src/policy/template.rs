@@ -7,7 +7,7 @@ use super::expression;
 use crate::model::{Part, Reason, Template};
 
 /// What stands for a secret where people read.
-pub(super) const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 /// A template, filled: as it is meant, and as it may be shown.
 #[derive(Debug)]
