@@ -15,6 +15,6 @@ pub use client::{Client, Error};
 pub use hand_over::{Handed, Sockets, Successor, take_over};
 pub use protocol::{
     ApiRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow, Request,
-    Response, Status,
+    RequestRow, Response, Status,
 };
 pub use server::{Desk, Server};

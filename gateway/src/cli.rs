@@ -22,6 +22,8 @@ mod status;
 
 mod table;
 
+mod tail;
+
 mod trust;
 
 use std::path::PathBuf;
@@ -50,6 +52,8 @@ enum Command {
     Explain(explain::Explain),
     /// Show what is redirected, which flows run, the APIs, the kernel hooks.
     Inspect(inspect::Inspect),
+    /// Show requests as they end.
+    Tail(tail::Tail),
     /// Show the daemon: configuration, egress addresses, draining processes, the kernel's decisions.
     Status(status::StatusCommand),
     /// Examine this host: each line is ok or comes with a remedy.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Tail(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Exec(command) => command.run(),

@@ -8,6 +8,8 @@ mod metrics;
 
 mod record;
 
+mod requests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,7 @@ pub use access_log::AccessLog;
 pub use http::serve;
 pub use metrics::{Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
+pub use requests::{RequestRecord, RequestSnapshot};
 
 /// Where records are opened and end.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct Telemetry {
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
     decided: Mutex<VecDeque<(Snapshot, &'static str)>>,
+    requests: requests::Requests,
 }
 
 /// Decisions of the kernel half that are remembered for the CLI.
@@ -33,7 +37,14 @@ const REMEMBERED: usize = 512;
 impl Telemetry {
     /// With this log and these metrics.
     pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
-        Self { log, metrics, next: AtomicU64::new(1), live: Mutex::default(), decided: Mutex::default() }
+        Self {
+            log,
+            metrics,
+            next: AtomicU64::new(1),
+            live: Mutex::default(),
+            decided: Mutex::default(),
+            requests: requests::Requests::default(),
+        }
     }
 
     /// Opens the record of an accepted connection.

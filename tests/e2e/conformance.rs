@@ -198,6 +198,33 @@ asyncio.run(main())
 }
 
 #[test]
+fn policies_over_http_2_and_errors_as_grpc_tells_them() {
+    const CLIENT: &str = r#"
+import grpc, httpx, sys
+with httpx.Client(http2=True, verify=sys.argv[1], timeout=30) as client:
+    for path in ("/prices", "/forbidden"):
+        answer = client.get("https://api.partner.example" + path)
+        print(answer.http_version, answer.status_code, answer.headers.get("x-answered"))
+channel = grpc.secure_channel("api.partner.example:443", grpc.ssl_channel_credentials(open(sys.argv[1], "rb").read()))
+try:
+    channel.unary_unary("/forbidden")(b"who", timeout=20)
+except grpc.RpcError as error:
+    print(error.code().name, error.details())
+"#;
+    let lab = Lab::new();
+    let (_pki, [certificate, key], api) = intercepted(&lab);
+    let _nginx = nginx(&lab, &certificate, &key);
+    let policies = "    policies:\n      inbound:\n        - set-header: {name: X-Client, value: acme}\n        - choose:\n            - \
+                    when: request.path == \"/forbidden\"\n              then: [{check-header: {name: X-Never, failed_status: 403}}]\n      \
+                    outbound:\n        - set-header: {name: X-Answered, value: \"${request.path}\"}\n";
+    let _egret = lab.egret(&lab.configure(&format!("{api}{policies}")), &[]);
+    let expected = "HTTP/2 200 /prices\nHTTP/2 403 None\nPERMISSION_DENIED x-never is missing";
+    assert_eq!(client(&lab, CLIENT), expected);
+    eventually("nginx has written down all", || served(&lab).len() == 1);
+    assert_eq!(served(&lab), [format!("{EGRESS} HTTP/2.0 200")]);
+}
+
+#[test]
 fn h2load_with_more_streams_than_the_third_party_allows() {
     let lab = Lab::new();
     let (_pki, [certificate, key], api) = intercepted(&lab);

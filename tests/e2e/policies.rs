@@ -317,3 +317,143 @@ fn what_would_be_done_is_explained_without_the_secret() {
     assert_eq!(told["steps"][1]["policy"], "authentication-basic");
     assert_eq!(told["sent"]["start"], "POST /?key=***");
 }
+
+const PLAIN: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n";
+
+#[test]
+fn a_changed_policy_holds_for_the_next_request_of_a_connection() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let policies = |value: &str| {
+        let limit = "        - rate-limit: {calls: 1000, period: 1h, remaining_header: X-Left}\n";
+        format!(
+            "{PLAIN}    policies:\n      inbound:\n        - set-header: {{name: X-Version, value: {value}}}\n{limit}"
+        )
+    };
+    let _egret = lab.egret(&lab.configure(&policies("one")), &[]);
+    let program = r#"
+import http.client, sys
+c = http.client.HTTPConnection("api.partner.example", timeout=10)
+for line in sys.stdin:
+    c.request("GET", "/")
+    r = c.getresponse()
+    r.read()
+    print(r.getheader("x-left"), c.sock.getsockname()[1], flush=True)
+"#;
+    let mut caller = lab.converse(program);
+    let mut ask = || {
+        caller.tell("");
+        let line = caller.line();
+        let (left, port) = line.split_once(' ').unwrap();
+        (left.parse::<u32>().unwrap(), port.to_owned())
+    };
+    let (first, port) = ask();
+    assert_eq!(first, 999);
+    lab.configure(&policies("two"));
+    let said = |version: &str| {
+        let all: Vec<_> = partner.seen().into_iter().flat_map(|seen| seen.all).collect();
+        String::from_utf8_lossy(&all).contains(&format!("x-version: {version}\r\n"))
+    };
+    let mut calls = 1;
+    eventually("the change is live", || {
+        let (left, still) = ask();
+        calls += 1;
+        assert_eq!((left, &still), (1000 - calls, &port), "the count and the connection go on");
+        said("two")
+    });
+    assert!(said("one"));
+}
+
+#[test]
+fn what_only_reports_changes_nothing() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let policies = "    policies:\n      inbound:\n        - {rate-limit: {calls: 1, period: 1h}, enabled: report}\n        - \
+                    {set-header: {name: X-Not, value: a}, enabled: report}\n        - {return-response: {status: 403}, enabled: report}\n";
+    let _egret = lab.egret(&lab.configure(&format!("{PLAIN}{policies}")), &[]);
+    for _ in 0..3 {
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    }
+    assert!(partner.seen().iter().all(|seen| !String::from_utf8_lossy(&seen.all).contains("x-not")));
+    let metrics = lab.run("curl", &["-s", "http://127.0.0.1:9464/metrics"]).stdout;
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    let reports = "egret_policy_reports_total{api=\"partner\",policy=\"rate-limit\",reason=\"rate_limit_exceeded\"} 2";
+    assert!(metrics.contains(reports), "{metrics}");
+    assert!(metrics.contains("egret_requests_total{api=\"partner\",outcome=\"ok\"} 3"), "{metrics}");
+}
+
+#[test]
+fn without_on_error_a_caller_sees_what_it_would_see_directly() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Answer(b"", Then::Resets));
+    let policies = |on_error: &str| {
+        format!("{PLAIN}    policies:\n      inbound:\n        - set-header: {{name: X-A, value: a}}\n{on_error}")
+    };
+    let _egret = lab.egret(&lab.configure(&policies("")), &[]);
+    let curl = || lab.run("curl", &["-s", "-i", "-m", "10", URL]);
+    assert_eq!(curl().status.code(), Some(56), "a reset");
+    lab.configure(&policies("      on-error:\n        - set-header: {name: X-Why, value: \"${error.reason}\"}\n"));
+    eventually("an answer says why", || {
+        let heard = String::from_utf8_lossy(&curl().stdout).into_owned();
+        heard.starts_with("HTTP/1.1 502 ") && heard.contains("x-why: upstream_reset\r\n")
+    });
+}
+
+#[test]
+fn secrets_do_not_leave_in_the_clear() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let config =
+        lab.configure_like("policy-authentication-basic", |text| text.replace("    backend: {scheme: https}\n", ""));
+    let _egret = lab.egret(&config, &[]);
+    let heard = String::from_utf8_lossy(&lab.run("curl", &["-s", "-m", "10", URL]).stdout).into_owned();
+    assert!(heard.contains("\"reason\":\"secret_in_clear\"") && !heard.contains("horse"), "{heard}");
+    assert_eq!(partner.seen().iter().map(|seen| seen.all.len()).sum::<usize>(), 0);
+}
+
+#[test]
+fn policies_cannot_be_got_around_by_speaking_something_else() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Echo);
+    let policies = "    policies:\n      inbound:\n        - set-header: {name: X-A, value: a}\n";
+    let _egret = lab.egret(&lab.configure(&format!("{PLAIN}{policies}")), &[]);
+    let program = r#"
+import socket
+s = socket.create_connection(("203.0.113.7", 80), timeout=10)
+s.sendall(b"\x00\x01 not HTTP")
+try:
+    print(s.recv(100))
+except ConnectionResetError:
+    print("reset")
+"#;
+    assert_eq!(lab.python(program, &[]), "reset");
+    assert_eq!(partner.seen(), []);
+    eventually("the record says why", || {
+        std::fs::read_to_string(lab.access_log()).unwrap_or_default().contains("\"outcome\":\"not_http\"")
+    });
+}
+
+#[test]
+fn requests_are_shown_as_they_end() {
+    let scene = scene("policy-rate-limit");
+    let socket = scene.lab.socket();
+    let egret = egret_tests::executable();
+    let arguments = ["tail", "--socket", socket.to_str().unwrap(), "--count", "2", "--status", "429", "-o", "json"];
+    let mut tail = scene.lab.gateway(egret.to_str().unwrap(), &arguments);
+    let mut tail = tail.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("two refusals are shown", || {
+        scene.curl(&["http://api.partner.example/prices?key=private"]);
+        tail.try_wait().unwrap().is_some()
+    });
+    let output = tail.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(row["target"], "api.partner.example/prices", "no query: {text}");
+    assert_eq!((&row["outcome"], &row["policy"]), (&"rate_limit_exceeded".into(), &"rate-limit".into()));
+    assert!(row["total_us"].as_u64().unwrap() >= row["policies_us"].as_u64().unwrap());
+}

@@ -24,6 +24,11 @@ pub enum Request {
     Redirects,
     /// The workloads that do not trust the CA.
     Refusals,
+    /// The requests that have ended after this one; from now on, without a number. They are only kept while this is asked for.
+    Requests {
+        /// The newest that is known.
+        after: Option<u64>,
+    },
     /// The daemon itself.
     Status,
     /// Hand the listening sockets to the asking process and drain.
@@ -57,8 +62,50 @@ pub enum Response {
     Redirects(Vec<RedirectRow>),
     /// To [`Request::Refusals`].
     Refusals(Vec<RefusalRow>),
+    /// To [`Request::Requests`].
+    Requests {
+        /// The oldest first.
+        rows: Vec<RequestRow>,
+        /// What to ask with next time.
+        newest: u64,
+    },
     /// To [`Request::Status`].
     Status(Box<Status>),
+}
+
+/// A request that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Seconds since 1970.
+    pub time: f64,
+    /// The number of its flow.
+    pub flow: u64,
+    /// Its API.
+    pub api: String,
+    /// Its operation.
+    pub operation: Option<String>,
+    /// Who called.
+    pub workload: String,
+    /// Its method.
+    pub method: String,
+    /// Its host and path.
+    pub target: String,
+    /// What the caller was answered; 0 if nothing.
+    pub status: u16,
+    /// `ok`, or why it was refused or failed.
+    pub outcome: String,
+    /// The policy that did.
+    pub policy: Option<String>,
+    /// What policies would have done that only report.
+    pub reports: Vec<String>,
+    /// How long policies took.
+    pub policies_us: u64,
+    /// How long the third party took to begin its answer.
+    pub upstream_us: u64,
+    /// Until the answer began.
+    pub first_byte_us: u64,
+    /// Until it had ended.
+    pub total_us: u64,
 }
 
 /// One row of the kernel's table.

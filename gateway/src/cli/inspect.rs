@@ -76,7 +76,9 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Error(why) => bail!(why),
-        Response::Forgotten(_) | Response::Proved | Response::Status(_) => bail!("the daemon answered something else"),
+        Response::Forgotten(_) | Response::Proved | Response::Requests { .. } | Response::Status(_) => {
+            bail!("the daemon answered something else")
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
 use super::policed::{self, Ask, Unanswered};
-use super::requests::{Body, From, ended, hop_by_hop, is_for, misdirected, nameless, no_connect};
+use super::requests::{Body, From, Record, ended, hop_by_hop, is_for, misdirected, nameless, no_connect, noted};
 use super::rewound::Rewound;
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
@@ -213,12 +213,15 @@ impl Exchange {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
         let answering = self.handle.answering();
-        self.forward(request).await.map(|response| response.map(|body| body.with(answering)))
+        let mut record = self.third_party.record(&request);
+        let answered = self.forward(request, &mut record).await;
+        answered.map(|response| noted(response, record).map(|body| body.with(answering)))
     }
 
     async fn forward(
         self: Arc<Self>,
         mut request: Request<Incoming>,
+        record: &mut Record,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
@@ -232,7 +235,7 @@ impl Exchange {
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
                 let asking = Asking { exchange: &self, upgrade };
-                let answered = Box::pin(policed::answer(&self.third_party, rulebook, request, &asking)).await;
+                let answered = Box::pin(policed::answer(&self.third_party, rulebook, request, &asking, record)).await;
                 if !matches!(&answered, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
                     // The third party's side of what the caller was not told of.
                     lock(&self.upgrade).take();
@@ -242,7 +245,11 @@ impl Exchange {
             None => self.ask(request, upgrade).await.map_err(Into::into),
         };
         answered.inspect_err(|error| {
-            self.because(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset));
+            let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
+            self.because(reason);
+            if let Some(record) = record {
+                record.failed(reason);
+            }
             // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
             self.handle.reset();
         })

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::downstream::Handle;
 use super::policed::{self, Ask, Unanswered};
-use super::requests::{Body, From, ended, is_for, misdirected, no_connect};
+use super::requests::{Body, From, ended, is_for, misdirected, no_connect, noted};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::policy::Pending;
@@ -93,11 +93,18 @@ impl Exchange {
         if !is_for(self.third_party.hosts(), &request) {
             return Ok(misdirected());
         }
+        let mut record = self.third_party.record(&request);
         let request = request.map(Outgoing::from);
-        match self.third_party.rulebook() {
-            Some(rulebook) => Box::pin(policed::answer(&self.third_party, rulebook, request, &*self)).await,
+        let answered = match self.third_party.rulebook() {
+            Some(rulebook) => {
+                Box::pin(policed::answer(&self.third_party, rulebook, request, &*self, &mut record)).await
+            }
             None => self.send(request).await,
+        };
+        if let (Err(error), Some(record)) = (&answered, &mut record) {
+            record.failed(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset));
         }
+        answered.map(|response| noted(response, record))
     }
 
     /// Sends a request; the answer has begun then.

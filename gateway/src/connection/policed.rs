@@ -1,7 +1,7 @@
 //! A request of an API with policies: they are run, and what they need of the world is done.
 
 use std::error::Error;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, Response};
 use tokio::time::{sleep, timeout};
 
-use super::requests::Body;
+use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
 use crate::model::Reason;
 use crate::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
@@ -34,6 +34,7 @@ pub(super) async fn answer(
     rulebook: Rulebook,
     request: Request<Outgoing>,
     ask: &dyn Ask,
+    record: &mut Record,
 ) -> Result<Response<Body>, Unanswered> {
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
     let (head, body) = request.into_parts();
@@ -47,8 +48,26 @@ pub(super) async fn answer(
     call.operation = operation;
     call.parameters = parameters;
     call.id = third_party.request_id();
-    let mut wire = Wire { ask, body: Some(body), answer: None, state: third_party.policy_state() };
-    if let Err(fault) = policy::run(&mut call, rules, policies, &mut wire).await {
+    let mut wire =
+        Wire { ask, body: Some(body), answer: None, state: third_party.policy_state(), waited: Duration::ZERO };
+    let outcome = policy::run(&mut call, rules, policies, &mut wire).await;
+    let fault = outcome.as_ref().err().or(call.error.as_ref());
+    let reason = fault.map_or("ok", |fault| fault.reason.label());
+    third_party.metrics().request(&api.name, reason);
+    for (policy, reason, _) in &call.reports {
+        third_party.metrics().report(&api.name, policy, reason.label());
+    }
+    if let Some(record) = record {
+        let facts = &mut record.facts;
+        facts.operation = operation.map(|operation| Arc::clone(&operation.name));
+        facts.outcome = reason;
+        facts.policy = fault.and_then(|fault| fault.source.as_ref()).map(|source| source.policy);
+        let report = |(policy, _, message): &(&str, Reason, String)| format!("{policy}: {message}");
+        facts.reports = call.reports.iter().map(report).collect();
+        facts.upstream = wire.waited;
+        facts.policies = start.elapsed().saturating_sub(call.at).saturating_sub(wire.waited);
+    }
+    if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
     }
     let Call { response, response_body, held, .. } = call;
@@ -69,6 +88,8 @@ struct Wire<'a> {
     /// The third party's, as it comes.
     answer: Option<Body>,
     state: &'a State,
+    /// For the third party, in all.
+    waited: Duration,
 }
 
 impl World for Wire<'_> {
@@ -94,11 +115,13 @@ impl World for Wire<'_> {
         // An answer that is not wanted gives up its connection before another one is taken.
         self.answer = None;
         Box::pin(async move {
+            let since = Instant::now();
             let asked = self.ask.ask(Request::from_parts(head, body));
             let answered = match within {
                 None => asked.await,
                 Some(within) => timeout(within, asked).await.unwrap_or(Err(Reason::UpstreamTimeout.into())),
             };
+            self.waited += since.elapsed();
             let response = answered.map_err(|error| {
                 let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
                 Unanswerable { reason, error }

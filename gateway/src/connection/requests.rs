@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Version, header};
 use super::downstream::Answering;
 use crate::model::{Host, Reason};
 use crate::policy::Held;
+use crate::telemetry::RequestRecord;
 use crate::upstream::{Http1, Http2, Leased};
 
 /// Whether a request is for one of these hosts, whoever reads it: where its target and its Host field both name one, they
@@ -70,6 +71,17 @@ pub(super) fn ended(error: &hyper::Error) -> Reason {
         None if error.is_parse() => Reason::BadRequest,
         None => Reason::ClientReset,
     }
+}
+
+/// A request that is watched, if it is.
+pub(super) type Record = Option<Box<RequestRecord>>;
+
+/// An answer that has begun, on record.
+pub(super) fn noted(response: Response<Body>, mut record: Record) -> Response<Body> {
+    if let Some(record) = &mut record {
+        record.answered(response.status().as_u16());
+    }
+    response.map(|body| body.recorded(record))
 }
 
 /// An answer of our own.
@@ -134,6 +146,7 @@ pub(super) struct Body {
     /// Dropped with the answer.
     _answering: Option<Answering>,
     _held: Option<Box<[Held]>>,
+    _record: Option<Box<RequestRecord>>,
 }
 
 enum Content {
@@ -196,6 +209,11 @@ impl Body {
         if held.is_empty() { self } else { Self { _held: Some(held.into()), ..self } }
     }
 
+    /// Puts its end on record.
+    pub(super) fn recorded(self, record: Option<Box<RequestRecord>>) -> Self {
+        Self { _record: record, ..self }
+    }
+
     pub(super) fn with(self, answering: Answering) -> Self {
         Self { _answering: Some(answering), ..self }
     }
@@ -203,7 +221,7 @@ impl Body {
 
 impl std::convert::From<Content> for Body {
     fn from(content: Content) -> Self {
-        Self { content, _answering: None, _held: None }
+        Self { content, _answering: None, _held: None, _record: None }
     }
 }
 

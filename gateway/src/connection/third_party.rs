@@ -3,11 +3,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::Request;
+
 use super::Rooms;
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
-use crate::telemetry::FlowRecord;
+use crate::telemetry::{FlowRecord, Metrics, RequestRecord};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -160,6 +162,18 @@ impl ThirdParty {
     /// For a request, its caller and the log: the number of the flow and of its request.
     pub(super) fn request_id(&self) -> String {
         format!("{}-{}", self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The record of a request, if somebody watches.
+    pub(super) fn record<B>(&self, request: &Request<B>) -> Option<Box<RequestRecord>> {
+        let api = self.model.api(self.api)?;
+        let target = || format!("{}{}", self.name, request.uri().path());
+        self.rooms.telemetry.request(self.flow.id, &api.name, &self.flow.workload, request.method().as_str(), target)
+    }
+
+    /// Counts.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.rooms.telemetry.metrics()
     }
 
     /// Waits until the configuration has other rules for this flow's API than those that it began with.

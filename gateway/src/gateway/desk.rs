@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use egret_kernel::ABI_VERSION;
 use tokio::sync::mpsc;
@@ -11,12 +11,12 @@ use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
     ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow,
-    Request, Response, Status, Successor,
+    Request, RequestRow, Response, Status, Successor,
 };
 use crate::capture::Capture;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
-use crate::telemetry::{Snapshot, Telemetry};
+use crate::telemetry::{RequestSnapshot, Snapshot, Telemetry};
 use crate::tls::{Leaves, Refusal};
 
 /// The rooms that are asked.
@@ -55,6 +55,10 @@ impl Desk for Rooms {
                 Err(error) => Response::Error(error.to_string()),
             },
             Request::Refusals => Response::Refusals(self.refusals()),
+            Request::Requests { after } => {
+                let (passed, newest) = self.telemetry.passed(after);
+                Response::Requests { rows: passed.into_iter().map(request_row).collect(), newest }
+            }
             Request::Status => Response::Status(Box::new(self.status())),
             Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
         }
@@ -236,4 +240,25 @@ fn caller(snapshot: &Snapshot) -> Caller {
 fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {
     let hosts = &model.api(redirect.api)?.hosts;
     hosts.iter().find(|host| resolves_to_it(host)).map(ToString::to_string)
+}
+
+fn request_row(passed: RequestSnapshot) -> RequestRow {
+    let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    RequestRow {
+        time: passed.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        flow: passed.flow,
+        api: passed.api.to_string(),
+        operation: passed.operation.map(|operation| operation.to_string()),
+        workload: passed.workload.to_string(),
+        method: passed.method,
+        target: passed.target,
+        status: passed.status,
+        outcome: passed.outcome.to_owned(),
+        policy: passed.policy.map(str::to_owned),
+        reports: passed.reports,
+        policies_us: microseconds(passed.policies),
+        upstream_us: microseconds(passed.upstream),
+        first_byte_us: microseconds(passed.first_byte),
+        total_us: microseconds(passed.total),
+    }
 }

@@ -54,6 +54,8 @@ pub struct Call<'a> {
     pub(super) secret_parameters: Vec<Arc<str>>,
     /// Whether a secret is in the request's body.
     pub(super) secret_body: bool,
+    /// What policies would have refused that only report: their names, and why.
+    pub reports: Vec<(&'static str, Reason, String)>,
     /// Which section runs.
     pub(super) section: Section,
     /// Fields that the answer will have, whatever it is.
@@ -161,6 +163,7 @@ impl<'a> Call<'a> {
             at,
             held: Vec::new(),
             steps: None,
+            reports: Vec::new(),
             secret_parameters: Vec::new(),
             secret_body: false,
             section: Section::Inbound,

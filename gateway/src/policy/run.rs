@@ -189,7 +189,10 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     call.variables.truncate(variables);
     call.held.truncate(held);
     match outcome {
-        Err(fault) => call.note(|| format!("would refuse: {} ({})", fault.reason, fault.message)),
+        Err(fault) => {
+            call.note(|| format!("would refuse: {} ({})", fault.reason, fault.message));
+            call.reports.push((policy.statement.label(), fault.reason, fault.message));
+        }
         Ok(Outcome::Mocked | Outcome::Respond) => call.note(|| "would answer".to_owned()),
         Ok(Outcome::Continue) => {}
     }

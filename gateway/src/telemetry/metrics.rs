@@ -16,6 +16,8 @@ pub struct Metrics {
     registry: Registry,
     flows: Family<FlowLabels, Counter>,
     bytes: Family<ByteLabels, Counter>,
+    requests: Family<FlowLabels, Counter>,
+    reports: Family<ReportLabels, Counter>,
     /// The label of flows without an API.
     none: Arc<str>,
 }
@@ -30,6 +32,13 @@ struct FlowLabels {
 struct ByteLabels {
     api: Arc<str>,
     direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReportLabels {
+    api: Arc<str>,
+    policy: &'static str,
+    reason: &'static str,
 }
 
 /// What is read when the metrics are asked for.
@@ -54,10 +63,15 @@ pub struct Gauges {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("egret");
-        let (flows, bytes) = (Family::default(), Family::default());
+        let (flows, bytes, requests, reports) =
+            (Family::default(), Family::default(), Family::default(), Family::default());
         registry.register("flows", "Flows that have ended, by API and outcome", flows.clone());
         registry.register_with_unit("carried", "Bytes carried by flows that have ended", Unit::Bytes, bytes.clone());
-        Self { registry, flows, bytes, none: "none".into() }
+        let help = "Requests of APIs with policies, by API and outcome";
+        registry.register("requests", help, requests.clone());
+        let help = "Requests that a policy that only reports would have refused";
+        registry.register("policy_reports", help, reports.clone());
+        Self { registry, flows, bytes, requests, reports, none: "none".into() }
     }
 }
 
@@ -67,6 +81,16 @@ impl Metrics {
         self.flows.get_or_create(&FlowLabels { api: Arc::clone(&api), outcome }).inc();
         self.bytes.get_or_create(&ByteLabels { api: Arc::clone(&api), direction: "sent" }).inc_by(flow.sent);
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
+    }
+
+    /// A request of an API with policies was answered.
+    pub fn request(&self, api: &Arc<str>, outcome: &'static str) {
+        self.requests.get_or_create(&FlowLabels { api: Arc::clone(api), outcome }).inc();
+    }
+
+    /// A policy that only reports would have refused it.
+    pub fn report(&self, api: &Arc<str>, policy: &'static str, reason: &'static str) {
+        self.reports.get_or_create(&ReportLabels { api: Arc::clone(api), policy, reason }).inc();
     }
 
     /// In the Prometheus text format 0.0.4.
