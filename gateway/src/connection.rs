@@ -88,7 +88,8 @@ struct Requests {
     prefix: Vec<u8>,
     carriage: Carriage,
     third_party: ThirdParty,
-    lease: Lease,
+    /// If the third party could be reached; where it could not, policies may still answer.
+    lease: Option<Lease>,
 }
 
 /// Serves one captured connection to its end.
@@ -140,9 +141,13 @@ async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, lea
     let Requests { prefix, carriage, third_party, lease } = requests;
     let downstream = Downstream::new(prefix, downstream, bytes);
     match lease {
-        Lease::Http1(first) if !matches!(carriage, Carriage::Intercept(..)) => {
+        None if !matches!(carriage, Carriage::Intercept(..)) => {
             let handle = downstream.handle();
-            Box::pin(http::carry(downstream, handle, first, third_party)).await
+            Box::pin(http::carry(downstream, handle, None, third_party)).await
+        }
+        Some(Lease::Http1(first)) if !matches!(carriage, Carriage::Intercept(..)) => {
+            let handle = downstream.handle();
+            Box::pin(http::carry(downstream, handle, Some(first), third_party)).await
         }
         lease => Box::pin(intercept::carry(downstream, lease, third_party, leaves)).await,
     }

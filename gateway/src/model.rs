@@ -19,9 +19,10 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CheckHeader, Exists, FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies,
-    Policy, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader,
-    SetQueryParameter, SetStatus, SetVariable, Statement, WorkloadFilter, WorkloadMatch,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
+    FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy, RateKind, RateLimit, Refusal,
+    Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement,
+    WorkloadFilter, WorkloadMatch,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

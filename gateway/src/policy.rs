@@ -3,6 +3,7 @@
 
 mod authentication_basic;
 mod bodies;
+mod cache;
 mod call;
 mod check_header;
 mod dry;

@@ -146,7 +146,12 @@ fn an_answer_of_its_owner_ends_all() {
 
 #[test]
 fn a_partner_that_is_not_there_is_mocked() {
-    let scene = scene("policy-mock-response");
+    let lab = Lab::new();
+    // There is nobody at its address.
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 8080, Behaviour::Http(Vec::new()));
+    let egret = lab.egret(&lab.configure_like("policy-mock-response", |text| text), &[]);
+    let scene = Scene { lab, partner, _egret: egret };
     let heard = scene.curl(&["http://api.partner.example/prices"]);
     assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("\n\n[{\"id\": 1, \"price\": 100}]"), "{heard}");
     assert!(heard.contains("\nx-mocked: yes\n"), "outbound runs: {heard}");
@@ -456,4 +461,81 @@ fn requests_are_shown_as_they_end() {
     assert_eq!(row["target"], "api.partner.example/prices", "no query: {text}");
     assert_eq!((&row["outcome"], &row["policy"]), (&"rate_limit_exceeded".into(), &"rate-limit".into()));
     assert!(row["total_us"].as_u64().unwrap() >= row["policies_us"].as_u64().unwrap());
+}
+
+#[test]
+fn answers_are_kept_and_better_than_none() {
+    let price = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nVary: Accept\r\nContent-Length: 5\r\n\r\nprice";
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Answer(price, Then::GoesOn));
+    let config = lab.configure_like("policy-cache", |text| {
+        text.replace("    ports: [80]\n", "    ports: [80]\n    pool: {idle: 0}\n")
+    });
+    let egret = lab.egret(&config, &[]);
+    let scene = Scene { lab, partner, _egret: egret };
+    let prices = "http://api.partner.example/prices";
+    let asked = || scene.partner.seen().iter().map(|seen| wire::requests(&seen.all).0.len()).sum::<usize>();
+    let first = scene.curl(&[prices]);
+    assert!(first.ends_with("\n\nprice") && !first.to_lowercase().contains("\nage:"), "{first}");
+    // What is kept for a second is asked for again after it: until then once.
+    let again = scene.curl(&[prices]);
+    assert!(again.ends_with("\n\nprice"), "{again}");
+    let different = [
+        &["http://api.partner.example/prices?currency=EUR"][..],
+        &["-H", "Accept-Language: de", prices],
+        &["-H", "Accept: text/csv", prices],
+    ];
+    for arguments in different {
+        let before = asked();
+        scene.curl(arguments);
+        assert_eq!(asked(), before + 1, "{arguments:?}");
+    }
+    for arguments in [&["http://api.partner.example/prices?debug=1"][..], &["-H", "If-None-Match: \"1\"", prices]] {
+        eventually("the answer is fresh", || {
+            let before = asked();
+            let heard = scene.curl(arguments);
+            asked() == before && heard.to_lowercase().contains("\nage: ")
+        });
+    }
+    assert!(scene.curl(&["-H", "If-None-Match: \"1\"", prices]).starts_with("HTTP/1.1 304 "));
+    let before = asked();
+    scene.curl(&["-H", "Cache-Control: no-cache", prices]);
+    scene.curl(&["-X", "POST", prices]);
+    assert_eq!(asked(), before + 2);
+    // The third party goes; what was kept is still there when it is fresh no longer.
+    scene.lab.node_ip(&["route", "add", "unreachable", "203.0.113.7"]);
+    eventually("it is given although nobody answers", || {
+        let heard = scene.curl(&[prices]).to_lowercase();
+        let age = heard.lines().find_map(|line| line.strip_prefix("age: ")).and_then(|age| age.parse::<u32>().ok());
+        heard.ends_with("\n\nprice") && age.is_some_and(|age| age >= 2)
+    });
+}
+
+#[test]
+fn what_is_too_long_to_be_kept_is_passed_on() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n8\r\nabcdefgh\r\n0\r\n\r\n";
+    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Answer(chunked, Then::GoesOn));
+    let config = lab.configure_like("policy-cache", |text| {
+        text.replace("    ports: [80]\n", "    ports: [80]\n    max_body: 10\n")
+    });
+    let _egret = lab.egret(&config, &[]);
+    assert_eq!(lab.curl("http://api.partner.example/prices"), (200, "12345678abcdefgh".to_owned()));
+}
+
+#[test]
+fn values_are_kept_from_request_to_request() {
+    let scene = scene("policy-cache-value");
+    for arguments in [
+        &["-H", "X-Tenant: a", "-H", "X-Region: eu", URL][..],
+        &["-H", "X-Tenant: a", URL],
+        &["-H", "X-Tenant: b", URL],
+        &["-H", "X-Tenant: a", "-X", "DELETE", URL],
+    ] {
+        scene.curl(arguments);
+    }
+    let regions: Vec<_> = scene.seen().iter().map(|request| request.values("x-region").concat()).collect();
+    assert_eq!(regions, ["eu", "eu", "nowhere", "nowhere"]);
 }

@@ -55,7 +55,7 @@ struct Exchange {
 pub(super) async fn carry<D>(
     downstream: D,
     handle: Handle,
-    first: Connection,
+    first: Option<Connection>,
     third_party: ThirdParty,
 ) -> Result<(), Reason>
 where
@@ -63,7 +63,7 @@ where
 {
     let exchange = Arc::new(Exchange {
         third_party,
-        kept: Mutex::new(Some(first)),
+        kept: Mutex::new(first),
         upgrade: Mutex::default(),
         reason: Mutex::default(),
         handle,

@@ -44,11 +44,11 @@ struct Current {
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handle: Handle,
-    first: Connection,
+    first: Option<Connection>,
     third_party: ThirdParty,
 ) -> Result<(), Reason> {
-    let first = Arc::new(first);
-    let current = Current { connection: Arc::downgrade(&first), first: Some(first) };
+    let first = first.map(Arc::new);
+    let current = Current { connection: first.as_ref().map(Arc::downgrade).unwrap_or_default(), first };
     let exchange = Arc::new(Exchange { third_party, handle, current: Mutex::new(current) });
     let served = {
         let exchange = Arc::clone(&exchange);

@@ -12,24 +12,28 @@ use crate::upstream::Lease;
 /// Some clients judge a certificate when the handshake is over (GnuTLS, pins of OkHttp): within this time they are gone.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Carries the requests of one connection, the first of them over what was leased.
+/// Carries the requests of one connection, the first of them over what was leased, if anything could be.
 pub(super) async fn carry(
     downstream: Downstream,
-    lease: Lease,
+    lease: Option<Lease>,
     third_party: ThirdParty,
     leaves: &Leaves,
 ) -> Result<(), Reason> {
     let handle = downstream.handle();
     let (caller, name) = (third_party.caller().clone(), third_party.name().clone());
     let alpn = match &lease {
-        Lease::Http1(_) => Alpn::HTTP1,
-        Lease::Http2(_) => Alpn::HTTP2,
+        Some(Lease::Http1(_)) => Alpn::HTTP1,
+        Some(Lease::Http2(_)) => Alpn::HTTP2,
+        None if third_party.offered().http1 => Alpn::HTTP1,
+        None => Alpn::HTTP2,
     };
     let stream = Box::new(Box::pin(leaves.accept(&caller, &name, alpn, downstream)).await?);
     let since = Instant::now();
     let outcome = match lease {
-        Lease::Http1(first) => Box::pin(http::carry(stream, handle.clone(), first, third_party)).await,
-        Lease::Http2(first) => Box::pin(http2::carry(stream, handle.clone(), first, third_party)).await,
+        Some(Lease::Http1(first)) => Box::pin(http::carry(stream, handle.clone(), Some(first), third_party)).await,
+        Some(Lease::Http2(first)) => Box::pin(http2::carry(stream, handle.clone(), Some(first), third_party)).await,
+        None if alpn == Alpn::HTTP1 => Box::pin(http::carry(stream, handle.clone(), None, third_party)).await,
+        None => Box::pin(http2::carry(stream, handle.clone(), None, third_party)).await,
     };
     if handle.requests() > 0 {
         leaves.refusals().served(&caller, &name);

@@ -106,6 +106,13 @@ impl World for Wire<'_> {
         }
     }
 
+    fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
+        Box::pin(async move {
+            let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };
+            answer.read_ahead(most).await.map_err(|_| Reason::UpstreamReset)
+        })
+    }
+
     fn ask(
         &mut self,
         Asked { head, body }: Asked,

@@ -1,10 +1,11 @@
 //! What holds for requests of any version.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
@@ -143,6 +144,8 @@ fn is_only_chunked(headers: &HeaderMap) -> bool {
 /// The body of an answer.
 pub(super) struct Body {
     content: Content,
+    /// What was read of it already, in reverse.
+    ahead: Vec<Frame<Bytes>>,
     /// Dropped with the answer.
     _answering: Option<Answering>,
     _held: Option<Box<[Held]>>,
@@ -204,6 +207,31 @@ impl Body {
         Content::Own(Full::new(bytes)).into()
     }
 
+    /// Reads to the end, unless there is more than this: then it is as it was. Trailers are no part of what is read.
+    pub(super) async fn read_ahead(&mut self, most: usize) -> hyper::Result<Option<Bytes>> {
+        let (mut frames, mut whole, mut ended) = (Vec::new(), BytesMut::new(), true);
+        if self.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+            return Ok(None);
+        }
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+            let frame = frame?;
+            if let Some(data) = frame.data_ref() {
+                whole.extend_from_slice(data);
+            }
+            frames.push(frame);
+            if whole.len() > most {
+                ended = false;
+                break;
+            }
+        }
+        if ended {
+            return Ok(Some(whole.freeze()));
+        }
+        frames.reverse();
+        self.ahead = frames;
+        Ok(None)
+    }
+
     /// What policies hold until the answer has ended.
     pub(super) fn holding(self, held: Vec<Held>) -> Self {
         if held.is_empty() { self } else { Self { _held: Some(held.into()), ..self } }
@@ -221,7 +249,7 @@ impl Body {
 
 impl std::convert::From<Content> for Body {
     fn from(content: Content) -> Self {
-        Self { content, _answering: None, _held: None, _record: None }
+        Self { content, ahead: Vec::new(), _answering: None, _held: None, _record: None }
     }
 }
 
@@ -230,7 +258,11 @@ impl hyper::body::Body for Body {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let (body, from) = match &mut self.get_mut().content {
+        let this = self.get_mut();
+        if let Some(frame) = this.ahead.pop() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let (body, from) = match &mut this.content {
             Content::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
             Content::Streamed(body, from) => (body, from),
         };
@@ -250,6 +282,9 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
+        if !self.ahead.is_empty() {
+            return false;
+        }
         match &self.content {
             Content::Own(text) => text.is_end_stream(),
             Content::Streamed(body, _) => body.is_end_stream(),
@@ -257,6 +292,9 @@ impl hyper::body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.ahead.is_empty() {
+            return SizeHint::default();
+        }
         match &self.content {
             Content::Own(text) => text.size_hint(),
             Content::Streamed(body, _) => body.size_hint(),

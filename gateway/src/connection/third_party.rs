@@ -90,11 +90,25 @@ impl ThirdParty {
         }
     }
 
-    /// A connection, of the protocol that caller and third party agree on.
-    pub(super) async fn first(&self, record: &FlowRecord) -> Result<Lease, Reason> {
-        let lease = self.lease(self.offered, Kept::Idle).await?;
-        record.connected(lease.path().local, lease.path().remote);
-        Ok(lease)
+    /// A connection, of the protocol that caller and third party agree on; none if there is no getting to the third party
+    /// and there are policies, which may know an answer without it.
+    pub(super) async fn first(&self, record: &FlowRecord) -> Result<Option<Lease>, Reason> {
+        match self.lease(self.offered, Kept::Idle).await {
+            Ok(lease) => {
+                record.connected(lease.path().local, lease.path().remote);
+                Ok(Some(lease))
+            }
+            Err(reason) if self.rulebook().is_some() => {
+                tracing::debug!(%reason, name = %self.name, "its policies may have an answer");
+                Ok(None)
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// What the caller offered to speak.
+    pub(super) fn offered(&self) -> Alpn {
+        self.offered
     }
 
     pub(super) async fn http1(&self, kept: Kept) -> Result<Leased<Box<Http1>>, Reason> {

@@ -129,6 +129,11 @@ impl Policy {
 #[expect(missing_docs, reason = "the names are the policies'")]
 pub enum Statement {
     AuthenticationBasic(Basic),
+    CacheLookup(CacheLookup),
+    CacheLookupValue(CacheLookupValue),
+    CacheRemoveValue(CacheRemoveValue),
+    CacheStore(CacheStore),
+    CacheStoreValue(CacheStoreValue),
     CheckHeader(CheckHeader),
     Choose(Vec<Branch>),
     FindAndReplace(FindAndReplace),
@@ -153,6 +158,11 @@ impl Statement {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::AuthenticationBasic(_) => "authentication-basic",
+            Self::CacheLookup(_) => "cache-lookup",
+            Self::CacheLookupValue(_) => "cache-lookup-value",
+            Self::CacheRemoveValue(_) => "cache-remove-value",
+            Self::CacheStore(_) => "cache-store",
+            Self::CacheStoreValue(_) => "cache-store-value",
             Self::CheckHeader(_) => "check-header",
             Self::Choose(_) => "choose",
             Self::FindAndReplace(_) => "find-and-replace",
@@ -182,6 +192,9 @@ impl Statement {
         };
         match self {
             Self::AuthenticationBasic(basic) => templates(&[&basic.username, &basic.password]),
+            Self::CacheLookupValue(lookup) => std::iter::once(&lookup.key).chain(&lookup.default).for_each(see),
+            Self::CacheRemoveValue(remove) => see(&remove.key),
+            Self::CacheStoreValue(store) => [&store.key, &store.value].into_iter().for_each(see),
             Self::CheckHeader(check) => templates(&check.values.iter().collect::<Vec<_>>()),
             Self::Choose(branches) => branches.iter().filter_map(|branch| branch.when.as_ref()).for_each(see),
             Self::FindAndReplace(replace) => templates(&[&replace.from, &replace.to]),
@@ -197,7 +210,11 @@ impl Statement {
             Self::SetHeader(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetQueryParameter(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetVariable(set) => see(&set.value),
-            Self::ForwardRequest(_) | Self::SetStatus(_) | Self::WorkloadFilter(_) => {}
+            Self::CacheLookup(_)
+            | Self::CacheStore(_)
+            | Self::ForwardRequest(_)
+            | Self::SetStatus(_)
+            | Self::WorkloadFilter(_) => {}
         }
     }
 }
@@ -315,6 +332,57 @@ pub struct CheckHeader {
     pub ignore_case: bool,
     /// What is answered: the status, 400 to 599, and why.
     pub failed: Refusal,
+}
+
+/// Answers from what is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheLookup {
+    /// Headers of the request by which answers differ, beside those that the third party names; in lower case.
+    pub vary_by_header: Vec<Arc<str>>,
+    /// The parameters of the query by which answers differ; all, if absent.
+    pub vary_by_query_parameter: Option<Vec<Arc<str>>>,
+    /// Whether workloads do not share answers.
+    pub vary_by_workload: bool,
+    /// Whether requests with `Authorization` are looked up, too.
+    pub share_authorized: bool,
+}
+
+/// Keeps the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheStore {
+    /// How long it is fresh; as the third party says, if absent.
+    pub duration: Option<Duration>,
+    /// How long after that it is better than no answer, or one of 500 and more.
+    pub stale_if_error: Option<Duration>,
+}
+
+/// Reads a value that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheLookupValue {
+    /// By which it was kept.
+    pub key: Expression,
+    /// Where it goes.
+    pub variable: Arc<str>,
+    /// What it is if there is none.
+    pub default: Option<Expression>,
+}
+
+/// Keeps a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheStoreValue {
+    /// By which it is found.
+    pub key: Expression,
+    /// What it is.
+    pub value: Expression,
+    /// How long.
+    pub duration: Duration,
+}
+
+/// Forgets a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRemoveValue {
+    /// By which it was kept.
+    pub key: Expression,
 }
 
 /// What a caller is told whose request is refused.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use cel::Value;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
+use super::cache::Kept;
 use super::limit_concurrency::Held;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
@@ -54,6 +55,10 @@ pub struct Call<'a> {
     pub(super) secret_parameters: Vec<Arc<str>>,
     /// Whether a secret is in the request's body.
     pub(super) secret_body: bool,
+    /// Under what the answer is kept, if it was looked up.
+    pub(super) cached_under: Option<String>,
+    /// An answer that is no longer fresh, and better than none.
+    pub(super) stale: Option<Arc<Kept>>,
     /// What policies would have refused that only report: their names, and why.
     pub reports: Vec<(&'static str, Reason, String)>,
     /// Which section runs.
@@ -164,6 +169,8 @@ impl<'a> Call<'a> {
             held: Vec::new(),
             steps: None,
             reports: Vec::new(),
+            cached_under: None,
+            stale: None,
             secret_parameters: Vec::new(),
             secret_body: false,
             section: Section::Inbound,

@@ -8,8 +8,8 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, check_header, error, expression, forward_request, limit_concurrency, rate_limit,
-    reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency,
+    rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -60,7 +60,17 @@ async fn sections(
     let mut outcome = list(&policies.inbound, call, rules, world).await?;
     if outcome == Outcome::Continue {
         call.section = Section::Backend;
-        outcome = list(&policies.backend, call, rules, world).await?;
+        let sent = list(&policies.backend, call, rules, world).await;
+        let failed = match (&sent, &call.response) {
+            (Err(fault), _) => fault.unanswered.is_some(),
+            (Ok(_), Some(response)) => response.status.is_server_error(),
+            (Ok(_), None) => false,
+        };
+        if let Some(stale) = call.stale.take().filter(|_| failed) {
+            cache::give(&stale, call);
+            return Ok(());
+        }
+        outcome = sent?;
         if outcome == Outcome::Continue && call.response.is_none() {
             return Err(Fault::new(Reason::NotSent, 500, "no policy has sent the request"));
         }
@@ -108,6 +118,13 @@ async fn list(
         while let Some(side) = reads_body(policy, call) {
             body(side, call, rules, world).await.map_err(fault)?;
         }
+        if matches!(policy.statement, Statement::CacheStore(_))
+            && call.response_body.is_none()
+            && cache::is_wanted(call)
+        {
+            let whole = world.answer_up_to(rules.max_body).await;
+            call.response_body = whole.map_err(|reason| fault(broken(Side::Response, reason, rules.max_body)))?;
+        }
         let outcome = match &policy.statement {
             Statement::Choose(branches) => {
                 for branch in branches {
@@ -143,6 +160,15 @@ async fn list(
 fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
     match statement {
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
+        Statement::CacheLookup(lookup) => {
+            if cache::lookup(lookup, call, &world.state().caches) {
+                return Ok(Outcome::Respond);
+            }
+        }
+        Statement::CacheLookupValue(lookup) => cache::lookup_value(lookup, call, &world.state().caches)?,
+        Statement::CacheRemoveValue(remove) => cache::remove_value(remove, call, &world.state().caches)?,
+        Statement::CacheStore(store) => cache::store(store, call, &world.state().caches),
+        Statement::CacheStoreValue(store) => cache::store_value(store, call, &world.state().caches)?,
         Statement::CheckHeader(check) => check_header::run(check, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
@@ -244,17 +270,7 @@ async fn body(side: Side, call: &mut Call<'_>, rules: &Rules, world: &mut dyn Wo
     if known {
         return Ok(());
     }
-    let bytes = world.body(side, rules.max_body).await.map_err(|reason| {
-        let (status, whose) = match side {
-            Side::Request => (413, "request's"),
-            Side::Response => (502, "answer's"),
-        };
-        let message = match reason {
-            Reason::BodyTooLarge => format!("the {whose} body has more than {} bytes (max_body)", rules.max_body),
-            other => format!("the {whose} body broke off: {other}"),
-        };
-        Fault::new(reason, status, message)
-    })?;
+    let bytes = world.body(side, rules.max_body).await.map_err(|reason| broken(side, reason, rules.max_body))?;
     match side {
         Side::Request => {
             if !bytes.is_empty() {
@@ -270,4 +286,16 @@ async fn body(side: Side, call: &mut Call<'_>, rules: &Rules, world: &mut dyn Wo
         }
     }
     Ok(())
+}
+
+fn broken(side: Side, reason: Reason, most: usize) -> Box<Fault> {
+    let (status, whose) = match side {
+        Side::Request => (413, "request's"),
+        Side::Response => (502, "answer's"),
+    };
+    let message = match reason {
+        Reason::BodyTooLarge => format!("the {whose} body has more than {most} bytes (max_body)"),
+        other => format!("the {whose} body broke off: {other}"),
+    };
+    Fault::new(reason, status, message)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{request, response};
 
+use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
 use super::rate_limit::Rates;
 use crate::model::Reason;
@@ -47,6 +48,12 @@ pub trait World: Send {
     /// [`Reason::BodyTooLarge`] beyond this many bytes, or why it broke off.
     fn body(&mut self, side: Side, most: usize) -> Pending<'_, Result<Bytes, Reason>>;
 
+    /// Reads the answer's body to its end, unless it has more than this many bytes: then it is left as it was.
+    ///
+    /// # Errors
+    /// It broke off.
+    fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>>;
+
     /// Sends a request.
     ///
     /// # Errors
@@ -65,4 +72,5 @@ pub trait World: Send {
 pub struct State {
     pub(super) rates: Rates,
     pub(super) concurrency: Concurrency,
+    pub(super) caches: Caches,
 }

@@ -17,9 +17,10 @@ use crate::config::file::policies::{
 };
 use crate::config::file::{ApiFile, File};
 use crate::model::{
-    Basic, Branch, CheckHeader, Exists, Expression, FindAndReplace, Forward, LimitConcurrency, Mode, NamedValue,
-    Operation, PathTemplate, Policies, Policy, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section,
-    Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
+    Expression, FindAndReplace, Forward, LimitConcurrency, Mode, NamedValue, Operation, PathTemplate, Policies, Policy,
+    RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter,
+    SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -176,7 +177,11 @@ fn sections(file: &PoliciesFile) -> [Option<&Vec<Spanned<Step>>>; 4] {
 fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
     for step in steps {
         let Step::Policy(policy) = &step.value else { continue };
-        variables.extend(policy.set_variable.as_ref().map(|set| set.name.value.trim().to_owned()));
+        let names = [
+            policy.set_variable.as_ref().map(|set| &set.name),
+            policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
+        ];
+        variables.extend(names.into_iter().flatten().map(|name| name.value.trim().to_owned()));
         for branch in policy.choose.iter().flatten() {
             branch.then.iter().chain(&branch.otherwise).for_each(|steps| variables_of(steps, variables));
         }
@@ -352,6 +357,37 @@ impl<'a> List<'a, '_> {
             }
             statements.push(Some(Statement::AuthenticationBasic(Basic { username, password })));
         }
+        if let Some(lookup) = &file.cache_lookup {
+            let vary_by_header = lookup.vary_by_header.iter().filter_map(|name| self.header(name)).collect();
+            let names = lookup.vary_by_query_parameter.as_ref();
+            statements.push(Some(Statement::CacheLookup(CacheLookup {
+                vary_by_header,
+                vary_by_query_parameter: names.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+                vary_by_workload: lookup.vary_by_workload,
+                share_authorized: lookup.share_authorized,
+            })));
+        }
+        if let Some(lookup) = &file.cache_lookup_value {
+            let (key, variable) = (self.expression(&lookup.key, Kind::Any), self.variable(&lookup.variable));
+            let default = lookup.default.as_ref().and_then(|default| self.expression(default, Kind::Any));
+            statements.push(key.map(|key| Statement::CacheLookupValue(CacheLookupValue { key, variable, default })));
+        }
+        if let Some(remove) = &file.cache_remove_value {
+            let key = self.expression(&remove.key, Kind::Any);
+            statements.push(key.map(|key| Statement::CacheRemoveValue(CacheRemoveValue { key })));
+        }
+        if let Some(store) = &file.cache_store {
+            let duration = self.duration(store.duration.as_ref());
+            let stale_if_error = self.duration(store.stale_if_error.as_ref());
+            statements.push(Some(Statement::CacheStore(CacheStore { duration, stale_if_error })));
+        }
+        if let Some(store) = &file.cache_store_value {
+            let (key, value) = (self.expression(&store.key, Kind::Any), self.expression(&store.value, Kind::Any));
+            let duration = self.duration(Some(&store.duration)).unwrap_or_default();
+            let both = key.zip(value);
+            statements
+                .push(both.map(|(key, value)| Statement::CacheStoreValue(CacheStoreValue { key, value, duration })));
+        }
         if let Some(check) = &file.check_header {
             statements.push(self.check_header(check).map(Statement::CheckHeader));
         }
@@ -426,17 +462,21 @@ impl<'a> List<'a, '_> {
             statements.push(Some(Statement::SetStatus(SetStatus { code: status.value })));
         }
         if let Some(set) = &file.set_variable {
-            let name = set.name.value.trim();
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                self.problems.push(Problem::at(&set.name, "not a variable's name", "letters, digits and _"));
-            }
-            let value = self.expression(&set.value, Kind::Any);
-            statements.push(value.map(|value| Statement::SetVariable(SetVariable { name: name.into(), value })));
+            let (name, value) = (self.variable(&set.name), self.expression(&set.value, Kind::Any));
+            statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, value })));
         }
         if let Some(filter) = &file.workload_filter {
             statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
         }
         statements
+    }
+
+    fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
+        let name = written.value.trim();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));
+        }
+        name.into()
     }
 
     fn branches(&mut self, files: &'a [BranchFile]) -> Vec<Branch> {
@@ -686,13 +726,18 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::SetQueryParameter(_) => {
             (&[Inbound, Backend], "changes a request that has been sent", "write it in inbound")
         }
-        Statement::CheckHeader(_)
+        Statement::CacheLookup(_)
+        | Statement::CheckHeader(_)
         | Statement::LimitConcurrency(_)
         | Statement::MockResponse(_)
         | Statement::RateLimit(_)
         | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
+        Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
         Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),
-        Statement::Choose(_)
+        Statement::CacheLookupValue(_)
+        | Statement::CacheRemoveValue(_)
+        | Statement::CacheStoreValue(_)
+        | Statement::Choose(_)
         | Statement::FindAndReplace(_)
         | Statement::ReturnResponse(_)
         | Statement::SetBody(_)
