@@ -539,3 +539,41 @@ fn values_are_kept_from_request_to_request() {
     let regions: Vec<_> = scene.seen().iter().map(|request| request.values("x-region").concat()).collect();
     assert_eq!(regions, ["eu", "eu", "nowhere", "nowhere"]);
 }
+
+#[test]
+fn the_story_of_an_api() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
+    let partner = lab.third_party(ADDRESS, 443, https);
+    let config = lab.configure_like("openapi", |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
+            .replace("calls: 100", "calls: 4")
+    });
+    let egret = lab.egret(&config, &[]);
+    let scene = Scene { lab, partner, _egret: egret };
+    let call = |target: &str| scene.curl(&[&format!("http://api.partner.example{target}")]).to_lowercase();
+    assert!(call("/v1/prices").contains("\nx-calls-left: 3\n"));
+    let again = call("/v1/prices");
+    assert!(again.contains("\nx-calls-left: 2\n") && again.contains("\nage: 0\n"), "a call, and kept: {again}");
+    assert!(call("/v1/reports/q3.csv").starts_with("http/1.1 200 "));
+    assert!(call("/v2/prices").contains("\"reason\":\"operation_not_found\""));
+    assert!(call("/v1/prices/7").starts_with("http/1.1 200 "));
+    assert!(call("/v1/prices/7").starts_with("http/1.1 429 "));
+    let seen = scene.seen();
+    let starts: Vec<_> = seen.iter().map(|request| request.start.as_str()).collect();
+    assert_eq!(starts, ["GET /v1/prices HTTP/1.1", "GET /v1/reports/q3.csv HTTP/1.1", "GET /v1/prices/7 HTTP/1.1"]);
+    assert!(seen.iter().all(|request| request.values("x-api-key") == ["k-123"]));
+    assert_eq!(scene.partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    let told =
+        scene.lab.cli(&["explain", "--config", config.to_str().unwrap(), "http://api.partner.example/v1/prices"]);
+    for part in [
+        "listPrices (/v1/prices)",
+        "x-api-key: ***",
+        "cache-lookup            miss",
+        "cache-store             kept for 300s",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}

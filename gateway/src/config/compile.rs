@@ -2,6 +2,7 @@
 
 mod backend;
 mod expression;
+mod openapi;
 mod policies;
 mod values;
 
@@ -160,7 +161,7 @@ fn api<'a>(
             idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
             isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),
         },
-        rules: policies.rules(file, mode, problems),
+        rules: policies.rules(file, mode, outside, problems),
         backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, outside, problems))),
     }
 }

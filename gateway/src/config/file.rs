@@ -147,6 +147,10 @@ pub(super) struct ApiFile {
     /// Whether the policies of all APIs hold for this one. Default true.
     #[serde(default)]
     pub(super) inherit: Option<bool>,
+    /// OpenAPI document (3.0 or 3.1, YAML or JSON) whose operations it offers, beside those of `operations`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) openapi: Option<Spanned<String>>,
     /// What it offers to do, with policies of their own.
     #[serde(default)]
     pub(super) operations: Vec<OperationFile>,

@@ -33,7 +33,7 @@ pub struct Operation {
 }
 
 /// A path with parameters: `/prices/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathTemplate {
     /// Between its slashes.
     pub segments: Vec<Segment>,
@@ -46,8 +46,15 @@ pub struct PathTemplate {
 pub enum Segment {
     /// Itself.
     Literal(Arc<str>),
-    /// Anything, by this name.
-    Parameter(Arc<str>),
+    /// Anything but nothing, between these texts.
+    Parameter {
+        /// Before it.
+        before: Arc<str>,
+        /// What it is called.
+        name: Arc<str>,
+        /// After it.
+        after: Arc<str>,
+    },
 }
 
 /// The four sections, wider scopes included, in the order in which they run.
@@ -224,7 +231,7 @@ impl fmt::Display for PathTemplate {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(text) => write!(f, "/{text}")?,
-                Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
+                Segment::Parameter { before, name, after } => write!(f, "/{before}{{{name}}}{after}")?,
             }
         }
         f.write_str(if self.open { "/*" } else { "" })

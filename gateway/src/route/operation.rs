@@ -24,7 +24,10 @@ pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a 
     let pairs = operation.path.segments.iter().zip(&segments);
     let parameters = pairs.filter_map(|(segment, text)| match segment {
         Segment::Literal(_) => None,
-        Segment::Parameter(name) => Some((Arc::clone(name), percent_decode_str(text).decode_utf8_lossy().into_owned())),
+        Segment::Parameter { before, name, after } => {
+            let text = inside(text, before, after).unwrap_or_default();
+            Some((Arc::clone(name), percent_decode_str(text).decode_utf8_lossy().into_owned()))
+        }
     });
     Some((operation, parameters.collect()))
 }
@@ -34,8 +37,13 @@ fn matches(template: &PathTemplate, segments: &[&str]) -> bool {
     (if template.open { segments.len() > length } else { segments.len() == length })
         && template.segments.iter().zip(segments).all(|(segment, text)| match segment {
             Segment::Literal(literal) => **literal == **text,
-            Segment::Parameter(_) => !text.is_empty(),
+            Segment::Parameter { before, after, .. } => inside(text, before, after).is_some(),
         })
+}
+
+/// What is between two texts, if it is something.
+fn inside<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.strip_suffix(after).filter(|inside| !inside.is_empty())
 }
 
 #[cfg(test)]
@@ -47,8 +55,15 @@ mod tests {
 
     fn rules(operations: &[(&str, Option<&str>, &str)]) -> Rules {
         let segment = |text: &str| {
-            let parameter = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-            parameter.map_or_else(|| Segment::Literal(text.into()), |name| Segment::Parameter(name.into()))
+            let parameter = text.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+            parameter.map_or_else(
+                || Segment::Literal(text.into()),
+                |(before, (name, after))| Segment::Parameter {
+                    before: before.into(),
+                    name: name.into(),
+                    after: after.into(),
+                },
+            )
         };
         let operation = |(name, method, path): &(&str, Option<&str>, &str)| {
             let (path, open) = path.strip_suffix("/*").map_or((*path, false), |path| (path, true));
@@ -78,6 +93,7 @@ mod tests {
             ("new", Some("GET"), "/items/new"),
             ("files", None, "/items/{id}/files/*"),
             ("root", None, "/"),
+            ("csv", None, "/reports/q{quarter}.csv"),
         ]);
         for (method, path, expected) in [
             ("GET", "/items/7", Some("get")),
@@ -89,6 +105,9 @@ mod tests {
             ("GET", "/items/7/files/a/b", Some("files")),
             ("GET", "/items/7/files", Some("any")),
             ("GET", "/", Some("root")),
+            ("GET", "/reports/q3.csv", Some("csv")),
+            ("GET", "/reports/q.csv", Some("any")),
+            ("GET", "/reports/3.csv", Some("any")),
         ] {
             let found = operation(&rules, method, path).map(|(operation, _)| &*operation.name);
             assert_eq!(found, expected, "{method} {path}");

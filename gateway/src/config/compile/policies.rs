@@ -7,8 +7,9 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use serde_saphyr::Spanned;
 
-use super::duration;
 use super::expression::{Kind, Scope};
+use super::openapi::{self, Imported};
+use super::{Outside, duration};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{
@@ -68,7 +69,13 @@ impl<'a> Shared<'a> {
     }
 
     /// What is done with the requests of an API, if anything.
-    pub(super) fn rules(&self, file: &ApiFile, mode: Mode, problems: &mut Vec<Problem>) -> Option<Arc<Rules>> {
+    pub(super) fn rules(
+        &self,
+        file: &ApiFile,
+        mode: Mode,
+        outside: &Outside<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Rules>> {
         let name = file.name.value.trim();
         let inherit = file.inherit.unwrap_or(true);
         let nothing = Scoped::default();
@@ -76,10 +83,24 @@ impl<'a> Shared<'a> {
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("api {name}"), problems));
         let scopes: Vec<_> = [Some(global), own.as_ref()].into_iter().flatten().collect();
         let otherwise = Arc::new(compose(&scopes));
-        let operations: Vec<_> =
-            file.operations.iter().map(|operation| self.operation(operation, &scopes, problems)).collect();
+        let mut imported =
+            file.openapi.as_ref().map(|written| openapi::operations(written, outside, problems)).unwrap_or_default();
+        let mut operations = Vec::new();
+        for written in &file.operations {
+            let own = imported.iter().position(|known| known.name == written.name.value.trim());
+            let known = own.map(|index| imported.remove(index));
+            operations.push(self.operation(written, known, &imported, &scopes, problems));
+        }
+        // Each of the others is as the API is.
+        operations.extend(imported.into_iter().map(|Imported { name, method, path }| Operation {
+            name: name.as_str().into(),
+            method: Some(method.as_str().into()),
+            path:
+                file.openapi.as_ref().map_or_else(PathTemplate::default, |written| template(&path, written, problems)),
+            policies: Arc::clone(&otherwise),
+        }));
         self.unique(&file.operations, problems);
-        if file.only_operations && file.operations.is_empty() {
+        if file.only_operations && operations.is_empty() {
             let help = "list them, or leave only_operations out";
             problems.push(Problem::at(
                 &file.name,
@@ -101,7 +122,14 @@ impl<'a> Shared<'a> {
         (policed || !rules.operations.is_empty()).then(|| Arc::new(rules))
     }
 
-    fn operation(&self, file: &OperationFile, scopes: &[&Scoped], problems: &mut Vec<Problem>) -> Operation {
+    fn operation(
+        &self,
+        file: &OperationFile,
+        imported: Option<Imported>,
+        others: &[Imported],
+        scopes: &[&Scoped],
+        problems: &mut Vec<Problem>,
+    ) -> Operation {
         let name = file.name.value.trim();
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("operation {name}"), problems));
         let scopes: Vec<_> = scopes.iter().copied().chain(&own).collect();
@@ -112,7 +140,20 @@ impl<'a> Shared<'a> {
             }
             method.ok().map(|method| method.as_str().into())
         });
-        Operation { name: name.into(), method, path: path(&file.path, problems), policies: Arc::new(compose(&scopes)) }
+        let (path, method) = match (&file.path, imported) {
+            (Some(written), _) => (template(&written.value, written, problems), method),
+            (None, Some(known)) => {
+                (template(&known.path, &file.name, problems), method.or_else(|| Some(known.method.as_str().into())))
+            }
+            (None, None) => {
+                let names: Vec<_> = others.iter().map(|known| known.name.clone()).collect();
+                let help =
+                    if names.is_empty() { "path: /prices/{id}".to_owned() } else { suggestion(name, names.iter()) };
+                problems.push(Problem::at(&file.name, "this operation has no path", help));
+                (PathTemplate::default(), method)
+            }
+        };
+        Operation { name: name.into(), method, path, policies: Arc::new(compose(&scopes)) }
     }
 
     fn unique(&self, operations: &[OperationFile], problems: &mut Vec<Problem>) {
@@ -123,11 +164,13 @@ impl<'a> Shared<'a> {
                 problems.push(problem.with(&other.name));
             }
             let method = |file: &OperationFile| file.method.as_ref().map(|method| method.value.clone());
-            let same =
-                |other: &&OperationFile| other.path.value == operation.path.value && method(other) == method(operation);
-            if let Some(other) = before.iter().find(same) {
+            let Some(path) = &operation.path else { continue };
+            let same = |other: &&OperationFile| {
+                other.path.as_ref().is_some_and(|other| other.value == path.value) && method(other) == method(operation)
+            };
+            if let Some(other) = before.iter().find(same).and_then(|other| other.path.as_ref()) {
                 let rule = "another operation of this API has this method and path";
-                problems.push(Problem::at(&operation.path, rule, "remove one").with(&other.path));
+                problems.push(Problem::at(path, rule, "remove one").with(other));
             }
         }
     }
@@ -216,8 +259,9 @@ fn compose(scopes: &[&Scoped]) -> Policies {
     }
 }
 
-fn path(written: &Spanned<String>, problems: &mut Vec<Problem>) -> PathTemplate {
-    let text = written.value.trim();
+/// What stands at this place, or is named there.
+fn template(text: &str, written: &Spanned<String>, problems: &mut Vec<Problem>) -> PathTemplate {
+    let text = text.trim();
     let help = "like /prices/{id}, or /files/* for all below";
     let Some(rest) = text.strip_prefix('/') else {
         problems.push(Problem::at(written, "a path begins with a slash", help));
@@ -228,15 +272,25 @@ fn path(written: &Spanned<String>, problems: &mut Vec<Problem>) -> PathTemplate 
         _ => (rest, false),
     };
     let all = if rest.is_empty() && open { Vec::new() } else { rest.split('/').collect() };
-    let segments = all.into_iter().map(|segment| {
-        let parameter = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
-        let text = parameter.unwrap_or(segment);
-        if text.contains(['{', '}', '*', '?', '#']) || parameter.is_some_and(str::is_empty) {
-            problems.push(Problem::at(written, format!("`{segment}` is neither a text nor a parameter"), help));
+    let mut segment = |text: &str| {
+        let parameter = text.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+        let parts = match parameter {
+            Some((before, (name, after))) => [before, name, after],
+            None => [text, "", ""],
+        };
+        let odd = parts.iter().any(|part| part.contains(['{', '}', '*', '?', '#']));
+        if odd || (parameter.is_some() && parts[1].is_empty()) {
+            problems.push(Problem::at(written, format!("`{text}` is neither a text nor a parameter"), help));
         }
-        parameter.map_or_else(|| Segment::Literal(segment.into()), |name| Segment::Parameter(name.into()))
-    });
-    PathTemplate { segments: segments.collect(), open }
+        match parameter {
+            Some((before, (name, after))) => {
+                Segment::Parameter { before: before.into(), name: name.into(), after: after.into() }
+            }
+            None => Segment::Literal(text.into()),
+        }
+    };
+    let segments: Vec<_> = all.into_iter().map(&mut segment).collect();
+    PathTemplate { segments, open }
 }
 
 /// The policies of a section, as they are read.

@@ -534,9 +534,11 @@ pub(in crate::config) struct OperationFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) method: Option<Text>,
-    /// Like `/prices/{id}`; `*` as the last segment stands for any rest.
-    #[schemars(with = "String")]
-    pub(in crate::config) path: Text,
+    /// Like `/prices/{id}`; `*` as the last segment stands for any rest. Default: that of the operation of this name in
+    /// `openapi`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) path: Option<Text>,
     /// What is done with its requests.
     #[serde(default)]
     pub(in crate::config) policies: Option<PoliciesFile>,
