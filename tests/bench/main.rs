@@ -10,6 +10,7 @@ mod http;
 mod http_load;
 mod load;
 mod passthrough;
+mod policies;
 mod report;
 mod third_party;
 
@@ -42,6 +43,8 @@ enum Bench {
         ])]
         scenario: Vec<http::Scenario>,
     },
+    /// Policies: none, ten headers set, a condition; against nginx and HAProxy.
+    Policies(Options),
     /// The application of a run.
     #[command(hide = true, subcommand)]
     Load(load::Load),
@@ -70,6 +73,10 @@ fn main() {
         Bench::Http { options, scenario } => {
             on_cpu(APPLICATIONS);
             http::run(options.rounds, &scenario).publish(&options.json);
+        }
+        Bench::Policies(options) => {
+            on_cpu(APPLICATIONS);
+            policies::run(options.rounds).publish(&options.json);
         }
         Bench::Load(load) => load.run(),
     }

@@ -22,6 +22,8 @@ enum What {
     Http,
     /// Bytes carried untouched, against nginx and HAProxy.
     Passthrough,
+    /// Policies, against nginx and HAProxy.
+    Policies,
 }
 
 impl Bench {
@@ -31,6 +33,7 @@ impl Bench {
             What::Connect => "connect",
             What::Http => "http",
             What::Passthrough => "passthrough",
+            What::Policies => "policies",
         };
         setup::programs(&[setup::LAB, if self.what == What::Connect { &[] } else { setup::PEERS }])?;
         kernel::build()?;
