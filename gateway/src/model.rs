@@ -22,7 +22,7 @@ pub use policy::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
     FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy, RateKind, RateLimit, Refusal,
     Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement,
-    WorkloadFilter, WorkloadMatch,
+    WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

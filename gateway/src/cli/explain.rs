@@ -146,7 +146,7 @@ impl Explain {
         call.may_be_secret = !plain || api.backend.is_some() || rules.plain_secrets;
         call.operation = operation;
         call.parameters = parameters;
-        call.id = "0-1".to_owned();
+        call.id = (0, 1);
         call.steps = Some(Vec::new());
         let mut world = Dry::new(body, self.answer);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;

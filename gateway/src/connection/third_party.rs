@@ -174,8 +174,8 @@ impl ThirdParty {
     }
 
     /// For a request, its caller and the log: the number of the flow and of its request.
-    pub(super) fn request_id(&self) -> String {
-        format!("{}-{}", self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+    pub(super) fn request_id(&self) -> (u64, u64) {
+        (self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The record of a request, if somebody watches.

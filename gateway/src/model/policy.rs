@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use super::{Expression, Template};
 
 /// The operations of an API, and what is done with its requests.
@@ -68,12 +70,14 @@ pub struct Policies {
     pub outbound: Vec<Arc<Policy>>,
     /// After anything has failed.
     pub on_error: Vec<Arc<Policy>>,
+    /// Whether anything looks at the request after it was sent.
+    pub looks_back: bool,
 }
 
 impl Policies {
     /// Whether there is nothing to do but to send the request.
     pub fn is_empty(&self) -> bool {
-        let Self { inbound, backend, outbound, on_error } = self;
+        let Self { inbound, backend, outbound, on_error, .. } = self;
         [inbound, outbound, on_error].iter().all(|section| section.is_empty())
             && backend.iter().all(|policy| policy.statement == Statement::ForwardRequest(Forward::default()))
     }
@@ -191,6 +195,21 @@ impl Statement {
     }
 }
 
+/// Whether one of these looks at the request, when it was sent.
+pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
+    policies.iter().any(|policy| {
+        let mut looks = match &policy.statement {
+            Statement::CacheStore(_) | Statement::Retry(_) => true,
+            Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
+            _ => false,
+        };
+        policy.statement.each_expression(&mut |expression| {
+            looks |= expression.program.references().has_variable("request");
+        });
+        looks
+    })
+}
+
 impl Statement {
     /// Shows its own expressions, not those of the policies in it.
     pub fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
@@ -255,12 +274,14 @@ pub enum Exists {
 /// Sets a field of the request's or the answer's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetHeader {
-    /// In lower case.
-    pub name: Arc<str>,
+    /// Which.
+    pub name: HeaderName,
     /// What happens where there is one.
     pub exists: Exists,
     /// Its values, each a field of its own.
     pub values: Vec<Template>,
+    /// The same, where they are always the same.
+    pub fixed: Option<Vec<HeaderValue>>,
 }
 
 /// Sets a parameter of the request's query.

@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cel::Value;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::cache::Kept;
@@ -41,8 +42,8 @@ pub struct Call<'a> {
     pub variables: Vec<(Arc<str>, Value)>,
     /// What has failed.
     pub error: Option<Box<Fault>>,
-    /// Number, for the caller and the log.
-    pub id: String,
+    /// The numbers of its flow, and of it among the flow's requests.
+    pub id: (u64, u64),
     /// When it came: by the clock.
     pub now: SystemTime,
     /// When it came: since some time before, for counting.
@@ -61,6 +62,10 @@ pub struct Call<'a> {
     pub(super) stale: Option<Arc<Kept>>,
     /// What policies would have refused that only report: their names, and why.
     pub reports: Vec<(&'static str, Reason, String)>,
+    /// Most bytes of a body that policies may look at.
+    pub(super) max_body: usize,
+    /// Whether anything looks at the request after it was sent.
+    pub(super) looks_back: bool,
     /// Which section runs.
     pub(super) section: Section,
     /// Fields that the answer will have, whatever it is.
@@ -163,7 +168,7 @@ impl<'a> Call<'a> {
             parameters: Vec::new(),
             variables: Vec::new(),
             error: None,
-            id: String::new(),
+            id: (0, 0),
             now,
             at,
             held: Vec::new(),
@@ -173,9 +178,26 @@ impl<'a> Call<'a> {
             stale: None,
             secret_parameters: Vec::new(),
             secret_body: false,
+            max_body: 0,
+            looks_back: true,
             section: Section::Inbound,
             later: Vec::new(),
         }
+    }
+
+    /// The request's head, which nothing looks at any more but for what it speaks.
+    pub(super) fn take_request(&mut self) -> request::Parts {
+        let (mut empty, ()) = http::Request::new(()).into_parts();
+        empty.method = self.request.method.clone();
+        if let Some(kind) = self.request.headers.get(CONTENT_TYPE) {
+            empty.headers.insert(CONTENT_TYPE, kind.clone());
+        }
+        std::mem::replace(&mut self.request, empty)
+    }
+
+    /// For the caller and the log.
+    pub(super) fn request_id(&self) -> String {
+        format!("{}-{}", self.id.0, self.id.1)
     }
 
     /// Whether a secret is in the request's body.

@@ -41,7 +41,7 @@ pub(super) fn answer(fault: &Fault, call: &Call<'_>) -> (response::Parts, Bytes)
             "api": &*call.api.name,
             "policy": source.map(|source| source.policy),
             "policy_id": source.and_then(|source| source.id.as_deref()),
-            "request_id": call.id,
+            "request_id": call.request_id(),
         }
     });
     let body = Bytes::from(format!("{body}\n"));

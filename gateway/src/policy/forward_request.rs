@@ -4,7 +4,9 @@ use crate::model::{Forward, Reason};
 
 /// Sends the request, and waits for the head of the answer.
 pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
-    let asked = Asked { head: call.request.clone(), body: call.request_body.clone() };
+    // A copy is as dear as some policies together.
+    let head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
+    let asked = Asked { head, body: call.request_body.clone() };
     call.response_body = None;
     call.response = None;
     match world.ask(asked, forward.timeout).await {

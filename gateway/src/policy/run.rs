@@ -34,12 +34,13 @@ pub async fn run(
     policies: &Policies,
     world: &mut dyn World,
 ) -> Result<(), Box<Fault>> {
+    (call.max_body, call.looks_back) = (rules.max_body, policies.looks_back);
     if let Err(fault) = sections(call, rules, policies, world).await {
         let fault = match fault.unanswered {
             Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => return Err(fault),
             _ => fault,
         };
-        failed(call, rules, policies, world, fault).await;
+        failed(call, policies, world, fault).await;
     }
     if let Some(response) = &mut call.response {
         response.headers.extend(call.later.drain(..));
@@ -57,10 +58,10 @@ async fn sections(
         return Err(Fault::new(Reason::OperationNotFound, 404, "no operation of this API has this method and path"));
     }
     call.section = Section::Inbound;
-    let mut outcome = list(&policies.inbound, call, rules, world).await?;
+    let mut outcome = list(&policies.inbound, call, world).await?;
     if outcome == Outcome::Continue {
         call.section = Section::Backend;
-        let sent = list(&policies.backend, call, rules, world).await;
+        let sent = list(&policies.backend, call, world).await;
         let failed = match (&sent, &call.response) {
             (Err(fault), _) => fault.unanswered.is_some(),
             (Ok(_), Some(response)) => response.status.is_server_error(),
@@ -77,30 +78,25 @@ async fn sections(
     }
     if outcome != Outcome::Respond {
         call.section = Section::Outbound;
-        list(&policies.outbound, call, rules, world).await?;
+        list(&policies.outbound, call, world).await?;
     }
     Ok(())
 }
 
 /// Answers with the error, which on-error may change; what fails there changes nothing any more.
-async fn failed(call: &mut Call<'_>, rules: &Rules, policies: &Policies, world: &mut dyn World, fault: Box<Fault>) {
+async fn failed(call: &mut Call<'_>, policies: &Policies, world: &mut dyn World, fault: Box<Fault>) {
     let (head, body) = error::answer(&fault, call);
     (call.response, call.response_body) = (Some(head), Some(body));
     call.error = Some(fault);
     call.section = Section::OnError;
-    if let Err(fault) = list(&policies.on_error, call, rules, world).await {
+    if let Err(fault) = list(&policies.on_error, call, world).await {
         let (head, body) = error::answer(&fault, call);
         (call.response, call.response_body) = (Some(head), Some(body));
     }
 }
 
 /// A list, and those of its branches.
-async fn list(
-    policies: &[Arc<Policy>],
-    call: &mut Call<'_>,
-    rules: &Rules,
-    world: &mut dyn World,
-) -> Result<Outcome, Box<Fault>> {
+async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn World) -> Result<Outcome, Box<Fault>> {
     // A list in a list is a level, not a future in a future.
     let mut levels: Vec<Iter<'_, Arc<Policy>>> = Vec::new();
     let mut level = policies.iter();
@@ -116,14 +112,15 @@ async fn list(
         let section = call.section;
         let fault = |fault: Box<Fault>| fault.of(policy, section);
         while let Some(side) = reads_body(policy, call) {
-            body(side, call, rules, world).await.map_err(fault)?;
+            body(side, call, world).await.map_err(fault)?;
         }
         if matches!(policy.statement, Statement::CacheStore(_))
             && call.response_body.is_none()
             && cache::is_wanted(call)
         {
-            let whole = world.answer_up_to(rules.max_body).await;
-            call.response_body = whole.map_err(|reason| fault(broken(Side::Response, reason, rules.max_body)))?;
+            let most = call.max_body;
+            let whole = world.answer_up_to(most).await;
+            call.response_body = whole.map_err(|reason| fault(broken(Side::Response, reason, most)))?;
         }
         let outcome = match &policy.statement {
             Statement::Choose(branches) => {
@@ -139,7 +136,7 @@ async fn list(
                 }
                 Ok(Outcome::Continue)
             }
-            Statement::Retry(retry) => again(retry, call, rules, world).await,
+            Statement::Retry(retry) => again(retry, call, world).await,
             Statement::ForwardRequest(forward) => {
                 forward_request::run(forward, call, world).await.map(|()| Outcome::Continue)
             }
@@ -228,14 +225,13 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
 fn again<'a>(
     retry: &'a Retry,
     call: &'a mut Call<'_>,
-    rules: &'a Rules,
     world: &'a mut dyn World,
 ) -> Pending<'a, Result<Outcome, Box<Fault>>> {
     Box::pin(async move {
         // What is streamed can be sent once.
-        body(Side::Request, call, rules, world).await?;
+        body(Side::Request, call, world).await?;
         for times in 0.. {
-            let outcome = list(&retry.policies, call, rules, world).await;
+            let outcome = list(&retry.policies, call, world).await;
             match retry::pause(retry, call, outcome.as_ref().err().map(|fault| &**fault), times)? {
                 None => return outcome,
                 Some(pause) => {
@@ -262,7 +258,7 @@ fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     }
 }
 
-async fn body(side: Side, call: &mut Call<'_>, rules: &Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+async fn body(side: Side, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
     let known = match side {
         Side::Request => call.request_body.is_some(),
         Side::Response => call.response_body.is_some(),
@@ -270,7 +266,8 @@ async fn body(side: Side, call: &mut Call<'_>, rules: &Rules, world: &mut dyn Wo
     if known {
         return Ok(());
     }
-    let bytes = world.body(side, rules.max_body).await.map_err(|reason| broken(side, reason, rules.max_body))?;
+    let most = call.max_body;
+    let bytes = world.body(side, most).await.map_err(|reason| broken(side, reason, most))?;
     match side {
         Side::Request => {
             if !bytes.is_empty() {

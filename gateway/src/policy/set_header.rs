@@ -6,8 +6,15 @@ use crate::model::{Exists, Reason, SetHeader};
 
 /// Sets, adds or removes a field of the head that the section is about.
 pub(super) fn run(set: &SetHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
-    let name = HeaderName::from_bytes(set.name.as_bytes()).map_err(|_| bad(&set.name))?;
-    let there = call.headers().is_some_and(|headers| headers.contains_key(&name));
+    let name = &set.name;
+    if let (Exists::Override, Some([value])) = (set.exists, set.fixed.as_deref()) {
+        call.note(|| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        if let Some(headers) = call.headers() {
+            headers.insert(name, value.clone());
+        }
+        return Ok(());
+    }
+    let there = call.headers().is_some_and(|headers| headers.contains_key(name));
     if set.exists == Exists::Skip && there {
         call.note(|| format!("{name} is there"));
         return Ok(());
@@ -17,17 +24,17 @@ pub(super) fn run(set: &SetHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>
         call.note(|| format!("{name}: {}", value.shown()));
     }
     let value = |filled: &Filled<'_>| {
-        let mut value = self::value(&name, &filled.text)?;
+        let mut value = self::value(name, &filled.text)?;
         value.set_sensitive(filled.is_secret());
         Ok::<_, Box<Fault>>(value)
     };
     let values = filled.iter().map(value).collect::<Result<Vec<_>, _>>()?;
     let Some(headers) = call.headers() else { return Ok(()) };
     if set.exists != Exists::Append {
-        headers.remove(&name);
+        headers.remove(name);
     }
     for value in values {
-        headers.append(&name, value);
+        headers.append(name, value);
     }
     if set.exists == Exists::Delete {
         call.note(|| format!("{name} removed"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use serde_saphyr::Spanned;
 
 use super::expression::{Kind, Scope};
@@ -21,7 +21,7 @@ use crate::model::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
     Expression, FindAndReplace, Forward, LimitConcurrency, Mode, NamedValue, Operation, PathTemplate, Policies, Policy,
     RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter,
-    SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
+    SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -251,12 +251,10 @@ fn compose(scopes: &[&Scoped]) -> Policies {
         }
         running
     };
-    Policies {
-        inbound: section(0, Vec::new()),
-        backend: section(1, vec![Arc::new(forward)]),
-        outbound: section(2, Vec::new()),
-        on_error: section(3, Vec::new()),
-    }
+    let (inbound, backend) = (section(0, Vec::new()), section(1, vec![Arc::new(forward)]));
+    let (outbound, on_error) = (section(2, Vec::new()), section(3, Vec::new()));
+    let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies));
+    Policies { inbound, backend, outbound, on_error, looks_back }
 }
 
 /// What stands at this place, or is named there.
@@ -502,7 +500,9 @@ impl<'a> List<'a, '_> {
         if let Some(set) = &file.set_header {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
             let name = self.header(&set.name);
-            statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values })));
+            let name = name.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            let fixed = values.iter().map(|value| HeaderValue::from_str(value.literal()?).ok()).collect();
+            statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values, fixed })));
         }
         if let Some(method) = &file.set_method {
             statements.push(Some(Statement::SetMethod(self.template(method))));

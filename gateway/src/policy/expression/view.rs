@@ -62,7 +62,7 @@ impl<'a> View<'a> {
             (Self::Request(call), "query") => CowVal::owned(View::Query(call)),
             (Self::Request(call), "headers") => CowVal::owned(View::Headers(Some(&call.request.headers))),
             (Self::Request(call), "parameters") => CowVal::owned(View::Parameters(&call.parameters)),
-            (Self::Request(call), "id") => text(&call.id),
+            (Self::Request(call), "id") => CowVal::owned(CelString::from(call.request_id())),
             (Self::Request(call), "body") if call.secret_body => text(MASK),
             (Self::Request(call), "body") => body(call.request_body.as_deref()),
             (Self::Response(call), "status") => {
