@@ -376,7 +376,8 @@ fn what_only_reports_changes_nothing() {
     lab.hosts(&[(ADDRESS, NAME)]);
     let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
     let policies = "    policies:\n      inbound:\n        - {rate-limit: {calls: 1, period: 1h}, enabled: report}\n        - \
-                    {set-header: {name: X-Not, value: a}, enabled: report}\n        - {return-response: {status: 403}, enabled: report}\n";
+                    {set-header: {name: X-Not, value: a}, enabled: report}\n        - {return-response: {status: 403}, enabled: report}\n        - choose:\n            - when: \"true\"\n              \
+                    then: [{return-response: {status: 403}}]\n          enabled: report\n";
     let _egret = lab.egret(&lab.configure(&format!("{PLAIN}{policies}")), &[]);
     for _ in 0..3 {
         assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));

@@ -20,13 +20,6 @@ pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fa
 
 /// In a body that is there as a whole.
 pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
-    if let Some(coding) = call.headers().and_then(|headers| headers.get(CONTENT_ENCODING).cloned())
-        && coding != "identity"
-    {
-        let message =
-            format!("the body is encoded ({}): ask for it plain with accept-encoding: identity", text(&coding));
-        return Err(Fault::new(Reason::BodyEncoded, 502, message));
-    }
     let from = template::fill(&replace.from, call)?;
     let to = template::fill(&replace.to, call)?;
     let body = match call.side() {
@@ -53,12 +46,24 @@ pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(
     Ok(())
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+/// Whether a body says what it is, and is not compressed.
+pub(super) fn is_plain(side: Side, call: &Call<'_>) -> Result<(), Box<Fault>> {
+    let headers = match side {
+        Side::Request => Some(&call.request.headers),
+        Side::Response => call.response.as_ref().map(|response| &response.headers),
+    };
+    match headers.and_then(|headers| headers.get(CONTENT_ENCODING)).filter(|coding| *coding != "identity") {
+        None => Ok(()),
+        Some(coding) => {
+            let coding = String::from_utf8_lossy(coding.as_bytes());
+            let help = "set-header in inbound: {name: Accept-Encoding, value: identity}";
+            Err(Fault::new(Reason::BodyEncoded, 502, format!("the body is encoded ({coding}): {help}")))
+        }
+    }
 }
 
-fn text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
 }
 
 /// In the place of the body that the section is about.

@@ -112,6 +112,7 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
         let section = call.section;
         let fault = |fault: Box<Fault>| fault.of(policy, section);
         while let Some(side) = reads_body(policy, call) {
+            bodies::is_plain(side, call).map_err(fault)?;
             body(side, call, world).await.map_err(fault)?;
         }
         if matches!(policy.statement, Statement::CacheStore(_))
@@ -205,12 +206,14 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (response, response_body) = (call.response.clone(), call.response_body.clone());
     let (later, variables) = (call.later.len(), call.variables.len());
     let held = call.held.len();
+    let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
     let outcome = now(&policy.statement, call, world);
     (call.request, call.request_body) = (request, request_body);
     (call.response, call.response_body) = (response, response_body);
     call.later.truncate(later);
     call.variables.truncate(variables);
     call.held.truncate(held);
+    (call.cached_under, call.stale) = (cached_under, stale);
     match outcome {
         Err(fault) => {
             call.note(|| format!("would refuse: {} ({})", fault.reason, fault.message));

@@ -1,10 +1,8 @@
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
-
 use crate::model::{Operation, PathTemplate, Rules, Segment};
 
-/// The parameters of a path, by name, decoded.
+/// The parameters of a path, by name: as they came, so that in another path they are no more than they were.
 pub type Parameters = Vec<(Arc<str>, String)>;
 
 /// The most exact of the operations that a request matches: segment by segment from the left a text goes before a parameter,
@@ -25,8 +23,7 @@ pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a 
     let parameters = pairs.filter_map(|(segment, text)| match segment {
         Segment::Literal(_) => None,
         Segment::Parameter { before, name, after } => {
-            let text = inside(text, before, after).unwrap_or_default();
-            Some((Arc::clone(name), percent_decode_str(text).decode_utf8_lossy().into_owned()))
+            Some((Arc::clone(name), inside(text, before, after).unwrap_or_default().to_owned()))
         }
     });
     Some((operation, parameters.collect()))
@@ -115,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_decoded() {
+    fn parameters_are_as_they_came() {
         let rules = rules(&[("item", None, "/items/{id}")]);
-        let (_, parameters) = operation(&rules, "GET", "/items/a%20b%2Fc").unwrap();
-        assert_eq!(parameters, [("id".into(), "a b/c".to_owned())]);
+        let (_, parameters) = operation(&rules, "GET", "/items/..%2Fc").unwrap();
+        assert_eq!(parameters, [("id".into(), "..%2Fc".to_owned())]);
     }
 }

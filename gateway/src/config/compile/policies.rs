@@ -177,9 +177,11 @@ impl<'a> Shared<'a> {
 
     fn scoped(&self, file: &PoliciesFile, scope: &str, problems: &mut Vec<Problem>) -> Scoped {
         let mut scoped = Scoped::default();
+        let report = is_reported(file.enabled.as_ref(), problems);
         for ((section, steps), place) in SECTIONS.into_iter().zip(sections(file)).zip(&mut scoped.sections) {
             *place = steps.map(|steps| {
-                let mut list = List { shared: self, section, scope: scope.into(), within: Vec::new(), problems };
+                let mut list =
+                    List { shared: self, section, scope: scope.into(), within: Vec::new(), report, problems };
                 list.top(steps)
             });
         }
@@ -298,6 +300,8 @@ struct List<'a, 'b> {
     scope: Arc<str>,
     /// The fragments that this is in.
     within: Vec<&'a str>,
+    /// What these would do is put on record, and not done.
+    report: bool,
     problems: &'b mut Vec<Problem>,
 }
 
@@ -337,7 +341,12 @@ impl<'a> List<'a, '_> {
                     self.problems.push(Problem::at(step, "`base` stands for nothing here", help));
                 }
                 Step::Policy(file) => match &file.include_fragment {
-                    Some(name) => policies.extend(self.fragment(name)),
+                    Some(name) => {
+                        let before = self.report;
+                        self.report |= is_reported(file.enabled.as_ref(), self.problems);
+                        policies.extend(self.fragment(name));
+                        self.report = before;
+                    }
                     None => policies.extend(self.policy(step, file)),
                 },
             }
@@ -375,7 +384,10 @@ impl<'a> List<'a, '_> {
     }
 
     fn policy(&mut self, step: &Spanned<Step>, file: &'a PolicyFile) -> Option<Arc<Policy>> {
+        let before = self.report;
+        self.report |= is_reported(file.enabled.as_ref(), self.problems);
         let mut statements = self.statements(file);
+        let report = std::mem::replace(&mut self.report, before);
         let misspelled = statements.is_empty() && self.problems.iter().any(|problem| problem.is_in_line_of(step));
         if statements.len() != 1 && !misspelled {
             let help = "one policy for each dash of the list";
@@ -386,14 +398,12 @@ impl<'a> List<'a, '_> {
         if let Some((rule, help)) = misplaced(&statement, self.section) {
             self.problems.push(Problem::at(step, format!("{} {rule}", statement.label()), help));
         }
-        let report = match file.enabled.as_ref().map(|written| (written, written.value.as_str())) {
-            None | Some((_, "enforce")) => false,
-            Some((_, "report")) => true,
-            Some((written, _)) => {
-                self.problems.push(Problem::at(written, "not how a policy is enabled", "enforce or report"));
-                false
-            }
-        };
+        if let (Some(written), true, Statement::ForwardRequest(_) | Statement::Retry(_)) =
+            (&file.enabled, report, &statement)
+        {
+            let rule = format!("{} cannot only be reported: the request would not be sent", statement.label());
+            self.problems.push(Problem::at(written, rule, "remove it"));
+        }
         let id = file.id.as_ref().map(|id| id.value.as_str().into());
         Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement)))
     }
@@ -752,6 +762,17 @@ impl<'a> List<'a, '_> {
 
     fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
         written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
+    }
+}
+
+fn is_reported(enabled: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> bool {
+    match enabled.map(|written| (written, written.value.as_str())) {
+        None | Some((_, "enforce")) => false,
+        Some((_, "report")) => true,
+        Some((written, _)) => {
+            problems.push(Problem::at(written, "not how a policy is enabled", "enforce or report"));
+            false
+        }
     }
 }
 

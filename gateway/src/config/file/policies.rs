@@ -17,6 +17,10 @@ type Text = Spanned<String>;
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct PoliciesFile {
+    /// `enforce` (default), or `report`: what all of these would do is put on record, and not done; the request is sent.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) enabled: Option<Text>,
     /// Before the request leaves.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
