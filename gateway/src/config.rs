@@ -70,6 +70,8 @@ pub struct Settings {
     pub telemetry: Option<SocketAddr>,
     /// Where flow records go.
     pub access_log: AccessLog,
+    /// Whether each request has a record there, too.
+    pub log_requests: bool,
 }
 
 /// The files of the CA.

@@ -35,15 +35,15 @@ pub struct Telemetry {
 const REMEMBERED: usize = 512;
 
 impl Telemetry {
-    /// With this log and these metrics.
-    pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
+    /// With this log, for requests as well or not, and these metrics.
+    pub fn new(log: AccessLog, log_requests: bool, metrics: Arc<Metrics>) -> Self {
         Self {
             log,
             metrics,
             next: AtomicU64::new(1),
             live: Mutex::default(),
             decided: Mutex::default(),
-            requests: requests::Requests::default(),
+            requests: requests::Requests::new(log_requests),
         }
     }
 

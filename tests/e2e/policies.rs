@@ -578,3 +578,30 @@ fn the_story_of_an_api() {
         assert!(told.contains(part), "{part}: {told}");
     }
 }
+
+#[test]
+fn requests_are_logged_where_that_was_chosen() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let config = lab.configure_like("policy-rate-limit", |text| text);
+    let settings = config.join("lab.yaml");
+    let text =
+        std::fs::read_to_string(&settings).unwrap().replace("telemetry:\n", "telemetry:\n  log_requests: true\n");
+    std::fs::write(settings, text).unwrap();
+    let _egret = lab.egret(&config, &[]);
+    for status in [200, 200, 429] {
+        assert_eq!(lab.curl("http://api.partner.example/a?secret").0, status);
+    }
+    let mut requests: Vec<serde_json::Value> = Vec::new();
+    eventually("three requests are in the log", || {
+        let text = std::fs::read_to_string(lab.access_log()).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        requests = lines.filter(|line| line["request"].is_object()).collect();
+        requests.len() == 3
+    });
+    assert_eq!((&requests[0]["outcome"], &requests[0]["request"]["status"]), (&"ok".into(), &200.into()));
+    assert_eq!(requests[2]["outcome"], "rate_limit_exceeded");
+    assert_eq!(requests[2]["request"]["policy"], "rate-limit");
+    assert_eq!(requests[2]["request"]["target"], "api.partner.example/a");
+}

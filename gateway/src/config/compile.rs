@@ -310,6 +310,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),
         telemetry: address,
+        log_requests: telemetry.is_some_and(|telemetry| telemetry.log_requests),
         access_log: match telemetry.and_then(|telemetry| telemetry.access_log.as_deref()) {
             None | Some("stdout") => AccessLog::Stdout,
             Some("off") => AccessLog::Off,

@@ -303,6 +303,9 @@ pub(super) struct TelemetryFile {
     /// `stdout` (default), `off`, or the path of a file: one JSON line per flow.
     #[serde(default)]
     pub(super) access_log: Option<String>,
+    /// Whether the access log has a line for each request, too, where requests are seen. Default false.
+    #[serde(default)]
+    pub(super) log_requests: bool,
 }
 
 /// A socket address, or an address with this port.

@@ -94,7 +94,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let names = Arc::new(Names::new(&settings.resolvers, settings.keep));
     names.follow(&models.current());
     let node = Arc::new(NodeAddresses::read()?);
-    let telemetry = Arc::new(Telemetry::new(access_log(&settings)?, Arc::new(Metrics::default())));
+    let telemetry =
+        Arc::new(Telemetry::new(access_log(&settings)?, settings.log_requests, Arc::new(Metrics::default())));
 
     spawn_heartbeat(&capture, &stop);
     let proof = Arc::clone(&capture);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::Snapshot;
+use super::{RequestSnapshot, Snapshot};
 
 /// One JSON line per flow, written by a thread of its own: a slow disk delays no flow.
 #[derive(Debug, Default)]
@@ -63,8 +63,16 @@ impl AccessLog {
     }
 
     pub(super) fn write(&self, flow: &Snapshot, outcome: &str) {
+        self.line(&Line::new(flow, outcome));
+    }
+
+    pub(super) fn write_request(&self, request: &RequestSnapshot) {
+        self.line(&RequestLine::new(request));
+    }
+
+    fn line(&self, line: &impl Serialize) {
         let Some(queue) = &self.queue else { return };
-        let Ok(mut line) = serde_json::to_vec(&Line::new(flow, outcome)) else { return };
+        let Ok(mut line) = serde_json::to_vec(line) else { return };
         line.push(b'\n');
         let mut lines = queue.lock();
         if lines.closed || lines.text.len() + line.len() > QUEUE {
@@ -169,6 +177,57 @@ impl<'a> Line<'a> {
             bytes_received: snapshot.received,
             duration_ms: u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
             generation: flow.map(|flow| flow.generation.0),
+        }
+    }
+}
+
+/// A request as it is logged: what only a request has is under `request`.
+#[derive(Serialize)]
+struct RequestLine<'a> {
+    /// Seconds since 1970.
+    time: f64,
+    flow: u64,
+    outcome: &'a str,
+    api: &'a str,
+    workload: &'a str,
+    request: RequestFacts<'a>,
+}
+
+#[derive(Serialize)]
+struct RequestFacts<'a> {
+    method: &'a str,
+    target: &'a str,
+    operation: Option<&'a str>,
+    status: u16,
+    policy: Option<&'a str>,
+    reports: &'a [String],
+    policies_us: u128,
+    upstream_us: u128,
+    first_byte_us: u128,
+    total_us: u128,
+}
+
+impl<'a> RequestLine<'a> {
+    fn new(request: &'a RequestSnapshot) -> Self {
+        let time = request.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            time: time.as_secs_f64(),
+            flow: request.flow,
+            outcome: request.outcome,
+            api: &request.api,
+            workload: &request.workload,
+            request: RequestFacts {
+                method: &request.method,
+                target: &request.target,
+                operation: request.operation.as_deref(),
+                status: request.status,
+                policy: request.policy,
+                reports: &request.reports,
+                policies_us: request.policies.as_micros(),
+                upstream_us: request.upstream.as_micros(),
+                first_byte_us: request.first_byte.as_micros(),
+                total_us: request.total.as_micros(),
+            },
         }
     }
 }

@@ -7,11 +7,24 @@ use super::Telemetry;
 use crate::model::{Reason, Workload};
 
 /// Requests that have ended, while somebody watches; nothing is kept, and nothing costs, while nobody does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
+    /// Whether each goes to the access log.
+    logged: bool,
     /// Until when somebody watches: milliseconds since [`START`].
     watched: AtomicU64,
     passed: Mutex<Passed>,
+}
+
+impl Requests {
+    pub(super) fn new(logged: bool) -> Self {
+        Self { logged, watched: AtomicU64::new(0), passed: Mutex::default() }
+    }
+
+    fn is_watched(&self) -> bool {
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.watched.load(Ordering::Relaxed) >= now
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +88,7 @@ pub struct RequestRecord {
 }
 
 impl Telemetry {
-    /// A record of a request, if somebody watches.
+    /// A record of a request, if somebody watches or it is logged.
     pub fn request(
         self: &Arc<Self>,
         flow: u64,
@@ -84,8 +97,7 @@ impl Telemetry {
         method: &str,
         target: impl FnOnce() -> String,
     ) -> Option<Box<RequestRecord>> {
-        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if self.requests.watched.load(Ordering::Relaxed) < now {
+        if !self.requests.logged && !self.requests.is_watched() {
             return None;
         }
         let facts = RequestSnapshot {
@@ -138,6 +150,12 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.facts.total = self.started.elapsed();
+        if self.telemetry.requests.logged {
+            self.telemetry.log.write_request(&self.facts);
+        }
+        if !self.telemetry.requests.is_watched() {
+            return;
+        }
         let mut passed = self.telemetry.requests.passed.lock().unwrap_or_else(PoisonError::into_inner);
         passed.next += 1;
         self.facts.number = passed.next;
