@@ -37,6 +37,9 @@ pub const DEFAULT_SOCKET: &str = "/run/egret/admin.sock";
 /// Where the hooks are pinned, if not said otherwise.
 pub const DEFAULT_PINS: &str = "/sys/fs/bpf/egret";
 
+/// Where what outlives the process is kept, if not said otherwise.
+pub const DEFAULT_STATE: &str = "/var/lib/egret";
+
 /// Where the CA's certificate is, if not said otherwise.
 pub const DEFAULT_CA: &str = "/var/lib/egret/ca.pem";
 /// Where its key is, if not said otherwise.
@@ -58,6 +61,8 @@ pub struct Settings {
     pub cgroup: Option<PathBuf>,
     /// Directory of the pins.
     pub pins: PathBuf,
+    /// Directory of what outlives the process.
+    pub state: PathBuf,
     /// The admin socket.
     pub admin_socket: PathBuf,
     /// DNS servers instead of the system's.

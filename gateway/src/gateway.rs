@@ -8,6 +8,8 @@ mod models;
 
 mod publish;
 
+mod quotas;
+
 mod start;
 
 mod stop;

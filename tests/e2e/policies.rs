@@ -605,3 +605,29 @@ fn requests_are_logged_where_that_was_chosen() {
     assert_eq!(requests[2]["request"]["policy"], "rate-limit");
     assert_eq!(requests[2]["request"]["target"], "api.partner.example/a");
 }
+
+#[test]
+fn quotas_outlive_the_process() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let config = lab.configure_like("policy-quota", |text| text);
+    let call = |customer: &str| {
+        let output = lab.run("curl", &["-s", "-i", "-m", "10", "-H", &format!("X-Customer: {customer}"), URL]);
+        String::from_utf8_lossy(&output.stdout).to_lowercase()
+    };
+    let egret = lab.egret(&config, &[]);
+    assert!(call("a").contains("\r\nx-calls-left: 1\r\n"));
+    egret.stop();
+    let egret = lab.egret(&config, &[]);
+    assert!(call("a").contains("\r\nx-calls-left: 0\r\n"));
+    eventually("the count is saved", || {
+        std::fs::read_to_string(lab.directory().join("state/quotas.json")).unwrap_or_default().contains("\"a\",2,")
+    });
+    egret.kill();
+    let _egret = lab.egret(&config, &[]);
+    let refused = call("a");
+    assert!(refused.starts_with("http/1.1 403 ") && refused.contains("\"reason\":\"quota_exceeded\""), "{refused}");
+    assert!(refused.contains("\r\nretry-after: "), "{refused}");
+    assert!(call("b").contains("\r\nx-calls-left: 1\r\n"));
+}

@@ -233,11 +233,12 @@ impl Lab {
     /// What holds for each configuration of the lab.
     fn settings(&self) -> String {
         format!(
-            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nadmin:\n  socket: {}\nca:\n  certificate: {}\n  key: {}\n\
+            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nadmin:\n  socket: {}\nstate:\n  directory: {}\nca:\n  certificate: {}\n  key: {}\n\
              telemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\n",
             self.cgroup.display(),
             self.pins.display(),
             self.socket().display(),
+            self.directory.join("state").display(),
             self.directory.join("egret-ca.pem").display(),
             self.directory.join("egret-ca-key.pem").display(),
             self.access_log().display(),

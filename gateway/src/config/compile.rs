@@ -18,7 +18,9 @@ use serde_saphyr::Spanned;
 use self::policies::Shared;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, EgressFile, File, LimitsFile, socket_address};
-use super::{AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, Settings};
+use super::{
+    AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, DEFAULT_STATE, Settings,
+};
 use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
@@ -305,6 +307,11 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     Settings {
         cgroup: capture.and_then(|capture| capture.cgroup.clone()),
         pins: capture.and_then(|capture| capture.pins.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_PINS)),
+        state: file
+            .state
+            .as_ref()
+            .and_then(|state| state.directory.clone())
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
         admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
         ca: ca(file),
@@ -328,7 +335,7 @@ fn ca(file: &File) -> Ca {
     }
 }
 
-/// A number and a unit: ms, s, m or h.
+/// A number and a unit: ms, s, m, h or d.
 fn duration(written: Option<&Spanned<String>>, default: Duration, problems: &mut Vec<Problem>) -> Duration {
     let Some(written) = written else { return default };
     let text = written.value.trim();
@@ -339,11 +346,12 @@ fn duration(written: Option<&Spanned<String>>, default: Duration, problems: &mut
         "s" => Some(1000),
         "m" => Some(60_000),
         "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
         _ => None,
     };
     let parsed = number.parse::<u64>().ok().zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
     parsed.map(Duration::from_millis).unwrap_or_else(|| {
-        problems.push(Problem::at(written, "not a duration", "a number and a unit: 500ms, 5s, 10m or 1h"));
+        problems.push(Problem::at(written, "not a duration", "a number and a unit: 500ms, 5s, 10m, 1h or 1d"));
         default
     })
 }

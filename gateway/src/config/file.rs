@@ -46,6 +46,9 @@ pub(super) struct File {
     /// The socket of the command line.
     #[serde(default)]
     pub(super) admin: Option<AdminFile>,
+    /// What outlives the process.
+    #[serde(default)]
+    pub(super) state: Option<StateFile>,
     /// How host names are resolved.
     #[serde(default)]
     pub(super) resolver: Option<ResolverFile>,
@@ -78,6 +81,7 @@ impl File {
             capture: self.capture.or(other.capture),
             ca: self.ca.or(other.ca),
             admin: self.admin.or(other.admin),
+            state: self.state.or(other.state),
             resolver: self.resolver.or(other.resolver),
             telemetry: self.telemetry.or(other.telemetry),
             limits: self.limits.or(other.limits),
@@ -276,6 +280,15 @@ pub(super) struct AdminFile {
     /// Path of the unix socket. Default /run/egret/admin.sock.
     #[serde(default)]
     pub(super) socket: Option<PathBuf>,
+}
+
+/// What outlives the process.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct StateFile {
+    /// Directory of the counts of quotas. Default /var/lib/egret.
+    #[serde(default)]
+    pub(super) directory: Option<PathBuf>,
 }
 
 /// How host names are resolved.

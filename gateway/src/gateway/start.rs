@@ -13,6 +13,7 @@ use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
+use super::quotas::Quotas;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
 use super::{Error, Options};
@@ -132,6 +133,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
+    let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
+    quotas.spawn(&stop);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -194,7 +197,11 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server, accepting };
     match running.until_ended(signals, successors).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
-        Ending::Stopped => running.shut_down(options.persist, &settings).await?,
+        Ending::Stopped => {
+            let ended = running.shut_down(options.persist, &settings).await;
+            quotas.save();
+            ended?;
+        }
     }
     Ok(())
 }

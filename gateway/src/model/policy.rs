@@ -151,6 +151,7 @@ pub enum Statement {
     ForwardRequest(Forward),
     LimitConcurrency(LimitConcurrency),
     MockResponse(Reply),
+    Quota(Quota),
     RateLimit(RateLimit),
     Retry(Retry),
     ReturnResponse(Reply),
@@ -180,6 +181,8 @@ impl Statement {
             Self::ForwardRequest(_) => "forward-request",
             Self::LimitConcurrency(_) => "limit-concurrency",
             Self::MockResponse(_) => "mock-response",
+            Self::Quota(Quota { kind: RateKind::Workload, .. }) => "quota",
+            Self::Quota(Quota { kind: RateKind::Key, .. }) => "quota-by-key",
             Self::RateLimit(limit) => limit.kind.label(),
             Self::Retry(_) => "retry",
             Self::ReturnResponse(_) => "return-response",
@@ -229,6 +232,7 @@ impl Statement {
                 templates(&[&reply.body]);
                 reply.headers.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
             }
+            Self::Quota(quota) => quota.key.iter().chain(&quota.condition).for_each(see),
             Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).for_each(see),
             Self::Retry(retry) => retry.condition.iter().for_each(see),
             Self::RewriteUri(rewrite) => templates(&[&rewrite.template]),
@@ -463,7 +467,26 @@ pub struct RateLimit {
     pub total_header: Option<Arc<str>>,
 }
 
-/// Which policy a rate limit is.
+/// At most so many calls in a period that was agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are kept under, over reloads and restarts.
+    pub identity: Arc<str>,
+    /// How many.
+    pub calls: u64,
+    /// How long; for ever, if absent.
+    pub period: Option<Duration>,
+    /// What is counted on its own; each workload, if absent.
+    pub key: Option<Expression>,
+    /// What counts, if not everything.
+    pub condition: Option<Expression>,
+    /// Field of the answer that tells how many are left.
+    pub remaining_header: Option<Arc<str>>,
+}
+
+/// Which policy a rate limit, or a quota, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateKind {
     /// Of each workload.

@@ -64,6 +64,8 @@ reasons! {
     OperationNotFound = "operation_not_found";
     /// No source port is left between the egress address and the third party.
     PortsExhausted = "ports_exhausted";
+    /// As many calls as a quota allows were made in its period.
+    QuotaExceeded = "quota_exceeded";
     /// More calls than a rate limit allows.
     RateLimitExceeded = "rate_limit_exceeded";
     /// A policy would have sent a secret without TLS.

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency,
+    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency, quota,
     rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
@@ -171,6 +171,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
+        Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,
         Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
         Statement::ReturnResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Respond),
         Statement::RewriteUri(rewrite) => rewrite_uri::run(rewrite, call)?,

@@ -7,6 +7,7 @@ use http::{request, response};
 
 use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
+use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
 use crate::model::Reason;
 
@@ -73,4 +74,17 @@ pub struct State {
     pub(super) rates: Rates,
     pub(super) concurrency: Concurrency,
     pub(super) caches: Caches,
+    pub(super) quotas: Quotas,
+}
+
+impl State {
+    /// The counts of quotas, if they have changed since this was asked.
+    pub fn changed_quotas(&self) -> Option<Vec<QuotaRow>> {
+        self.quotas.changed()
+    }
+
+    /// Goes on from these counts.
+    pub fn restore_quotas(&self, rows: Vec<QuotaRow>) {
+        self.quotas.restore(rows);
+    }
 }

@@ -13,18 +13,21 @@ use super::{Outside, duration};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{
-    BranchFile, CheckHeaderFile, OperationFile, PoliciesFile, PolicyFile, RateLimitFile, ReplyFile, RetryFile, Step,
-    WorkloadFile, WorkloadFilterFile,
+    BranchFile, CheckHeaderFile, OperationFile, PoliciesFile, PolicyFile, QuotaFile, RateLimitFile, ReplyFile,
+    RetryFile, Step, WorkloadFile, WorkloadFilterFile,
 };
 use crate::config::file::{ApiFile, File};
 use crate::model::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
     Expression, FindAndReplace, Forward, LimitConcurrency, Mode, NamedValue, Operation, PathTemplate, Policies, Policy,
-    RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter,
-    SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch, looks_at_request,
+    Quota, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
+
+/// Shortest period of a quota.
+const SHORTEST_QUOTA: Duration = Duration::from_secs(60);
 
 /// Longest period of a rate limit.
 const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
@@ -482,6 +485,12 @@ impl<'a> List<'a, '_> {
         if let Some(reply) = &file.mock_response {
             statements.push(Some(Statement::MockResponse(self.reply(reply))));
         }
+        if let Some(quota) = &file.quota {
+            statements.push(Some(self.quota(quota, file, RateKind::Workload)));
+        }
+        if let Some(quota) = &file.quota_by_key {
+            statements.push(Some(self.quota(quota, file, RateKind::Key)));
+        }
         if let Some(limit) = &file.rate_limit {
             statements.push(Some(self.rate_limit(limit, file, RateKind::Workload)));
         }
@@ -577,25 +586,51 @@ impl<'a> List<'a, '_> {
         Some(CheckHeader { name: self.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
     }
 
-    fn rate_limit(&mut self, file: &RateLimitFile, policy: &PolicyFile, kind: RateKind) -> Statement {
-        let key = file.key.as_ref().and_then(|key| self.expression(key, Kind::Any));
-        match (kind, &file.key) {
+    fn quota(&mut self, file: &QuotaFile, policy: &PolicyFile, kind: RateKind) -> Statement {
+        let key = self.key_of(kind, ["quota", "quota-by-key"], &file.calls, file.key.as_ref());
+        let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
+        let period = file.period.as_ref().map(|written| {
+            let period = duration(Some(written), SHORTEST_QUOTA, self.problems);
+            if period < SHORTEST_QUOTA {
+                self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
+            }
+            period
+        });
+        Statement::Quota(Quota {
+            identity: self.identity("quota", policy, key.as_ref()),
+            kind,
+            calls: file.calls.value.into(),
+            period,
+            key,
+            condition,
+            remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
+        })
+    }
+
+    /// What is counted on its own, which one of two policies needs.
+    fn key_of(
+        &mut self,
+        kind: RateKind,
+        [by_workload, by_key]: [&str; 2],
+        place: &Spanned<u32>,
+        key: Option<&Spanned<String>>,
+    ) -> Option<Expression> {
+        match (kind, key) {
             (RateKind::Workload, Some(key)) => {
-                self.problems.push(Problem::at(
-                    key,
-                    "rate-limit counts by workload",
-                    "rate-limit-by-key counts by a key",
-                ));
+                let (rule, help) = (format!("{by_workload} counts by workload"), format!("{by_key} counts by a key"));
+                self.problems.push(Problem::at(key, rule, help));
             }
             (RateKind::Key, None) => {
-                self.problems.push(Problem::at(
-                    &file.calls,
-                    "`key` is missing",
-                    "add `key`: an expression, like workload.name",
-                ));
+                let help = "add `key`: an expression, like workload.name";
+                self.problems.push(Problem::at(place, "`key` is missing", help));
             }
             (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}
         }
+        key.and_then(|key| self.expression(key, Kind::Any))
+    }
+
+    fn rate_limit(&mut self, file: &RateLimitFile, policy: &PolicyFile, kind: RateKind) -> Statement {
+        let key = self.key_of(kind, ["rate-limit", "rate-limit-by-key"], &file.calls, file.key.as_ref());
         let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
         let period = duration(Some(&file.period), Duration::from_secs(60), self.problems);
         if period.is_zero() || period > LONGEST_PERIOD {
@@ -805,6 +840,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::CheckHeader(_)
         | Statement::LimitConcurrency(_)
         | Statement::MockResponse(_)
+        | Statement::Quota(_)
         | Statement::RateLimit(_)
         | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
         Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),

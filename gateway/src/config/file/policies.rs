@@ -132,6 +132,12 @@ pub(in crate::config) struct PolicyFile {
     /// Answers without asking the third party. Outbound runs as for its answer.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,
+    /// Refuses calls of a workload beyond so many in a long period (403); a restart forgets none.
+    #[serde(default)]
+    pub(in crate::config) quota: Option<QuotaFile>,
+    /// Refuses calls beyond so many in a long period, counted by an expression (403); a restart forgets none.
+    #[serde(default)]
+    pub(in crate::config) quota_by_key: Option<QuotaFile>,
     /// Refuses calls of a workload beyond so many in a period (429).
     #[serde(default)]
     pub(in crate::config) rate_limit: Option<RateLimitFile>,
@@ -353,6 +359,31 @@ pub(in crate::config) struct ReplyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) body: Option<Text>,
+}
+
+/// Refuses calls beyond so many in a long period.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct QuotaFile {
+    /// How many.
+    #[schemars(with = "u32", range(min = 1))]
+    pub(in crate::config) calls: Spanned<u32>,
+    /// A time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) period: Option<Text>,
+    /// An expression: what is counted on its own. For `quota-by-key`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) key: Option<Text>,
+    /// An expression: whether a call counts. Default: each does.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) condition: Option<Text>,
+    /// Header of the answer that says how many calls are left.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) remaining_header: Option<Text>,
 }
 
 /// Refuses calls beyond so many in a period.
