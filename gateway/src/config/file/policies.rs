@@ -176,7 +176,8 @@ pub(in crate::config) struct PolicyFile {
     pub(in crate::config) set_variable: Option<SetVariableFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
-    pub(in crate::config) workload_filter: Option<WorkloadFilterFile>,
+    #[schemars(with = "Option<WorkloadFilterFile>")]
+    pub(in crate::config) workload_filter: Option<Spanned<WorkloadFilterFile>>,
 }
 
 /// `Authorization: Basic`.

@@ -1,0 +1,185 @@
+//! The lists of policies: in their order, each where it makes sense.
+
+use std::sync::Arc;
+
+use serde_saphyr::Spanned;
+
+use super::{Entry, Shared};
+use crate::config::diagnostic::Problem;
+use crate::config::document::suggestion;
+use crate::config::file::policies::{PolicyFile, Step};
+use crate::model::{Policy, Section, Statement};
+
+/// The policies of a section, as they are read.
+pub(super) struct List<'a, 'b> {
+    pub(super) shared: &'a Shared<'a>,
+    pub(super) section: Section,
+    pub(super) scope: Arc<str>,
+    /// The fragments that this is in.
+    pub(super) within: Vec<&'a str>,
+    /// What these would do is put on record, and not done.
+    pub(super) report: bool,
+    pub(super) problems: &'b mut Vec<Problem>,
+}
+
+impl<'a> List<'a, '_> {
+    /// The whole section.
+    pub(super) fn top(&mut self, steps: &'a [Spanned<Step>]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for step in steps {
+            match &step.value {
+                Step::Base => entries.push(Entry::Base),
+                Step::Policy(_) => {
+                    entries.extend(self.steps(std::slice::from_ref(step)).into_iter().map(Entry::Policy))
+                }
+            }
+        }
+        self.nothing_after_the_end(steps);
+        let sends = |entry: &Entry| match entry {
+            Entry::Base => true,
+            Entry::Policy(policy) => sends(policy),
+        };
+        if self.section == Section::Backend
+            && !entries.iter().any(sends)
+            && let Some(first) = steps.first()
+        {
+            let help = "add forward-request, or base";
+            self.problems.push(Problem::at(first, "no policy of this section sends the request", help));
+        }
+        entries
+    }
+
+    pub(super) fn steps(&mut self, steps: &'a [Spanned<Step>]) -> Vec<Arc<Policy>> {
+        let mut policies = Vec::new();
+        for step in steps {
+            match &step.value {
+                Step::Base => {
+                    let help = "write it in the list of the section itself";
+                    self.problems.push(Problem::at(step, "`base` stands for nothing here", help));
+                }
+                Step::Policy(file) => match &file.include_fragment {
+                    Some(name) => {
+                        let before = self.report;
+                        self.report |= is_reported(file.enabled.as_ref(), self.problems);
+                        policies.extend(self.fragment(name));
+                        self.report = before;
+                    }
+                    None => policies.extend(self.policy(step, file)),
+                },
+            }
+        }
+        self.nothing_after_the_end(steps);
+        policies
+    }
+
+    fn nothing_after_the_end(&mut self, steps: &[Spanned<Step>]) {
+        let ends = |step: &Spanned<Step>| match &step.value {
+            Step::Base => false,
+            Step::Policy(file) => file.return_response.is_some() && file.enabled.is_none(),
+        };
+        if let Some(after) = steps.iter().position(ends).and_then(|last| steps.get(last + 1)) {
+            let help = "remove it, or write it before return-response";
+            self.problems.push(Problem::at(after, "this never runs: return-response ends all", help));
+        }
+    }
+
+    fn fragment(&mut self, name: &'a Spanned<String>) -> Vec<Arc<Policy>> {
+        let text = name.value.trim();
+        let Some((known, steps)) = self.shared.fragments.get_key_value(text) else {
+            let help = suggestion(text, self.shared.fragments.keys());
+            self.problems.push(Problem::at(name, "there is no fragment of this name", help));
+            return Vec::new();
+        };
+        if self.within.contains(&known.as_str()) {
+            self.problems.push(Problem::at(name, "this fragment includes itself", "take out the one or the other"));
+            return Vec::new();
+        }
+        self.within.push(known);
+        let policies = self.steps(steps);
+        self.within.pop();
+        policies
+    }
+
+    fn policy(&mut self, step: &Spanned<Step>, file: &'a PolicyFile) -> Option<Arc<Policy>> {
+        let before = self.report;
+        self.report |= is_reported(file.enabled.as_ref(), self.problems);
+        let mut statements = self.statements(file);
+        let report = std::mem::replace(&mut self.report, before);
+        let misspelled = statements.is_empty() && self.problems.iter().any(|problem| problem.is_in_line_of(step));
+        if statements.len() != 1 && !misspelled {
+            let help = "one policy for each dash of the list";
+            let rule = if statements.is_empty() { "which policy?" } else { "more than one policy" };
+            self.problems.push(Problem::at(step, rule, help));
+        }
+        let statement = statements.pop()??;
+        if let Some((rule, help)) = misplaced(&statement, self.section) {
+            self.problems.push(Problem::at(step, format!("{} {rule}", statement.label()), help));
+        }
+        if let (Some(written), true, Statement::ForwardRequest(_) | Statement::Retry(_)) =
+            (&file.enabled, report, &statement)
+        {
+            let rule = format!("{} cannot only be reported: the request would not be sent", statement.label());
+            self.problems.push(Problem::at(written, rule, "remove it"));
+        }
+        let id = file.id.as_ref().map(|id| id.value.as_str().into());
+        Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement)))
+    }
+}
+
+pub(super) fn is_reported(enabled: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> bool {
+    match enabled.map(|written| (written, written.value.as_str())) {
+        None | Some((_, "enforce")) => false,
+        Some((_, "report")) => true,
+        Some((written, _)) => {
+            problems.push(Problem::at(written, "not how a policy is enabled", "enforce or report"));
+            false
+        }
+    }
+}
+
+/// Whether a policy may end with an answer.
+pub(super) fn sends(policy: &Policy) -> bool {
+    match &policy.statement {
+        Statement::ForwardRequest(_)
+        | Statement::ReturnResponse(_)
+        | Statement::MockResponse(_)
+        | Statement::Retry(_) => true,
+        Statement::Choose(branches) => branches.iter().flat_map(|branch| &branch.then).any(|policy| sends(policy)),
+        _ => false,
+    }
+}
+
+/// Why a policy makes no sense in a section.
+fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &'static str)> {
+    use Section::{Backend, Inbound, OnError, Outbound};
+    let (places, rule, help): (&[Section], _, _) = match statement {
+        Statement::ForwardRequest(_) | Statement::Retry(_) => {
+            (&[Backend], "is for the backend section", "write it in backend")
+        }
+        Statement::AuthenticationBasic(_)
+        | Statement::RewriteUri(_)
+        | Statement::SetMethod(_)
+        | Statement::SetQueryParameter(_) => {
+            (&[Inbound, Backend], "changes a request that has been sent", "write it in inbound")
+        }
+        Statement::CacheLookup(_)
+        | Statement::CheckHeader(_)
+        | Statement::LimitConcurrency(_)
+        | Statement::MockResponse(_)
+        | Statement::Quota(_)
+        | Statement::RateLimit(_)
+        | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
+        Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
+        Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),
+        Statement::CacheLookupValue(_)
+        | Statement::CacheRemoveValue(_)
+        | Statement::CacheStoreValue(_)
+        | Statement::Choose(_)
+        | Statement::FindAndReplace(_)
+        | Statement::ReturnResponse(_)
+        | Statement::SetBody(_)
+        | Statement::SetHeader(_)
+        | Statement::SetVariable(_) => return None,
+    };
+    (!places.contains(&section)).then_some((rule, help))
+}

@@ -1,0 +1,423 @@
+//! What each policy says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde_saphyr::Spanned;
+
+use super::Shared;
+use super::list::{List, sends};
+use crate::config::compile::duration;
+use crate::config::compile::expression::{Kind, Scope};
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::{
+    BranchFile, CheckHeaderFile, PolicyFile, QuotaFile, RateLimitFile, ReplyFile, RetryFile, WorkloadFile,
+    WorkloadFilterFile,
+};
+use crate::model::{
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
+    Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit, Refusal, Reply, Retry,
+    RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter,
+    WorkloadMatch,
+};
+
+/// Shortest period of a quota.
+const SHORTEST_QUOTA: Duration = Duration::from_secs(60);
+
+/// Longest period of a rate limit.
+const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
+
+impl<'a> List<'a, '_> {
+    /// What is written; `None` for what cannot be.
+    pub(super) fn statements(&mut self, file: &'a PolicyFile) -> Vec<Option<Statement>> {
+        let mut statements = Vec::new();
+        if let Some(basic) = &file.authentication_basic {
+            let (username, password) = (self.template(&basic.username), self.template(&basic.password));
+            if username.literal().is_some_and(|name| name.contains(':')) {
+                let help = "RFC 7617: a user's name has none";
+                self.problems.push(Problem::at(&basic.username, "a colon in the name", help));
+            }
+            statements.push(Some(Statement::AuthenticationBasic(Basic { username, password })));
+        }
+        if let Some(lookup) = &file.cache_lookup {
+            let vary_by_header = lookup.vary_by_header.iter().filter_map(|name| self.header(name)).collect();
+            let names = lookup.vary_by_query_parameter.as_ref();
+            statements.push(Some(Statement::CacheLookup(CacheLookup {
+                vary_by_header,
+                vary_by_query_parameter: names.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+                vary_by_workload: lookup.vary_by_workload,
+                share_authorized: lookup.share_authorized,
+            })));
+        }
+        if let Some(lookup) = &file.cache_lookup_value {
+            let (key, variable) = (self.expression(&lookup.key, Kind::Any), self.variable(&lookup.variable));
+            let default = lookup.default.as_ref().and_then(|default| self.expression(default, Kind::Any));
+            statements.push(key.map(|key| Statement::CacheLookupValue(CacheLookupValue { key, variable, default })));
+        }
+        if let Some(remove) = &file.cache_remove_value {
+            let key = self.expression(&remove.key, Kind::Any);
+            statements.push(key.map(|key| Statement::CacheRemoveValue(CacheRemoveValue { key })));
+        }
+        if let Some(store) = &file.cache_store {
+            let duration = self.duration(store.duration.as_ref());
+            let stale_if_error = self.duration(store.stale_if_error.as_ref());
+            statements.push(Some(Statement::CacheStore(CacheStore { duration, stale_if_error })));
+        }
+        if let Some(store) = &file.cache_store_value {
+            let (key, value) = (self.expression(&store.key, Kind::Any), self.expression(&store.value, Kind::Any));
+            let duration = self.duration(Some(&store.duration)).unwrap_or_default();
+            let both = key.zip(value);
+            statements
+                .push(both.map(|(key, value)| Statement::CacheStoreValue(CacheStoreValue { key, value, duration })));
+        }
+        if let Some(check) = &file.check_header {
+            statements.push(self.check_header(check).map(Statement::CheckHeader));
+        }
+        if let Some(branches) = &file.choose {
+            statements.push(Some(Statement::Choose(self.branches(branches))));
+        }
+        if let Some(replace) = &file.find_and_replace {
+            if replace.from.value.is_empty() {
+                self.problems.push(Problem::at(&replace.from, "nothing to look for", "from: a text"));
+            }
+            let (from, to) = (self.template(&replace.from), self.shown(&replace.to));
+            statements.push(Some(Statement::FindAndReplace(FindAndReplace { from, to })));
+        }
+        if let Some(forward) = &file.forward_request {
+            let timeout = self.duration(forward.timeout.as_ref());
+            statements.push(Some(Statement::ForwardRequest(Forward {
+                timeout,
+                fail_on_error_status: forward.fail_on_error_status,
+            })));
+        }
+        if let Some(limit) = &file.limit_concurrency {
+            let key = limit.key.as_ref().and_then(|key| self.expression(key, Kind::Any));
+            let identity = self.identity("limit-concurrency", file, key.as_ref());
+            statements.push(Some(Statement::LimitConcurrency(LimitConcurrency {
+                identity,
+                max: limit.max.value,
+                key,
+            })));
+        }
+        if let Some(reply) = &file.mock_response {
+            statements.push(Some(Statement::MockResponse(self.reply(reply))));
+        }
+        if let Some(quota) = &file.quota {
+            statements.push(Some(self.quota(quota, file, RateKind::Workload)));
+        }
+        if let Some(quota) = &file.quota_by_key {
+            statements.push(Some(self.quota(quota, file, RateKind::Key)));
+        }
+        if let Some(limit) = &file.rate_limit {
+            statements.push(Some(self.rate_limit(limit, file, RateKind::Workload)));
+        }
+        if let Some(limit) = &file.rate_limit_by_key {
+            statements.push(Some(self.rate_limit(limit, file, RateKind::Key)));
+        }
+        if let Some(retry) = &file.retry {
+            statements.push(Some(Statement::Retry(self.retry(retry))));
+        }
+        if let Some(reply) = &file.return_response {
+            statements.push(Some(Statement::ReturnResponse(self.reply(reply))));
+        }
+        if let Some(rewrite) = &file.rewrite_uri {
+            let template = self.template(&rewrite.template);
+            if template.literal().is_some_and(|path| !path.starts_with('/')) {
+                self.problems.push(Problem::at(&rewrite.template, "a path begins with a slash", "like /v2/prices"));
+            }
+            statements.push(Some(Statement::RewriteUri(RewriteUri {
+                template,
+                copy_query: rewrite.copy_query.unwrap_or(true),
+            })));
+        }
+        if let Some(body) = &file.set_body {
+            statements.push(Some(Statement::SetBody(self.shown(body))));
+        }
+        if let Some(set) = &file.set_header {
+            let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
+            let name = self.header(&set.name);
+            let name = name.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            let fixed = values.iter().map(|value| HeaderValue::from_str(value.literal()?).ok()).collect();
+            statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values, fixed })));
+        }
+        if let Some(method) = &file.set_method {
+            statements.push(Some(Statement::SetMethod(self.template(method))));
+        }
+        if let Some(set) = &file.set_query_parameter {
+            let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
+            let name = set.name.value.as_str().into();
+            statements.push(Some(Statement::SetQueryParameter(SetQueryParameter { name, exists, values })));
+        }
+        if let Some(status) = &file.set_status {
+            statements.push(Some(Statement::SetStatus(SetStatus { code: status.value })));
+        }
+        if let Some(set) = &file.set_variable {
+            let (name, value) = (self.variable(&set.name), self.expression(&set.value, Kind::Any));
+            statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, value })));
+        }
+        if let Some(filter) = &file.workload_filter {
+            statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
+        }
+        statements
+    }
+
+    fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
+        let name = written.value.trim();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));
+        }
+        name.into()
+    }
+
+    fn branches(&mut self, files: &'a [BranchFile]) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let last = index + 1 == files.len();
+            match (&file.when, &file.then, &file.otherwise) {
+                (Some(when), Some(then), None) => {
+                    let when = self.expression(when, Kind::Bool);
+                    let then = self.steps(then);
+                    branches.extend(when.map(|when| Branch { when: Some(when), then }));
+                }
+                (None, None, Some(otherwise)) if last => {
+                    branches.push(Branch { when: None, then: self.steps(otherwise) });
+                }
+                (when, _, otherwise) => {
+                    let place = when.as_ref().map(|when| Problem::at(when, "when without its then", ""));
+                    let steps = otherwise.as_ref().and_then(|steps| steps.first());
+                    let other = steps.map(|step| Problem::at(step, "otherwise is the last of the list, alone", ""));
+                    let help = "choose: [{when: CONDITION, then: [...]}, {otherwise: [...]}]";
+                    self.problems.extend(place.or(other).map(|problem| problem.helped(help)));
+                }
+            }
+        }
+        branches
+    }
+
+    fn check_header(&mut self, file: &CheckHeaderFile) -> Option<CheckHeader> {
+        let values = file.values.iter().map(|value| self.template(value)).collect();
+        let failed = Refusal {
+            status: file.failed_status.unwrap_or(401),
+            message: file.failed_message.as_deref().map(Arc::from),
+        };
+        Some(CheckHeader { name: self.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
+    }
+
+    fn quota(&mut self, file: &QuotaFile, policy: &PolicyFile, kind: RateKind) -> Statement {
+        let key = self.key_of(kind, ["quota", "quota-by-key"], &file.calls, file.key.as_ref());
+        let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
+        let period = file.period.as_ref().map(|written| {
+            let period = duration(Some(written), SHORTEST_QUOTA, self.problems);
+            if period < SHORTEST_QUOTA {
+                self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
+            }
+            period
+        });
+        Statement::Quota(Quota {
+            identity: self.identity("quota", policy, key.as_ref()),
+            kind,
+            calls: file.calls.value.into(),
+            period,
+            key,
+            condition,
+            remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
+        })
+    }
+
+    /// What is counted on its own, which one of two policies needs.
+    fn key_of(
+        &mut self,
+        kind: RateKind,
+        [by_workload, by_key]: [&str; 2],
+        place: &Spanned<u32>,
+        key: Option<&Spanned<String>>,
+    ) -> Option<Expression> {
+        match (kind, key) {
+            (RateKind::Workload, Some(key)) => {
+                let (rule, help) = (format!("{by_workload} counts by workload"), format!("{by_key} counts by a key"));
+                self.problems.push(Problem::at(key, rule, help));
+            }
+            (RateKind::Key, None) => {
+                let help = "add `key`: an expression, like workload.name";
+                self.problems.push(Problem::at(place, "`key` is missing", help));
+            }
+            (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}
+        }
+        key.and_then(|key| self.expression(key, Kind::Any))
+    }
+
+    fn rate_limit(&mut self, file: &RateLimitFile, policy: &PolicyFile, kind: RateKind) -> Statement {
+        let key = self.key_of(kind, ["rate-limit", "rate-limit-by-key"], &file.calls, file.key.as_ref());
+        let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
+        let period = duration(Some(&file.period), Duration::from_secs(60), self.problems);
+        if period.is_zero() || period > LONGEST_PERIOD {
+            self.problems.push(Problem::at(
+                &file.period,
+                "out of range",
+                "a period from 1ms to 1h; longer ones are quotas",
+            ));
+        }
+        Statement::RateLimit(RateLimit {
+            identity: self.identity("rate-limit", policy, key.as_ref()),
+            kind,
+            calls: file.calls.value,
+            period,
+            key,
+            condition,
+            remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
+            total_header: file.total_header.as_ref().and_then(|name| self.header(name)),
+        })
+    }
+
+    fn retry(&mut self, file: &'a RetryFile) -> Retry {
+        let policies = match &file.policies {
+            Some(steps) => {
+                let policies = self.steps(steps);
+                if let Some(first) = steps.first().filter(|_| !policies.iter().any(|policy| sends(policy))) {
+                    self.problems.push(Problem::at(first, "none of these sends the request", "add forward-request"));
+                }
+                policies
+            }
+            None => {
+                let statement = Statement::ForwardRequest(Forward::default());
+                vec![Arc::new(Policy::new(None, Arc::clone(&self.scope), false, statement))]
+            }
+        };
+        Retry {
+            condition: file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool)),
+            count: file.count.value,
+            interval: self.duration(file.interval.as_ref()).unwrap_or(Duration::from_millis(100)),
+            max_interval: self.duration(file.max_interval.as_ref()).unwrap_or(Duration::from_secs(10)),
+            any_method: file.any_method,
+            policies,
+        }
+    }
+
+    fn reply(&mut self, file: &ReplyFile) -> Reply {
+        let mut headers = Vec::new();
+        for (name, value) in &file.headers {
+            match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => headers.push((name.as_str().into(), self.shown(value))),
+                Err(_) => {
+                    self.problems.push(Problem::at(value, format!("`{name}` is not a header's name"), "like X-Reason"))
+                }
+            }
+        }
+        let body = file.body.as_ref().map_or_else(|| Template(Vec::new()), |body| self.shown(body));
+        Reply { status: file.status.unwrap_or(200), headers, body }
+    }
+
+    fn workload_filter(&mut self, written: &Spanned<WorkloadFilterFile>) -> Option<WorkloadFilter> {
+        let (allow, files) = match (&written.value.allow, &written.value.forbid) {
+            (Some(files), None) => (true, files),
+            (None, Some(files)) => (false, files),
+            _ => {
+                let help = "workload-filter: {allow: [{name: billing.service}]}";
+                self.problems.push(Problem::at(written, "one of `allow` and `forbid`", help));
+                return None;
+            }
+        };
+        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+        let matches = files.iter().map(|WorkloadFile { name, cgroup, uid }| WorkloadMatch {
+            name: text(name),
+            cgroup: text(cgroup),
+            uid: *uid,
+        });
+        Some(WorkloadFilter { allow, matches: matches.collect() })
+    }
+
+    fn values(
+        &mut self,
+        name: &Spanned<String>,
+        exists: Option<&Spanned<String>>,
+        value: Option<&Spanned<String>>,
+        values: &[Spanned<String>],
+    ) -> (Exists, Vec<Template>) {
+        let exists = match exists.map(|written| (written, written.value.as_str())) {
+            None | Some((_, "override")) => Exists::Override,
+            Some((_, "skip")) => Exists::Skip,
+            Some((_, "append")) => Exists::Append,
+            Some((_, "delete")) => Exists::Delete,
+            Some((written, _)) => {
+                let help = "override, skip, append or delete";
+                self.problems.push(Problem::at(written, "not what can be done where there is one", help));
+                Exists::Override
+            }
+        };
+        let many = value.into_iter().chain(values);
+        match (exists, value, values) {
+            (Exists::Delete, None, []) | (_, Some(_), []) | (_, None, [_, ..])
+                if exists != Exists::Delete || value.is_none() && values.is_empty() => {}
+            (Exists::Delete, ..) => {
+                self.problems.push(Problem::at(name, "what is deleted has no value", "remove the value"))
+            }
+            (_, Some(_), _) => self.problems.push(Problem::at(name, "`value` and `values`", "the one or the other")),
+            (_, None, _) => self.problems.push(Problem::at(name, "`value` is missing", "add `value`: what it says")),
+        }
+        let templates = many.map(|value| self.shown(value)).collect();
+        (exists, templates)
+    }
+
+    /// What a caller may see, where the section is about the answer: no secret then.
+    fn shown(&mut self, written: &Spanned<String>) -> Template {
+        let template = self.template(written);
+        if template.is_secret() && matches!(self.section, Section::Outbound | Section::OnError) {
+            let help = "secrets are for requests; a value for all to see is {value: ...}";
+            self.problems.push(Problem::at(written, "a secret would go to the caller", help));
+        }
+        template
+    }
+
+    fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+        /// What is for one connection only (RFC 9110 §7.6.1), and what says where a message ends.
+        const FRAMING: [&str; 7] =
+            ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+        match HeaderName::from_bytes(written.value.trim().as_bytes()) {
+            Ok(name) if FRAMING.contains(&name.as_str()) => {
+                let help = "set the body with set-body; its length follows";
+                self.problems.push(Problem::at(
+                    written,
+                    "this header is Egret's to set: it says how a message is sent",
+                    help,
+                ));
+                None
+            }
+            Ok(name) if name == http::header::HOST => {
+                let help = "Egret sends requests to the host that they are for";
+                self.problems.push(Problem::at(written, "the host is not a policy's to change", help));
+                None
+            }
+            Ok(name) => Some(name.as_str().into()),
+            Err(_) => {
+                self.problems.push(Problem::at(written, "not a header's name", "like X-Api-Key"));
+                None
+            }
+        }
+    }
+
+    fn identity(&self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
+        let id = file.id.as_ref().map_or("", |id| id.value.as_str());
+        let key = key.map_or("", |key| &key.source);
+        format!("{}/{name}/{id}/{key}", self.scope).into()
+    }
+
+    fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
+        let (scope, problems) = self.scope_and_problems();
+        scope.expression(written, kind, problems)
+    }
+
+    fn template(&mut self, written: &Spanned<String>) -> Template {
+        let (scope, problems) = self.scope_and_problems();
+        scope.template(written, problems)
+    }
+
+    fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
+        let Shared { variables, values, .. } = self.shared;
+        (Scope { section: self.section, variables, values }, self.problems)
+    }
+
+    fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
+        written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
+    }
+}
