@@ -321,6 +321,11 @@ fn what_would_be_done_is_explained_without_the_secret() {
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["steps"][1]["policy"], "authentication-basic");
     assert_eq!(told["sent"]["start"], "POST /?key=***");
+    let config = lab.configure_like("policy-check-header", |text| text);
+    let config = config.to_str().unwrap();
+    let why = lab.cli(&["explain", "--config", config, "-H", "X-Customer: east", "http://api.partner.example/"]);
+    assert!(why.contains("fails: header_value_not_allowed (X-Customer is north or south)"), "{why}");
+    assert!(why.contains("\n  400 Bad Request\n"), "{why}");
 }
 
 const PLAIN: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n";

@@ -147,6 +147,9 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             }
             statement => now(statement, call, world),
         };
+        if let Err(fault) = &outcome {
+            call.note(|| format!("fails: {} ({})", fault.reason, fault.message));
+        }
         match outcome.map_err(fault)? {
             Outcome::Continue => {}
             ended => return Ok(ended),

@@ -8,6 +8,9 @@ pub type Parameters = Vec<(Arc<str>, String)>;
 /// The most exact of the operations that a request matches: segment by segment from the left a text goes before a parameter,
 /// what ends before what is open, and a named method before any.
 pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a Operation, Parameters)> {
+    if rules.operations.is_empty() {
+        return None;
+    }
     let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let candidates = rules.operations.iter().filter(|operation| {
         operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path, &segments)
