@@ -1,6 +1,7 @@
 //! The sentence: a captured connection from accept to end. The only room that knows the order.
 
 mod downstream;
+mod elsewhere;
 mod first_bytes;
 mod http;
 mod http2;
@@ -33,6 +34,9 @@ use crate::route::{self, Carriage, Route};
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
 use crate::upstream::{self, Lease, Pool};
+
+pub use elsewhere::Elsewhere;
+pub use policed::clock;
 
 /// Reads and deletes the origin record of an accepted socket.
 pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;

@@ -4,6 +4,8 @@ mod desk;
 
 mod egress;
 
+mod health;
+
 mod models;
 
 mod publish;

@@ -2,6 +2,7 @@
 
 mod api;
 mod decision;
+mod endpoint;
 mod expression;
 mod flow;
 mod host;
@@ -15,14 +16,16 @@ pub use api::{
     Pool, TlsVersion,
 };
 pub use decision::Decision;
+pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy, Quota, RateKind, RateLimit,
-    Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Statement, WorkloadFilter, WorkloadMatch, looks_at_request,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    ClientCredentials, Exists, FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy,
+    Quota, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SendRequest, SetBackend,
+    SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Wait, WorkloadFilter, WorkloadMatch,
+    looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

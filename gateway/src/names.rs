@@ -86,7 +86,7 @@ impl Names {
 
     /// Takes the model's hosts in: new ones are due at once, those that are not listed any more are forgotten.
     pub fn follow(&self, model: &Model) {
-        let listed: Vec<_> = model.apis.iter().flat_map(|api| &api.hosts).cloned().collect();
+        let listed = model.hosts();
         let mut entries = self.entries();
         entries.retain(|host, _| listed.contains(host));
         for host in listed {

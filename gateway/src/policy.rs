@@ -2,6 +2,8 @@
 //! one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
 
 mod authentication_basic;
+mod authentication_oauth2;
+mod backends;
 mod bodies;
 mod cache;
 mod call;
@@ -18,16 +20,18 @@ mod reply;
 mod retry;
 mod rewrite_uri;
 mod run;
+mod send_request;
 mod set_header;
 mod set_query_parameter;
 mod template;
 mod workload_filter;
 mod world;
 
+pub use backends::BackendRow;
 pub use call::{Call, Fault, Source, Step};
 pub use dry::Dry;
 pub use limit_concurrency::Held;
-pub use permit::{Permit, Target, admit};
+pub use permit::{Permit, Target, admit, admit_endpoint};
 pub use quota::QuotaRow;
 pub use run::run;
 pub use template::MASK;

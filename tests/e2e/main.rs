@@ -11,6 +11,7 @@ mod conformance;
 mod decisions;
 
 mod doctor;
+mod elsewhere;
 
 mod every_client;
 

@@ -26,6 +26,8 @@ pub enum Behaviour {
     Upgrade,
     /// HTTP/1.1: answers each request head with these bytes; remembers all that came. Then ends, or goes on.
     Answer(&'static [u8], Then),
+    /// The same over TLS, for ever.
+    AnswerTls(Identity, &'static [u8]),
     /// Says which of its own addresses the client reached; then ends.
     Mirror,
     /// Reads to the end, then says how many bytes there were.
@@ -195,6 +197,21 @@ fn converse(
                 }
             }
         },
+        Behaviour::AnswerTls(identity, answer) => {
+            let connection = ServerConnection::new(Arc::clone(&identity.config)).map_err(std::io::Error::other)?;
+            let mut stream = StreamOwned::new(connection, stream);
+            loop {
+                let read = stream.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                note(&buffer[..read]);
+                // Its head, or what comes after it in a record of its own: one answer for each head.
+                for _ in buffer[..read].windows(4).filter(|window| *window == b"\r\n\r\n") {
+                    stream.write_all(answer)?;
+                }
+            }
+        }
         Behaviour::Mirror => {
             let local = stream.local_addr()?;
             farewell(stream, &format!("{}\n", local.ip().to_canonical()))

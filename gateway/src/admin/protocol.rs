@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// The APIs and their addresses.
     Apis,
+    /// The servers of `backends`.
+    Backends,
     /// What the kernel half decided alone, lately.
     Decisions,
     /// The running flows.
@@ -46,6 +48,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Apis`].
     Apis(Vec<ApiRow>),
+    /// To [`Request::Backends`].
+    Backends(Vec<BackendRow>),
     /// To [`Request::Decisions`].
     Decisions(Vec<DecisionRow>),
     /// It could not be done, and why.
@@ -71,6 +75,25 @@ pub enum Response {
     },
     /// To [`Request::Status`].
     Status(Box<Status>),
+}
+
+/// A server of a backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendRow {
+    /// Its backend.
+    pub backend: String,
+    /// Where it is.
+    pub member: String,
+    /// `closed`: it gets requests; `open`: none; `half-open`: one, which decides.
+    pub breaker: String,
+    /// For how long it still gets none.
+    pub open_for_seconds: f64,
+    /// Why it is not well, as its health check says.
+    pub ill: Option<String>,
+    /// Requests that it got.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failed: u64,
 }
 
 /// A request that has ended.

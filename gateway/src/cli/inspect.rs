@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::table::{list, or_dash, print};
 use super::{Daemon, Failure, Output};
-use crate::admin::{ApiRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, RefusalRow, Request, Response};
+use crate::admin::{
+    ApiRow, BackendRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, RefusalRow, Request, Response,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -36,6 +38,8 @@ enum What {
     Flows,
     /// The APIs and the addresses of their hosts.
     Apis,
+    /// The servers of `backends`: who gets requests, who is left alone, and why.
+    Backends,
     /// Workloads that do not trust the CA of intercepted APIs, and what makes them.
     Refusals,
     /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
@@ -50,6 +54,7 @@ impl Inspect {
             What::Decisions => Request::Decisions,
             What::Flows => Request::Flows,
             What::Apis => Request::Apis,
+            What::Backends => Request::Backends,
             What::Refusals => Request::Refusals,
             What::Hooks => Request::Hooks,
         };
@@ -70,6 +75,7 @@ impl Inspect {
 fn show(response: Response, output: Output) -> anyhow::Result<()> {
     match response {
         Response::Apis(rows) => apis(&rows, output),
+        Response::Backends(rows) => backends(&rows, output),
         Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
@@ -181,6 +187,22 @@ fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
             row.mode.clone(),
             row.fail.clone(),
             list(&row.egress),
+        ]
+    })
+}
+
+fn backends(rows: &[BackendRow], output: Output) -> anyhow::Result<()> {
+    print(rows, output, ["BACKEND", "SERVER", "BREAKER", "HEALTH", "REQUESTS", "FAILED"], |row| {
+        [
+            row.backend.clone(),
+            row.member.clone(),
+            match row.open_for_seconds {
+                left if left > 0.0 => format!("{} for {left:.0} s", row.breaker),
+                _ => row.breaker.clone(),
+            },
+            row.ill.clone().unwrap_or_else(|| "well".to_owned()),
+            row.requests.to_string(),
+            row.failed.to_string(),
         ]
     })
 }

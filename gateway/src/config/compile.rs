@@ -1,6 +1,7 @@
 //! As written to as meant. Pure; every problem is collected.
 
 mod backend;
+mod endpoint;
 mod expression;
 mod openapi;
 mod policies;
@@ -55,7 +56,9 @@ pub(super) fn compile(
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let values = values::compile(&file.values, outside, problems);
     let named = values.values().cloned().collect();
-    let policies = Shared::new(file, values, problems);
+    let services = endpoint::services(&file.backends, outside, problems);
+    let backends = services.values().cloned().collect();
+    let policies = Shared::new(file, values, services, outside, problems);
     let mut seen = Seen::default();
     let apis: Vec<_> = file
         .apis
@@ -67,6 +70,7 @@ pub(super) fn compile(
         egress: addresses,
         apis,
         values: named,
+        backends,
         limits: limits(file.limits.as_ref(), problems),
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),

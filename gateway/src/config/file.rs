@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use policies::{NamedValueFile, OperationFile, PoliciesFile, Step};
+use policies::{NamedValueFile, OperationFile, PoliciesFile, ServiceFile, Step};
 
 /// The configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,6 +33,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<Step>>")]
     pub(super) fragments: BTreeMap<String, Vec<Spanned<Step>>>,
+    /// Servers by name, for `set-backend`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ServiceFile>")]
+    pub(super) backends: BTreeMap<String, Spanned<ServiceFile>>,
     /// Values by name, as a rule secrets: templates say `{{name}}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, NamedValueFile>")]
@@ -77,6 +81,7 @@ impl File {
             apis: self.apis.into_iter().chain(other.apis).collect(),
             policies: self.policies.or(other.policies),
             fragments: self.fragments.into_iter().chain(other.fragments).collect(),
+            backends: self.backends.into_iter().chain(other.backends).collect(),
             values: self.values.into_iter().chain(other.values).collect(),
             capture: self.capture.or(other.capture),
             ca: self.ca.or(other.ca),
@@ -215,7 +220,7 @@ pub(super) struct PoolFile {
 }
 
 /// A certificate that Egret shows. Both files are read when the configuration is.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct ClientCertificateFile {
     /// PEM file of the certificate, and of those between it and the root.

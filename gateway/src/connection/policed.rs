@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{Request, Response};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
-use crate::model::Reason;
+use crate::model::{Endpoint, Reason};
 use crate::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
 use crate::route;
 use crate::upstream::Outgoing;
@@ -25,8 +27,17 @@ pub(super) trait Ask: Send + Sync {
     fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>>;
 }
 
-/// For counting: any time before the first request.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// For counting: since some time before the first request.
+pub fn clock() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// Requests at once that nobody waits for; beyond, they are not sent.
+static AWAY: Semaphore = Semaphore::const_new(1000);
+
+/// Most bytes of their answers that are read.
+const LARGEST_AWAY: usize = 1 << 20;
 
 /// Answers a request as its API's policies say.
 pub(super) async fn answer(
@@ -41,15 +52,20 @@ pub(super) async fn answer(
     let matched = route::operation(rules, head.method.as_str(), head.uri.path());
     let (operation, parameters) = matched.map_or((None, Vec::new()), |(operation, found)| (Some(operation), found));
     let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
-    let start = *START;
-    let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), start.elapsed());
+    let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
     call.scheme = third_party.scheme();
     call.may_be_secret = rules.plain_secrets || third_party.is_secured();
     call.operation = operation;
     call.parameters = parameters;
     call.id = third_party.request_id();
-    let mut wire =
-        Wire { ask, body: Some(body), answer: None, state: third_party.policy_state(), waited: Duration::ZERO };
+    let mut wire = Wire {
+        ask,
+        body: Some(body),
+        answer: None,
+        state: third_party.policy_state(),
+        elsewhere: &|| third_party.elsewhere(&rulebook, api),
+        waited: Duration::ZERO,
+    };
     let outcome = policy::run(&mut call, rules, policies, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
     let reason = fault.map_or("ok", |fault| fault.reason.label());
@@ -65,7 +81,7 @@ pub(super) async fn answer(
         let report = |(policy, _, message): &(&str, Reason, String)| format!("{policy}: {message}");
         facts.reports = call.reports.iter().map(report).collect();
         facts.upstream = wire.waited;
-        facts.policies = start.elapsed().saturating_sub(call.at).saturating_sub(wire.waited);
+        facts.policies = clock().saturating_sub(call.at).saturating_sub(wire.waited);
     }
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
@@ -88,6 +104,7 @@ struct Wire<'a> {
     /// The third party's, as it comes.
     answer: Option<Body>,
     state: &'a State,
+    elsewhere: &'a (dyn Fn() -> Elsewhere + Send + Sync),
     /// For the third party, in all.
     waited: Duration,
 }
@@ -115,7 +132,7 @@ impl World for Wire<'_> {
 
     fn ask(
         &mut self,
-        Asked { head, body }: Asked,
+        Asked { head, body, to }: Asked,
         within: Option<Duration>,
     ) -> Pending<'_, Result<hyper::http::response::Parts, Unanswerable>> {
         let body = body.map(Outgoing::from).or_else(|| self.body.take()).unwrap_or(Outgoing::Empty);
@@ -123,7 +140,12 @@ impl World for Wire<'_> {
         self.answer = None;
         Box::pin(async move {
             let since = Instant::now();
-            let asked = self.ask.ask(Request::from_parts(head, body));
+            let request = Request::from_parts(head, body);
+            let elsewhere = to.map(|to| (to, (self.elsewhere)()));
+            let asked = match &elsewhere {
+                None => self.ask.ask(request),
+                Some((to, elsewhere)) => Box::pin(elsewhere.send(to, request)),
+            };
             let answered = match within {
                 None => asked.await,
                 Some(within) => timeout(within, asked).await.unwrap_or(Err(Reason::UpstreamTimeout.into())),
@@ -137,6 +159,35 @@ impl World for Wire<'_> {
             self.answer = Some(body);
             Ok(head)
         })
+    }
+
+    fn fetch(
+        &self,
+        to: &Arc<Endpoint>,
+        request: Request<Bytes>,
+        most: usize,
+        within: Duration,
+    ) -> Pending<'_, Result<Response<Bytes>, Reason>> {
+        let (to, elsewhere) = (Arc::clone(to), (self.elsewhere)());
+        Box::pin(async move { elsewhere.fetch(&to, request, most, within).await })
+    }
+
+    fn send_away(&self, to: &Arc<Endpoint>, request: Request<Bytes>, within: Duration) {
+        let (to, elsewhere) = (Arc::clone(to), (self.elsewhere)());
+        let Ok(place) = AWAY.try_acquire() else {
+            tracing::warn!(%to, "a request that nobody waits for was not sent: too many are on their way");
+            return;
+        };
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(reason) = elsewhere.fetch(&to, request, LARGEST_AWAY, within).await {
+                tracing::warn!(%to, %reason, "no answer to a request that nobody waits for");
+            }
+        });
+    }
+
+    fn at(&self) -> Duration {
+        clock()
     }
 
     fn pause(&mut self, time: Duration) -> Pending<'_, ()> {

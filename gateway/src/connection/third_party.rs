@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::Request;
 
 use super::Rooms;
+use super::elsewhere::Elsewhere;
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
@@ -161,6 +162,18 @@ impl ThirdParty {
     /// What policies remember.
     pub(super) fn policy_state(&self) -> &State {
         &self.rooms.policies
+    }
+
+    /// How its API's policies send requests to others.
+    pub(super) fn elsewhere(&self, rulebook: &Rulebook, api: &Api) -> Elsewhere {
+        Elsewhere {
+            rooms: Arc::clone(&self.rooms),
+            owner: Arc::clone(&api.name),
+            egress: rulebook.model.egress_of(api).clone(),
+            fail: api.fail,
+            pool: api.pool,
+            workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.cgroup)),
+        }
     }
 
     /// What callers speak.

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow,
-    Request, RequestRow, Response, Status, Successor,
+    ApiRow, BackendRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow,
+    RefusalRow, Request, RequestRow, Response, Status, Successor,
 };
 use crate::capture::Capture;
+use crate::connection;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
+use crate::policy::State;
 use crate::telemetry::{RequestSnapshot, Snapshot, Telemetry};
 use crate::tls::{Leaves, Refusal};
 
@@ -24,6 +26,7 @@ pub(super) struct Rooms {
     pub(super) capture: Arc<Capture>,
     pub(super) models: Arc<Models>,
     pub(super) leaves: Arc<Leaves>,
+    pub(super) policies: Arc<State>,
     pub(super) names: Arc<Names>,
     pub(super) node: Arc<NodeAddresses>,
     pub(super) telemetry: Arc<Telemetry>,
@@ -41,6 +44,7 @@ impl Desk for Rooms {
     fn answer(&self, request: Request) -> Response {
         match request {
             Request::Apis => Response::Apis(self.apis()),
+            Request::Backends => Response::Backends(self.backends()),
             Request::Decisions => Response::Decisions(self.decisions()),
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.leaves.refusals().forget()),
@@ -106,6 +110,21 @@ impl Rooms {
             egress: model.egress_of(api).addresses.clone(),
         };
         model.apis.iter().map(row).collect()
+    }
+
+    fn backends(&self) -> Vec<BackendRow> {
+        let model = self.models.current();
+        let rows = model.backends.iter().flat_map(|service| self.policies.backend(service, connection::clock()));
+        rows.map(|row| BackendRow {
+            backend: row.service.to_string(),
+            member: row.member,
+            breaker: row.breaker.to_owned(),
+            open_for_seconds: row.open_for.as_secs_f64(),
+            ill: row.ill,
+            requests: row.requests,
+            failed: row.failed,
+        })
+        .collect()
     }
 
     fn decisions(&self) -> Vec<DecisionRow> {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
+use super::health::spawn_health;
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
 use super::quotas::Quotas;
@@ -133,8 +134,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
+    spawn_health(&rooms, &stop);
     let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
     quotas.spawn(&stop);
+    let policies = Arc::clone(&rooms.policies);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -155,6 +158,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         capture: Arc::clone(&capture),
         models: Arc::clone(&models),
         leaves: Arc::clone(&leaves),
+        policies,
         names: Arc::clone(&names),
         node: Arc::clone(&node),
         telemetry: Arc::clone(&telemetry),

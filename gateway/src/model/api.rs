@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Host, NamedValue, Rules, Secret};
+use super::{Host, NamedValue, Policies, Rules, Secret, Service};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub struct Model {
     pub apis: Vec<Api>,
     /// What policies' templates name.
     pub values: Vec<Arc<NamedValue>>,
+    /// Servers that `set-backend` names.
+    pub backends: Vec<Arc<Service>>,
     /// What a caller may use up.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.
@@ -45,6 +48,20 @@ impl Model {
     /// The API that lists this host, and its index.
     pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
+    }
+
+    /// The names that Egret must know the addresses of: those of the third parties, and those that policies send to.
+    pub fn hosts(&self) -> BTreeSet<Host> {
+        let mut hosts: BTreeSet<_> = self.apis.iter().flat_map(|api| &api.hosts).cloned().collect();
+        let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
+        let members = self.backends.iter().flat_map(|service| &service.members);
+        hosts.extend(members.map(|member| member.endpoint.host.clone()));
+        for policy in lists.flat_map(Policies::sections).flatten() {
+            policy.statement.each_endpoint(&mut |endpoint| {
+                hosts.insert(endpoint.host.clone());
+            });
+        }
+        hosts
     }
 
     /// Whether another configuration has the same rules for the connections of an API of this one.

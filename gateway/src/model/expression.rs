@@ -31,7 +31,7 @@ impl fmt::Debug for Expression {
 }
 
 /// A text with holes: `${expression}` and `{{named value}}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
 
 /// A part of a [`Template`].

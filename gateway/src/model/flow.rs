@@ -104,6 +104,9 @@ impl Alpn {
     /// HTTP/2 alone.
     pub const HTTP2: Self = Self { http1: false, http2: true };
 
+    /// Either.
+    pub const BOTH: Self = Self { http1: true, http2: true };
+
     /// From the names on the wire; `None` if there was no offer.
     pub fn offered<'a>(names: Option<impl Iterator<Item = &'a [u8]>>) -> Self {
         let Some(names) = names else { return Self::HTTP1 };

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Expression, Template};
+use super::{Endpoint, Expression, Template};
+
+mod outside;
+
+pub use outside::{ClientCredentials, SendRequest, SetBackend, Wait};
 
 /// The operations of an API, and what is done with its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +135,7 @@ impl Policy {
             reads_bodies[0] |= expression.reads_request_body;
             reads_bodies[1] |= expression.reads_response_body;
         });
+        reads_bodies[0] |= statement.copies_request();
         Self { id, scope, report, statement, reads_bodies }
     }
 }
@@ -140,6 +145,7 @@ impl Policy {
 #[expect(missing_docs, reason = "the names are the policies'")]
 pub enum Statement {
     AuthenticationBasic(Basic),
+    AuthenticationOauth2(ClientCredentials),
     CacheLookup(CacheLookup),
     CacheLookupValue(CacheLookupValue),
     CacheRemoveValue(CacheRemoveValue),
@@ -156,12 +162,15 @@ pub enum Statement {
     Retry(Retry),
     ReturnResponse(Reply),
     RewriteUri(RewriteUri),
+    SendRequest(SendRequest),
+    SetBackend(SetBackend),
     SetBody(Template),
     SetHeader(SetHeader),
     SetMethod(Template),
     SetQueryParameter(SetQueryParameter),
     SetStatus(SetStatus),
     SetVariable(SetVariable),
+    Wait(Wait),
     WorkloadFilter(WorkloadFilter),
 }
 
@@ -170,6 +179,7 @@ impl Statement {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::AuthenticationBasic(_) => "authentication-basic",
+            Self::AuthenticationOauth2(_) => "authentication-oauth2",
             Self::CacheLookup(_) => "cache-lookup",
             Self::CacheLookupValue(_) => "cache-lookup-value",
             Self::CacheRemoveValue(_) => "cache-remove-value",
@@ -187,12 +197,16 @@ impl Statement {
             Self::Retry(_) => "retry",
             Self::ReturnResponse(_) => "return-response",
             Self::RewriteUri(_) => "rewrite-uri",
+            Self::SendRequest(SendRequest { variable: None, .. }) => "send-one-way-request",
+            Self::SendRequest(_) => "send-request",
+            Self::SetBackend(_) => "set-backend",
             Self::SetBody(_) => "set-body",
             Self::SetHeader(_) => "set-header",
             Self::SetMethod(_) => "set-method",
             Self::SetQueryParameter(_) => "set-query-parameter",
             Self::SetStatus(_) => "set-status",
             Self::SetVariable(_) => "set-variable",
+            Self::Wait(_) => "wait",
             Self::WorkloadFilter(_) => "workload-filter",
         }
     }
@@ -204,7 +218,7 @@ pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
         let mut looks = match &policy.statement {
             Statement::CacheStore(_) | Statement::Retry(_) => true,
             Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
-            _ => false,
+            statement => statement.copies_request(),
         };
         policy.statement.each_expression(&mut |expression| {
             looks |= expression.program.references().has_variable("request");
@@ -221,6 +235,7 @@ impl Statement {
         };
         match self {
             Self::AuthenticationBasic(basic) => templates(&[&basic.username, &basic.password]),
+            Self::AuthenticationOauth2(credentials) => credentials.each_expression(see),
             Self::CacheLookupValue(lookup) => std::iter::once(&lookup.key).chain(&lookup.default).for_each(see),
             Self::CacheRemoveValue(remove) => see(&remove.key),
             Self::CacheStoreValue(store) => [&store.key, &store.value].into_iter().for_each(see),
@@ -236,16 +251,65 @@ impl Statement {
             Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).for_each(see),
             Self::Retry(retry) => retry.condition.iter().for_each(see),
             Self::RewriteUri(rewrite) => templates(&[&rewrite.template]),
+            Self::SendRequest(request) => request.each_expression(see),
             Self::SetBody(template) | Self::SetMethod(template) => templates(&[template]),
             Self::SetHeader(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetQueryParameter(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetVariable(set) => see(&set.value),
+            Self::Wait(wait) => wait.requests.iter().for_each(|request| request.each_expression(see)),
             Self::CacheLookup(_)
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)
+            | Self::SetBackend(_)
             | Self::SetStatus(_)
             | Self::WorkloadFilter(_) => {}
         }
+    }
+}
+
+impl Statement {
+    /// Whether the request's body goes somewhere else, too.
+    fn copies_request(&self) -> bool {
+        match self {
+            Self::SendRequest(request) => request.copy,
+            Self::Wait(wait) => wait.requests.iter().any(|request| request.copy),
+            _ => false,
+        }
+    }
+
+    /// The policies in it.
+    pub fn inner(&self) -> Box<dyn Iterator<Item = &Arc<Policy>> + '_> {
+        match self {
+            Self::Choose(branches) => Box::new(branches.iter().flat_map(|branch| &branch.then)),
+            Self::Retry(retry) => Box::new(retry.policies.iter()),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Shows where it, or a policy in it, may send requests to.
+    pub fn each_endpoint<'a>(&'a self, see: &mut dyn FnMut(&'a Endpoint)) {
+        match self {
+            Self::AuthenticationOauth2(credentials) => see(&credentials.endpoint),
+            Self::SendRequest(request) => see(&request.endpoint),
+            Self::SetBackend(set) => set.service.members.iter().for_each(|member| see(&member.endpoint)),
+            Self::Wait(wait) => wait.requests.iter().for_each(|request| see(&request.endpoint)),
+            _ => {}
+        }
+        self.inner().for_each(|policy| policy.statement.each_endpoint(see));
+    }
+}
+
+impl Rules {
+    /// The lists of policies that its requests may come to.
+    pub fn each(&self) -> impl Iterator<Item = &Policies> {
+        std::iter::once(&*self.otherwise).chain(self.operations.iter().map(|operation| &*operation.policies))
+    }
+}
+
+impl Policies {
+    /// All of the four sections.
+    pub fn sections(&self) -> [&[Arc<Policy>]; 4] {
+        [&self.inbound, &self.backend, &self.outbound, &self.on_error]
     }
 }
 

@@ -20,6 +20,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// All servers of a backend have failed too often.
+    BackendUnavailable = "backend_unavailable";
     /// The caller's request was none: 400, 431, or in HTTP/2 an error of the protocol.
     BadRequest = "bad_request";
     /// A policy looks at a body that is compressed.
@@ -56,6 +58,8 @@ reasons! {
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";
+    /// `authentication-oauth2` got no token.
+    NoToken = "no_token";
     /// The API has policies, and the caller speaks what they cannot see.
     NotHttp = "not_http";
     /// No policy has sent the request.

@@ -6,12 +6,13 @@ use cel::Value;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
+use super::authentication_oauth2::Slot;
 use super::cache::Kept;
 use super::limit_concurrency::Held;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
 use super::world::{Side, Unanswerable};
-use crate::model::{Api, Host, Operation, Policy, Reason, Section, Workload};
+use crate::model::{Api, Endpoint, Host, Operation, Policy, Reason, Section, Service, Workload};
 
 /// A request on its way, with all that policies may know of it.
 #[derive(Debug)]
@@ -34,6 +35,14 @@ pub struct Call<'a> {
     pub scheme: &'static str,
     /// Whether secrets may be in the request: TLS with the third party, or its owner's word.
     pub may_be_secret: bool,
+    /// Whether secrets may be in requests that go without TLS.
+    pub(super) plain_secrets: bool,
+    /// Whose servers the request goes to, if not to the third party's own.
+    pub(super) service: Option<Arc<Service>>,
+    /// Those of them that have failed it.
+    pub(super) tried: Vec<usize>,
+    /// The token that it is sent with, and where it is kept.
+    pub(super) token: Option<(Arc<Slot>, HeaderValue)>,
     /// What of the API.
     pub operation: Option<&'a Operation>,
     /// The parameters in its path.
@@ -126,6 +135,12 @@ impl Fault {
         Box::new(Self { reason, status, message, retry_after: None, source: None, unanswered: None })
     }
 
+    /// A secret would leave Egret in the clear.
+    pub(super) fn secret_in_clear() -> Box<Self> {
+        let message = "a secret would be sent without TLS: backend: {scheme: https}, or plain_secrets: true";
+        Self::new(Reason::SecretInClear, 500, message)
+    }
+
     /// Where there is no sense in another try before.
     pub(super) fn after(mut self: Box<Self>, wait: Duration) -> Box<Self> {
         self.retry_after = Some(wait);
@@ -164,6 +179,10 @@ impl<'a> Call<'a> {
             host,
             scheme: "https",
             may_be_secret: true,
+            plain_secrets: false,
+            service: None,
+            tried: Vec::new(),
+            token: None,
             operation: None,
             parameters: Vec::new(),
             variables: Vec::new(),
@@ -198,6 +217,17 @@ impl<'a> Call<'a> {
     /// For the caller and the log.
     pub(super) fn request_id(&self) -> String {
         format!("{}-{}", self.id.0, self.id.1)
+    }
+
+    /// Lets what is filled now be for this server; gives what was said of the third party.
+    pub(super) fn secrets_for(&mut self, endpoint: &Endpoint) -> bool {
+        std::mem::replace(&mut self.may_be_secret, endpoint.tls.is_some() || self.plain_secrets)
+    }
+
+    /// Whether a secret is in the request.
+    pub(super) fn has_secret(&self) -> bool {
+        let in_head = self.request.headers.values().any(HeaderValue::is_sensitive);
+        in_head || self.secret_body || !self.secret_parameters.is_empty()
     }
 
     /// Whether a secret is in the request's body.

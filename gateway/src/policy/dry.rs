@@ -1,10 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, response};
+use http::{Request, Response, StatusCode, response};
 
 use super::world::{Asked, Pending, Side, State, Unanswerable, World};
-use crate::model::Reason;
+use crate::model::{Endpoint, Reason};
 
 /// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
 #[derive(Debug)]
@@ -44,6 +45,25 @@ impl World for Dry {
         let (mut head, ()) = Response::new(()).into_parts();
         head.status = self.status;
         Box::pin(std::future::ready(Ok(head)))
+    }
+
+    /// The assumed answer, with what a token would come in.
+    fn fetch(
+        &self,
+        _: &Arc<Endpoint>,
+        _: Request<Bytes>,
+        _: usize,
+        _: Duration,
+    ) -> Pending<'_, Result<Response<Bytes>, Reason>> {
+        let mut answer = Response::new(Bytes::from_static(br#"{"access_token":"assumed","expires_in":60}"#));
+        *answer.status_mut() = self.status;
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    fn send_away(&self, _: &Arc<Endpoint>, _: Request<Bytes>, _: Duration) {}
+
+    fn at(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn pause(&mut self, _: Duration) -> Pending<'_, ()> {

@@ -1,16 +1,33 @@
+use std::sync::Arc;
+
+use http::{StatusCode, Uri, response};
+
 use super::call::{Call, Fault};
 use super::world::{Asked, Unanswerable, World};
-use crate::model::{Forward, Reason};
+use super::{authentication_oauth2, retry};
+use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and waits for the head of the answer.
 pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
-    let head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
-    let asked = Asked { head, body: call.request_body.clone() };
+    let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
+    let to = chosen.and_then(|index| member(call, index)).map(|member| {
+        head.uri = under(&member.base, &head.uri);
+        Arc::clone(&member.endpoint)
+    });
+    let asked = Asked { head, body: call.request_body.clone(), to };
     call.response_body = None;
     call.response = None;
-    match world.ask(asked, forward.timeout).await {
+    let answered = world.ask(asked, forward.timeout).await;
+    if let Some(index) = chosen {
+        came_of_it(answered.as_ref().ok(), index, call, world);
+    }
+    match answered {
         Ok(head) => {
+            if head.status == StatusCode::UNAUTHORIZED {
+                authentication_oauth2::forget(call);
+            }
             let status = head.status;
             call.note(|| status.to_string());
             call.response = Some(head);
@@ -28,4 +45,42 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
             Err(fault)
         }
     }
+}
+
+/// The server that it goes to, where it does not go to the third party's own.
+fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<Fault>> {
+    let Some(service) = call.service.clone() else { return Ok(None) };
+    let index = world.state().backends.choose(&service, &call.tried, world.at())?;
+    if let Some(member) = service.members.get(index) {
+        call.note(|| format!("to {}{}", member.endpoint, member.base));
+        if member.endpoint.tls.is_none() && !call.plain_secrets && call.has_secret() {
+            return Err(Fault::secret_in_clear());
+        }
+    }
+    Ok(Some(index))
+}
+
+fn member<'a>(call: &'a Call<'_>, index: usize) -> Option<&'a Member> {
+    call.service.as_ref()?.members.get(index)
+}
+
+fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_>, world: &dyn World) {
+    let Some(service) = &call.service else { return };
+    let status = answer.map(|head| head.status.as_u16());
+    let wait = answer.and_then(|head| retry::told(&head.headers));
+    world.state().backends.outcome(service, index, (status, wait), world.at());
+    if status.is_none_or(|status| status >= 500) {
+        call.tried.push(index);
+    }
+}
+
+/// The same below another path.
+fn under(base: &str, uri: &Uri) -> Uri {
+    if base.is_empty() {
+        return uri.clone();
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{base}{target}").try_into().ok().or(parts.path_and_query);
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Egress, FailMode, Flow, Host, Model, Reason};
+use crate::model::{Egress, Endpoint, FailMode, Flow, Host, Model, Reason};
 use crate::route::{Carriage, Route};
 
 /// Permission to dial, from one source address.
@@ -52,21 +52,42 @@ pub fn admit(
         Route::Unlisted => (&model.egress, FailMode::Open),
     };
     let port = carriage.port().unwrap_or(wanted.port());
+    let unlisted = matches!(route, Route::Unlisted);
     let mut destinations = match (route, name) {
         (Route::Api(..), Some(name)) => addresses(name),
         _ => vec![wanted.ip()],
     };
+    destinations.sort_by_key(|ip| *ip != wanted.ip());
+    permit(destinations, port, |ip| source(egress, ip, fail, unlisted, &on_node))
+}
+
+/// Permits Egret to go to a server that the configuration names, from the addresses of an API whose policies say so.
+///
+/// # Errors
+/// There is no address to go to or none to leave from.
+pub fn admit_endpoint(
+    (egress, fail): (&Egress, FailMode),
+    endpoint: &Endpoint,
+    addresses: impl Fn(&Host) -> Vec<IpAddr>,
+    on_node: impl Fn(IpAddr) -> bool,
+) -> Result<Permit, Reason> {
+    permit(addresses(&endpoint.host), endpoint.port, |ip| source(egress, ip, fail, false, &on_node))
+}
+
+fn permit(
+    destinations: Vec<IpAddr>,
+    port: u16,
+    source: impl Fn(IpAddr) -> Result<Option<IpAddr>, Reason>,
+) -> Result<Permit, Reason> {
     if destinations.is_empty() {
         return Err(Reason::Unresolved);
     }
-    destinations.sort_by_key(|ip| *ip != wanted.ip());
     let mut refusal = Reason::EgressFamilyMissing;
     let targets: Vec<_> = destinations
         .into_iter()
         .filter_map(|ip| {
-            let source = source(egress, ip, fail, matches!(route, Route::Unlisted), &on_node);
             let destination = SocketAddr::new(ip, port);
-            source.map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
+            source(ip).map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
         })
         .collect();
     if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }

@@ -1,6 +1,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 use super::call::{Call, Fault};
@@ -28,7 +29,7 @@ pub(super) fn pause(
     if !again {
         return Ok(None);
     }
-    if let Some(told) = retry_after(call) {
+    if let Some(told) = call.response.as_ref().and_then(|response| told(&response.headers)) {
         // Longer than its owner waits: the caller is told.
         return Ok((told <= retry.max_interval).then_some(told));
     }
@@ -45,7 +46,7 @@ fn is_idempotent(call: &Call<'_>) -> bool {
 }
 
 /// In seconds (RFC 9110 §10.2.3); dates are left alone.
-fn retry_after(call: &Call<'_>) -> Option<Duration> {
-    let value = call.response.as_ref()?.headers.get(RETRY_AFTER)?;
+pub(super) fn told(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?;
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency, quota,
-    rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+    authentication_basic, authentication_oauth2, bodies, cache, check_header, error, expression, forward_request,
+    limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, send_request, set_header, set_query_parameter,
+    template, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -34,7 +35,7 @@ pub async fn run(
     policies: &Policies,
     world: &mut dyn World,
 ) -> Result<(), Box<Fault>> {
-    (call.max_body, call.looks_back) = (rules.max_body, policies.looks_back);
+    (call.max_body, call.looks_back, call.plain_secrets) = (rules.max_body, policies.looks_back, rules.plain_secrets);
     if let Err(fault) = sections(call, rules, policies, world).await {
         let fault = match fault.unanswered {
             Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => return Err(fault),
@@ -141,6 +142,13 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             Statement::ForwardRequest(forward) => {
                 forward_request::run(forward, call, world).await.map(|()| Outcome::Continue)
             }
+            Statement::SendRequest(request) if request.variable.is_some() || !policy.report => {
+                send_request::run(request, call, world).await.map(|()| Outcome::Continue)
+            }
+            Statement::Wait(wait) => send_request::wait(wait, call, world).await.map(|()| Outcome::Continue),
+            Statement::AuthenticationOauth2(credentials) if !policy.report => {
+                authentication_oauth2::run(credentials, call, world).await.map(|()| Outcome::Continue)
+            }
             _ if policy.report => {
                 reported(policy, call, world);
                 Ok(Outcome::Continue)
@@ -178,6 +186,12 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
         Statement::ReturnResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Respond),
         Statement::RewriteUri(rewrite) => rewrite_uri::run(rewrite, call)?,
+        Statement::SetBackend(set) => {
+            call.note(|| set.service.name.to_string());
+            call.may_be_secret =
+                call.plain_secrets || set.service.members.iter().all(|member| member.endpoint.tls.is_some());
+            (call.service, call.tried) = (Some(Arc::clone(&set.service)), Vec::new());
+        }
         Statement::SetBody(body) => bodies::set(body, call)?,
         Statement::SetHeader(set) => set_header::run(set, call)?,
         Statement::SetMethod(method) => {
@@ -199,7 +213,12 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
             call.variables.push((Arc::clone(&set.name), value));
         }
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
-        Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
+        Statement::AuthenticationOauth2(_)
+        | Statement::Choose(_)
+        | Statement::ForwardRequest(_)
+        | Statement::Retry(_)
+        | Statement::SendRequest(_)
+        | Statement::Wait(_) => {}
     }
     Ok(Outcome::Continue)
 }
@@ -211,6 +230,7 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (later, variables) = (call.later.len(), call.variables.len());
     let held = call.held.len();
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
+    let (service, may_be_secret) = (call.service.clone(), call.may_be_secret);
     let outcome = now(&policy.statement, call, world);
     (call.request, call.request_body) = (request, request_body);
     (call.response, call.response_body) = (response, response_body);
@@ -218,6 +238,7 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     call.variables.truncate(variables);
     call.held.truncate(held);
     (call.cached_under, call.stale) = (cached_under, stale);
+    (call.service, call.may_be_secret) = (service, may_be_secret);
     match outcome {
         Err(fault) => {
             call.note(|| format!("would refuse: {} ({})", fault.reason, fault.message));

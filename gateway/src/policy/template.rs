@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::call::{Call, Fault};
 use super::expression;
-use crate::model::{Part, Reason, Template};
+use crate::model::{Part, Template};
 
 /// What stands for a secret where people read.
 pub const MASK: &str = "***";
@@ -40,8 +40,7 @@ pub(super) fn fill<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled
     let mut text = String::new();
     let mut masked = template.is_secret().then(String::new);
     if masked.is_some() && !call.may_be_secret {
-        let message = "a secret would be sent without TLS: backend: {scheme: https}, or plain_secrets: true";
-        return Err(Fault::new(Reason::SecretInClear, 500, message));
+        return Err(Fault::secret_in_clear());
     }
     for part in &template.0 {
         let (added, shown) = match part {

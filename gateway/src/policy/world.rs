@@ -1,15 +1,18 @@
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{request, response};
+use http::{Request, Response, request, response};
 
+use super::authentication_oauth2::Tokens;
+use super::backends::{BackendRow, Backends};
 use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
-use crate::model::Reason;
+use crate::model::{Endpoint, Reason, Service};
 
 /// What comes in time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,6 +33,8 @@ pub struct Asked {
     pub head: request::Parts,
     /// Its body, if it is not what comes from the caller.
     pub body: Option<Bytes>,
+    /// To whom, if not to the third party.
+    pub to: Option<Arc<Endpoint>>,
 }
 
 /// Why there is no answer: as policies see it, and as the caller's connection is to be told of it.
@@ -42,7 +47,7 @@ pub struct Unanswerable {
 }
 
 /// What policies cannot do alone.
-pub trait World: Send {
+pub trait World: Send + Sync {
     /// Reads a body to its end.
     ///
     /// # Errors
@@ -61,6 +66,24 @@ pub trait World: Send {
     /// There is no answer.
     fn ask(&mut self, request: Asked, within: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>>;
 
+    /// Sends a request of a policy's own, of a path and a query, and reads the whole answer.
+    ///
+    /// # Errors
+    /// There is none, it has more than `most` bytes, or takes longer than this.
+    fn fetch(
+        &self,
+        to: &Arc<Endpoint>,
+        request: Request<Bytes>,
+        most: usize,
+        within: Duration,
+    ) -> Pending<'_, Result<Response<Bytes>, Reason>>;
+
+    /// Sends such a request, and waits for nothing.
+    fn send_away(&self, to: &Arc<Endpoint>, request: Request<Bytes>, within: Duration);
+
+    /// The time, on the clock of [`super::Call::at`].
+    fn at(&self) -> Duration;
+
     /// Lets time pass.
     fn pause(&mut self, time: Duration) -> Pending<'_, ()>;
 
@@ -75,12 +98,24 @@ pub struct State {
     pub(super) concurrency: Concurrency,
     pub(super) caches: Caches,
     pub(super) quotas: Quotas,
+    pub(super) backends: Backends,
+    pub(super) tokens: Tokens,
 }
 
 impl State {
     /// The counts of quotas, if they have changed since this was asked.
     pub fn changed_quotas(&self) -> Option<Vec<QuotaRow>> {
         self.quotas.changed()
+    }
+
+    /// How the servers of a backend are.
+    pub fn backend(&self, service: &Service, at: Duration) -> Vec<BackendRow> {
+        self.backends.rows(service, at)
+    }
+
+    /// What a health check says of one of them: why it is not well, if it is not.
+    pub fn checked(&self, service: &Service, member: usize, ill: Option<String>) {
+        self.backends.checked(service, member, ill);
     }
 
     /// Goes on from these counts.

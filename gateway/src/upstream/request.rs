@@ -33,7 +33,7 @@ pub struct Expected {
 }
 
 /// Comes when the third party wants the body, or has said nothing for long.
-type Word = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Word = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// How long a third party may be silent: it may be one that knows no expectations, and waits for the body. As curl's.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 
 use super::Outside;
 use crate::config::diagnostic::Problem;
+use crate::config::file::policies::TlsFile;
 use crate::config::file::{BackendFile, ClientCertificateFile};
 use crate::model::{Backend, ClientCertificate, Mode, Pin, Secret, TlsVersion};
 
@@ -22,12 +23,35 @@ pub(super) fn compile(file: &BackendFile, mode: Mode, outside: &Outside<'_>, pro
         let rule = format!("in mode {} Egret does not see the requests", mode.label());
         problems.push(Problem::at(&file.scheme, rule, "remove `backend`, or the mode"));
     }
-    Backend {
-        port: file.port.unwrap_or(443),
-        authorities: file.ca.as_ref().and_then(|ca| certificates(ca, outside, problems)).unwrap_or_default(),
-        client: file.client_certificate.as_ref().and_then(|file| client(file, outside, problems)).map(Arc::new),
-        pins: file.pins.iter().filter_map(|written| pin(written, problems)).collect(),
-        min_tls: min_tls(file.min_tls.as_ref(), problems),
+    let BackendFile { ca, client_certificate, pins, min_tls, .. } = file;
+    let verified = Verified { ca: ca.as_ref(), client: client_certificate.as_ref(), pins, min_tls: min_tls.as_ref() };
+    Backend { port: file.port.unwrap_or(443), ..verified.compile(outside, problems) }
+}
+
+/// TLS with a server that policies send to.
+pub(super) fn tls(file: &TlsFile, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
+    let TlsFile { ca, client_certificate, pins, min_tls } = file;
+    let verified = Verified { ca: ca.as_ref(), client: client_certificate.as_ref(), pins, min_tls: min_tls.as_ref() };
+    verified.compile(outside, problems)
+}
+
+/// What is asked of a server's certificate, and shown to it.
+struct Verified<'a> {
+    ca: Option<&'a Spanned<String>>,
+    client: Option<&'a ClientCertificateFile>,
+    pins: &'a [Spanned<String>],
+    min_tls: Option<&'a Spanned<String>>,
+}
+
+impl Verified<'_> {
+    fn compile(&self, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
+        Backend {
+            authorities: self.ca.and_then(|ca| certificates(ca, outside, problems)).unwrap_or_default(),
+            client: self.client.and_then(|file| client(file, outside, problems)).map(Arc::new),
+            pins: self.pins.iter().filter_map(|written| pin(written, problems)).collect(),
+            min_tls: min_tls(self.min_tls, problems),
+            ..Backend::default()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
 mod list;
+mod outside;
 mod path;
 mod statement;
 
@@ -19,7 +20,8 @@ use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
 use crate::config::file::{ApiFile, File};
 use crate::model::{
-    Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Statement, looks_at_request,
+    Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service, Statement,
+    looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -29,7 +31,9 @@ pub(super) struct Shared<'a> {
     global: Scoped,
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
+    services: BTreeMap<String, Arc<Service>>,
     variables: BTreeSet<String>,
+    outside: &'a Outside<'a>,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -46,7 +50,13 @@ enum Entry {
 const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Outbound, Section::OnError];
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(file: &'a File, values: BTreeMap<String, Arc<NamedValue>>, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn new(
+        file: &'a File,
+        values: BTreeMap<String, Arc<NamedValue>>,
+        services: BTreeMap<String, Arc<Service>>,
+        outside: &'a Outside<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut variables = BTreeSet::new();
         let apis = file.apis.iter().flat_map(|api| {
             let operations = api.operations.iter().filter_map(|operation| operation.policies.as_ref());
@@ -56,7 +66,8 @@ impl<'a> Shared<'a> {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
-        let mut shared = Self { global: Scoped::default(), fragments: &file.fragments, values, variables };
+        let mut shared =
+            Self { global: Scoped::default(), fragments: &file.fragments, values, services, variables, outside };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
@@ -220,8 +231,11 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
         let names = [
             policy.set_variable.as_ref().map(|set| &set.name),
             policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
+            policy.send_request.as_ref().and_then(|request| request.variable.as_ref()),
         ];
-        variables.extend(names.into_iter().flatten().map(|name| name.value.trim().to_owned()));
+        let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
+        let waited = waited.filter_map(|request| request.variable.as_ref());
+        variables.extend(names.into_iter().flatten().chain(waited).map(|name| name.value.trim().to_owned()));
         for branch in policy.choose.iter().flatten() {
             branch.then.iter().chain(&branch.otherwise).for_each(|steps| variables_of(steps, variables));
         }

@@ -1,5 +1,7 @@
 //! Policies as written.
 
+mod outside;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +10,10 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
+
+pub(in crate::config) use outside::{
+    BreakerFile, HealthFile, Oauth2File, SendRequestFile, ServiceFile, TlsFile, WaitFile,
+};
 
 type Text = Spanned<String>;
 
@@ -95,6 +101,10 @@ pub(in crate::config) struct PolicyFile {
     /// `Authorization: Basic` of the request.
     #[serde(default)]
     pub(in crate::config) authentication_basic: Option<BasicFile>,
+    /// `Authorization: Bearer` of the request, with a token for the gateway itself (RFC 6749 §4.4), which is fetched once
+    /// for all requests, and anew before it expires or after an answer of 401.
+    #[serde(default)]
+    pub(in crate::config) authentication_oauth2: Option<Oauth2File>,
     /// Answers from what `cache-store` has kept. Only in inbound.
     #[serde(default)]
     pub(in crate::config) cache_lookup: Option<CacheLookupFile>,
@@ -153,6 +163,17 @@ pub(in crate::config) struct PolicyFile {
     /// Sets the path that the third party sees.
     #[serde(default)]
     pub(in crate::config) rewrite_uri: Option<RewriteUriFile>,
+    /// Sends a request, of which nobody waits for the answer: to an audit log, say.
+    #[serde(default)]
+    pub(in crate::config) send_one_way_request: Option<SendRequestFile>,
+    /// Sends a request, and keeps the answer in a variable.
+    #[serde(default)]
+    pub(in crate::config) send_request: Option<SendRequestFile>,
+    /// Sends the request to one of `backends`, by its name, not to the third party's own servers. Host and TLS name are that
+    /// server's.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) set_backend: Option<Text>,
     /// Sets the body: of the request in inbound and backend, of the answer in outbound and on-error.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -174,6 +195,9 @@ pub(in crate::config) struct PolicyFile {
     /// Keeps a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
+    /// Sends several requests at once.
+    #[serde(default)]
+    pub(in crate::config) wait: Option<WaitFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]

@@ -157,7 +157,9 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
             (&[Backend], "is for the backend section", "write it in backend")
         }
         Statement::AuthenticationBasic(_)
+        | Statement::AuthenticationOauth2(_)
         | Statement::RewriteUri(_)
+        | Statement::SetBackend(_)
         | Statement::SetMethod(_)
         | Statement::SetQueryParameter(_) => {
             (&[Inbound, Backend], "changes a request that has been sent", "write it in inbound")
@@ -177,9 +179,11 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::Choose(_)
         | Statement::FindAndReplace(_)
         | Statement::ReturnResponse(_)
+        | Statement::SendRequest(_)
         | Statement::SetBody(_)
         | Statement::SetHeader(_)
-        | Statement::SetVariable(_) => return None,
+        | Statement::SetVariable(_)
+        | Statement::Wait(_) => return None,
     };
     (!places.contains(&section)).then_some((rule, help))
 }

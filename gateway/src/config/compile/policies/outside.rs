@@ -1,0 +1,125 @@
+//! What is asked of others than the third party.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use serde_saphyr::Spanned;
+
+use super::list::List;
+use crate::config::compile::endpoint;
+use crate::config::diagnostic::Problem;
+use crate::config::document::suggestion;
+use crate::config::file::policies::{Oauth2File, PolicyFile, SendRequestFile, TlsFile, WaitFile};
+use crate::model::{ClientCredentials, Endpoint, SendRequest, SetBackend, Statement, Template, Wait};
+
+impl<'a> List<'a, '_> {
+    /// What is written of it; `None` for what cannot be.
+    pub(super) fn outside(&mut self, file: &'a PolicyFile, statements: &mut Vec<Option<Statement>>) {
+        if let Some(oauth2) = &file.authentication_oauth2 {
+            statements.push(self.oauth2(oauth2).map(Statement::AuthenticationOauth2));
+        }
+        if let Some(request) = &file.send_one_way_request {
+            if let Some(variable) = &request.variable {
+                let help = "send-request waits for its answer";
+                self.problems.push(Problem::at(variable, "nobody waits for the answer of this request", help));
+            }
+            statements.push(self.request(request).map(Statement::SendRequest));
+        }
+        if let Some(request) = &file.send_request {
+            statements.push(self.answered(request).map(Statement::SendRequest));
+        }
+        if let Some(name) = &file.set_backend {
+            let service = self.shared.services.get(name.value.trim());
+            if service.is_none() {
+                let help = suggestion(name.value.trim(), self.shared.services.keys());
+                self.problems.push(Problem::at(name, "there is no backend of this name", help));
+            }
+            statements.push(service.map(|service| Statement::SetBackend(SetBackend { service: Arc::clone(service) })));
+        }
+        if let Some(wait) = &file.wait {
+            statements.push(self.wait(wait).map(Statement::Wait));
+        }
+    }
+
+    fn wait(&mut self, file: &WaitFile) -> Option<Wait> {
+        let any = match file.r#for.as_ref().map(|written| (written, written.value.as_str())) {
+            None | Some((_, "all")) => false,
+            Some((_, "any")) => true,
+            Some((written, _)) => {
+                self.problems.push(Problem::at(written, "not what can be waited for", "all or any"));
+                false
+            }
+        };
+        let requests: Vec<_> = file.requests.value.iter().map(|request| self.answered(request)).collect();
+        requests.into_iter().collect::<Option<Vec<_>>>().map(|requests| Wait { any, requests })
+    }
+
+    fn answered(&mut self, file: &SendRequestFile) -> Option<SendRequest> {
+        if file.variable.is_none() {
+            let help = "add `variable`: a name; send-one-way-request waits for no answer";
+            self.problems.push(Problem::at(&file.url, "where does the answer go?", help));
+        }
+        self.request(file)
+    }
+
+    fn request(&mut self, file: &SendRequestFile) -> Option<SendRequest> {
+        let (endpoint, target) = self.url(&file.url, file.tls.as_ref())?;
+        let method =
+            match file.method.as_ref().map(|written| (written, Method::from_bytes(written.value.trim().as_bytes()))) {
+                None => Method::GET,
+                Some((_, Ok(method))) if method != Method::CONNECT => method,
+                Some((written, _)) => {
+                    self.problems.push(Problem::at(written, "not a method", "GET, POST, ..."));
+                    return None;
+                }
+            };
+        let mut headers: Vec<(Arc<str>, Template)> = Vec::new();
+        for (name, value) in &file.headers {
+            match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => headers.push((name.as_str().into(), self.template(value))),
+                Err(_) => {
+                    self.problems.push(Problem::at(value, format!("`{name}` is not a header's name"), "like X-Reason"));
+                }
+            }
+        }
+        Some(SendRequest {
+            endpoint,
+            target,
+            method,
+            headers,
+            body: file.body.as_ref().map(|body| self.template(body)).unwrap_or_default(),
+            copy: file.copy,
+            timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(60)),
+            variable: file.variable.as_ref().map(|variable| self.variable(variable)),
+            ignore_error: file.ignore_error,
+        })
+    }
+
+    fn oauth2(&mut self, file: &Oauth2File) -> Option<ClientCredentials> {
+        let in_body = match file.credentials_in.as_ref().map(|written| (written, written.value.as_str())) {
+            None | Some((_, "header")) => false,
+            Some((_, "body")) => true,
+            Some((written, _)) => {
+                self.problems.push(Problem::at(written, "not where credentials can be sent", "header or body"));
+                false
+            }
+        };
+        let (endpoint, target) = self.url(&file.token_url, file.tls.as_ref())?;
+        Some(ClientCredentials {
+            endpoint,
+            target,
+            client_id: self.template(&file.client_id),
+            client_secret: self.template(&file.client_secret),
+            scope: file.scope.as_ref().map(|scope| self.template(scope)),
+            audience: file.audience.as_ref().map(|audience| self.template(audience)),
+            in_body,
+            timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(10)),
+        })
+    }
+
+    fn url(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<(Arc<Endpoint>, Template)> {
+        let template = self.template(written);
+        endpoint::url(written, template, tls, self.shared.outside, self.problems)
+    }
+}

@@ -1,0 +1,138 @@
+//! Requests to other servers than the third party: those that policies send, and callers' that policies send elsewhere. From
+//! the API's egress IP, as everything.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use tokio::time::timeout;
+
+use super::Rooms;
+use super::policed::Unanswered;
+use super::requests::{Body, From, hop_by_hop};
+use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
+use crate::policy;
+use crate::upstream::{self, Key, Lease, Outgoing};
+
+/// On whose behalf.
+#[derive(Clone)]
+pub struct Elsewhere {
+    /// What it needs.
+    pub rooms: Arc<Rooms>,
+    /// The API's name, or what else connections are kept apart by.
+    pub owner: Arc<str>,
+    /// The addresses to leave from.
+    pub egress: Egress,
+    /// What happens while they are not there.
+    pub fail: FailMode,
+    /// How connections are kept.
+    pub pool: Pool,
+    /// The workload, where callers are kept apart.
+    pub workload: Option<Arc<str>>,
+}
+
+impl Elsewhere {
+    /// Sends a request of a path and a query, and reads the whole answer.
+    ///
+    /// # Errors
+    /// There is none, it has more than `most` bytes, or takes longer than this.
+    pub async fn fetch(
+        &self,
+        to: &Arc<Endpoint>,
+        request: Request<Bytes>,
+        most: usize,
+        within: Duration,
+    ) -> Result<Response<Bytes>, Reason> {
+        let fetching = async {
+            let answer = self.send(to, request.map(Outgoing::from)).await;
+            let answer = answer.map_err(|error| error.downcast_ref().copied().unwrap_or(Reason::UpstreamReset))?;
+            let (head, body) = answer.into_parts();
+            let whole = Limited::new(body, most).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() { Reason::BodyTooLarge } else { Reason::UpstreamReset }
+            })?;
+            Ok(Response::from_parts(head, whole.to_bytes()))
+        };
+        timeout(within, fetching).await.unwrap_or(Err(Reason::UpstreamTimeout))
+    }
+
+    /// Sends a request; the answer has begun then.
+    pub(super) async fn send(
+        &self,
+        to: &Arc<Endpoint>,
+        mut request: Request<Outgoing>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let addresses = (&self.rooms.addresses, &self.rooms.on_node);
+        let permit = policy::admit_endpoint((&self.egress, self.fail), to, addresses.0, addresses.1)?;
+        // What came as HTTP/2 may need it: gRPC does.
+        let alpn = if request.version() == Version::HTTP_2 { Alpn::BOTH } else { Alpn::HTTP1 };
+        let shelf = self.rooms.pool.shelf(Key {
+            api: Arc::clone(&self.owner),
+            host: to.host.clone(),
+            chosen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), to.port),
+            secured: to.tls.as_ref().map(|tls| (Arc::clone(tls), alpn)),
+            workload: self.workload.clone(),
+            idle: self.pool.idle,
+        });
+        let came_as = request.version();
+        let mut lease = self.rooms.pool.lease(&shelf, &permit, alpn).await?;
+        loop {
+            let (answered, used) = match lease {
+                Lease::Http1(mut connection) => {
+                    let used = connection.was_used();
+                    let sent = connection.send(over_http1(request, to)?).await;
+                    (sent.map(|response| (response, From::Http1(connection))), used)
+                }
+                Lease::Http2(connection) => {
+                    let sent = connection.send(over_http2(request, to)?).await;
+                    (sent.map(|response| (response, From::Http2(Arc::new(connection)))), true)
+                }
+            };
+            match answered {
+                Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(Reason::UpstreamReset.into());
+                }
+                Ok((mut response, from)) => {
+                    *response.version_mut() = came_as;
+                    hop_by_hop(response.headers_mut());
+                    return Ok(response.map(|body| Body::streamed(body, from)));
+                }
+                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if used => request = *unsent,
+                Err(upstream::Unanswered { error, .. }) => return Err(error),
+            }
+            lease = self.rooms.pool.dial(&shelf, &permit, alpn).await?;
+        }
+    }
+}
+
+/// RFC 9112 §3.2.1: a path and a query, and whose they are in a field.
+fn over_http1(mut request: Request<Outgoing>, to: &Endpoint) -> Result<Request<Outgoing>, Reason> {
+    *request.uri_mut() = target(&request).into();
+    for name in [CONNECTION, UPGRADE] {
+        request.headers_mut().remove(name);
+    }
+    let authority = HeaderValue::try_from(to.authority()).map_err(|_| Reason::Unresolved)?;
+    request.headers_mut().insert(HOST, authority);
+    Ok(request)
+}
+
+/// RFC 9113 §8.3.1: all of it in the target.
+fn over_http2(mut request: Request<Outgoing>, to: &Endpoint) -> Result<Request<Outgoing>, Reason> {
+    let authority = Authority::try_from(to.authority()).map_err(|_| Reason::Unresolved)?;
+    let uri = Uri::builder()
+        .scheme(if to.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP })
+        .authority(authority)
+        .path_and_query(target(&request));
+    *request.uri_mut() = uri.build().map_err(|_| Reason::Unresolved)?;
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    Ok(request)
+}
+
+fn target(request: &Request<Outgoing>) -> PathAndQuery {
+    request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}

@@ -1,0 +1,83 @@
+//! What is asked of others than the third party.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::model::{Endpoint, Expression, Service, Template};
+
+/// Sends a request of its own, and keeps the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendRequest {
+    /// To whom.
+    pub endpoint: Arc<Endpoint>,
+    /// Path and query.
+    pub target: Template,
+    /// `GET`, if not said.
+    pub method: Method,
+    /// Fields of its head.
+    pub headers: Vec<(Arc<str>, Template)>,
+    /// What it says.
+    pub body: Template,
+    /// Whether it begins as a copy of the caller's request: method, head and body.
+    pub copy: bool,
+    /// Longest wait for the whole answer.
+    pub timeout: Duration,
+    /// Where the answer goes: `status`, `headers` and `body`. Absent: nobody waits for it.
+    pub variable: Option<Arc<str>>,
+    /// Whether there is nothing wrong in having no answer: the variable is null then.
+    pub ignore_error: bool,
+}
+
+/// Sends several requests at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Whether one answer is enough; the others are given up.
+    pub any: bool,
+    /// What is sent.
+    pub requests: Vec<SendRequest>,
+}
+
+/// Sends the request to another server than the one that it was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetBackend {
+    /// To one of these.
+    pub service: Arc<Service>,
+}
+
+/// `Authorization: Bearer`, with a token that is fetched for the gateway itself (RFC 6749 §4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCredentials {
+    /// Who gives tokens.
+    pub endpoint: Arc<Endpoint>,
+    /// Path and query of its token endpoint.
+    pub target: Template,
+    /// Who.
+    pub client_id: Template,
+    /// Proof.
+    pub client_secret: Template,
+    /// What for.
+    pub scope: Option<Template>,
+    /// For whom: a parameter that many servers want beside the standard's.
+    pub audience: Option<Template>,
+    /// Whether client and secret are in the body (RFC 6749 §2.3.1), not in `Authorization: Basic`.
+    pub in_body: bool,
+    /// Longest wait for a token.
+    pub timeout: Duration,
+}
+
+impl SendRequest {
+    pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
+        let templates = self.headers.iter().map(|(_, value)| value).chain([&self.target, &self.body]);
+        templates.flat_map(Template::expressions).for_each(see);
+    }
+}
+
+impl ClientCredentials {
+    pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
+        let optional = self.scope.iter().chain(&self.audience);
+        let templates = [&self.target, &self.client_id, &self.client_secret].into_iter().chain(optional);
+        templates.flat_map(Template::expressions).for_each(see);
+    }
+}

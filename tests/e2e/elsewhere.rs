@@ -1,0 +1,179 @@
+//! Requests to others than the third party: what they saw, and from where.
+
+use egret_tests::wire::{self, Message};
+use egret_tests::{Behaviour, EGRESS, Egret, Lab, Then, ThirdParty, eventually};
+
+const NAME: &str = "api.partner.example";
+const PARTNER: &str = "203.0.113.7";
+const URL: &str = "http://api.partner.example/orders/1";
+
+/// What they who are asked say.
+const LOW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{\"level\": \"low\"}";
+const HIGH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{\"level\": \"high\"}";
+const SEVEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n7";
+const NO: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+
+fn egress() -> Behaviour {
+    Behaviour::Http(vec![EGRESS.parse().unwrap()])
+}
+
+fn start(lab: &Lab, example: &str) -> Egret {
+    lab.egret(&lab.configure_like(example, |text| text), &[])
+}
+
+fn curl(lab: &Lab, arguments: &[&str]) -> String {
+    let output = lab.run("curl", &[&["-s", "-i", "-m", "10"], arguments].concat());
+    String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
+}
+
+fn requests(party: &ThirdParty) -> Vec<Message> {
+    assert!(party.sources().iter().all(|source| source.to_string() == EGRESS), "{:?}", party.sources());
+    party.seen().into_iter().flat_map(|seen| wire::requests(&seen.all).0).collect()
+}
+
+#[test]
+fn another_service_is_asked_first() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "risk.acme.example")]);
+    let partner = lab.third_party(PARTNER, 80, egress());
+    let risk = lab.third_party("203.0.113.8", 80, Behaviour::Answer(LOW, Then::Ends));
+    let _egret = start(&lab, "policy-send-request");
+    let heard = curl(&lab, &["-H", "X-Customer: north", URL]);
+    assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+    assert_eq!(requests(&partner)[0].values("x-risk"), ["low"]);
+    let asked = requests(&risk).remove(0);
+    assert_eq!(asked.start, "POST /check?customer=north HTTP/1.1");
+    assert_eq!(asked.values("host"), ["risk.acme.example"]);
+    assert_eq!(String::from_utf8_lossy(&asked.body), "{\"path\": \"/orders/1\", \"by\": \"curl\"}");
+}
+
+#[test]
+fn a_request_waits_for_the_word_of_another_service() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "risk.acme.example")]);
+    let partner = lab.third_party(PARTNER, 80, egress());
+    let _egret = start(&lab, "policy-send-request");
+    // Nobody is there.
+    let heard = curl(&lab, &[URL]);
+    assert!(heard.starts_with("HTTP/1.1 502 ") && heard.contains("no answer of http://risk.acme.example"), "{heard}");
+    let _risk = lab.third_party("203.0.113.8", 80, Behaviour::Answer(HIGH, Then::Ends));
+    let heard = curl(&lab, &[URL]);
+    assert!(heard.starts_with("HTTP/1.1 403 ") && heard.ends_with("not for this customer\n"), "{heard}");
+    assert_eq!(requests(&partner), []);
+}
+
+#[test]
+fn a_copy_goes_to_the_audit_log_and_nobody_waits() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "audit.acme.example")]);
+    let partner = lab.third_party(PARTNER, 80, egress());
+    let _egret = start(&lab, "policy-send-one-way-request");
+    // The audit log is not there yet.
+    assert!(curl(&lab, &["-d", "an order", URL]).starts_with("HTTP/1.1 200 "));
+    let audit = lab.third_party("203.0.113.8", 80, egress());
+    assert!(curl(&lab, &["-d", "an order", URL]).starts_with("HTTP/1.1 200 "));
+    eventually("the audit log has it", || requests(&audit).iter().any(|request| request.body == b"an order"));
+    let told = requests(&audit).remove(0);
+    assert!(told.start.starts_with("POST /orders/2-1 "), "{}", told.start);
+    assert_eq!(told.values("x-workload"), ["curl"]);
+    assert_eq!(requests(&partner).len(), 2);
+}
+
+#[test]
+fn several_are_asked_at_once() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "stock.acme.example"), ("203.0.113.9", "tax.acme.example")]);
+    let partner = lab.third_party(PARTNER, 80, egress());
+    let _stock = lab.third_party("203.0.113.8", 80, Behaviour::Answer(SEVEN, Then::Ends));
+    let _egret = start(&lab, "policy-wait");
+    assert!(curl(&lab, &[URL]).starts_with("HTTP/1.1 200 "));
+    let request = requests(&partner).remove(0);
+    assert_eq!((request.values("x-stock"), request.values("x-tax")), (vec!["7"], vec!["unknown"]));
+}
+
+#[test]
+fn requests_go_to_another_backend() {
+    let lab = Lab::new();
+    lab.hosts(&[
+        (PARTNER, NAME),
+        ("203.0.113.8", "sandbox.partner.example"),
+        ("203.0.113.9", "one.partner.example"),
+        ("203.0.113.10", "two.partner.example"),
+        ("203.0.113.11", "far.partner.example"),
+    ]);
+    let partner = lab.third_party(PARTNER, 80, egress());
+    let sandbox = lab.third_party("203.0.113.8", 80, egress());
+    let one = lab.third_party("203.0.113.9", 80, Behaviour::Answer(NO, Then::GoesOn));
+    let two = lab.third_party("203.0.113.10", 80, egress());
+    let far = lab.third_party("203.0.113.11", 80, egress());
+    let _egret = start(&lab, "policy-set-backend");
+    assert!(curl(&lab, &["-H", "X-Test: 1", "http://api.partner.example/a?b=c"]).starts_with("HTTP/1.1 200 "));
+    let request = requests(&sandbox).remove(0);
+    assert_eq!(request.start, "GET /v2/a?b=c HTTP/1.1");
+    assert_eq!(request.values("host"), ["sandbox.partner.example"]);
+    // The first site fails: each request is sent again to the second, and after two failures none comes to the first.
+    for _ in 0..8 {
+        assert!(curl(&lab, &[URL]).starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!((requests(&one).len(), requests(&two).len(), requests(&far).len()), (2, 8, 0));
+    let rows = lab.json(&["inspect", "backends"]);
+    let row = |member: &str| rows.as_array().unwrap().iter().find(|row| row["member"] == member).unwrap().clone();
+    assert_eq!(row("http://one.partner.example")["breaker"], "open");
+    assert_eq!(row("http://two.partner.example")["requests"], 8);
+    assert_eq!(requests(&partner), [], "the third party's own servers are not asked");
+}
+
+#[test]
+fn a_token_is_fetched_once_for_all() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "login.partner.example")]);
+    let pki = lab.pki();
+    let partner =
+        lab.third_party(PARTNER, 443, Behaviour::Https(pki.identity(&[NAME], &[]), vec![EGRESS.parse().unwrap()]));
+    const TOKEN: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n{\"access_token\":\"t0k3n\",\"expires_in\":3600}";
+    let login = pki.identity(&["login.partner.example"], &[]);
+    let login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(login, TOKEN));
+    let ca = pki.ca().to_owned();
+    let config = lab.configure_like("policy-authentication-oauth2", |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+            .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
+    });
+    let egret = lab.egret(&config, &[]);
+    for _ in 0..3 {
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    }
+    assert!(requests(&partner).iter().all(|request| request.values("authorization") == ["Bearer t0k3n"]));
+    let asked = requests(&login);
+    assert_eq!(asked.len(), 1, "once");
+    assert_eq!(asked[0].start, "POST /oauth2/token HTTP/1.1");
+    assert_eq!(asked[0].values("authorization"), ["Basic YWNtZTpjb3JyZWN0JTIwaG9yc2U="]);
+    assert_eq!(asked[0].body, b"grant_type=client_credentials&scope=prices%2Eread");
+    let told = lab.cli(&["explain", "--config", config.to_str().unwrap(), URL]);
+    assert!(told.contains("authorization: ***") && !told.contains("horse"), "{told}");
+    assert!(!egret.log().contains("t0k3n") && !egret.log().contains("horse"), "{}", egret.log());
+}
+
+#[test]
+fn who_gets_no_token_is_told_why() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "login.partner.example")]);
+    let pki = lab.pki();
+    let partner =
+        lab.third_party(PARTNER, 443, Behaviour::Https(pki.identity(&[NAME], &[]), vec![EGRESS.parse().unwrap()]));
+    const REFUSED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 26\r\n\r\n{\"error\":\"invalid_client\"}";
+    let login = pki.identity(&["login.partner.example"], &[]);
+    let _login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(login, REFUSED));
+    let ca = pki.ca().to_owned();
+    let _egret = lab.egret(
+        &lab.configure_like("policy-authentication-oauth2", |text| {
+            text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+                .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
+        }),
+        &[],
+    );
+    let heard = curl(&lab, &[URL]);
+    assert!(heard.starts_with("HTTP/1.1 502 ") && heard.contains("\"reason\":\"no_token\""), "{heard}");
+    assert!(heard.contains("401 Unauthorized invalid_client"), "{heard}");
+    assert_eq!(requests(&partner), []);
+}
