@@ -177,3 +177,80 @@ fn who_gets_no_token_is_told_why() {
     assert!(heard.contains("401 Unauthorized invalid_client"), "{heard}");
     assert_eq!(requests(&partner), []);
 }
+
+/// Below the partner's API: what its policies are.
+fn policed(backends: &str, api: &str) -> String {
+    format!(
+        "version: 1\negress:\n  addresses: [{EGRESS}]\nbackends:\n{backends}apis:\n  - name: partner\n    hosts: [{NAME}]\n{api}"
+    )
+}
+
+#[test]
+fn who_is_ill_gets_no_requests() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "one.example"), ("203.0.113.9", "two.example")]);
+    let one = lab.third_party("203.0.113.8", 80, Behaviour::Answer(NO, Then::GoesOn));
+    let two = lab.third_party("203.0.113.9", 80, egress());
+    let backends = "  sites:\n    pool: [{url: http://one.example}, {url: http://two.example}]\n    \
+                    health: {path: /health, interval: 1s}\n";
+    let api = "    ports: [80]\n    policies: {inbound: [{set-backend: sites}]}\n";
+    let _egret = lab.egret(&lab.configure_like("policy-set-backend", |_| policed(backends, api)), &[]);
+    eventually("both are asked how they are", || {
+        let rows = lab.json(&["inspect", "backends"]);
+        rows[0]["ill"] == "503 Service Unavailable" && !requests(&two).is_empty()
+    });
+    for _ in 0..4 {
+        assert!(curl(&lab, &[URL]).starts_with("HTTP/1.1 200 "));
+    }
+    assert!(requests(&one).iter().all(|request| request.start == "GET /health HTTP/1.1"));
+}
+
+#[test]
+fn a_secret_does_not_go_to_a_backend_in_the_clear() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "one.example")]);
+    let pki = lab.pki();
+    let one = lab.third_party("203.0.113.8", 80, egress());
+    let api = format!(
+        "    ports: [80]\n    backend: {{scheme: https, ca: {}}}\n    policies:\n      inbound:\n        \
+         - set-header: {{name: X-Key, value: \"{{{{key}}}}\"}}\n        - set-backend: one\n",
+        pki.ca()
+    );
+    let text = policed("  one: {url: http://one.example}\nvalues:\n  key: {file: key}\n", &api);
+    let config = lab.configure_like("policy-set-backend", |_| text);
+    std::fs::write(config.join("key"), "correct horse\n").unwrap();
+    let _egret = lab.egret(&config, &[]);
+    let heard = curl(&lab, &[URL]);
+    assert!(heard.starts_with("HTTP/1.1 500 ") && heard.contains("\"reason\":\"secret_in_clear\""), "{heard}");
+    assert_eq!(requests(&one), []);
+}
+
+#[test]
+fn what_came_as_http2_goes_to_a_backend_that_speaks_http1() {
+    let lab = Lab::new();
+    let (pki, _nginx, _) = crate::intercept::nginx(&lab, "");
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "one.example"), ("203.0.113.9", "two.example")]);
+    let one = lab.third_party("203.0.113.8", 80, egress());
+    let two = pki.identity(&["two.example"], &["http/1.1"]);
+    let two = lab.third_party("203.0.113.9", 443, Behaviour::Https(two, vec![EGRESS.parse().unwrap()]));
+    let backends =
+        format!("  one: {{url: http://one.example}}\n  two: {{url: https://two.example, tls: {{ca: {}}}}}\n", pki.ca());
+    let api = format!(
+        "    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n    policies:\n      inbound:\n        - choose:\n            \
+         - {{when: 'request.path == \"/one\"', then: [{{set-backend: one}}]}}\n            \
+         - {{when: 'request.path == \"/two\"', then: [{{set-backend: two}}]}}\n",
+        pki.ca()
+    );
+    let _egret = lab.egret(&lab.configure_like("policy-set-backend", |_| policed(&backends, &api)), &[]);
+    let ca = lab.directory().join("egret-ca.pem");
+    let url = |path: &str| format!("https://{NAME}/{path}");
+    let (first, second, third) = (url("one"), url("two"), url("three"));
+    let heard = curl(&lab, &["--http2", "--cacert", ca.to_str().unwrap(), "-d", "body", &first, &second, &third]);
+    assert_eq!(heard.matches("HTTP/2 200 \n").count(), 3, "{heard}");
+    assert!(heard.ends_with(&format!("{EGRESS} HTTP/2.0\n")), "the third party's own: {heard}");
+    for (party, path, host) in [(&one, "/one", "one.example"), (&two, "/two", "two.example")] {
+        let request = requests(party).remove(0);
+        assert_eq!(request.start, format!("POST {path} HTTP/1.1"));
+        assert_eq!((request.values("host"), &request.body[..]), (vec![host], &b"body"[..]));
+    }
+}
