@@ -15,6 +15,6 @@ pub use client::{Client, Error};
 pub use hand_over::{Handed, Sockets, Successor, take_over};
 pub use protocol::{
     ApiRow, BackendRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow,
-    Request, RequestRow, Response, Status,
+    Request, RequestRow, Response, Status, SubscriptionRow,
 };
 pub use server::{Desk, Server};

@@ -7,6 +7,7 @@ mod expression;
 mod flow;
 mod host;
 mod policy;
+mod product;
 mod reason;
 mod redirect;
 mod secret;
@@ -27,6 +28,7 @@ pub use policy::{
     SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Wait, WorkloadFilter, WorkloadMatch,
     looks_at_request,
 };
+pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use secret::Secret;

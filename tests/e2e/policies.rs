@@ -636,3 +636,27 @@ fn quotas_outlive_the_process() {
     assert!(refused.contains("\r\nretry-after: "), "{refused}");
     assert!(call("b").contains("\r\nx-calls-left: 1\r\n"));
 }
+
+#[test]
+fn a_product_is_for_those_who_have_subscribed() {
+    let scene = scene("products");
+    let heard = scene.curl(&[URL]);
+    assert!(heard.starts_with("HTTP/1.1 401 ") && heard.contains("\"reason\":\"subscription_required\""), "{heard}");
+    assert!(heard.contains("needs a subscription to large or small for partner: it has none"), "{heard}");
+    let wrong = scene.curl(&["-H", "Egret-Subscription-Key: battery", URL]);
+    assert!(wrong.starts_with("HTTP/1.1 401 ") && wrong.contains("none of theirs"), "{wrong}");
+    assert_eq!(scene.seen(), []);
+    assert!(scene.curl(&["-H", "Egret-Subscription-Key: correct horse", URL]).starts_with("HTTP/1.1 200 "));
+    let request = scene.one();
+    assert_eq!(request.values("x-team"), ["team-a (small)"]);
+    assert_eq!(request.values("egret-subscription-key"), [""; 0]);
+    let rows = scene.lab.json(&["inspect", "subscriptions"]);
+    assert_eq!((&rows[0]["subscription"], &rows[0]["requests"]), (&"billing".into(), &0.into()));
+    assert_eq!((&rows[1]["subscription"], &rows[1]["requests"]), (&"team-a".into(), &1.into()));
+    // The other product's callers are known by their workload, and its policies are not those of the small one.
+    let path = scene.lab.directory().join("egret.d/example.yaml");
+    let text = std::fs::read_to_string(&path).unwrap().replace("billing.service", "'*workload*'");
+    std::fs::write(path, text).unwrap();
+    eventually("the change is live", || scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
+    assert_eq!(scene.seen().last().unwrap().values("x-team"), [""; 0]);
+}

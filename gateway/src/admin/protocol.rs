@@ -33,6 +33,8 @@ pub enum Request {
     },
     /// The daemon itself.
     Status,
+    /// Who has subscribed to what, and uses it.
+    Subscriptions,
     /// Hand the listening sockets to the asking process and drain.
     TakeOver {
         /// ABI of the asking process.
@@ -73,6 +75,8 @@ pub enum Response {
         /// What to ask with next time.
         newest: u64,
     },
+    /// To [`Request::Subscriptions`].
+    Subscriptions(Vec<SubscriptionRow>),
     /// To [`Request::Status`].
     Status(Box<Status>),
 }
@@ -94,6 +98,21 @@ pub struct BackendRow {
     pub requests: u64,
     /// Those of them that failed.
     pub failed: u64,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubscriptionRow {
+    /// Its name.
+    pub subscription: String,
+    /// Its product.
+    pub product: String,
+    /// The APIs in it.
+    pub apis: Vec<String>,
+    /// Requests that came under it since the process began.
+    pub requests: u64,
+    /// Seconds since the newest.
+    pub last_seconds_ago: Option<u64>,
 }
 
 /// A request that has ended.

@@ -13,7 +13,6 @@ use super::{Failure, Output};
 use crate::config;
 use crate::model::{Api, Generation, Host, Mode, Model, Workload};
 use crate::policy::{self, Call, Dry, Step};
-use crate::route;
 
 /// Says what would be done with a request, and sends nothing: limits are those of a gateway that has just begun, and the
 /// third party's answer is assumed.
@@ -54,6 +53,7 @@ struct Explained {
     mode: Option<&'static str>,
     operation: Option<String>,
     parameters: BTreeMap<String, String>,
+    subscription: Option<String>,
     leaves_from: Vec<String>,
     steps: Vec<Row>,
     sent: Option<Message>,
@@ -136,22 +136,19 @@ impl Explain {
             command: self.workload.clone(),
         };
         let head = self.head(host, body.len())?;
-        let matched = route::operation(rules, head.method.as_str(), head.uri.path());
-        let (operation, parameters) = matched.map_or((None, Vec::new()), |(found, with)| (Some(found), with));
-        explained.operation = operation.map(|found| format!("{} ({})", found.name, found.path));
-        explained.parameters = parameters.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-        let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
         let mut call = Call::new(head, &workload, api, host, SystemTime::now(), Duration::ZERO);
         call.scheme = if plain { "http" } else { "https" };
         call.may_be_secret = !plain || api.backend.is_some() || rules.plain_secrets;
-        call.operation = operation;
-        call.parameters = parameters;
         call.id = (0, 1);
         call.steps = Some(Vec::new());
         let mut world = Dry::new(body, self.answer);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         // It fails only where the third party does.
-        let _ = runtime.block_on(policy::run(&mut call, rules, policies, &mut world));
+        let _ = runtime.block_on(policy::run(&mut call, rules, &mut world));
+        explained.operation = call.operation.map(|found| format!("{} ({})", found.name, found.path));
+        explained.parameters = call.parameters.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        explained.subscription =
+            (!call.product.is_empty()).then(|| format!("{} of {}", call.subscription, call.product));
         if world.asked > 0 {
             let body = call.request_body.as_ref().filter(|_| !call.has_secret_body());
             explained.sent = Some(Message {
@@ -210,7 +207,7 @@ fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
 fn shown(explained: &Explained) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<12}{value}");
+        let _ = writeln!(text, "{name:<14}{value}");
     };
     if let (Some(api), Some(mode)) = (&explained.api, explained.mode) {
         line("API", &format!("{api} (mode {mode})"));
@@ -221,6 +218,9 @@ fn shown(explained: &Explained) -> String {
         line("operation", &[vec![operation.clone()], parameters].concat().join(", "));
     } else if explained.note.is_none() {
         line("operation", "none");
+    }
+    if let Some(subscription) = &explained.subscription {
+        line("subscription", subscription);
     }
     if let Some(note) = &explained.note {
         line("", note);

@@ -9,6 +9,7 @@ use super::table::{list, or_dash, print};
 use super::{Daemon, Failure, Output};
 use crate::admin::{
     ApiRow, BackendRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, RefusalRow, Request, Response,
+    SubscriptionRow,
 };
 
 #[derive(Debug, Args)]
@@ -42,6 +43,8 @@ enum What {
     Backends,
     /// Workloads that do not trust the CA of intercepted APIs, and what makes them.
     Refusals,
+    /// Who has subscribed to which product, and how often it is used.
+    Subscriptions,
     /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
     Hooks,
 }
@@ -57,6 +60,7 @@ impl Inspect {
             What::Backends => Request::Backends,
             What::Refusals => Request::Refusals,
             What::Hooks => Request::Hooks,
+            What::Subscriptions => Request::Subscriptions,
         };
         loop {
             let response = client.ask(&request)?;
@@ -81,6 +85,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
+        Response::Subscriptions(rows) => subscriptions(&rows, output),
         Response::Error(why) => bail!(why),
         Response::Forgotten(_) | Response::Proved | Response::Requests { .. } | Response::Status(_) => {
             bail!("the daemon answered something else")
@@ -203,6 +208,18 @@ fn backends(rows: &[BackendRow], output: Output) -> anyhow::Result<()> {
             row.ill.clone().unwrap_or_else(|| "well".to_owned()),
             row.requests.to_string(),
             row.failed.to_string(),
+        ]
+    })
+}
+
+fn subscriptions(rows: &[SubscriptionRow], output: Output) -> anyhow::Result<()> {
+    print(rows, output, ["SUBSCRIPTION", "PRODUCT", "APIS", "REQUESTS", "LAST"], |row| {
+        [
+            row.subscription.clone(),
+            row.product.clone(),
+            list(&row.apis),
+            row.requests.to_string(),
+            or_dash(row.last_seconds_ago.map(|seconds| format!("{seconds} s ago"))),
         ]
     })
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use policies::{NamedValueFile, OperationFile, PoliciesFile, ServiceFile, Step};
+use policies::{NamedValueFile, OperationFile, PoliciesFile, ProductFile, ServiceFile, Step};
 
 /// The configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub(super) struct File {
     /// What is done with the requests of all APIs.
     #[serde(default)]
     pub(super) policies: Option<PoliciesFile>,
+    /// APIs for those who have subscribed to them.
+    #[serde(default)]
+    pub(super) products: Vec<ProductFile>,
     /// Policies by name, for `include-fragment`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<Step>>")]
@@ -80,6 +83,7 @@ impl File {
             egress: self.egress.or(other.egress),
             apis: self.apis.into_iter().chain(other.apis).collect(),
             policies: self.policies.or(other.policies),
+            products: self.products.into_iter().chain(other.products).collect(),
             fragments: self.fragments.into_iter().chain(other.fragments).collect(),
             backends: self.backends.into_iter().chain(other.backends).collect(),
             values: self.values.into_iter().chain(other.values).collect(),

@@ -15,7 +15,6 @@ use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
 use crate::model::{Endpoint, Reason};
 use crate::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
-use crate::route;
 use crate::upstream::Outgoing;
 
 /// Why there is no answer.
@@ -49,14 +48,9 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Unanswered> {
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
     let (head, body) = request.into_parts();
-    let matched = route::operation(rules, head.method.as_str(), head.uri.path());
-    let (operation, parameters) = matched.map_or((None, Vec::new()), |(operation, found)| (Some(operation), found));
-    let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
     call.scheme = third_party.scheme();
     call.may_be_secret = rules.plain_secrets || third_party.is_secured();
-    call.operation = operation;
-    call.parameters = parameters;
     call.id = third_party.request_id();
     let mut wire = Wire {
         ask,
@@ -66,7 +60,7 @@ pub(super) async fn answer(
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
         waited: Duration::ZERO,
     };
-    let outcome = policy::run(&mut call, rules, policies, &mut wire).await;
+    let outcome = policy::run(&mut call, rules, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
     let reason = fault.map_or("ok", |fault| fault.reason.label());
     third_party.metrics().request(&api.name, reason);
@@ -75,7 +69,7 @@ pub(super) async fn answer(
     }
     if let Some(record) = record {
         let facts = &mut record.facts;
-        facts.operation = operation.map(|operation| Arc::clone(&operation.name));
+        facts.operation = call.operation.map(|operation| Arc::clone(&operation.name));
         facts.outcome = reason;
         facts.policy = fault.and_then(|fault| fault.source.as_ref()).map(|source| source.policy);
         let report = |(policy, _, message): &(&str, Reason, String)| format!("{policy}: {message}");

@@ -11,7 +11,7 @@ use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
     ApiRow, BackendRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow,
-    RefusalRow, Request, RequestRow, Response, Status, Successor,
+    RefusalRow, Request, RequestRow, Response, Status, SubscriptionRow, Successor,
 };
 use crate::capture::Capture;
 use crate::connection;
@@ -64,6 +64,7 @@ impl Desk for Rooms {
                 Response::Requests { rows: passed.into_iter().map(request_row).collect(), newest }
             }
             Request::Status => Response::Status(Box::new(self.status())),
+            Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
             Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
         }
     }
@@ -125,6 +126,30 @@ impl Rooms {
             failed: row.failed,
         })
         .collect()
+    }
+
+    fn subscriptions(&self) -> Vec<SubscriptionRow> {
+        let (model, now) = (self.models.current(), connection::clock());
+        let mut rows: Vec<SubscriptionRow> = Vec::new();
+        for api in &model.apis {
+            for product in api.rules.iter().flat_map(|rules| &rules.products) {
+                for subscription in &product.subscriptions {
+                    if let Some(row) = rows.iter_mut().find(|row| *row.subscription == *subscription.name) {
+                        row.apis.push(api.name.to_string());
+                        continue;
+                    }
+                    let used = self.policies.subscription(&subscription.name);
+                    rows.push(SubscriptionRow {
+                        subscription: subscription.name.to_string(),
+                        product: product.name.to_string(),
+                        apis: vec![api.name.to_string()],
+                        requests: used.map_or(0, |used| used.requests),
+                        last_seconds_ago: used.map(|used| now.saturating_sub(used.last).as_secs()),
+                    });
+                }
+            }
+        }
+        rows
     }
 
     fn decisions(&self) -> Vec<DecisionRow> {

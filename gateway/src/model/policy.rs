@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Endpoint, Expression, Template};
+use super::{ByProduct, Endpoint, Expression, Product, Template};
 
 mod outside;
 
@@ -16,7 +16,9 @@ pub struct Rules {
     /// In the order of the configuration; of those that a request matches, the most exact holds.
     pub operations: Vec<Operation>,
     /// For a request that matches none of them.
-    pub otherwise: Arc<Policies>,
+    pub otherwise: ByProduct,
+    /// What callers may have subscribed to.
+    pub products: Vec<Product>,
     /// Whether such a request is refused.
     pub only_operations: bool,
     /// Most bytes of a body that a policy may look at.
@@ -35,7 +37,7 @@ pub struct Operation {
     /// Its path.
     pub path: PathTemplate,
     /// What is done with its requests, wider scopes included.
-    pub policies: Arc<Policies>,
+    pub policies: ByProduct,
 }
 
 /// A path with parameters: `/prices/{id}`.
@@ -302,7 +304,9 @@ impl Statement {
 impl Rules {
     /// The lists of policies that its requests may come to.
     pub fn each(&self) -> impl Iterator<Item = &Policies> {
-        std::iter::once(&*self.otherwise).chain(self.operations.iter().map(|operation| &*operation.policies))
+        std::iter::once(&self.otherwise)
+            .chain(self.operations.iter().map(|operation| &operation.policies))
+            .flat_map(ByProduct::each)
     }
 }
 

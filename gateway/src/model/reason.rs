@@ -78,6 +78,8 @@ reasons! {
     Shutdown = "shutdown";
     /// The caller began a request and did not come to the end of its head in time.
     SlowRequest = "slow_request";
+    /// The API is in a product, and the caller has not subscribed to it.
+    SubscriptionRequired = "subscription_required";
     /// Its workload has as many connections as `limits.connections_per_workload`.
     TooManyConnections = "too_many_connections";
     /// It has lived for as long as `limits.total`.

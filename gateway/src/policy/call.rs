@@ -35,6 +35,10 @@ pub struct Call<'a> {
     pub scheme: &'static str,
     /// Whether secrets may be in the request: TLS with the third party, or its owner's word.
     pub may_be_secret: bool,
+    /// The product that its caller has subscribed to, and the subscription; empty, if none.
+    pub product: &'a str,
+    /// See there.
+    pub subscription: &'a str,
     /// Whether secrets may be in requests that go without TLS.
     pub(super) plain_secrets: bool,
     /// Whose servers the request goes to, if not to the third party's own.
@@ -179,6 +183,8 @@ impl<'a> Call<'a> {
             host,
             scheme: "https",
             may_be_secret: true,
+            product: "",
+            subscription: "",
             plain_secrets: false,
             service: None,
             tried: Vec::new(),

@@ -10,9 +10,10 @@ use super::world::{Pending, Side, World};
 use super::{
     authentication_basic, authentication_oauth2, bodies, cache, check_header, error, expression, forward_request,
     limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, send_request, set_header, set_query_parameter,
-    template, workload_filter,
+    subscription, template, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
+use crate::route;
 
 /// How a list of policies ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +26,26 @@ enum Outcome {
     Respond,
 }
 
-/// Runs all sections. The answer is in the call then.
+/// Finds what the request is, and runs all sections. The answer is in the call then.
 ///
 /// # Errors
 /// The third party gave no answer and on-error has none: the caller sees what it would have seen without us.
-pub async fn run(
-    call: &mut Call<'_>,
-    rules: &Rules,
-    policies: &Policies,
-    world: &mut dyn World,
-) -> Result<(), Box<Fault>> {
-    (call.max_body, call.looks_back, call.plain_secrets) = (rules.max_body, policies.looks_back, rules.plain_secrets);
-    if let Err(fault) = sections(call, rules, policies, world).await {
+pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    if let Some((operation, parameters)) =
+        route::operation(rules, call.request.method.as_str(), call.request.uri.path())
+    {
+        (call.operation, call.parameters) = (Some(operation), parameters);
+    }
+    (call.max_body, call.plain_secrets) = (rules.max_body, rules.plain_secrets);
+    let product = subscription::find(call, rules, &world.state().subscriptions);
+    let by_product = call.operation.map_or(&rules.otherwise, |operation| &operation.policies);
+    let policies = by_product.of(product.as_ref().ok().copied().flatten());
+    call.looks_back = policies.looks_back;
+    let ended = match product {
+        Ok(_) => sections(call, rules, policies, world).await,
+        Err(refused) => Err(refused),
+    };
+    if let Err(fault) = ended {
         let fault = match fault.unanswered {
             Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => return Err(fault),
             _ => fault,

@@ -16,7 +16,7 @@ fn call_name(workload: &Workload) -> String {
     workload.name.to_string()
 }
 
-fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
+pub(super) fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
     pattern.name.as_deref().is_none_or(|name| fits(name, &workload.name))
         && pattern.cgroup.as_deref().is_none_or(|cgroup| fits(cgroup, &workload.cgroup))
         && pattern.uid.is_none_or(|uid| uid == workload.uid)

@@ -12,6 +12,7 @@ use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
+use super::subscription::{Subscriptions, Used};
 use crate::model::{Endpoint, Reason, Service};
 
 /// What comes in time.
@@ -100,12 +101,18 @@ pub struct State {
     pub(super) quotas: Quotas,
     pub(super) backends: Backends,
     pub(super) tokens: Tokens,
+    pub(super) subscriptions: Subscriptions,
 }
 
 impl State {
     /// The counts of quotas, if they have changed since this was asked.
     pub fn changed_quotas(&self) -> Option<Vec<QuotaRow>> {
         self.quotas.changed()
+    }
+
+    /// How often a subscription was used, if it was.
+    pub fn subscription(&self, name: &str) -> Option<Used> {
+        self.subscriptions.used(name)
     }
 
     /// How the servers of a backend are.

@@ -51,7 +51,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::operation;
-    use crate::model::{Operation, PathTemplate, Policies, Rules, Segment};
+    use crate::model::{ByProduct, Operation, PathTemplate, Rules, Segment};
 
     fn rules(operations: &[(&str, Option<&str>, &str)]) -> Rules {
         let segment = |text: &str| {
@@ -72,12 +72,13 @@ mod tests {
                 name: (*name).into(),
                 method: method.map(Arc::from),
                 path: PathTemplate { segments, open },
-                policies: Arc::default(),
+                policies: ByProduct::default(),
             }
         };
         Rules {
             operations: operations.iter().map(operation).collect(),
-            otherwise: Arc::new(Policies::default()),
+            otherwise: ByProduct::default(),
+            products: Vec::new(),
             only_operations: false,
             max_body: 0,
             plain_secrets: false,

@@ -76,6 +76,8 @@ const ROOTS: &[(&str, &[(&str, Kind)])] = &[
         ],
     ),
     ("api", &[("name", Kind::Text)]),
+    ("product", &[("name", Kind::Text)]),
+    ("subscription", &[("name", Kind::Text)]),
     ("operation", &[("method", Kind::Text), ("name", Kind::Text), ("path", Kind::Text)]),
     (
         "error",

@@ -3,6 +3,7 @@
 mod list;
 mod outside;
 mod path;
+mod product;
 mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use serde_saphyr::Spanned;
 
 use self::list::{List, is_reported};
 use self::path::template;
+use self::product::Offered;
 use super::Outside;
 use super::openapi::{self, Imported};
 use crate::config::diagnostic::Problem;
@@ -20,8 +22,8 @@ use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
 use crate::config::file::{ApiFile, File};
 use crate::model::{
-    Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service, Statement,
-    looks_at_request,
+    ByProduct, Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
+    Statement, looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -29,6 +31,7 @@ const DEFAULT_MAX_BODY: u32 = 1 << 20;
 /// What policies of all APIs share.
 pub(super) struct Shared<'a> {
     global: Scoped,
+    products: Vec<Offered>,
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
     services: BTreeMap<String, Arc<Service>>,
@@ -62,15 +65,24 @@ impl<'a> Shared<'a> {
             let operations = api.operations.iter().filter_map(|operation| operation.policies.as_ref());
             api.policies.iter().chain(operations)
         });
-        for policies in file.policies.iter().chain(apis) {
+        let products = file.products.iter().filter_map(|product| product.policies.as_ref());
+        for policies in file.policies.iter().chain(products).chain(apis) {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
-        let mut shared =
-            Self { global: Scoped::default(), fragments: &file.fragments, values, services, variables, outside };
+        let mut shared = Self {
+            global: Scoped::default(),
+            products: Vec::new(),
+            fragments: &file.fragments,
+            values,
+            services,
+            variables,
+            outside,
+        };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
+        shared.products = shared.offered(file, problems);
         shared
     }
 
@@ -87,8 +99,9 @@ impl<'a> Shared<'a> {
         let nothing = Scoped::default();
         let global = if inherit { &self.global } else { &nothing };
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("api {name}"), problems));
-        let scopes: Vec<_> = [Some(global), own.as_ref()].into_iter().flatten().collect();
-        let otherwise = Arc::new(compose(&scopes));
+        let products: Vec<_> = self.products.iter().filter(|offered| offered.has(name)).collect();
+        let scopes = Scopes { global, products: &products, own: own.as_ref() };
+        let otherwise = scopes.compose(None);
         let mut imported =
             file.openapi.as_ref().map(|written| openapi::operations(written, outside, problems)).unwrap_or_default();
         let mut operations = Vec::new();
@@ -103,7 +116,7 @@ impl<'a> Shared<'a> {
             method: Some(method.as_str().into()),
             path:
                 file.openapi.as_ref().map_or_else(PathTemplate::default, |written| template(&path, written, problems)),
-            policies: Arc::clone(&otherwise),
+            policies: otherwise.clone(),
         }));
         self.unique(&file.operations, problems);
         if file.only_operations && operations.is_empty() {
@@ -114,17 +127,18 @@ impl<'a> Shared<'a> {
                 help,
             ));
         }
-        let policed = !otherwise.is_empty() || operations.iter().any(|operation| !operation.policies.is_empty());
-        if policed || file.only_operations {
-            can_be_seen(file, mode, own.is_some() || !operations.is_empty(), problems);
-        }
         let rules = Rules {
             operations,
             otherwise,
+            products: products.iter().map(|offered| offered.product.clone()).collect(),
             only_operations: file.only_operations,
             max_body: usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX),
             plain_secrets: file.plain_secrets,
         };
+        let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
+        if policed || file.only_operations {
+            can_be_seen(file, mode, own.is_some() || !rules.operations.is_empty() || !products.is_empty(), problems);
+        }
         (policed || !rules.operations.is_empty()).then(|| Arc::new(rules))
     }
 
@@ -133,12 +147,11 @@ impl<'a> Shared<'a> {
         file: &OperationFile,
         imported: Option<Imported>,
         others: &[Imported],
-        scopes: &[&Scoped],
+        scopes: &Scopes<'_>,
         problems: &mut Vec<Problem>,
     ) -> Operation {
         let name = file.name.value.trim();
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("operation {name}"), problems));
-        let scopes: Vec<_> = scopes.iter().copied().chain(&own).collect();
         let method = file.method.as_ref().and_then(|written| {
             let method = Method::from_bytes(written.value.trim().as_bytes());
             if method.is_err() || written.value.trim().is_empty() {
@@ -159,7 +172,7 @@ impl<'a> Shared<'a> {
                 (PathTemplate::default(), method)
             }
         };
-        Operation { name: name.into(), method, path, policies: Arc::new(compose(&scopes)) }
+        Operation { name: name.into(), method, path, policies: scopes.compose(own.as_ref()) }
     }
 
     fn unique(&self, operations: &[OperationFile], problems: &mut Vec<Problem>) {
@@ -192,6 +205,27 @@ impl<'a> Shared<'a> {
             });
         }
         scoped
+    }
+}
+
+/// What holds for an API, from the widest to the narrowest.
+struct Scopes<'a> {
+    global: &'a Scoped,
+    products: &'a [&'a Offered],
+    own: Option<&'a Scoped>,
+}
+
+impl Scopes<'_> {
+    /// With those of an operation.
+    fn compose(&self, operation: Option<&Scoped>) -> ByProduct {
+        let with = |product: Option<&Scoped>| {
+            let scopes: Vec<_> = [Some(self.global), product, self.own, operation].into_iter().flatten().collect();
+            Arc::new(compose(&scopes))
+        };
+        ByProduct {
+            without: with(None),
+            with: self.products.iter().map(|offered| with(offered.scoped.as_ref())).collect(),
+        }
     }
 }
 

@@ -21,9 +21,11 @@ enum View<'a> {
     Headers(Option<&'a HeaderMap>),
     Operation(&'a Call<'a>),
     Parameters(&'a [(Arc<str>, String)]),
+    Product(&'a Call<'a>),
     Query(&'a Call<'a>),
     Request(&'a Call<'a>),
     Response(&'a Call<'a>),
+    Subscription(&'a Call<'a>),
     Variables(&'a [(Arc<str>, Value)]),
     Workload(&'a Call<'a>),
 }
@@ -36,6 +38,8 @@ impl VariableResolver for Call<'_> {
             "workload" => View::Workload(self),
             "api" => View::Api(self),
             "operation" => View::Operation(self),
+            "product" => View::Product(self),
+            "subscription" => View::Subscription(self),
             "error" => View::Error(self),
             "variables" => View::Variables(&self.variables),
             "now" => {
@@ -78,6 +82,8 @@ impl<'a> View<'a> {
             (Self::Workload(call), "pid") => number(call.workload.pid.into()),
             (Self::Workload(call), "uid") => number(call.workload.uid.into()),
             (Self::Api(call), "name") => text(&call.api.name),
+            (Self::Product(call), "name") => text(call.product),
+            (Self::Subscription(call), "name") => text(call.subscription),
             (Self::Operation(call), field) => {
                 let operation = call.operation;
                 match field {

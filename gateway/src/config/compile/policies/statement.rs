@@ -319,13 +319,7 @@ impl<'a> List<'a, '_> {
                 return None;
             }
         };
-        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-        let matches = files.iter().map(|WorkloadFile { name, cgroup, uid }| WorkloadMatch {
-            name: text(name),
-            cgroup: text(cgroup),
-            uid: *uid,
-        });
-        Some(WorkloadFilter { allow, matches: matches.collect() })
+        Some(WorkloadFilter { allow, matches: workloads(files) })
     }
 
     fn values(
@@ -421,4 +415,14 @@ impl<'a> List<'a, '_> {
     pub(super) fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
         written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
     }
+}
+
+pub(super) fn workloads(files: &[WorkloadFile]) -> Vec<WorkloadMatch> {
+    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+    let matches = files.iter().map(|WorkloadFile { name, cgroup, uid }| WorkloadMatch {
+        name: text(name),
+        cgroup: text(cgroup),
+        uid: *uid,
+    });
+    matches.collect()
 }
