@@ -11,6 +11,7 @@ mod product;
 mod reason;
 mod redirect;
 mod secret;
+mod told;
 
 pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin,
@@ -23,12 +24,13 @@ pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    ClientCredentials, Exists, FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy,
-    Quota, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SendRequest, SetBackend,
-    SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Wait, WorkloadFilter, WorkloadMatch,
-    looks_at_request,
+    ClientCredentials, EmitMetric, Exists, FindAndReplace, Forward, LimitConcurrency, Log, Operation, PathTemplate,
+    Pattern, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, Retry, RewriteUri, Rules, Section,
+    Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Trace,
+    Wait, WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use secret::Secret;
+pub use told::{Counted, Logged, LoggedBody, Told, Traced};

@@ -37,6 +37,8 @@ mod passthrough;
 
 mod policies;
 
+mod policies_telemetry;
+
 mod pool;
 
 mod refusals;

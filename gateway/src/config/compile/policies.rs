@@ -5,6 +5,7 @@ mod outside;
 mod path;
 mod product;
 mod statement;
+mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -160,6 +160,7 @@ impl<'a> List<'a, '_> {
         if let Some(filter) = &file.workload_filter {
             statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
         }
+        self.telemetry(file, &mut statements);
         statements
     }
 
@@ -397,7 +398,7 @@ impl<'a> List<'a, '_> {
         format!("{}/{name}/{id}/{key}", self.scope).into()
     }
 
-    fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
+    pub(super) fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
         let (scope, problems) = self.scope_and_problems();
         scope.expression(written, kind, problems)
     }
