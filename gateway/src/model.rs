@@ -24,10 +24,10 @@ pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    ClientCredentials, EmitMetric, Exists, FindAndReplace, Forward, LimitConcurrency, Log, Operation, PathTemplate,
-    Pattern, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, Retry, RewriteUri, Rules, Section,
-    Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Trace,
-    Wait, WorkloadFilter, WorkloadMatch, looks_at_request,
+    ClientCredentials, EmitMetric, Exists, FindAndReplace, Forward, LimitConcurrency, LlmTokenLimit, LlmTokenMetric,
+    Log, Operation, PathTemplate, Pattern, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, Retry,
+    RewriteUri, Rules, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable,
+    Severity, Statement, Trace, Wait, WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;

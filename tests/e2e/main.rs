@@ -36,6 +36,7 @@ mod origination;
 mod passthrough;
 
 mod policies;
+mod policies_metered;
 
 mod policies_telemetry;
 

@@ -1,11 +1,13 @@
 //! A request of an API with policies: they are run, and what they need of the world is done.
 
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -86,14 +88,19 @@ pub(super) async fn answer(
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
     }
-    let Call { response, response_body, held, .. } = call;
+    let Call { response, response_body, held, mut meters, .. } = call;
     let body = match (response_body, wire.answer) {
         (Some(whole), _) => Body::whole(whole),
         (None, Some(streamed)) => streamed,
         (None, None) => Body::whole(Bytes::new()),
     };
     let head = response.ok_or(Reason::NotSent)?;
-    Ok(Response::from_parts(head, body.holding(held)))
+    let body = body.holding(held);
+    if meters.is_empty() {
+        return Ok(Response::from_parts(head, body));
+    }
+    meters.begins(head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default());
+    Ok(Response::from_parts(head, body.metered(meters, third_party.later_told(call.id, api))))
 }
 
 /// The world of one request.
@@ -140,10 +147,21 @@ impl World for Wire<'_> {
 
     fn ask(
         &mut self,
-        Asked { head, body, to }: Asked,
+        Asked { head, body, to, count }: Asked,
         within: Option<Duration>,
     ) -> Pending<'_, Result<hyper::http::response::Parts, Unanswerable>> {
-        let body = body.map(Outgoing::from).or_else(|| self.body.take()).unwrap_or(Outgoing::Empty);
+        let length = body.as_ref().map_or(0, Bytes::len) as u64;
+        let body = match (body, self.body.take(), count) {
+            (Some(whole), _, count) => {
+                if let Some(count) = count {
+                    count.fetch_add(length, Ordering::Relaxed);
+                }
+                Outgoing::from(whole)
+            }
+            (None, Some(streamed), Some(count)) => streamed.counted(count),
+            (None, Some(streamed), None) => streamed,
+            (None, None, _) => Outgoing::Empty,
+        };
         // An answer that is not wanted gives up its connection before another one is taken.
         self.answer = None;
         Box::pin(async move {

@@ -12,8 +12,9 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
 use super::downstream::Answering;
-use crate::model::{Host, Reason};
-use crate::policy::Held;
+use super::policed::clock;
+use crate::model::{Host, Reason, Told};
+use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
 use crate::upstream::{Http1, Http2, Leased};
 
@@ -150,6 +151,25 @@ pub(super) struct Body {
     _answering: Option<Answering>,
     _held: Option<Box<[Held]>>,
     _record: Option<Box<RequestRecord>>,
+    metered: Option<Box<Metered>>,
+}
+
+/// What is watched of it, and where that is told at its end.
+struct Metered {
+    meters: Meters,
+    tell: Option<Tell>,
+}
+
+/// Puts on record what is known when an answer has ended.
+pub(super) type Tell = Box<dyn FnOnce(Vec<Told>) + Send + Sync>;
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        let told = self.meters.settle(clock());
+        if let Some(tell) = self.tell.take().filter(|_| !told.is_empty()) {
+            tell(told);
+        }
+    }
 }
 
 enum Content {
@@ -243,6 +263,11 @@ impl Body {
         if held.is_empty() { self } else { Self { _held: Some(held.into()), ..self } }
     }
 
+    /// Watched.
+    pub(super) fn metered(self, meters: Meters, tell: Tell) -> Self {
+        Self { metered: Some(Box::new(Metered { meters, tell: Some(tell) })), ..self }
+    }
+
     /// Puts its end on record.
     pub(super) fn recorded(self, record: Option<Box<RequestRecord>>) -> Self {
         Self { _record: record, ..self }
@@ -255,7 +280,7 @@ impl Body {
 
 impl std::convert::From<Content> for Body {
     fn from(content: Content) -> Self {
-        Self { content, ahead: Vec::new(), _answering: None, _held: None, _record: None }
+        Self { content, ahead: Vec::new(), _answering: None, _held: None, _record: None, metered: None }
     }
 }
 
@@ -265,24 +290,11 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
-        if let Some(frame) = this.ahead.pop() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let (body, from) = match &mut this.content {
-            Content::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
-            Content::Streamed(body, from) => (body, from),
-        };
-        let mut frame = Pin::new(&mut *body).poll_frame(cx);
-        if frame.is_pending()
-            && let Some(from) = from
+        let frame = this.next(cx);
+        if let (Some(metered), Poll::Ready(Some(Ok(frame)))) = (&mut this.metered, &frame)
+            && let Some(data) = frame.data_ref()
         {
-            from.drive(cx);
-            frame = Pin::new(&mut *body).poll_frame(cx);
-        }
-        if (matches!(frame, Poll::Ready(None | Some(Err(_)))) || body.is_end_stream())
-            && let Some(from) = from.take()
-        {
-            from.leave();
+            metered.meters.see(data);
         }
         frame
     }
@@ -305,5 +317,30 @@ impl hyper::body::Body for Body {
             Content::Own(text) => text.size_hint(),
             Content::Streamed(body, _) => body.size_hint(),
         }
+    }
+}
+
+impl Body {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(frame) = self.ahead.pop() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let (body, from) = match &mut self.content {
+            Content::Own(text) => return Pin::new(text).poll_frame(cx).map_err(|never| match never {}),
+            Content::Streamed(body, from) => (body, from),
+        };
+        let mut frame = Pin::new(&mut *body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(from) = from
+        {
+            from.drive(cx);
+            frame = Pin::new(&mut *body).poll_frame(cx);
+        }
+        if (matches!(frame, Poll::Ready(None | Some(Err(_)))) || body.is_end_stream())
+            && let Some(from) = from.take()
+        {
+            from.leave();
+        }
+        frame
     }
 }

@@ -7,10 +7,11 @@ use hyper::Request;
 
 use super::Rooms;
 use super::elsewhere::Elsewhere;
+use super::requests::Tell;
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
-use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry};
+use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -162,6 +163,13 @@ impl ThirdParty {
     /// What policies remember.
     pub(super) fn policy_state(&self) -> &State {
         &self.rooms.policies
+    }
+
+    /// Where what is known at the end of a request's answer is told.
+    pub(super) fn later_told(&self, request: (u64, u64), api: &Api) -> Tell {
+        let (rooms, api, workload) =
+            (Arc::clone(&self.rooms), Arc::clone(&api.name), Arc::clone(&self.flow.workload.name));
+        Box::new(move |told| rooms.telemetry.told(told, Teller { request, api: &api, workload: &workload }))
     }
 
     /// How its API's policies send requests to others.

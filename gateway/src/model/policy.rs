@@ -1,3 +1,4 @@
+mod llm;
 mod outside;
 mod telemetry;
 
@@ -9,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{ByProduct, Endpoint, Expression, Product, Template};
 
+pub use llm::{LlmTokenLimit, LlmTokenMetric};
 pub use outside::{ClientCredentials, SendRequest, SetBackend, Wait};
 pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};
 
@@ -161,6 +163,8 @@ pub enum Statement {
     FindAndReplace(FindAndReplace),
     ForwardRequest(Forward),
     LimitConcurrency(LimitConcurrency),
+    LlmEmitTokenMetric(LlmTokenMetric),
+    LlmTokenLimit(LlmTokenLimit),
     Log(Log),
     MockResponse(Reply),
     Quota(Quota),
@@ -198,6 +202,8 @@ impl Statement {
             Self::FindAndReplace(_) => "find-and-replace",
             Self::ForwardRequest(_) => "forward-request",
             Self::LimitConcurrency(_) => "limit-concurrency",
+            Self::LlmEmitTokenMetric(_) => "llm-emit-token-metric",
+            Self::LlmTokenLimit(_) => "llm-token-limit",
             Self::Log(_) => "log",
             Self::MockResponse(_) => "mock-response",
             Self::Quota(Quota { kind: RateKind::Workload, .. }) => "quota",
@@ -257,6 +263,10 @@ impl Statement {
             }
             Self::FindAndReplace(replace) => templates(&[&replace.from, &replace.to]),
             Self::LimitConcurrency(limit) => limit.key.iter().for_each(see),
+            Self::LlmEmitTokenMetric(metric) => {
+                metric.dimensions.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
+            }
+            Self::LlmTokenLimit(limit) => limit.key.iter().for_each(see),
             Self::Log(log) => templates(&log.message.iter().collect::<Vec<_>>()),
             Self::MockResponse(reply) | Self::ReturnResponse(reply) => {
                 templates(&[&reply.body]);
@@ -287,9 +297,10 @@ impl Statement {
 }
 
 impl Statement {
-    /// Whether the request's body goes somewhere else, too.
+    /// Whether the request's body is looked at, or goes somewhere else, too.
     fn copies_request(&self) -> bool {
         match self {
+            Self::LlmTokenLimit(limit) => limit.estimate_prompt,
             Self::SendRequest(request) => request.copy,
             Self::Wait(wait) => wait.requests.iter().any(|request| request.copy),
             _ => false,
@@ -559,8 +570,10 @@ pub struct Quota {
     pub kind: RateKind,
     /// What its counts are kept under, over reloads and restarts.
     pub identity: Arc<str>,
-    /// How many.
-    pub calls: u64,
+    /// How many calls.
+    pub calls: Option<u64>,
+    /// How many bytes, of the bodies of requests and answers.
+    pub bytes: Option<u64>,
     /// How long; for ever, if absent.
     pub period: Option<Duration>,
     /// What is counted on its own; each workload, if absent.

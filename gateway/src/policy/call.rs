@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 use super::authentication_oauth2::Slot;
 use super::cache::Kept;
 use super::limit_concurrency::Held;
+use super::meter::Meters;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
 use super::world::{Peeked, Side, Unanswerable};
@@ -77,6 +78,8 @@ pub struct Call<'a> {
     pub(super) stale: Option<Arc<Kept>>,
     /// What policies would have refused that only report: their names, and why.
     pub reports: Vec<(&'static str, Reason, String)>,
+    /// What is to be done when the answer has ended.
+    pub meters: Meters,
     /// What policies have told, for the records.
     pub told: Vec<Told>,
     /// What was seen of the answer's body, for the policy that runs.
@@ -205,6 +208,7 @@ impl<'a> Call<'a> {
             held: Vec::new(),
             steps: None,
             reports: Vec::new(),
+            meters: Meters::default(),
             told: Vec::new(),
             peeked: None,
             cached_under: None,

@@ -4,7 +4,7 @@ use cel::Value;
 
 use super::call::{Call, Fault};
 use super::{expression, template};
-use crate::model::{Counted, EmitMetric, Reason, Told};
+use crate::model::{Counted, EmitMetric, Reason, Template, Told};
 
 /// Bytes of a label's value: a caller may have a hand in it.
 const LONGEST_VALUE: usize = 128;
@@ -18,18 +18,26 @@ pub(super) fn run(emit: &EmitMetric, call: &mut Call<'_>) -> Result<(), Box<Faul
         })?,
         None => 1.0,
     };
-    let mut dimensions = Vec::with_capacity(emit.dimensions.len());
-    for (name, value) in &emit.dimensions {
-        let filled = template::fill(value, call)?;
-        let shown = filled.shown();
-        dimensions.push((Arc::clone(name), shown[..shown.floor_char_boundary(LONGEST_VALUE)].to_owned()));
-    }
+    let dimensions = filled(&emit.dimensions, call)?;
     call.note(|| {
         let labels: Vec<_> = dimensions.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
         format!("{}{{{}}} + {value}", emit.name, labels.join(", "))
     });
     call.told.push(Told::Metric(Counted { name: Arc::clone(&emit.name), value, dimensions }));
     Ok(())
+}
+
+/// Names and values of labels.
+pub(super) fn filled(
+    dimensions: &[(Arc<str>, Template)],
+    call: &Call<'_>,
+) -> Result<Vec<(Arc<str>, String)>, Box<Fault>> {
+    let label = |(name, value): &(Arc<str>, Template)| {
+        let filled = template::fill(value, call)?;
+        let shown = filled.shown();
+        Ok((Arc::clone(name), shown[..shown.floor_char_boundary(LONGEST_VALUE)].to_owned()))
+    };
+    dimensions.iter().map(label).collect()
 }
 
 /// What a counter can be raised by.

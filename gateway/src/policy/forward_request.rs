@@ -16,7 +16,8 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
         head.uri = under(&member.base, &head.uri);
         Arc::clone(&member.endpoint)
     });
-    let asked = Asked { head, body: call.request_body.clone(), to };
+    let count = (!call.meters.is_empty()).then(|| call.meters.sent());
+    let asked = Asked { head, body: call.request_body.clone(), to, count };
     call.response_body = None;
     call.response = None;
     let answered = world.ask(asked, forward.timeout).await;

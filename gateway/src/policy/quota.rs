@@ -2,7 +2,7 @@
 //! (UTC); counts outlive the process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue};
@@ -12,8 +12,8 @@ use super::expression;
 use crate::model::{Quota, Reason};
 
 /// What was used, by quota and key.
-#[derive(Debug, Default)]
-pub(super) struct Quotas(Mutex<Kept>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quotas(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -25,42 +25,77 @@ struct Kept {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Used {
-    calls: u64,
+    count: u64,
     /// Seconds since 1970; none if it is for ever.
     until: Option<u64>,
 }
 
-/// A count as it is saved: the quota, the key, the calls, and the second since 1970 at which they are forgotten.
+/// A count as it is saved: the quota, the key, the count, and the second since 1970 at which they are forgotten.
 pub type QuotaRow = (String, String, u64, Option<u64>);
 
 /// Keys that are kept before those that are over are looked for.
 const KEYS: usize = 10_000;
 
-impl Quotas {
-    /// Counts one call: how many are left then; or how long to wait for the next period.
-    fn take(&self, quota: &Quota, key: String, now: SystemTime) -> Result<u64, Option<Duration>> {
+impl Kept {
+    fn used(&mut self, counter: &Counter) -> &mut Used {
+        if self.used.len() >= self.sweep_at.max(KEYS) {
+            self.used.retain(|_, used| used.until.is_none_or(|until| until > counter.seconds));
+            self.sweep_at = self.used.len() * 2;
+        }
+        let Counter { name, until, .. } = counter;
+        self.used.entry(name.clone()).or_insert(Used { count: 0, until: *until })
+    }
+}
+
+/// What is counted, how far, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    /// The quota and the key.
+    name: (String, String),
+    most: u64,
+    seconds: u64,
+    until: Option<u64>,
+}
+
+impl Counter {
+    /// In the period that this moment is in.
+    pub(super) fn new(identity: &str, key: &str, most: u64, period: Option<Duration>, now: SystemTime) -> Self {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let until = quota.period.map(|period| {
+        let until = period.map(|period| {
             let period = period.as_secs().max(1);
             (seconds / period + 1) * period
         });
+        Self { name: (identity.to_owned(), key.to_owned()), most, seconds, until }
+    }
+}
+
+impl Quotas {
+    /// Counts so many, unless all are used up: how many are left then; or how long to wait for the next period.
+    pub(super) fn take(&self, counter: &Counter, count: u64) -> Result<u64, Option<Duration>> {
         let mut kept = self.lock();
-        if kept.used.len() >= kept.sweep_at.max(KEYS) {
-            kept.used.retain(|_, used| used.until.is_none_or(|until| until > seconds));
-            kept.sweep_at = kept.used.len() * 2;
-        }
-        let used = kept.used.entry((quota.identity.to_string(), key)).or_insert(Used { calls: 0, until });
-        if used.until != until {
+        let used = kept.used(counter);
+        if used.until != counter.until {
             // Another period, or periods of another length.
-            *used = Used { calls: 0, until };
+            *used = Used { count: 0, until: counter.until };
         }
-        if used.calls >= quota.calls {
-            return Err(until.map(|until| Duration::from_secs(until.saturating_sub(seconds))));
+        if used.count >= counter.most {
+            return Err(counter.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
         }
-        used.calls += 1;
-        let left = quota.calls - used.calls;
-        kept.changed = true;
+        used.count += count;
+        let left = counter.most.saturating_sub(used.count);
+        kept.changed |= count > 0;
         Ok(left)
+    }
+
+    /// Counts so many, even if there were not so many left.
+    pub(super) fn add(&self, counter: &Counter, count: u64) {
+        let mut kept = self.lock();
+        let used = kept.used(counter);
+        // What ends after its period counts in none.
+        if used.until == counter.until {
+            used.count += count;
+            kept.changed |= count > 0;
+        }
     }
 
     pub(super) fn changed(&self) -> Option<Vec<QuotaRow>> {
@@ -69,12 +104,12 @@ impl Quotas {
             return None;
         }
         let row =
-            |((quota, key), used): (&(String, String), &Used)| (quota.clone(), key.clone(), used.calls, used.until);
+            |((quota, key), used): (&(String, String), &Used)| (quota.clone(), key.clone(), used.count, used.until);
         Some(kept.used.iter().map(row).collect())
     }
 
     pub(super) fn restore(&self, rows: Vec<QuotaRow>) {
-        let rows = rows.into_iter().map(|(quota, key, calls, until)| ((quota, key), Used { calls, until }));
+        let rows = rows.into_iter().map(|(quota, key, count, until)| ((quota, key), Used { count, until }));
         self.lock().used.extend(rows);
     }
 
@@ -95,40 +130,53 @@ pub(super) fn run(quota: &Quota, call: &mut Call<'_>, quotas: &Quotas) -> Result
         Some(key) => expression::text(key, call)?,
         None => call.workload.cgroup.to_string(),
     };
-    let shown = if call.steps.is_some() { key.clone() } else { String::new() };
-    let taken = quotas.take(quota, key, call.now);
-    let left = *taken.as_ref().unwrap_or(&0);
-    call.note(|| format!("{shown}: {left} of {} left", quota.calls));
-    if let Some(name) = quota.remaining_header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-    {
-        call.later.push((name, HeaderValue::from(left)));
+    let now = call.now;
+    let period = |what: &str, most| {
+        let identity = format!("{}{what}", quota.identity);
+        Counter::new(&identity, &key, most, quota.period, now)
+    };
+    // First what is only looked at: a call that is refused counts nowhere.
+    let bytes = quota.bytes.map(|most| period("/bytes", most));
+    if let Some(bytes) = &bytes {
+        let left = quotas.take(bytes, 0).map_err(|wait| used_up(bytes.most, "bytes", wait))?;
+        call.note(|| format!("{key}: {left} of {} bytes left", bytes.most));
     }
-    taken.map(drop).map_err(|wait| {
-        let fault = Fault::new(Reason::QuotaExceeded, 403, format!("the quota of {} calls is used up", quota.calls));
-        match wait {
-            Some(wait) => fault.after(wait),
-            None => fault,
-        }
-    })
+    let calls = quota.calls.map(|most| period("", most));
+    if let Some(calls) = &calls {
+        let taken = quotas.take(calls, 1);
+        let left = *taken.as_ref().unwrap_or(&0);
+        call.note(|| format!("{key}: {left} of {} left", calls.most));
+        let name = quota.remaining_header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        call.later.extend(name.map(|name| (name, HeaderValue::from(left))));
+        taken.map_err(|wait| used_up(calls.most, "calls", wait))?;
+    }
+    if let Some(bytes) = bytes {
+        let quotas = quotas.clone();
+        call.meters.add(move |passed| {
+            quotas.add(&bytes, passed.bytes);
+            Vec::new()
+        });
+    }
+    Ok(())
+}
+
+/// The refusal of one that has had all of these.
+pub(super) fn used_up(most: u64, what: &str, wait: Option<Duration>) -> Box<Fault> {
+    let fault = Fault::new(Reason::QuotaExceeded, 403, format!("the quota of {most} {what} is used up"));
+    match wait {
+        Some(wait) => fault.after(wait),
+        None => fault,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::Quotas;
-    use crate::model::{Quota, RateKind};
+    use super::{Counter, Quotas};
 
-    fn quota(calls: u64, period: Option<u64>) -> Quota {
-        Quota {
-            kind: RateKind::Key,
-            identity: "quota".into(),
-            calls,
-            period: period.map(Duration::from_secs),
-            key: None,
-            condition: None,
-            remaining_header: None,
-        }
+    fn take(quotas: &Quotas, (most, period): (u64, Option<u64>), key: &str, now: u64) -> Result<u64, Option<Duration>> {
+        quotas.take(&Counter::new("quota", key, most, period.map(Duration::from_secs), at(now)), 1)
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -137,29 +185,40 @@ mod tests {
 
     #[test]
     fn a_period_has_its_calls_and_the_next_has_them_again() {
-        let (quotas, day) = (Quotas::default(), quota(2, Some(86_400)));
-        assert_eq!(quotas.take(&day, String::new(), at(86_400 * 3 + 10)), Ok(1));
-        assert_eq!(quotas.take(&day, String::new(), at(86_400 * 4 - 1)), Ok(0));
-        assert_eq!(quotas.take(&day, String::new(), at(86_400 * 4 - 1)), Err(Some(Duration::from_secs(1))));
-        assert_eq!(quotas.take(&day, "another".to_owned(), at(86_400 * 4 - 1)), Ok(1));
-        assert_eq!(quotas.take(&day, String::new(), at(86_400 * 4)), Ok(1));
+        let (quotas, day) = (Quotas::default(), (2, Some(86_400)));
+        assert_eq!(take(&quotas, day, "", 86_400 * 3 + 10), Ok(1));
+        assert_eq!(take(&quotas, day, "", 86_400 * 4 - 1), Ok(0));
+        assert_eq!(take(&quotas, day, "", 86_400 * 4 - 1), Err(Some(Duration::from_secs(1))));
+        assert_eq!(take(&quotas, day, "another", 86_400 * 4 - 1), Ok(1));
+        assert_eq!(take(&quotas, day, "", 86_400 * 4), Ok(1));
     }
 
     #[test]
     fn more_calls_can_be_bought_in_the_middle() {
         let quotas = Quotas::default();
-        assert_eq!(quotas.take(&quota(1, None), String::new(), at(1)), Ok(0));
-        assert_eq!(quotas.take(&quota(1, None), String::new(), at(1_000_000_000)), Err(None));
-        assert_eq!(quotas.take(&quota(3, None), String::new(), at(1_000_000_000)), Ok(1));
+        assert_eq!(take(&quotas, (1, None), "", 1), Ok(0));
+        assert_eq!(take(&quotas, (1, None), "", 1_000_000_000), Err(None));
+        assert_eq!(take(&quotas, (3, None), "", 1_000_000_000), Ok(1));
+    }
+
+    #[test]
+    fn what_has_cost_more_than_was_left_is_counted() {
+        let quotas = Quotas::default();
+        let counter = |now| Counter::new("quota", "", 100, Some(Duration::from_secs(60)), at(now));
+        quotas.add(&counter(0), 250);
+        assert_eq!(quotas.take(&counter(1), 0), Err(Some(Duration::from_secs(59))));
+        assert_eq!(quotas.take(&counter(60), 0), Ok(100));
+        quotas.add(&counter(59), 250);
+        assert_eq!(quotas.take(&counter(61), 0), Ok(100));
     }
 
     #[test]
     fn counts_are_saved_when_they_have_changed() {
         let (quotas, anew) = (Quotas::default(), Quotas::default());
         assert_eq!(quotas.changed(), None);
-        assert_eq!(quotas.take(&quota(5, Some(60)), "a".to_owned(), at(30)), Ok(4));
+        assert_eq!(take(&quotas, (5, Some(60)), "a", 30), Ok(4));
         anew.restore(quotas.changed().unwrap());
         assert_eq!(quotas.changed(), None);
-        assert_eq!(anew.take(&quota(5, Some(60)), "a".to_owned(), at(59)), Ok(3));
+        assert_eq!(take(&anew, (5, Some(60)), "a", 59), Ok(3));
     }
 }

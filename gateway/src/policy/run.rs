@@ -9,8 +9,8 @@ use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
     authentication_basic, authentication_oauth2, bodies, cache, check_header, emit_metric, error, expression,
-    forward_request, limit_concurrency, log, quota, rate_limit, reply, retry, rewrite_uri, send_request, set_header,
-    set_query_parameter, subscription, template, trace, workload_filter,
+    forward_request, limit_concurrency, llm, log, quota, rate_limit, reply, retry, rewrite_uri, send_request,
+    set_header, set_query_parameter, subscription, template, trace, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
@@ -197,6 +197,8 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::EmitMetric(emit) => emit_metric::run(emit, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
+        Statement::LlmEmitTokenMetric(metric) => llm::emit(metric, call)?,
+        Statement::LlmTokenLimit(limit) => llm::limit(limit, call, &world.state().spent, &world.state().quotas)?,
         Statement::Log(log) => log::run(log, policy, call)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
         Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,

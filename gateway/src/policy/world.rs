@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::authentication_oauth2::Tokens;
 use super::backends::{BackendRow, Backends};
 use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
+use super::llm::Spent;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
 use super::subscription::{Subscriptions, Used};
@@ -36,6 +38,8 @@ pub struct Asked {
     pub body: Option<Bytes>,
     /// To whom, if not to the third party.
     pub to: Option<Arc<Endpoint>>,
+    /// Where bytes of its body are counted, if they are.
+    pub count: Option<Arc<AtomicU64>>,
 }
 
 /// What was seen of a body.
@@ -114,6 +118,7 @@ pub struct State {
     pub(super) concurrency: Concurrency,
     pub(super) caches: Caches,
     pub(super) quotas: Quotas,
+    pub(super) spent: Spent,
     pub(super) backends: Backends,
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Subscriptions,

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub enum Outgoing {
     Streamed(Incoming),
     /// There as a whole: policies have looked at it, or made it.
     Whole(Full<Bytes>),
+    /// The same, and how many bytes of it have passed.
+    Counted(Box<Outgoing>, Arc<AtomicU64>),
     /// From a caller that waits until it is told to go on.
     Expected(Box<Expected>),
 }
@@ -60,10 +63,19 @@ impl From<Incoming> for Outgoing {
 }
 
 impl Outgoing {
+    /// With its bytes counted as they pass.
+    pub fn counted(self, count: Arc<AtomicU64>) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            body => Self::Counted(Box::new(body), count),
+        }
+    }
+
     /// Whoever reads it now wants it, whatever the third party would say.
     pub fn wanted(self) -> Self {
         match self {
             Self::Expected(expected) => Self::Streamed(expected.body),
+            Self::Counted(body, count) => Self::Counted(Box::new(body.wanted()), count),
             other => other,
         }
     }
@@ -115,7 +127,7 @@ pub(super) fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let body = match request.body() {
         Outgoing::Empty => Outgoing::Empty,
         Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
-        Outgoing::Streamed(_) | Outgoing::Expected(_) => return None,
+        Outgoing::Counted(..) | Outgoing::Streamed(_) | Outgoing::Expected(_) => return None,
     };
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
@@ -135,6 +147,13 @@ impl Body for Outgoing {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(body) => Pin::new(body).poll_frame(cx),
             Self::Expected(expected) => expected.poll_frame(cx),
+            Self::Counted(body, count) => {
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
+                if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+                    count.fetch_add(data.map_or(0, Bytes::len) as u64, Ordering::Relaxed);
+                }
+                Poll::Ready(frame)
+            }
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
@@ -144,6 +163,7 @@ impl Body for Outgoing {
             Self::Empty => true,
             Self::Streamed(body) => body.is_end_stream(),
             Self::Expected(expected) => expected.body.is_end_stream(),
+            Self::Counted(body, _) => body.is_end_stream(),
             Self::Whole(body) => body.is_end_stream(),
         }
     }
@@ -153,6 +173,7 @@ impl Body for Outgoing {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(body) => body.size_hint(),
             Self::Expected(expected) => expected.body.size_hint(),
+            Self::Counted(body, _) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }
     }

@@ -1,6 +1,7 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
 mod list;
+mod llm;
 mod outside;
 mod path;
 mod product;

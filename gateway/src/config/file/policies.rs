@@ -1,5 +1,6 @@
 //! Policies as written.
 
+pub(in crate::config) mod llm;
 mod outside;
 pub(in crate::config) mod telemetry;
 
@@ -146,15 +147,24 @@ pub(in crate::config) struct PolicyFile {
     /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
     #[serde(default)]
     pub(in crate::config) log: Option<telemetry::LogFile>,
+    /// Counts the tokens that a language model uses, in a metric. Only in inbound.
+    #[serde(default)]
+    pub(in crate::config) llm_emit_token_metric: Option<llm::LlmTokenMetricFile>,
+    /// Refuses requests of those who have used their tokens of a language model up. Only in inbound.
+    #[serde(default)]
+    #[schemars(with = "Option<llm::LlmTokenLimitFile>")]
+    pub(in crate::config) llm_token_limit: Option<Spanned<llm::LlmTokenLimitFile>>,
     /// Answers without asking the third party. Outbound runs as for its answer.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,
     /// Refuses calls of a workload beyond so many in a long period (403); a restart forgets none.
     #[serde(default)]
-    pub(in crate::config) quota: Option<QuotaFile>,
+    #[schemars(with = "Option<QuotaFile>")]
+    pub(in crate::config) quota: Option<Spanned<QuotaFile>>,
     /// Refuses calls beyond so many in a long period, counted by an expression (403); a restart forgets none.
     #[serde(default)]
-    pub(in crate::config) quota_by_key: Option<QuotaFile>,
+    #[schemars(with = "Option<QuotaFile>")]
+    pub(in crate::config) quota_by_key: Option<Spanned<QuotaFile>>,
     /// Refuses calls of a workload beyond so many in a period (429).
     #[serde(default)]
     pub(in crate::config) rate_limit: Option<RateLimitFile>,
@@ -399,9 +409,14 @@ pub(in crate::config) struct ReplyFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct QuotaFile {
-    /// How many.
-    #[schemars(with = "u32", range(min = 1))]
-    pub(in crate::config) calls: Spanned<u32>,
+    /// How many calls. This, `bytes`, or both.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(in crate::config) calls: Option<u64>,
+    /// How many bytes, of the bodies of requests and answers. What is under way when they are used up goes on to its end.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(in crate::config) bytes: Option<u64>,
     /// A time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

@@ -167,6 +167,8 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         Statement::CacheLookup(_)
         | Statement::CheckHeader(_)
         | Statement::LimitConcurrency(_)
+        | Statement::LlmEmitTokenMetric(_)
+        | Statement::LlmTokenLimit(_)
         | Statement::MockResponse(_)
         | Statement::Quota(_)
         | Statement::RateLimit(_)

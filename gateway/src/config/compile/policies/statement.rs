@@ -32,6 +32,7 @@ impl<'a> List<'a, '_> {
     /// What is written; `None` for what cannot be.
     pub(super) fn statements(&mut self, file: &'a PolicyFile) -> Vec<Option<Statement>> {
         let mut statements = Vec::new();
+        self.llm(file, &mut statements);
         self.outside(file, &mut statements);
         if let Some(basic) = &file.authentication_basic {
             let (username, password) = (self.template(&basic.username), self.template(&basic.password));
@@ -206,33 +207,40 @@ impl<'a> List<'a, '_> {
         Some(CheckHeader { name: self.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
     }
 
-    fn quota(&mut self, file: &QuotaFile, policy: &PolicyFile, kind: RateKind) -> Statement {
-        let key = self.key_of(kind, ["quota", "quota-by-key"], &file.calls, file.key.as_ref());
+    fn quota(&mut self, written: &Spanned<QuotaFile>, policy: &PolicyFile, kind: RateKind) -> Statement {
+        let file = &written.value;
+        let key = self.key_of(kind, ["quota", "quota-by-key"], written, file.key.as_ref());
         let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
-        let period = file.period.as_ref().map(|written| {
-            let period = duration(Some(written), SHORTEST_QUOTA, self.problems);
-            if period < SHORTEST_QUOTA {
-                self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
-            }
-            period
-        });
+        if file.calls.is_none() && file.bytes.is_none() {
+            self.problems.push(Problem::at(written, "a quota of what?", "calls: 10000, bytes: 1000000000, or both"));
+        }
         Statement::Quota(Quota {
             identity: self.identity("quota", policy, key.as_ref()),
             kind,
-            calls: file.calls.value.into(),
-            period,
+            calls: file.calls,
+            bytes: file.bytes,
+            period: self.quota_period(file.period.as_ref()),
             key,
             condition,
             remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
         })
     }
 
+    pub(super) fn quota_period(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
+        let written = written?;
+        let period = duration(Some(written), SHORTEST_QUOTA, self.problems);
+        if period < SHORTEST_QUOTA {
+            self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
+        }
+        Some(period)
+    }
+
     /// What is counted on its own, which one of two policies needs.
-    fn key_of(
+    fn key_of<T>(
         &mut self,
         kind: RateKind,
         [by_workload, by_key]: [&str; 2],
-        place: &Spanned<u32>,
+        place: &Spanned<T>,
         key: Option<&Spanned<String>>,
     ) -> Option<Expression> {
         match (kind, key) {
@@ -365,7 +373,7 @@ impl<'a> List<'a, '_> {
         template
     }
 
-    fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+    pub(super) fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
         /// What is for one connection only (RFC 9110 §7.6.1), and what says where a message ends.
         const FRAMING: [&str; 7] =
             ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
@@ -392,7 +400,7 @@ impl<'a> List<'a, '_> {
         }
     }
 
-    fn identity(&self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
+    pub(super) fn identity(&self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
         let id = file.id.as_ref().map_or("", |id| id.value.as_str());
         let key = key.map_or("", |key| &key.source);
         format!("{}/{name}/{id}/{key}", self.scope).into()

@@ -34,30 +34,42 @@ impl<'a> List<'a, '_> {
     }
 
     fn emit_metric(&mut self, file: &EmitMetricFile) -> EmitMetric {
-        let name = file.name.value.as_str();
-        if !is_name(name) {
-            // Colons are for rules that record (prometheus.io/docs/concepts/data_model).
-            let help = "letters, digits and _, not a digit first, like partner_orders";
-            self.problems.push(Problem::at(&file.name, "not a metric's name", help));
-        } else if let Some(bare) = name.strip_suffix("_total") {
-            let help = format!("name: {bare}; it is egret_custom_{bare}_total then");
-            self.problems.push(Problem::at(&file.name, "every counter's name ends with _total by itself", help));
+        self.metric_names(Some(&file.name), &file.dimensions, MOST_DIMENSIONS);
+        EmitMetric {
+            name: file.name.value.as_str().into(),
+            value: file.value.as_ref().and_then(|value| self.expression(value, Kind::Number)),
+            dimensions: self.told_by_name(&file.dimensions),
         }
-        if let Some((_, sixth)) = file.dimensions.iter().nth(MOST_DIMENSIONS) {
-            let rule = format!("more than {MOST_DIMENSIONS} dimensions");
+    }
+
+    /// Of a counter and at most so many labels.
+    pub(super) fn metric_names(
+        &mut self,
+        written: Option<&Spanned<String>>,
+        dimensions: &BTreeMap<String, Spanned<String>>,
+        most: usize,
+    ) {
+        if let Some(written) = written {
+            let name = written.value.as_str();
+            if !is_name(name) {
+                // Colons are for rules that record (prometheus.io/docs/concepts/data_model).
+                let help = "letters, digits and _, not a digit first, like partner_orders";
+                self.problems.push(Problem::at(written, "not a metric's name", help));
+            } else if let Some(bare) = name.strip_suffix("_total") {
+                let help = format!("name: {bare}; it is egret_custom_{bare}_total then");
+                self.problems.push(Problem::at(written, "every counter's name ends with _total by itself", help));
+            }
+        }
+        if let Some((_, beyond)) = dimensions.iter().nth(most) {
+            let rule = format!("more than {most} dimensions");
             let help = "each combination of values is kept on its own: choose the few that tell most";
-            self.problems.push(Problem::at(sixth, rule, help));
+            self.problems.push(Problem::at(beyond, rule, help));
         }
-        for (name, value) in &file.dimensions {
+        for (name, value) in dimensions {
             if !is_name(name) || name.starts_with("__") {
                 let rule = format!("`{name}` is not a label's name");
                 self.problems.push(Problem::at(value, rule, "letters, digits and _, not a digit or __ first"));
             }
-        }
-        EmitMetric {
-            name: name.into(),
-            value: file.value.as_ref().and_then(|value| self.expression(value, Kind::Number)),
-            dimensions: self.told_by_name(&file.dimensions),
         }
     }
 
@@ -124,7 +136,7 @@ impl<'a> List<'a, '_> {
         }
     }
 
-    fn told_by_name(&mut self, written: &BTreeMap<String, Spanned<String>>) -> Vec<(Arc<str>, Template)> {
+    pub(super) fn told_by_name(&mut self, written: &BTreeMap<String, Spanned<String>>) -> Vec<(Arc<str>, Template)> {
         written.iter().map(|(name, value)| (name.as_str().into(), self.told(value))).collect()
     }
 
