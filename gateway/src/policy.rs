@@ -10,6 +10,7 @@ mod dry;
 mod error;
 mod expression;
 mod forward_request;
+mod ip_filter;
 mod limit_concurrency;
 mod permit;
 mod quota;

@@ -36,6 +36,8 @@ mod passthrough;
 
 mod policies;
 
+mod policies_content;
+
 mod pool;
 
 mod refusals;

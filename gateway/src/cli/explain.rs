@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::{Failure, Output};
 use crate::config;
-use crate::model::{Api, Generation, Host, Mode, Model, Workload};
+use crate::model::{Api, Generation, Host, Mode, Model, OriginalDst, Workload};
 use crate::policy::{self, Call, Dry, Step};
 use crate::route;
 
@@ -30,6 +31,9 @@ pub(super) struct Explain {
     /// A file with the request's body.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// Address of the third party that the caller connects to, for ip-filter.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
     /// Name of the calling workload.
     #[arg(long, value_name = "NAME", default_value = "somebody")]
     workload: String,
@@ -142,6 +146,7 @@ impl Explain {
         explained.parameters = parameters.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
         let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
         let mut call = Call::new(head, &workload, api, host, SystemTime::now(), Duration::ZERO);
+        call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, 0)));
         call.scheme = if plain { "http" } else { "https" };
         call.may_be_secret = !plain || api.backend.is_some() || rules.plain_secrets;
         call.operation = operation;

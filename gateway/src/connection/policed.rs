@@ -43,6 +43,7 @@ pub(super) async fn answer(
     let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
     let start = *START;
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), start.elapsed());
+    call.original_dst = Some(third_party.original_dst());
     call.scheme = third_party.scheme();
     call.may_be_secret = rules.plain_secrets || third_party.is_secured();
     call.operation = operation;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::Request;
 
 use super::Rooms;
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{FlowRecord, Metrics, RequestRecord};
@@ -144,6 +144,11 @@ impl ThirdParty {
     /// Who calls.
     pub(super) fn caller(&self) -> &Workload {
         &self.flow.workload
+    }
+
+    /// The address that it connected to.
+    pub(super) fn original_dst(&self) -> OriginalDst {
+        self.flow.original_dst
     }
 
     /// What is done with a request that comes now, if anything.

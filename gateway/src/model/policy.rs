@@ -1,9 +1,12 @@
+mod ip_filter;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+pub use self::ip_filter::IpFilter;
 use super::{Expression, Template};
 
 /// The operations of an API, and what is done with its requests.
@@ -149,6 +152,7 @@ pub enum Statement {
     Choose(Vec<Branch>),
     FindAndReplace(FindAndReplace),
     ForwardRequest(Forward),
+    IpFilter(IpFilter),
     LimitConcurrency(LimitConcurrency),
     MockResponse(Reply),
     Quota(Quota),
@@ -179,6 +183,7 @@ impl Statement {
             Self::Choose(_) => "choose",
             Self::FindAndReplace(_) => "find-and-replace",
             Self::ForwardRequest(_) => "forward-request",
+            Self::IpFilter(_) => "ip-filter",
             Self::LimitConcurrency(_) => "limit-concurrency",
             Self::MockResponse(_) => "mock-response",
             Self::Quota(Quota { kind: RateKind::Workload, .. }) => "quota",
@@ -243,6 +248,7 @@ impl Statement {
             Self::CacheLookup(_)
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)
+            | Self::IpFilter(_)
             | Self::SetStatus(_)
             | Self::WorkloadFilter(_) => {}
         }

@@ -20,6 +20,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// `ip-filter` does not let calls to this address through.
+    AddressNotAllowed = "address_not_allowed";
     /// The caller's request was none: 400, 431, or in HTTP/2 an error of the protocol.
     BadRequest = "bad_request";
     /// A policy looks at a body that is compressed.

@@ -11,7 +11,7 @@ use super::limit_concurrency::Held;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
 use super::world::{Side, Unanswerable};
-use crate::model::{Api, Host, Operation, Policy, Reason, Section, Workload};
+use crate::model::{Api, Host, Operation, OriginalDst, Policy, Reason, Section, Workload};
 
 /// A request on its way, with all that policies may know of it.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Call<'a> {
     pub api: &'a Api,
     /// By which name.
     pub host: &'a Host,
+    /// The address that the caller connected to; only where nothing is sent it may be unknown.
+    pub original_dst: Option<OriginalDst>,
     /// What the caller speaks: `http` or `https`.
     pub scheme: &'static str,
     /// Whether secrets may be in the request: TLS with the third party, or its owner's word.
@@ -162,6 +164,7 @@ impl<'a> Call<'a> {
             workload,
             api,
             host,
+            original_dst: None,
             scheme: "https",
             may_be_secret: true,
             operation: None,

@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency, quota,
-    rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+    authentication_basic, bodies, cache, check_header, error, expression, forward_request, ip_filter,
+    limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template,
+    workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -172,6 +173,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::CacheStoreValue(store) => cache::store_value(store, call, &world.state().caches)?,
         Statement::CheckHeader(check) => check_header::run(check, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
+        Statement::IpFilter(filter) => ip_filter::run(filter, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
         Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,

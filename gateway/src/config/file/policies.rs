@@ -1,5 +1,7 @@
 //! Policies as written.
 
+mod ip_filter;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +10,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
+
+pub(in crate::config) use self::ip_filter::IpFilterFile;
 
 type Text = Spanned<String>;
 
@@ -126,6 +130,11 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) include_fragment: Option<Text>,
+    /// Lets calls to some addresses of the third party through, or all but those to some; others are refused (403). It is
+    /// the address that the caller connected to. Only in inbound.
+    #[serde(default)]
+    #[schemars(with = "Option<IpFilterFile>")]
+    pub(in crate::config) ip_filter: Option<Spanned<IpFilterFile>>,
     /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,

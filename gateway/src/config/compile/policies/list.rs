@@ -164,6 +164,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         }
         Statement::CacheLookup(_)
         | Statement::CheckHeader(_)
+        | Statement::IpFilter(_)
         | Statement::LimitConcurrency(_)
         | Statement::MockResponse(_)
         | Statement::Quota(_)
