@@ -19,10 +19,12 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    FindAndReplace, Forward, IpFilter, LimitConcurrency, Operation, PathTemplate, Policies, Policy, Quota, RateKind,
-    RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus,
-    SetVariable, Statement, WorkloadFilter, WorkloadMatch, looks_at_request,
+    Answer, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    Content, ContentRule, Contract, Described, Exists, FindAndReplace, Forward, IpFilter, LimitConcurrency, OnInvalid,
+    Operation, Parameter, PathTemplate, Place, Policies, Policy, Quota, RateKind, RateLimit, Refusal, Reply, Retry,
+    RewriteUri, Rules, Schema, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement,
+    Statuses, Style, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode, WorkloadFilter,
+    WorkloadMatch, looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

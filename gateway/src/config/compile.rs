@@ -1,9 +1,11 @@
 //! As written to as meant. Pure; every problem is collected.
 
 mod backend;
+mod contract;
 mod expression;
 mod openapi;
 mod policies;
+mod schema;
 mod values;
 
 use std::collections::HashMap;
@@ -55,7 +57,7 @@ pub(super) fn compile(
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let values = values::compile(&file.values, outside, problems);
     let named = values.values().cloned().collect();
-    let policies = Shared::new(file, values, problems);
+    let policies = Shared::new(file, values, outside, problems);
     let mut seen = Seen::default();
     let apis: Vec<_> = file
         .apis

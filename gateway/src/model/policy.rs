@@ -1,4 +1,6 @@
+mod contract;
 mod ip_filter;
+mod validation;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +8,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+pub use self::contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style};
 pub use self::ip_filter::IpFilter;
+pub use self::validation::{
+    ContentRule, Described, OnInvalid, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
+};
 use super::{Expression, Template};
 
 /// The operations of an API, and what is done with its requests.
@@ -35,6 +41,8 @@ pub struct Operation {
     pub path: PathTemplate,
     /// What is done with its requests, wider scopes included.
     pub policies: Arc<Policies>,
+    /// What is said of it, where its policies look at that.
+    pub contract: Option<Arc<Contract>>,
 }
 
 /// A path with parameters: `/prices/{id}`.
@@ -166,6 +174,10 @@ pub enum Statement {
     SetQueryParameter(SetQueryParameter),
     SetStatus(SetStatus),
     SetVariable(SetVariable),
+    ValidateContent(ValidateContent),
+    ValidateHeaders(ValidateHeaders),
+    ValidateParameters(ValidateParameters),
+    ValidateStatusCode(ValidateStatusCode),
     WorkloadFilter(WorkloadFilter),
 }
 
@@ -198,6 +210,10 @@ impl Statement {
             Self::SetQueryParameter(_) => "set-query-parameter",
             Self::SetStatus(_) => "set-status",
             Self::SetVariable(_) => "set-variable",
+            Self::ValidateContent(_) => "validate-content",
+            Self::ValidateHeaders(_) => "validate-headers",
+            Self::ValidateParameters(_) => "validate-parameters",
+            Self::ValidateStatusCode(_) => "validate-status-code",
             Self::WorkloadFilter(_) => "workload-filter",
         }
     }
@@ -250,6 +266,10 @@ impl Statement {
             | Self::ForwardRequest(_)
             | Self::IpFilter(_)
             | Self::SetStatus(_)
+            | Self::ValidateContent(_)
+            | Self::ValidateHeaders(_)
+            | Self::ValidateParameters(_)
+            | Self::ValidateStatusCode(_)
             | Self::WorkloadFilter(_) => {}
         }
     }

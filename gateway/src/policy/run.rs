@@ -10,7 +10,7 @@ use super::world::{Pending, Side, World};
 use super::{
     authentication_basic, bodies, cache, check_header, error, expression, forward_request, ip_filter,
     limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template,
-    workload_filter,
+    validate_content, validate_headers, validate_parameters, validate_status_code, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -200,6 +200,10 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
             call.note(|| format!("{} = {}", set.name, expression::spelled(&value)));
             call.variables.push((Arc::clone(&set.name), value));
         }
+        Statement::ValidateContent(validate) => validate_content::run(validate, call)?,
+        Statement::ValidateHeaders(validate) => validate_headers::run(validate, call)?,
+        Statement::ValidateParameters(validate) => validate_parameters::run(validate, call)?,
+        Statement::ValidateStatusCode(validate) => validate_status_code::run(validate, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
         Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
     }
@@ -256,8 +260,12 @@ fn again<'a>(
 /// Whose body a policy looks at that may not be there as a whole.
 fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     let [request, response] = policy.reads_bodies;
-    let replaces = matches!(policy.statement, Statement::FindAndReplace(_));
-    let reads = |side, looked_at| looked_at || (replaces && call.side() == side);
+    let whole = match &policy.statement {
+        Statement::FindAndReplace(_) => true,
+        Statement::ValidateContent(validate) => validate_content::wants_body(validate, call),
+        _ => false,
+    };
+    let reads = |side, looked_at| looked_at || (whole && call.side() == side);
     if reads(Side::Request, request) && call.request_body.is_none() {
         Some(Side::Request)
     } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {

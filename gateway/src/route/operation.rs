@@ -73,6 +73,7 @@ mod tests {
                 method: method.map(Arc::from),
                 path: PathTemplate { segments, open },
                 policies: Arc::default(),
+                contract: None,
             }
         };
         Rules {

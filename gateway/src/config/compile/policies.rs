@@ -4,6 +4,7 @@ mod ip_filter;
 mod list;
 mod path;
 mod statement;
+mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use serde_saphyr::Spanned;
 use self::list::{List, is_reported};
 use self::path::template;
 use super::Outside;
-use super::openapi::{self, Imported};
+use super::contract::Contracts;
+use super::openapi::{self, Document, Imported};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
@@ -31,6 +33,7 @@ pub(super) struct Shared<'a> {
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
     variables: BTreeSet<String>,
+    outside: &'a Outside<'a>,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -47,7 +50,12 @@ enum Entry {
 const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Outbound, Section::OnError];
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(file: &'a File, values: BTreeMap<String, Arc<NamedValue>>, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn new(
+        file: &'a File,
+        values: BTreeMap<String, Arc<NamedValue>>,
+        outside: &'a Outside<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut variables = BTreeSet::new();
         let apis = file.apis.iter().flat_map(|api| {
             let operations = api.operations.iter().filter_map(|operation| operation.policies.as_ref());
@@ -57,7 +65,7 @@ impl<'a> Shared<'a> {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
-        let mut shared = Self { global: Scoped::default(), fragments: &file.fragments, values, variables };
+        let mut shared = Self { global: Scoped::default(), fragments: &file.fragments, values, variables, outside };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
@@ -79,21 +87,30 @@ impl<'a> Shared<'a> {
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("api {name}"), problems));
         let scopes: Vec<_> = [Some(global), own.as_ref()].into_iter().flatten().collect();
         let otherwise = Arc::new(compose(&scopes));
-        let mut imported =
-            file.openapi.as_ref().map(|written| openapi::operations(written, outside, problems)).unwrap_or_default();
+        let max_body = usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX);
+        let document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
+        let described = |document: &Document| Some(document.operations(file.openapi.as_ref()?, problems));
+        let mut imported = document.as_ref().and_then(described).unwrap_or_default();
+        let mut contracts = Contracts::new(file, max_body, document.as_ref());
+        contracts.of(None, &otherwise, problems);
         let mut operations = Vec::new();
         for written in &file.operations {
             let own = imported.iter().position(|known| known.name == written.name.value.trim());
             let known = own.map(|index| imported.remove(index));
-            operations.push(self.operation(written, known, &imported, &scopes, problems));
+            operations.push(self.operation(written, known, &imported, &scopes, &mut contracts, problems));
         }
         // Each of the others is as the API is.
-        operations.extend(imported.into_iter().map(|Imported { name, method, path }| Operation {
-            name: name.as_str().into(),
-            method: Some(method.as_str().into()),
-            path:
-                file.openapi.as_ref().map_or_else(PathTemplate::default, |written| template(&path, written, problems)),
-            policies: Arc::clone(&otherwise),
+        operations.extend(imported.iter().map(|known| {
+            Operation {
+                name: known.name.as_str().into(),
+                method: Some(known.method.as_str().into()),
+                path: file
+                    .openapi
+                    .as_ref()
+                    .map_or_else(PathTemplate::default, |written| template(&known.path, written, problems)),
+                policies: Arc::clone(&otherwise),
+                contract: contracts.of(Some(known), &otherwise, problems),
+            }
         }));
         self.unique(&file.operations, problems);
         if file.only_operations && operations.is_empty() {
@@ -112,7 +129,7 @@ impl<'a> Shared<'a> {
             operations,
             otherwise,
             only_operations: file.only_operations,
-            max_body: usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX),
+            max_body,
             plain_secrets: file.plain_secrets,
         };
         (policed || !rules.operations.is_empty()).then(|| Arc::new(rules))
@@ -124,6 +141,7 @@ impl<'a> Shared<'a> {
         imported: Option<Imported>,
         others: &[Imported],
         scopes: &[&Scoped],
+        contracts: &mut Contracts<'_>,
         problems: &mut Vec<Problem>,
     ) -> Operation {
         let name = file.name.value.trim();
@@ -136,6 +154,8 @@ impl<'a> Shared<'a> {
             }
             method.ok().map(|method| method.as_str().into())
         });
+        let policies = Arc::new(compose(&scopes));
+        let contract = contracts.of(imported.as_ref(), &policies, problems);
         let (path, method) = match (&file.path, imported) {
             (Some(written), _) => (template(&written.value, written, problems), method),
             (None, Some(known)) => {
@@ -149,7 +169,7 @@ impl<'a> Shared<'a> {
                 (PathTemplate::default(), method)
             }
         };
-        Operation { name: name.into(), method, path, policies: Arc::new(compose(&scopes)) }
+        Operation { name: name.into(), method, path, policies, contract }
     }
 
     fn unique(&self, operations: &[OperationFile], problems: &mut Vec<Problem>) {
@@ -221,6 +241,10 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
         let names = [
             policy.set_variable.as_ref().map(|set| &set.name),
             policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
+            policy.validate_content.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_headers.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_status_code.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
         ];
         variables.extend(names.into_iter().flatten().map(|name| name.value.trim().to_owned()));
         for branch in policy.choose.iter().flatten() {

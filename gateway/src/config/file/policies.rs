@@ -1,6 +1,7 @@
 //! Policies as written.
 
 mod ip_filter;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,10 @@ use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
 
 pub(in crate::config) use self::ip_filter::IpFilterFile;
+pub(in crate::config) use self::validation::{
+    ContentFile, DescribedFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
+    ValidateStatusCodeFile,
+};
 
 type Text = Spanned<String>;
 
@@ -183,6 +188,19 @@ pub(in crate::config) struct PolicyFile {
     /// Keeps a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
+    /// Looks at the body: of the request in inbound (400 where it is not as it should be), of the answer in outbound (502).
+    #[serde(default)]
+    pub(in crate::config) validate_content: Option<ValidateContentFile>,
+    /// Looks at the headers of the answer, as the API's `openapi` describes them; others are refused (502). Only in outbound.
+    #[serde(default)]
+    pub(in crate::config) validate_headers: Option<ValidateHeadersFile>,
+    /// Looks at the headers, the query and the path of the request, as the API's `openapi` describes them; others are refused
+    /// (400). Only in inbound.
+    #[serde(default)]
+    pub(in crate::config) validate_parameters: Option<ValidateParametersFile>,
+    /// Looks at the status of the answer: what the API's `openapi` does not name is refused (502). Only in outbound.
+    #[serde(default)]
+    pub(in crate::config) validate_status_code: Option<ValidateStatusCodeFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]

@@ -157,13 +157,14 @@ impl<'a> List<'a, '_> {
             let (name, value) = (self.variable(&set.name), self.expression(&set.value, Kind::Any));
             statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, value })));
         }
+        self.validation(file, &mut statements);
         if let Some(filter) = &file.workload_filter {
             statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
         }
         statements
     }
 
-    fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
+    pub(super) fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
         let name = written.value.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));

@@ -1,0 +1,322 @@
+//! What the policies that look into messages decide, of requests and answers that nobody sends.
+
+use std::future::ready;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use egret::config;
+use egret::model::{Generation, Host, Model, Reason, Workload};
+use egret::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
+use egret::route;
+use http::{Request, Response, response};
+
+/// A third party with one answer.
+struct Answering {
+    request: Bytes,
+    answer: Response<Bytes>,
+    state: State,
+    asked: usize,
+    /// Whose bodies were read.
+    read: Vec<Side>,
+}
+
+impl World for Answering {
+    fn body(&mut self, side: Side, most: usize) -> Pending<'_, Result<Bytes, Reason>> {
+        self.read.push(side);
+        let bytes = match side {
+            Side::Request => self.request.clone(),
+            Side::Response => self.answer.body().clone(),
+        };
+        Box::pin(ready(if bytes.len() > most { Err(Reason::BodyTooLarge) } else { Ok(bytes) }))
+    }
+
+    fn answer_up_to(&mut self, _: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    fn ask(&mut self, _: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {
+        self.asked += 1;
+        Box::pin(ready(Ok(self.answer.clone().into_parts().0)))
+    }
+
+    fn pause(&mut self, _: Duration) -> Pending<'_, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// What has become of a call.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    status: u16,
+    message: String,
+    body: String,
+    reports: Vec<(&'static str, Reason, String)>,
+    asked: usize,
+    read: Vec<Side>,
+}
+
+fn example(name: &str, edit: impl FnOnce(String) -> String) -> Model {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
+    let text = edit(std::fs::read_to_string(examples.join(format!("{name}.yaml"))).unwrap());
+    let directory = tempfile(name);
+    for entry in std::fs::read_dir(&examples).unwrap().map(Result::unwrap) {
+        let beside = entry.file_name();
+        let beside = beside.to_str().unwrap();
+        if beside.starts_with(&format!("{name}.")) {
+            std::fs::copy(entry.path(), directory.join(beside)).unwrap();
+        }
+    }
+    let path = directory.join(format!("{name}.yaml"));
+    std::fs::write(&path, text).unwrap();
+    let model = config::load(&path, Generation(1)).unwrap_or_else(|errors| panic!("{errors}")).model;
+    std::fs::remove_dir_all(directory).unwrap();
+    model
+}
+
+fn tempfile(name: &str) -> std::path::PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("egret-{name}-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcome {
+    let (head, body) = request.into_parts();
+    let workload = Workload { name: "test".into(), cgroup: "/test".into(), pid: 1, uid: 0, command: "test".into() };
+    let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
+    let rules = api.rules.as_ref().unwrap();
+    let matched = route::operation(rules, head.method.as_str(), head.uri.path());
+    let (operation, parameters) = matched.map_or((None, Vec::new()), |(found, with)| (Some(found), with));
+    let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
+    let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
+    (call.operation, call.parameters) = (operation, parameters);
+    let mut world = Answering {
+        request: Bytes::copy_from_slice(body.as_bytes()),
+        answer: answer.map(|body| Bytes::copy_from_slice(body.as_bytes())),
+        state: State::default(),
+        asked: 0,
+        read: Vec::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(policy::run(&mut call, rules, policies, &mut world)).unwrap();
+    let body = call.response_body.clone().unwrap_or_else(|| world.answer.body().clone());
+    Outcome {
+        status: call.response.as_ref().unwrap().status.as_u16(),
+        message: call.error.as_ref().map(|fault| fault.message.clone()).unwrap_or_default(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        reports: call.reports.clone(),
+        asked: world.asked,
+        read: world.read,
+    }
+}
+
+fn ok() -> Response<&'static str> {
+    Response::new("")
+}
+
+fn order(kind: &'static str, body: &'static str) -> Request<&'static str> {
+    let mut builder = Request::post("/orders").header("content-length", body.len());
+    if !kind.is_empty() {
+        builder = builder.header("content-type", kind);
+    }
+    builder.body(body).unwrap()
+}
+
+#[test]
+fn a_body_is_what_its_schema_says() {
+    let model = example("policy-validate-content", |text| text);
+    for (kind, body, expected) in [
+        ("application/json; charset=utf-8", r#"{"product": "AB-1", "count": 2, "gift": {"text": "hi"}}"#, ""),
+        ("Application/JSON", r#"{"product": "AB-1", "count": 2}"#, ""),
+        ("application/json", r#"{"product": "AB-1"}"#, "body: \"count\" is a required property"),
+        (
+            "application/json",
+            r#"{"product": "secret", "count": 101}"#,
+            "body: /count: value is greater than the maximum of 100; body: /product: value does not match \"^[A-Z]{2}-[0-9]+$\"",
+        ),
+        (
+            "application/json",
+            r#"{"product": "AB-1", "count": 2, "gift": {"text": 7}}"#,
+            "body: /gift/text: value is not of type \"string\"",
+        ),
+        ("application/json", "secret", "body: not JSON: expected value at line 1 column 1"),
+        ("application/json", "", "body: not JSON: EOF while parsing a value at line 1 column 0"),
+        (
+            "application/json",
+            r#"{"count": 1, "product": "AB-1", "count": 2}"#,
+            "body: not JSON: an object with a key twice at line 1 column 43",
+        ),
+        ("text/plain", "secret", "bodies of type text/plain are not described here"),
+        ("", "secret", "the body is of no type (Content-Type)"),
+        ("", "", ""),
+    ] {
+        let outcome = call(&model, order(kind, body), ok());
+        assert_eq!(outcome.message, expected, "{kind} {body}");
+        let (status, asked) = if expected.is_empty() { (200, 1) } else { (400, 0) };
+        assert_eq!((outcome.status, outcome.asked), (status, asked), "{kind} {body}");
+        assert!(!outcome.body.contains("secret"), "{}", outcome.body);
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_or_compressed_is_not_read() {
+    let model = example("policy-validate-content", |text| text);
+    let long = order("application/json", Box::leak("x".repeat(1001).into_boxed_str()));
+    let outcome = call(&model, long, ok());
+    assert_eq!((outcome.status, outcome.message.as_str()), (400, "the body has 1001 bytes, more than 1000"));
+    assert_eq!(outcome.read, []);
+    let mut compressed = order("application/json", "x");
+    compressed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    let outcome = call(&model, compressed, ok());
+    assert_eq!((outcome.status, outcome.message.as_str()), (400, "the body is encoded (gzip)"));
+    assert_eq!(outcome.read, []);
+    let detect = example("policy-validate-content", |text| {
+        text.replace("max_size: 1000", "max_size: 10\n                size_exceeded: detect")
+    });
+    let outcome = call(&detect, order("application/json", "this is no JSON"), ok());
+    assert_eq!((outcome.status, outcome.asked), (200, 1));
+    let expected = ("validate-content", Reason::ContentTooLarge, "the body has 15 bytes, more than 10".to_owned());
+    assert_eq!(outcome.reports, [expected]);
+    // Its length is not said before.
+    let mut unsaid = order("text/plain", "this is no JSON");
+    unsaid.headers_mut().remove("content-length");
+    let outcome = call(&detect, unsaid, ok());
+    assert_eq!(outcome.read, [Side::Request]);
+    assert_eq!(outcome.reports[0].1, Reason::ContentTooLarge);
+}
+
+#[test]
+fn answers_are_what_the_document_says() {
+    let model = example("policy-validate-content", |text| text);
+    let answer = |status: u16, kind: &str, body: &'static str| {
+        Response::builder().status(status).header("content-type", kind).body(body).unwrap()
+    };
+    for (answer, expected) in [
+        (answer(200, "application/json", r#"[{"id": 1, "price": 0.5, "note": null}]"#), ""),
+        (
+            answer(200, "application/json", r#"[{"id": 1, "price": 0}]"#),
+            "body: /0/price: value is less than or equal to the minimum of 0",
+        ),
+        (answer(200, "text/csv", "id"), "bodies of type text/csv are not described here"),
+        (answer(500, "application/json", "{}"), "bodies of type application/json are not described here"),
+        (answer(204, "application/json", ""), ""),
+    ] {
+        let told = format!("{answer:?}");
+        let outcome = call(&model, Request::get("/prices").body("").unwrap(), answer.clone());
+        let reports: Vec<_> = outcome.reports.iter().map(|(_, _, message)| message.as_str()).collect();
+        assert_eq!(reports.concat(), expected, "{told}");
+        assert_eq!((outcome.status, outcome.body.as_str()), (answer.status().as_u16(), *answer.body()));
+        let looked = answer.status() == 200 && answer.headers()["content-type"] == "application/json";
+        assert_eq!(outcome.read, if looked { vec![Side::Response] } else { Vec::new() }, "others are streamed: {told}");
+    }
+    let prevent = example("policy-validate-content", |text| text.replace("detect", "prevent"));
+    let outcome = call(&prevent, Request::get("/prices").body("").unwrap(), answer(200, "application/json", "[{}]"));
+    assert_eq!(outcome.status, 502);
+    assert_eq!(outcome.message, "body: /0: \"id\" is a required property; body: /0: \"price\" is a required property");
+}
+
+#[test]
+fn parameters_are_as_the_document_says() {
+    let model = example("policy-validate-parameters", |text| text);
+    for (target, header, expected) in [
+        ("/v1/prices/7?currency=EUR", "", ""),
+        ("/v1/prices/7?currency=EUR&tag=a&tag=b&filter%5Bfrom%5D=3", "x-trace: true", ""),
+        ("/v1/prices/7?currency=EUR", "x-api-key: secret", ""),
+        ("/v1/prices/7?currency=EUR", "user-agent: secret", ""),
+        ("/v1/prices/0?currency=EUR", "", "path parameter id is not as described: value is less than the minimum of 1"),
+        (
+            "/v1/prices/seven?currency=EUR",
+            "",
+            "path parameter id is not as described: value is not of type \"integer\"",
+        ),
+        ("/v1/prices/1.5?currency=EUR", "", "path parameter id is not as described: value is not of type \"integer\""),
+        ("/v1/prices/7", "", "query parameter currency is missing"),
+        ("/v1/prices/7?currency=EUR&currency=USD", "", "query parameter currency is there more than once"),
+        (
+            "/v1/prices/7?currency=secret",
+            "",
+            "query parameter currency is not as described: value is not one of \"EUR\" or \"USD\"",
+        ),
+        (
+            "/v1/prices/7?currency=EUR&tag=a&tag=b&tag=c",
+            "",
+            "query parameter tag is not as described: value has more than 2 items",
+        ),
+        (
+            "/v1/prices/7?currency=EUR&tag=7",
+            "",
+            "query parameter tag is not as described: /0: value does not match \"^[a-z]+$\"",
+        ),
+        (
+            "/v1/prices/7?currency=EUR&filter%5Bfrom%5D=x",
+            "",
+            "query parameter filter is not as described: /from: value is not of type \"integer\"",
+        ),
+        (
+            "/v1/prices/7?currency=EUR",
+            "x-trace: 1",
+            "header x-trace is not as described: value is not of type \"boolean\"",
+        ),
+        ("/v1/prices/7?currency=EUR&debug=secret&debug=2", "", "query parameter debug is not described"),
+    ] {
+        let mut request = Request::get(target);
+        if let Some((name, value)) = header.split_once(": ") {
+            request = request.header(name, value);
+        }
+        let outcome = call(&model, request.body("").unwrap(), ok());
+        assert_eq!(outcome.message, expected, "{target} {header}");
+        assert_eq!(outcome.status, if expected.is_empty() { 200 } else { 400 });
+        assert_eq!(outcome.reports, [], "{target} {header}");
+    }
+    let request = Request::get("/v1/prices/7?currency=EUR").header("x-odd", "secret").body("").unwrap();
+    let outcome = call(&model, request, ok());
+    let expected = ("validate-parameters", Reason::ParameterNotValid, "header x-odd is not described".to_owned());
+    assert_eq!((outcome.status, outcome.reports), (200, vec![expected]));
+}
+
+#[test]
+fn headers_of_answers_are_as_the_document_says() {
+    let model = example("policy-validate-headers", |text| text);
+    for (path, header, expected) in [
+        ("/prices", "x-answered: a", ""),
+        ("/prices", "server: a", ""),
+        ("/prices", "x-powered-by: a", "header x-powered-by is not described"),
+        ("/limited", "x-left: 7", ""),
+        ("/limited", "x-left: many", "header x-left is not as described: value is not of type \"integer\""),
+        ("/limited", "x-answered: a", "header x-left is missing"),
+        ("/bare", "content-type: text/plain", ""),
+        ("/bare", "x-answered: a", "header x-answered is not described"),
+        ("/unknown", "x-answered: a", "header x-answered is not described"),
+    ] {
+        let (name, value) = header.split_once(": ").unwrap();
+        let answer = Response::builder().header(name, value).body("").unwrap();
+        let outcome = call(&model, Request::get(path).body("").unwrap(), answer);
+        assert_eq!(outcome.message, expected, "{path} {header}");
+        assert_eq!(outcome.status, if expected.is_empty() { 200 } else { 502 });
+    }
+}
+
+#[test]
+fn statuses_of_answers_are_those_of_the_document() {
+    let model = example("policy-validate-status-code", |text| text);
+    for (path, status, expected) in [
+        ("/prices", 200, ""),
+        ("/prices", 404, ""),
+        ("/prices", 503, "answers of status 503 are not described"),
+        ("/teapot", 418, "answers of status 418 are not described"),
+        ("/teapot", 429, ""),
+        ("/unknown", 200, "answers of status 200 are not described"),
+    ] {
+        let answer = Response::builder().status(status).body("").unwrap();
+        let outcome = call(&model, Request::get(path).body("").unwrap(), answer);
+        assert_eq!(outcome.message, expected, "{path} {status}");
+        assert_eq!(outcome.status, if expected.is_empty() { status } else { 502 });
+    }
+}
