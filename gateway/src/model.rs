@@ -20,11 +20,11 @@ pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
     Answer, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    Content, ContentRule, Contract, Described, Exists, FindAndReplace, Forward, IpFilter, LimitConcurrency, OnInvalid,
-    Operation, Parameter, PathTemplate, Place, Policies, Policy, Quota, RateKind, RateLimit, Refusal, Reply, Retry,
-    RewriteUri, Rules, Schema, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement,
-    Statuses, Style, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode, WorkloadFilter,
-    WorkloadMatch, looks_at_request,
+    Content, ContentRule, Contract, Converted, Described, Exists, FindAndReplace, Forward, IpFilter, JsonKind,
+    JsonToXml, LimitConcurrency, OnInvalid, Operation, Parameter, PathTemplate, Place, Policies, Policy, Quota,
+    RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Schema, Section, Segment, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Statement, Statuses, Style, ValidateContent, ValidateHeaders,
+    ValidateParameters, ValidateStatusCode, WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

@@ -47,6 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry", "upstream"]),
     ("jsonschema", &["config", "model", "policy"]),
+    ("quick_xml", &["policy"]),
     ("rcgen", &["tls"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "policy", "telemetry"]),

@@ -138,3 +138,40 @@ fn statuses_are_compared_with_the_partners_document() {
     assert!(heard.starts_with("HTTP/1.1 502 ") && heard.contains("\"reason\":\"status_not_allowed\""), "{heard}");
     assert_eq!(scene.seen().len(), 2);
 }
+
+#[test]
+fn json_leaves_as_xml() {
+    let scene = Scene::new("policy-json-to-xml");
+    let order = |body: &str, accept: &str| scene.curl(&[&JSON[..], &["-H", accept, "-d", body, URL]].concat());
+    assert!(order("{\"id\": 7, \"items\": {\"item\": [\"a\", \"b\"]}}", "Accept: a/b").starts_with("HTTP/1.1 200 "));
+    scene.curl(&["-d", "a=b", URL]);
+    let seen = scene.seen();
+    let bodies: Vec<_> = seen.iter().map(|request| String::from_utf8_lossy(&request.body)).collect();
+    assert_eq!(bodies, ["<Order><id>7</id><items><item>a</item><item>b</item></items></Order>", "a=b"]);
+    assert_eq!(seen[0].values("content-type"), ["application/xml"]);
+    assert_eq!(seen[0].values("content-length"), [bodies[0].len().to_string()]);
+    let refused = order("{", "Accept: text/xml");
+    assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("\ncontent-type: application/xml\n"), "{refused}");
+    assert!(
+        refused.contains("<error><api>partner</api><by>egret</by>") && refused.contains("<reason>not_converted</reason>"),
+        "{refused}"
+    );
+    assert!(order("{", "Accept: */*").contains("\"reason\":\"not_converted\""));
+    assert_eq!(scene.seen().len(), 2);
+}
+
+#[test]
+fn xml_comes_as_json() {
+    let xml = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 37\r\n\r\n<s:p xmlns:s=\"u\" a=\"1\"><b>x</b></s:p>";
+    let scene = Scene::with("policy-xml-to-json", Behaviour::Answer(xml, Then::GoesOn), |text| text);
+    let heard = scene.curl(&["-H", "Accept: application/json", "http://api.partner.example/prices"]).to_lowercase();
+    assert!(heard.ends_with("\n\n{\"p\":{\"a\":\"1\",\"b\":\"x\"}}"), "{heard}");
+    for field in ["\ncontent-type: application/json\n", "\ncontent-length: 23\n", "\nvary: accept\n"] {
+        assert!(heard.contains(field), "{field}: {heard}");
+    }
+    let heard = scene.curl(&["http://api.partner.example/prices"]);
+    assert!(heard.ends_with("<b>x</b></s:p>"), "it did not ask for JSON: {heard}");
+    let heard = scene.curl(&["http://api.partner.example/raw"]);
+    assert!(heard.ends_with("{\"s:p\":{\"@xmlns:s\":\"u\",\"@a\":\"1\",\"b\":\"x\"}}"), "{heard}");
+    assert_eq!(scene.seen().len(), 3);
+}

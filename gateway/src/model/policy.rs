@@ -1,4 +1,5 @@
 mod contract;
+mod conversion;
 mod ip_filter;
 mod validation;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 pub use self::contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style};
+pub use self::conversion::{Converted, JsonKind, JsonToXml, XmlName, XmlToJson};
 pub use self::ip_filter::IpFilter;
 pub use self::validation::{
     ContentRule, Described, OnInvalid, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
@@ -161,6 +163,7 @@ pub enum Statement {
     FindAndReplace(FindAndReplace),
     ForwardRequest(Forward),
     IpFilter(IpFilter),
+    JsonToXml(JsonToXml),
     LimitConcurrency(LimitConcurrency),
     MockResponse(Reply),
     Quota(Quota),
@@ -179,6 +182,7 @@ pub enum Statement {
     ValidateParameters(ValidateParameters),
     ValidateStatusCode(ValidateStatusCode),
     WorkloadFilter(WorkloadFilter),
+    XmlToJson(XmlToJson),
 }
 
 impl Statement {
@@ -196,6 +200,7 @@ impl Statement {
             Self::FindAndReplace(_) => "find-and-replace",
             Self::ForwardRequest(_) => "forward-request",
             Self::IpFilter(_) => "ip-filter",
+            Self::JsonToXml(_) => "json-to-xml",
             Self::LimitConcurrency(_) => "limit-concurrency",
             Self::MockResponse(_) => "mock-response",
             Self::Quota(Quota { kind: RateKind::Workload, .. }) => "quota",
@@ -215,6 +220,7 @@ impl Statement {
             Self::ValidateParameters(_) => "validate-parameters",
             Self::ValidateStatusCode(_) => "validate-status-code",
             Self::WorkloadFilter(_) => "workload-filter",
+            Self::XmlToJson(_) => "xml-to-json",
         }
     }
 }
@@ -225,6 +231,9 @@ pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
         let mut looks = match &policy.statement {
             Statement::CacheStore(_) | Statement::Retry(_) => true,
             Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
+            Statement::JsonToXml(JsonToXml { when, .. }) | Statement::XmlToJson(XmlToJson { when, .. }) => {
+                when.consider_accept
+            }
             _ => false,
         };
         policy.statement.each_expression(&mut |expression| {
@@ -265,12 +274,14 @@ impl Statement {
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)
             | Self::IpFilter(_)
+            | Self::JsonToXml(_)
             | Self::SetStatus(_)
             | Self::ValidateContent(_)
             | Self::ValidateHeaders(_)
             | Self::ValidateParameters(_)
             | Self::ValidateStatusCode(_)
-            | Self::WorkloadFilter(_) => {}
+            | Self::WorkloadFilter(_)
+            | Self::XmlToJson(_) => {}
         }
     }
 }

@@ -66,6 +66,8 @@ reasons! {
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";
+    /// `json-to-xml`, `xml-to-json`: the body is not what it is converted from.
+    NotConverted = "not_converted";
     /// The API has policies, and the caller speaks what they cannot see.
     NotHttp = "not_http";
     /// No policy has sent the request.

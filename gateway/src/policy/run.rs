@@ -6,11 +6,13 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
+use super::conversion::Format;
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, ip_filter,
-    limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template,
-    validate_content, validate_headers, validate_parameters, validate_status_code, workload_filter,
+    authentication_basic, bodies, cache, check_header, conversion, error, expression, forward_request, ip_filter,
+    json_to_xml, limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter,
+    template, validate_content, validate_headers, validate_parameters, validate_status_code, workload_filter,
+    xml_to_json,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -174,6 +176,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::CheckHeader(check) => check_header::run(check, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
         Statement::IpFilter(filter) => ip_filter::run(filter, call)?,
+        Statement::JsonToXml(convert) => json_to_xml::run(convert, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
         Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,
@@ -205,6 +208,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::ValidateParameters(validate) => validate_parameters::run(validate, call)?,
         Statement::ValidateStatusCode(validate) => validate_status_code::run(validate, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
+        Statement::XmlToJson(convert) => xml_to_json::run(convert, call)?,
         Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
     }
     Ok(Outcome::Continue)
@@ -262,7 +266,9 @@ fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     let [request, response] = policy.reads_bodies;
     let whole = match &policy.statement {
         Statement::FindAndReplace(_) => true,
+        Statement::JsonToXml(convert) => conversion::applies(convert.when, Format::Xml, call).is_ok(),
         Statement::ValidateContent(validate) => validate_content::wants_body(validate, call),
+        Statement::XmlToJson(convert) => conversion::applies(convert.when, Format::Json, call).is_ok(),
         _ => false,
     };
     let reads = |side, looked_at| looked_at || (whole && call.side() == side);

@@ -1,5 +1,6 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
+mod conversion;
 mod ip_filter;
 mod list;
 mod path;

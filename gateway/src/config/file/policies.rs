@@ -1,5 +1,6 @@
 //! Policies as written.
 
+mod conversion;
 mod ip_filter;
 mod validation;
 
@@ -12,6 +13,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
 
+pub(in crate::config) use self::conversion::{JsonToXmlFile, XmlToJsonFile};
 pub(in crate::config) use self::ip_filter::IpFilterFile;
 pub(in crate::config) use self::validation::{
     ContentFile, DescribedFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
@@ -140,6 +142,9 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<IpFilterFile>")]
     pub(in crate::config) ip_filter: Option<Spanned<IpFilterFile>>,
+    /// Makes XML of a body in JSON, as Json.NET does: of the request in inbound, of the answer in outbound and on-error.
+    #[serde(default)]
+    pub(in crate::config) json_to_xml: Option<JsonToXmlFile>,
     /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
@@ -205,6 +210,10 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]
     pub(in crate::config) workload_filter: Option<Spanned<WorkloadFilterFile>>,
+    /// Makes JSON of a body in XML (UTF-8, without a document type): of the request in inbound, of the answer in outbound and
+    /// on-error.
+    #[serde(default)]
+    pub(in crate::config) xml_to_json: Option<XmlToJsonFile>,
 }
 
 /// `Authorization: Basic`.

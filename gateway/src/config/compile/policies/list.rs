@@ -178,6 +178,9 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
             (&[Outbound], "looks at answers of the third party", "write it in outbound")
         }
         Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
+        Statement::JsonToXml(_) | Statement::XmlToJson(_) => {
+            (&[Inbound, Outbound, OnError], "converts what comes", "write it in inbound or outbound")
+        }
         Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),
         Statement::CacheLookupValue(_)
         | Statement::CacheRemoveValue(_)

@@ -91,6 +91,7 @@ impl<'a> List<'a, '_> {
                 fail_on_error_status: forward.fail_on_error_status,
             })));
         }
+        self.conversion(file, &mut statements);
         self.ip_filter(file, &mut statements);
         if let Some(limit) = &file.limit_concurrency {
             let key = limit.key.as_ref().and_then(|key| self.expression(key, Kind::Any));

@@ -9,7 +9,7 @@ use egret::config;
 use egret::model::{Generation, Host, Model, Reason, Workload};
 use egret::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
 use egret::route;
-use http::{Request, Response, response};
+use http::{HeaderMap, Request, Response, response};
 
 /// A third party with one answer.
 struct Answering {
@@ -17,6 +17,9 @@ struct Answering {
     answer: Response<Bytes>,
     state: State,
     asked: usize,
+    /// The body of the request, if it is not what comes from the caller; and its type.
+    sent: Option<Bytes>,
+    sent_kind: String,
     /// Whose bodies were read.
     read: Vec<Side>,
 }
@@ -35,8 +38,11 @@ impl World for Answering {
         Box::pin(ready(Ok(None)))
     }
 
-    fn ask(&mut self, _: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {
+    fn ask(&mut self, asked: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {
         self.asked += 1;
+        self.sent = asked.body;
+        let kind = asked.head.headers.get("content-type");
+        self.sent_kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
         Box::pin(ready(Ok(self.answer.clone().into_parts().0)))
     }
 
@@ -55,6 +61,11 @@ struct Outcome {
     status: u16,
     message: String,
     body: String,
+    /// Of the answer.
+    headers: Vec<(String, String)>,
+    /// The body of the request, and its type.
+    sent: String,
+    sent_kind: String,
     reports: Vec<(&'static str, Reason, String)>,
     asked: usize,
     read: Vec<Side>,
@@ -88,7 +99,7 @@ fn tempfile(name: &str) -> std::path::PathBuf {
 }
 
 fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcome {
-    let (head, body) = request.into_parts();
+    let (head, body_of_request) = request.into_parts();
     let workload = Workload { name: "test".into(), cgroup: "/test".into(), pid: 1, uid: 0, command: "test".into() };
     let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
     let rules = api.rules.as_ref().unwrap();
@@ -98,10 +109,12 @@ fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcom
     let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
     (call.operation, call.parameters) = (operation, parameters);
     let mut world = Answering {
-        request: Bytes::copy_from_slice(body.as_bytes()),
+        request: Bytes::copy_from_slice(body_of_request.as_bytes()),
         answer: answer.map(|body| Bytes::copy_from_slice(body.as_bytes())),
         state: State::default(),
         asked: 0,
+        sent: None,
+        sent_kind: String::new(),
         read: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -111,10 +124,17 @@ fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcom
         status: call.response.as_ref().unwrap().status.as_u16(),
         message: call.error.as_ref().map(|fault| fault.message.clone()).unwrap_or_default(),
         body: String::from_utf8_lossy(&body).into_owned(),
+        headers: fields(&call.response.as_ref().unwrap().headers),
+        sent: world.sent.map_or_else(|| body_of_request.to_owned(), |sent| String::from_utf8_lossy(&sent).into_owned()),
+        sent_kind: world.sent_kind,
         reports: call.reports.clone(),
         asked: world.asked,
         read: world.read,
     }
+}
+
+fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
 }
 
 fn ok() -> Response<&'static str> {
@@ -319,4 +339,75 @@ fn statuses_of_answers_are_those_of_the_document() {
         assert_eq!(outcome.message, expected, "{path} {status}");
         assert_eq!(outcome.status, if expected.is_empty() { status } else { 502 });
     }
+}
+
+#[test]
+fn requests_become_xml_where_they_are_json() {
+    let model = example("policy-json-to-xml", |text| text);
+    let long = format!("[{}1]", "1,".repeat(100));
+    for (kind, body, status, sent) in [
+        ("application/json", r#"{"order": {"id": 7}}"#, 200, "<order><id>7</id></order>"),
+        ("application/vnd.partner+json; charset=utf-8", "[1]", 200, "<Order><item>1</item></Order>"),
+        ("text/plain", "{}", 200, "{}"),
+        ("application/json", "", 200, ""),
+        ("application/json", "secret", 400, ""),
+        ("application/json", &long, 400, ""),
+    ] {
+        let mut model = model.clone();
+        let mut rules = (**model.apis[0].rules.as_ref().unwrap()).clone();
+        rules.max_body = 300;
+        model.apis[0].rules = Some(std::sync::Arc::new(rules));
+        let outcome = call(&model, order(kind, Box::leak(body.to_owned().into_boxed_str())), ok());
+        assert_eq!(outcome.status, status, "{body}: {}", outcome.message);
+        if status == 200 {
+            assert_eq!(outcome.sent, sent, "{kind}");
+            let is_converted = sent.starts_with('<');
+            assert_eq!(outcome.sent_kind, if is_converted { "application/xml" } else { kind });
+        } else {
+            assert!(outcome.message.starts_with("the body is not") && !outcome.body.contains("secret"), "{outcome:?}");
+        }
+    }
+    let mut compressed = order("application/json", "{}");
+    compressed.headers_mut().insert("content-encoding", "br".parse().unwrap());
+    assert!(call(&model, compressed, ok()).message.starts_with("the body is encoded (br)"));
+}
+
+#[test]
+fn answers_become_json_where_the_caller_asks_for_it() {
+    let model = example("policy-xml-to-json", |text| text);
+    let answer = |status: u16, kind: &str, body: &'static str| {
+        Response::builder().status(status).header("content-type", kind).body(body).unwrap()
+    };
+    let xml = "<p id='1'><eur>2</eur></p>";
+    for (path, accept, answer, status, body) in [
+        ("/prices", "application/json", answer(200, "text/xml", xml), 200, r#"{"p":{"id":"1","eur":"2"}}"#),
+        (
+            "/prices",
+            "text/html, application/json;q=0.5",
+            answer(404, "text/xml", xml),
+            404,
+            r#"{"p":{"id":"1","eur":"2"}}"#,
+        ),
+        ("/prices", "*/*", answer(200, "text/xml", xml), 200, xml),
+        ("/prices", "application/json", answer(200, "text/html", xml), 200, xml),
+        ("/prices", "application/json", answer(204, "text/xml", ""), 204, ""),
+        ("/raw", "*/*", answer(200, "text/html", xml), 200, r#"{"p":{"@id":"1","eur":"2"}}"#),
+    ] {
+        let request = Request::get(path).header("accept", accept).body("").unwrap();
+        let outcome = call(&model, request, answer);
+        assert_eq!((outcome.status, outcome.body.as_str()), (status, body), "{path} {accept}");
+        let is_converted = body.starts_with('{');
+        let lengths: Vec<_> = outcome.headers.iter().filter(|(name, _)| name == "content-length").collect();
+        assert_eq!(lengths.len(), usize::from(is_converted));
+        let varies = outcome.headers.contains(&("vary".to_owned(), "Accept".to_owned()));
+        assert_eq!(varies, is_converted && path == "/prices");
+        assert_eq!(outcome.read, if is_converted { vec![Side::Response] } else { Vec::new() }, "others are streamed");
+    }
+    let request = || Request::get("/raw").body("").unwrap();
+    let outcome = call(&model, request(), answer(200, "text/xml", "<!DOCTYPE a><a>secret</a>"));
+    assert_eq!(
+        (outcome.status, outcome.message.as_str()),
+        (502, "the body is XML with a document type, which is not read here")
+    );
+    assert!(!outcome.body.contains("secret"));
 }
