@@ -23,7 +23,7 @@ pub use policy::{
     Content, ContentRule, Contract, Converted, Described, Exists, FindAndReplace, Forward, IpFilter, JsonKind,
     JsonToXml, LimitConcurrency, OnInvalid, Operation, Parameter, PathTemplate, Place, Policies, Policy, Quota,
     RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules, Schema, Section, Segment, SetHeader,
-    SetQueryParameter, SetStatus, SetVariable, Statement, Statuses, Style, ValidateContent, ValidateHeaders,
+    SetQueryParameter, SetStatus, SetVariable, Statement, Statuses, Style, Telling, ValidateContent, ValidateHeaders,
     ValidateParameters, ValidateStatusCode, WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use reason::Reason;

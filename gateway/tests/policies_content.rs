@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -71,31 +72,31 @@ struct Outcome {
     read: Vec<Side>,
 }
 
+/// An example of the project, changed.
 fn example(name: &str, edit: impl FnOnce(String) -> String) -> Model {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples");
     let text = edit(std::fs::read_to_string(examples.join(format!("{name}.yaml"))).unwrap());
-    let directory = tempfile(name);
-    for entry in std::fs::read_dir(&examples).unwrap().map(Result::unwrap) {
-        let beside = entry.file_name();
-        let beside = beside.to_str().unwrap();
-        if beside.starts_with(&format!("{name}.")) {
-            std::fs::copy(entry.path(), directory.join(beside)).unwrap();
-        }
-    }
-    let path = directory.join(format!("{name}.yaml"));
-    std::fs::write(&path, text).unwrap();
-    let model = config::load(&path, Generation(1)).unwrap_or_else(|errors| panic!("{errors}")).model;
-    std::fs::remove_dir_all(directory).unwrap();
-    model
+    let entries = std::fs::read_dir(&examples).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let beside = entries.filter(|entry| entry.starts_with(&format!("{name}.")) && !entry.ends_with(".yaml"));
+    let beside: Vec<_> =
+        beside.map(|entry| (entry.clone(), std::fs::read_to_string(examples.join(entry)).unwrap())).collect();
+    configured(&text, &beside)
 }
 
-fn tempfile(name: &str) -> std::path::PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
+/// A configuration with the files that it names.
+fn configured(text: &str, beside: &[(String, String)]) -> Model {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("egret-{name}-{}-{number}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("egret-content-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    directory
+    for (name, text) in beside {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let path = directory.join("egret.yaml");
+    std::fs::write(&path, text).unwrap();
+    let loaded = config::load(&path, Generation(1));
+    std::fs::remove_dir_all(directory).unwrap();
+    loaded.unwrap_or_else(|errors| panic!("{errors}")).model
 }
 
 fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcome {
@@ -410,4 +411,101 @@ fn answers_become_json_where_the_caller_asks_for_it() {
         (502, "the body is XML with a document type, which is not read here")
     );
     assert!(!outcome.body.contains("secret"));
+}
+
+/// An API with these policies in inbound, and what its document says.
+fn described(inbound: &str, document: &str) -> Model {
+    let config = format!(
+        "version: 1\negress: {{addresses: [192.0.2.10]}}\napis:\n  - name: partner\n    hosts: [api.partner.example]\n    \
+         mode: intercept\n    openapi: document\n    policies: {{inbound: [{inbound}]}}\n"
+    );
+    configured(&config, &[("document".to_owned(), document.to_owned())])
+}
+
+#[test]
+fn a_request_may_have_to_have_a_body() {
+    let model = described(
+        "validate-content: {content: [{type: \"*\", openapi: true}]}",
+        "{openapi: 3.1.0, paths: {/orders: {post: {requestBody: {required: true, content: {application/json: {schema: \
+         {type: object, required: [id, name], properties: {id: {type: integer, readOnly: true}, name: {type: \
+         string}}}}, text/*: {}}}}}}}",
+    );
+    for (kind, body, expected) in [
+        ("", "", "there is no body, and there must be one"),
+        ("application/json", "{\"name\": \"a\"}", ""),
+        ("application/json", "{\"id\": 1}", "body: \"name\" is a required property"),
+        ("text/csv", "a,b", ""),
+        ("application/xml", "<a/>", "bodies of type application/xml are not described here"),
+    ] {
+        assert_eq!(call(&model, order(kind, body), ok()).message, expected, "{kind} {body}");
+    }
+    let mut ambiguous = order("text/csv", "{}");
+    ambiguous.headers_mut().append("content-type", "application/json".parse().unwrap());
+    assert_eq!(call(&model, ambiguous, ok()).message, "the body is of no type (Content-Type)");
+    let elsewhere = Request::post("/elsewhere").header("content-type", "application/json").body("{}").unwrap();
+    assert_eq!(call(&model, elsewhere, ok()).status, 400, "nothing is described there");
+}
+
+#[test]
+fn parameters_are_written_in_many_ways() {
+    let parameter =
+        |name: &str, style: &str, schema: &str| format!("{{name: {name}, in: query, {style}, schema: {{{schema}}}}}");
+    let (numbers, object) =
+        ("type: array, items: {type: integer}", "type: object, properties: {a: {type: integer}, b: {type: string}}");
+    let all = [
+        parameter("form", "explode: false", numbers),
+        parameter("space", "style: spaceDelimited, explode: false", numbers),
+        parameter("pipe", "style: pipeDelimited, explode: false", numbers),
+        parameter("pairs", "explode: false", object),
+        parameter("properties", "required: false", object),
+        "{name: json, in: query, content: {application/json: {schema: {type: object, required: [a]}}}}".to_owned(),
+        "{name: X-List, in: header, schema: {type: array, maxItems: 2, items: {type: boolean}}}".to_owned(),
+        "{name: X-Fields, in: header, explode: true, schema: {type: object, properties: {a: {type: integer}}}}"
+            .to_owned(),
+    ];
+    let document = format!("{{openapi: 3.0.0, paths: {{/: {{get: {{parameters: [{}]}}}}}}}}", all.join(", "));
+    let model = described("validate-parameters: {unspecified: prevent}", &document);
+    for (query, header, expected) in [
+        ("form=1,2&space=1%202&pipe=1%7C2&pairs=a,1,b,x&a=1&b=x&json=%7B%22a%22:1%7D", "", ""),
+        ("form=", "", ""),
+        ("form=1,x", "", "query parameter form is not as described: /1: value is not of type \"integer\""),
+        ("space=x", "", "query parameter space is not as described: /0: value is not of type \"integer\""),
+        ("pipe=1|x", "", "query parameter pipe is not as described: /1: value is not of type \"integer\""),
+        ("pairs=a,x", "", "query parameter pairs is not as described: /a: value is not of type \"integer\""),
+        ("pairs=a", "", "query parameter pairs has a name without a value"),
+        ("a=x", "", "query parameter properties is not as described: /a: value is not of type \"integer\""),
+        ("json=1", "", "query parameter json is not as described: value is not of type \"object\""),
+        ("json=x", "", "query parameter json is not JSON: expected value at line 1 column 1"),
+        ("", "x-list: true, false", ""),
+        ("", "x-list: true, 7", "header x-list is not as described: /1: value is not of type \"boolean\""),
+        ("", "x-fields: a=1", ""),
+        ("", "x-fields: a=x", "header x-fields is not as described: /a: value is not of type \"integer\""),
+    ] {
+        let mut request = Request::get(format!("/?{query}"));
+        if let Some((name, value)) = header.split_once(": ") {
+            request = request.header(name, value);
+        }
+        assert_eq!(call(&model, request.body("").unwrap(), ok()).message, expected, "{query} {header}");
+    }
+}
+
+#[test]
+fn a_body_that_is_made_to_take_long_does_not() {
+    let model = described(
+        "validate-content: {content: [{type: \"*\", openapi: true}]}",
+        "{openapi: 3.1.0, paths: {/orders: {post: {requestBody: {content: {application/json: {schema: {$ref: \
+         \"#/components/schemas/Node\"}}}}}}}, components: {schemas: {Node: {oneOf: [{type: integer}, {type: object, \
+         properties: {in: {$ref: \"#/components/schemas/Node\"}, kind: {const: 1}}}, {type: object, properties: {in: \
+         {$ref: \"#/components/schemas/Node\"}, kind: {const: 2}}}]}}}}",
+    );
+    let nested = |levels: usize| format!("{}\"x\"{}", "{\"in\":".repeat(levels), ",\"kind\":2}".repeat(levels));
+    for (levels, expected) in [
+        (1, "body: value is not valid under any of the schemas listed in the 'oneOf' keyword"),
+        (100, "body: not as described; it has too much in it to say where"),
+    ] {
+        let body: &'static str = Box::leak(nested(levels).into_boxed_str());
+        assert_eq!(call(&model, order("application/json", body), ok()).message, expected);
+    }
+    let deep = order("application/json", Box::leak("[".repeat(100_000).into_boxed_str()));
+    assert!(call(&model, deep, ok()).message.contains("recursion limit"));
 }

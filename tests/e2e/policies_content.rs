@@ -153,7 +153,8 @@ fn json_leaves_as_xml() {
     let refused = order("{", "Accept: text/xml");
     assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("\ncontent-type: application/xml\n"), "{refused}");
     assert!(
-        refused.contains("<error><api>partner</api><by>egret</by>") && refused.contains("<reason>not_converted</reason>"),
+        refused.contains("<error><api>partner</api><by>egret</by>")
+            && refused.contains("<reason>not_converted</reason>"),
         "{refused}"
     );
     assert!(order("{", "Accept: */*").contains("\"reason\":\"not_converted\""));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-pub use self::contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style};
+pub use self::contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style, Telling};
 pub use self::conversion::{Converted, JsonKind, JsonToXml, XmlName, XmlToJson};
 pub use self::ip_filter::IpFilter;
 pub use self::validation::{

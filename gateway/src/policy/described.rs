@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::findings::{Findings, faults, shortened};
+use super::findings::{Findings, Wrong, shortened, wrong};
 use super::json;
 use crate::model::{Described, Parameter, Place, Reason, Schema, Style};
 
@@ -147,15 +147,17 @@ fn as_meant(text: &str) -> Value {
 /// Whether one of these is: a text may mean more than one value.
 fn is_valid(schema: Option<&Schema>, meant: &[Value]) -> Result<(), String> {
     let Some(schema) = schema else { return Ok(()) };
-    let mut told: Vec<(bool, String)> = Vec::new();
+    let mut all: Vec<Wrong> = Vec::new();
     for value in meant {
-        let Some(error) = schema.validator.iter_errors(value).next() else { return Ok(()) };
-        let fault = faults(schema, value).into_iter().next().unwrap_or_default();
-        told.push((!error.schema_path().as_str().ends_with("/type"), fault));
+        let wrong = wrong(schema, value);
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        all.extend(wrong.into_iter().next());
     }
     // What is of the right type is nearest to what was meant.
-    let nearest = told.iter().find(|(typed, _)| *typed).or(told.first());
-    Err(format!("is not as described: {}", nearest.map_or("", |(_, fault)| fault)))
+    let nearest = all.iter().find(|wrong| !wrong.is_type).or(all.first());
+    Err(format!("is not as described: {}", nearest.map_or("", |wrong| &wrong.what)))
 }
 
 /// Without what encodes it in a path.

@@ -6,7 +6,7 @@ use cel::Value;
 
 use super::call::{Call, Fault};
 use super::world::Side;
-use crate::model::{OnInvalid, Reason, Schema};
+use crate::model::{OnInvalid, Reason, Schema, Telling};
 
 /// What is told of at most.
 const MOST: usize = 5;
@@ -82,18 +82,57 @@ impl Found {
     }
 }
 
-/// What is wrong with a value: where, and which rule of the schema it breaks; nothing of the value but the names in it.
-pub(super) fn faults(schema: &Schema, value: &serde_json::Value) -> Vec<String> {
-    let errors = schema.validator.iter_errors(value).take(MOST + 1);
-    errors
-        .map(|error| {
-            let message = error.masked().to_string();
-            match error.instance_path().as_str() {
-                "" => shortened(&message).to_owned(),
-                pointer => format!("{}: {}", shortened(pointer), shortened(&message)),
-            }
-        })
-        .collect()
+/// Values in a value for which all that is wrong is told: gathering it takes memory for each.
+const FEW: usize = 200;
+
+/// Levels of a value for which that is so, where the schema refers to itself.
+const SHALLOW: usize = 4;
+
+/// Something that is wrong with a value.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// Where, and which rule of the schema is broken; nothing of the value but the names in it.
+    pub(super) what: String,
+    /// Whether it is of another type than it should be.
+    pub(super) is_type: bool,
+}
+
+/// What is wrong with a value; of a long one only the first, or only that something is.
+pub(super) fn wrong(schema: &Schema, value: &serde_json::Value) -> Vec<Wrong> {
+    if schema.validator.is_valid(value) {
+        return Vec::new();
+    }
+    let (values, levels) = extent(value);
+    let tell = |error: jsonschema::ValidationError<'_>| {
+        let message = error.masked().to_string();
+        let what = match error.instance_path().as_str() {
+            "" => shortened(&message).to_owned(),
+            pointer => format!("{}: {}", shortened(pointer), shortened(&message)),
+        };
+        Wrong { what, is_type: error.schema_path().as_str().ends_with("/type") }
+    };
+    let told: Vec<_> = match schema.telling {
+        telling if values <= FEW && (telling != Telling::Recursive || levels <= SHALLOW) => {
+            schema.validator.iter_errors(value).take(MOST + 1).map(tell).collect()
+        }
+        Telling::Simple => schema.validator.validate(value).err().into_iter().map(tell).collect(),
+        Telling::Alternatives | Telling::Recursive => Vec::new(),
+    };
+    if told.is_empty() {
+        return vec![Wrong { what: "not as described; it has too much in it to say where".to_owned(), is_type: false }];
+    }
+    told
+}
+
+/// How many values are in a value, itself included, and in how many levels.
+fn extent(value: &serde_json::Value) -> (usize, usize) {
+    let inner: Vec<_> = match value {
+        serde_json::Value::Array(items) => items.iter().map(extent).collect(),
+        serde_json::Value::Object(object) => object.values().map(extent).collect(),
+        _ => return (1, 0),
+    };
+    let values: usize = inner.iter().map(|(values, _)| values).sum();
+    (values + 1, inner.iter().map(|(_, levels)| *levels).max().unwrap_or_default() + 1)
 }
 
 /// Its beginning.

@@ -4,7 +4,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 
 use super::call::{Call, Fault};
-use super::findings::{Findings, faults};
+use super::findings::{Findings, wrong};
 use super::world::Side;
 use super::{json, workload_filter};
 use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent};
@@ -69,11 +69,15 @@ impl Body {
             (Side::Response, None) => return None,
         };
         let said = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let kind = text(headers, &CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default();
+        // Of two, the third party may take either: they are no type that is known.
+        let is_one = headers.get_all(CONTENT_TYPE).iter().count() == 1;
+        let kind = text(headers, &CONTENT_TYPE).filter(|_| is_one).and_then(|kind| kind.split(';').next());
+        let kind = kind.unwrap_or_default();
         Some(Self {
             coding: headers
-                .get(CONTENT_ENCODING)
-                .filter(|coding| *coding != "identity")
+                .get_all(CONTENT_ENCODING)
+                .iter()
+                .find(|coding| *coding != "identity")
                 .map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned()),
             length: whole.as_ref().map(bytes::Bytes::len).or(said),
             may_be_none: bare || kind.trim().is_empty(),
@@ -147,7 +151,7 @@ fn look(validate: &ValidateContent, call: &mut Call<'_>, body: &Body, findings: 
                 Side::Response => call.response_body.clone(),
             };
             let faults = match json::parse(&bytes.unwrap_or_default()) {
-                Ok(json) => faults(schema, &json.into_value()),
+                Ok(json) => wrong(schema, &json.into_value()).into_iter().map(|wrong| wrong.what).collect(),
                 Err(fault) => vec![fault],
             };
             if faults.is_empty() {

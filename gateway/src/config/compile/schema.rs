@@ -1,13 +1,13 @@
 //! JSON Schemas, of files and of OpenAPI documents. They are compiled when the configuration is read, and nothing is fetched
 //! for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::{Draft, PatternOptions};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use crate::model::Schema;
+use crate::model::{Schema, Telling};
 
 /// What is wrong with a schema.
 pub(super) type Fault = String;
@@ -31,7 +31,7 @@ pub(super) struct Compiled(BTreeMap<String, Schema>);
 pub(super) fn compile(schema: &Value) -> Result<Schema, Fault> {
     let options = jsonschema::options().offline().with_pattern_options(linear());
     let validator = options.build(schema).map_err(|error| told(&error))?;
-    Ok(Schema { source: schema.to_string().into(), validator: validator.into() })
+    Ok(Schema { source: schema.to_string().into(), validator: validator.into(), telling: telling(schema) })
 }
 
 impl Compiled {
@@ -44,7 +44,7 @@ impl Compiled {
         }
         let options = jsonschema::options().offline().with_draft(Draft::Draft202012).with_pattern_options(linear());
         let validator = options.build(&whole).map_err(|error| format!("{pointer}: {}", told(&error)))?;
-        let schema = Schema { source: source.as_str().into(), validator: validator.into() };
+        let schema = Schema { source: source.as_str().into(), validator: validator.into(), telling: telling(&whole) };
         self.0.insert(source, schema.clone());
         Ok(schema)
     }
@@ -53,6 +53,75 @@ impl Compiled {
 /// A body decides what a pattern is tried on: in time that grows with its length only.
 fn linear() -> PatternOptions<jsonschema::Regex> {
     PatternOptions::regex()
+}
+
+/// What it costs to say what is wrong with a value; the dearest, where that is not clear.
+fn telling(schema: &Value) -> Telling {
+    let mut all = Seen::default();
+    all.see(schema, "");
+    // What is referred to, and what is referred to in it: a schema that is in itself is never done with.
+    let targets: BTreeSet<&String> = all.references.iter().map(|(_, target)| target).collect();
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let own = |target: &&String| {
+        let own = all.references.iter().filter(|(from, _)| within(from, target)).map(|(_, to)| to);
+        own.collect::<BTreeSet<_>>()
+    };
+    let mut rest: BTreeMap<&String, BTreeSet<&String>> = targets.iter().map(|target| (*target, own(target))).collect();
+    loop {
+        let done: Vec<_> = rest.iter().filter(|(_, own)| own.iter().all(|to| !rest.contains_key(to))).collect();
+        let done: Vec<_> = done.into_iter().map(|(target, _)| *target).collect();
+        if done.is_empty() {
+            break;
+        }
+        done.into_iter().for_each(|target| drop(rest.remove(target)));
+    }
+    match (all.odd || !rest.is_empty(), all.alternatives) {
+        (true, _) => Telling::Recursive,
+        (false, true) => Telling::Alternatives,
+        (false, false) => Telling::Simple,
+    }
+}
+
+/// What a schema is made of.
+#[derive(Default)]
+struct Seen {
+    /// From where to where, as JSON pointers.
+    references: Vec<(String, String)>,
+    /// Whether there are references of another kind.
+    odd: bool,
+    alternatives: bool,
+}
+
+impl Seen {
+    fn see(&mut self, value: &Value, pointer: &str) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    match (key.as_str(), value.as_str()) {
+                        ("$ref", Some(reference)) => match reference.strip_prefix('#') {
+                            Some(target) if target.is_empty() || target.starts_with('/') => {
+                                let target = percent_decode_str(target).decode_utf8_lossy().into_owned();
+                                self.references.push((pointer.to_owned(), target));
+                            }
+                            _ => self.odd = true,
+                        },
+                        ("$dynamicRef" | "$id" | "$recursiveRef", Some(_)) => {
+                            self.odd |= !pointer.is_empty() || key != "$id"
+                        }
+                        ("anyOf" | "oneOf", None) => self.alternatives = true,
+                        _ => {}
+                    }
+                    self.see(value, &format!("{pointer}/{}", escaped(key)));
+                }
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(index, item)| self.see(item, &format!("{pointer}/{index}")));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn told(error: &jsonschema::ValidationError<'_>) -> Fault {
@@ -228,7 +297,7 @@ pub(super) fn escaped(key: &str) -> String {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Bundle, Compiled, compile};
+    use super::{Bundle, Compiled, Telling, compile};
 
     fn bundle<'a>(document: &'a Value, is_3_0: bool, not_theirs: &'static str) -> Bundle<'a> {
         Bundle { document, is_3_0, not_theirs }
@@ -308,6 +377,27 @@ mod tests {
             compile(&json!({"$ref": reference})).unwrap_err();
         }
         compile(&json!({"$ref": "#/definitions/a", "definitions": {"a": true}})).unwrap();
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_is_known() {
+        for (schema, expected) in [
+            (json!({"type": "object"}), Telling::Simple),
+            (json!({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {}}}), Telling::Simple),
+            (json!({"properties": {"a": {"anyOf": [true]}}}), Telling::Alternatives),
+            (json!({"properties": {"a": {"$ref": "#"}}}), Telling::Recursive),
+            (
+                json!({"$defs": {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+                Telling::Recursive,
+            ),
+            (json!({"properties": {"a": {"items": {"$ref": "#/properties/a"}}}}), Telling::Recursive),
+            (
+                json!({"$id": "https://example.com/a", "$defs": {"a": {"$anchor": "b"}}, "$ref": "#b"}),
+                Telling::Recursive,
+            ),
+        ] {
+            assert_eq!(compile(&schema).unwrap().telling, expected, "{schema}");
+        }
     }
 
     #[test]

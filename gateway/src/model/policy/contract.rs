@@ -108,8 +108,21 @@ pub enum Style {
 pub struct Schema {
     /// As text: two of the same are the same.
     pub source: Arc<str>,
-    /// Says what is wrong with a value.
+    /// Says whether a value is so, in time that grows with its length, and what is wrong with it.
     pub validator: Arc<jsonschema::Validator>,
+    /// What that may cost.
+    pub telling: Telling,
+}
+
+/// What it costs to say what is wrong with a value, beyond that something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// The schema refers to itself: the time may double with each level of the value.
+    Recursive,
+    /// It has alternatives: with each, all that is wrong is gathered.
+    Alternatives,
+    /// The first thing that is wrong is found at once.
+    Simple,
 }
 
 impl PartialEq for Schema {
