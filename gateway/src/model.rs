@@ -23,11 +23,13 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    ClientCredentials, EmitMetric, Exists, FindAndReplace, Forward, LimitConcurrency, LlmTokenLimit, LlmTokenMetric,
-    Log, Operation, PathTemplate, Pattern, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, Retry,
-    RewriteUri, Rules, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Severity, Statement, Trace, Wait, WorkloadFilter, WorkloadMatch, looks_at_request,
+    Answer, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    ClientCredentials, Content, ContentRule, Contract, Converted, Described, EmitMetric, Exists, FindAndReplace,
+    Forward, IpFilter, JsonKind, JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Operation,
+    Parameter, PathTemplate, Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply,
+    Retry, RewriteUri, Rules, Schema, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter,
+    SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, Trace, ValidateContent, ValidateHeaders,
+    ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;

@@ -46,9 +46,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry", "upstream"]),
+    ("jsonschema", &["config", "model", "policy"]),
+    ("quick_xml", &["policy"]),
     ("rcgen", &["tls"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
-    ("serde", &["admin", "cli", "config", "telemetry"]),
+    ("serde", &["admin", "cli", "config", "policy", "telemetry"]),
 ];
 
 /// Rooms that do no IO.

@@ -40,6 +40,8 @@ mod policies_metered;
 
 mod policies_telemetry;
 
+mod policies_content;
+
 mod pool;
 
 mod refusals;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::{Failure, Output};
 use crate::config;
-use crate::model::{Api, Generation, Host, Mode, Model, Workload};
+use crate::model::{Api, Generation, Host, Mode, Model, OriginalDst, Workload};
 use crate::policy::{self, Call, Dry, Step};
 
 /// Says what would be done with a request, and sends nothing: limits are those of a gateway that has just begun, and the
@@ -29,6 +30,9 @@ pub(super) struct Explain {
     /// A file with the request's body.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// Address of the third party that the caller connects to, for ip-filter.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
     /// Name of the calling workload.
     #[arg(long, value_name = "NAME", default_value = "somebody")]
     workload: String,
@@ -137,6 +141,7 @@ impl Explain {
         };
         let head = self.head(host, body.len())?;
         let mut call = Call::new(head, &workload, api, host, SystemTime::now(), Duration::ZERO);
+        call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, 0)));
         call.scheme = if plain { "http" } else { "https" };
         call.may_be_secret = !plain || api.backend.is_some() || rules.plain_secrets;
         call.id = (0, 1);

@@ -1,10 +1,12 @@
 //! As written to as meant. Pure; every problem is collected.
 
 mod backend;
+mod contract;
 mod endpoint;
 mod expression;
 mod openapi;
 mod policies;
+mod schema;
 mod values;
 
 use std::collections::HashMap;

@@ -52,6 +52,7 @@ pub(super) async fn answer(
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
     let (head, body) = request.into_parts();
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
+    call.original_dst = Some(third_party.original_dst());
     call.scheme = third_party.scheme();
     call.may_be_secret = rules.plain_secrets || third_party.is_secured();
     call.id = third_party.request_id();

@@ -8,7 +8,7 @@ use hyper::Request;
 use super::Rooms;
 use super::elsewhere::Elsewhere;
 use super::requests::Tell;
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
+use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
@@ -146,6 +146,11 @@ impl ThirdParty {
     /// Who calls.
     pub(super) fn caller(&self) -> &Workload {
         &self.flow.workload
+    }
+
+    /// The address that it connected to.
+    pub(super) fn original_dst(&self) -> OriginalDst {
+        self.flow.original_dst
     }
 
     /// What is done with a request that comes now, if anything.

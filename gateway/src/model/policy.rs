@@ -1,6 +1,10 @@
+mod contract;
+mod conversion;
+mod ip_filter;
 mod llm;
 mod outside;
 mod telemetry;
+mod validation;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +14,12 @@ use http::{HeaderName, HeaderValue};
 
 use super::{ByProduct, Endpoint, Expression, Product, Template};
 
+pub use self::contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style, Telling};
+pub use self::conversion::{Converted, JsonKind, JsonToXml, XmlName, XmlToJson};
+pub use self::ip_filter::IpFilter;
+pub use self::validation::{
+    ContentRule, Described, OnInvalid, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
+};
 pub use llm::{LlmTokenLimit, LlmTokenMetric};
 pub use outside::{ClientCredentials, SendRequest, SetBackend, Wait};
 pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};
@@ -42,6 +52,8 @@ pub struct Operation {
     pub path: PathTemplate,
     /// What is done with its requests, wider scopes included.
     pub policies: ByProduct,
+    /// What is said of it, where its policies look at that.
+    pub contract: Option<Arc<Contract>>,
 }
 
 /// A path with parameters: `/prices/{id}`.
@@ -162,6 +174,8 @@ pub enum Statement {
     EmitMetric(EmitMetric),
     FindAndReplace(FindAndReplace),
     ForwardRequest(Forward),
+    IpFilter(IpFilter),
+    JsonToXml(JsonToXml),
     LimitConcurrency(LimitConcurrency),
     LlmEmitTokenMetric(LlmTokenMetric),
     LlmTokenLimit(LlmTokenLimit),
@@ -182,7 +196,12 @@ pub enum Statement {
     SetVariable(SetVariable),
     Trace(Trace),
     Wait(Wait),
+    ValidateContent(ValidateContent),
+    ValidateHeaders(ValidateHeaders),
+    ValidateParameters(ValidateParameters),
+    ValidateStatusCode(ValidateStatusCode),
     WorkloadFilter(WorkloadFilter),
+    XmlToJson(XmlToJson),
 }
 
 impl Statement {
@@ -201,6 +220,8 @@ impl Statement {
             Self::EmitMetric(_) => "emit-metric",
             Self::FindAndReplace(_) => "find-and-replace",
             Self::ForwardRequest(_) => "forward-request",
+            Self::IpFilter(_) => "ip-filter",
+            Self::JsonToXml(_) => "json-to-xml",
             Self::LimitConcurrency(_) => "limit-concurrency",
             Self::LlmEmitTokenMetric(_) => "llm-emit-token-metric",
             Self::LlmTokenLimit(_) => "llm-token-limit",
@@ -223,7 +244,12 @@ impl Statement {
             Self::SetVariable(_) => "set-variable",
             Self::Wait(_) => "wait",
             Self::Trace(_) => "trace",
+            Self::ValidateContent(_) => "validate-content",
+            Self::ValidateHeaders(_) => "validate-headers",
+            Self::ValidateParameters(_) => "validate-parameters",
+            Self::ValidateStatusCode(_) => "validate-status-code",
             Self::WorkloadFilter(_) => "workload-filter",
+            Self::XmlToJson(_) => "xml-to-json",
         }
     }
 }
@@ -234,6 +260,9 @@ pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
         let mut looks = match &policy.statement {
             Statement::CacheStore(_) | Statement::Log(_) | Statement::Retry(_) => true,
             Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
+            Statement::JsonToXml(JsonToXml { when, .. }) | Statement::XmlToJson(XmlToJson { when, .. }) => {
+                when.consider_accept
+            }
             statement => statement.copies_request(),
         };
         policy.statement.each_expression(&mut |expression| {
@@ -290,8 +319,15 @@ impl Statement {
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)
             | Self::SetBackend(_)
+            | Self::IpFilter(_)
+            | Self::JsonToXml(_)
             | Self::SetStatus(_)
-            | Self::WorkloadFilter(_) => {}
+            | Self::ValidateContent(_)
+            | Self::ValidateHeaders(_)
+            | Self::ValidateParameters(_)
+            | Self::ValidateStatusCode(_)
+            | Self::WorkloadFilter(_)
+            | Self::XmlToJson(_) => {}
         }
     }
 }

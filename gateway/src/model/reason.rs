@@ -22,6 +22,8 @@ macro_rules! reasons {
 reasons! {
     /// All servers of a backend have failed too often.
     BackendUnavailable = "backend_unavailable";
+    /// `ip-filter` does not let calls to this address through.
+    AddressNotAllowed = "address_not_allowed";
     /// The caller's request was none: 400, 431, or in HTTP/2 an error of the protocol.
     BadRequest = "bad_request";
     /// A policy looks at a body that is compressed.
@@ -32,6 +34,12 @@ reasons! {
     ClientReset = "client_reset";
     /// As many requests are on their way as `limit-concurrency` allows.
     ConcurrencyExceeded = "concurrency_exceeded";
+    /// `validate-content`: the body is not as described.
+    ContentNotValid = "content_not_valid";
+    /// `validate-content`: the body has more bytes than `max_size`.
+    ContentTooLarge = "content_too_large";
+    /// `validate-content`: the body is of none of the types that are listed.
+    ContentTypeNotAllowed = "content_type_not_allowed";
     /// The API's mode is `deny`.
     Denied = "denied";
     /// No TLS with the caller, for another reason than that it does not trust the CA.
@@ -46,6 +54,8 @@ reasons! {
     Flood = "flood";
     /// `check-header`: the request lacks it.
     HeaderNotFound = "header_not_found";
+    /// `validate-headers`: a header of the answer is not described, or not as described.
+    HeaderNotValid = "header_not_valid";
     /// `check-header`: it says something else.
     HeaderValueNotAllowed = "header_value_not_allowed";
     /// Nothing was said for longer than `limits.idle`.
@@ -60,12 +70,16 @@ reasons! {
     NoOrigin = "no_origin";
     /// `authentication-oauth2` got no token.
     NoToken = "no_token";
+    /// `json-to-xml`, `xml-to-json`: the body is not what it is converted from.
+    NotConverted = "not_converted";
     /// The API has policies, and the caller speaks what they cannot see.
     NotHttp = "not_http";
     /// No policy has sent the request.
     NotSent = "not_sent";
     /// The request is none of the API's operations, and no others are allowed.
     OperationNotFound = "operation_not_found";
+    /// `validate-parameters`: a parameter of the request is not described, or not as described.
+    ParameterNotValid = "parameter_not_valid";
     /// No source port is left between the egress address and the third party.
     PortsExhausted = "ports_exhausted";
     /// As many calls as a quota allows were made in its period.
@@ -80,6 +94,8 @@ reasons! {
     SlowRequest = "slow_request";
     /// The API is in a product, and the caller has not subscribed to it.
     SubscriptionRequired = "subscription_required";
+    /// `validate-status-code`: the answer's status is none that is described.
+    StatusNotAllowed = "status_not_allowed";
     /// Its workload has as many connections as `limits.connections_per_workload`.
     TooManyConnections = "too_many_connections";
     /// It has lived for as long as `limits.total`.

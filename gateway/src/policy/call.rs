@@ -13,7 +13,7 @@ use super::meter::Meters;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
 use super::world::{Peeked, Side, Unanswerable};
-use crate::model::{Api, Endpoint, Host, Operation, Policy, Reason, Section, Service, Told, Workload};
+use crate::model::{Api, Endpoint, Host, Operation, OriginalDst, Policy, Reason, Section, Service, Told, Workload};
 
 /// A request on its way, with all that policies may know of it.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Call<'a> {
     pub api: &'a Api,
     /// By which name.
     pub host: &'a Host,
+    /// The address that the caller connected to; only where nothing is sent it may be unknown.
+    pub original_dst: Option<OriginalDst>,
     /// What the caller speaks: `http` or `https`.
     pub scheme: &'static str,
     /// Whether secrets may be in the request: TLS with the third party, or its owner's word.
@@ -190,6 +192,7 @@ impl<'a> Call<'a> {
             workload,
             api,
             host,
+            original_dst: None,
             scheme: "https",
             may_be_secret: true,
             product: "",

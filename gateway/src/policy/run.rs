@@ -6,11 +6,13 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
+use super::conversion::Format;
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, authentication_oauth2, bodies, cache, check_header, emit_metric, error, expression,
-    forward_request, limit_concurrency, llm, log, quota, rate_limit, reply, retry, rewrite_uri, send_request,
-    set_header, set_query_parameter, subscription, template, trace, workload_filter,
+    authentication_basic, authentication_oauth2, bodies, cache, check_header, conversion, emit_metric, error,
+    expression, forward_request, ip_filter, json_to_xml, limit_concurrency, llm, log, quota, rate_limit, reply, retry,
+    rewrite_uri, send_request, set_header, set_query_parameter, subscription, template, trace, validate_content,
+    validate_headers, validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
@@ -196,6 +198,8 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::CheckHeader(check) => check_header::run(check, call)?,
         Statement::EmitMetric(emit) => emit_metric::run(emit, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
+        Statement::IpFilter(filter) => ip_filter::run(filter, call)?,
+        Statement::JsonToXml(convert) => json_to_xml::run(convert, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
         Statement::LlmEmitTokenMetric(metric) => llm::emit(metric, call)?,
         Statement::LlmTokenLimit(limit) => llm::limit(limit, call, &world.state().spent, &world.state().quotas)?,
@@ -232,7 +236,12 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
             call.variables.push((Arc::clone(&set.name), value));
         }
         Statement::Trace(trace) => trace::run(trace, policy, call)?,
+        Statement::ValidateContent(validate) => validate_content::run(validate, call)?,
+        Statement::ValidateHeaders(validate) => validate_headers::run(validate, call)?,
+        Statement::ValidateParameters(validate) => validate_parameters::run(validate, call)?,
+        Statement::ValidateStatusCode(validate) => validate_status_code::run(validate, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
+        Statement::XmlToJson(convert) => xml_to_json::run(convert, call)?,
         Statement::AuthenticationOauth2(_)
         | Statement::Choose(_)
         | Statement::ForwardRequest(_)
@@ -296,9 +305,15 @@ fn again<'a>(
 /// Whose body a policy looks at that may not be there as a whole.
 fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     let [request, response] = policy.reads_bodies;
-    let replaces = matches!(policy.statement, Statement::FindAndReplace(_));
     let logs = matches!(&policy.statement, Statement::Log(log) if log::reads_request(log, call));
-    let reads = |side, looked_at| looked_at || (replaces && call.side() == side);
+    let whole = match &policy.statement {
+        Statement::FindAndReplace(_) => true,
+        Statement::JsonToXml(convert) => conversion::applies(convert.when, Format::Xml, call).is_ok(),
+        Statement::ValidateContent(validate) => validate_content::wants_body(validate, call),
+        Statement::XmlToJson(convert) => conversion::applies(convert.when, Format::Json, call).is_ok(),
+        _ => false,
+    };
+    let reads = |side, looked_at| looked_at || (whole && call.side() == side);
     if (reads(Side::Request, request) || logs) && call.request_body.is_none() {
         Some(Side::Request)
     } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {

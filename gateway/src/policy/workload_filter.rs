@@ -23,7 +23,7 @@ pub(super) fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
 }
 
 /// Whether a text is like a pattern, in which `*` stands for anything.
-fn fits(pattern: &str, text: &str) -> bool {
+pub(super) fn fits(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };
     let mut parts: Vec<_> = rest.split('*').collect();

@@ -73,6 +73,7 @@ mod tests {
                 method: method.map(Arc::from),
                 path: PathTemplate { segments, open },
                 policies: ByProduct::default(),
+                contract: None,
             }
         };
         Rules {

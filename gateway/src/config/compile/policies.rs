@@ -1,5 +1,7 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
+mod conversion;
+mod ip_filter;
 mod list;
 mod llm;
 mod outside;
@@ -7,6 +9,7 @@ mod path;
 mod product;
 mod statement;
 mod telemetry;
+mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +21,8 @@ use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;
 use super::Outside;
-use super::openapi::{self, Imported};
+use super::contract::Contracts;
+use super::openapi::{self, Document, Imported};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
@@ -104,21 +108,30 @@ impl<'a> Shared<'a> {
         let products: Vec<_> = self.products.iter().filter(|offered| offered.has(name)).collect();
         let scopes = Scopes { global, products: &products, own: own.as_ref() };
         let otherwise = scopes.compose(None);
-        let mut imported =
-            file.openapi.as_ref().map(|written| openapi::operations(written, outside, problems)).unwrap_or_default();
+        let max_body = usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX);
+        let document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
+        let described = |document: &Document| Some(document.operations(file.openapi.as_ref()?, problems));
+        let mut imported = document.as_ref().and_then(described).unwrap_or_default();
+        let mut contracts = Contracts::new(file, max_body, document.as_ref());
+        contracts.of(None, &otherwise, problems);
         let mut operations = Vec::new();
         for written in &file.operations {
             let own = imported.iter().position(|known| known.name == written.name.value.trim());
             let known = own.map(|index| imported.remove(index));
-            operations.push(self.operation(written, known, &imported, &scopes, problems));
+            operations.push(self.operation(written, known, &imported, &scopes, &mut contracts, problems));
         }
         // Each of the others is as the API is.
-        operations.extend(imported.into_iter().map(|Imported { name, method, path }| Operation {
-            name: name.as_str().into(),
-            method: Some(method.as_str().into()),
-            path:
-                file.openapi.as_ref().map_or_else(PathTemplate::default, |written| template(&path, written, problems)),
-            policies: otherwise.clone(),
+        operations.extend(imported.iter().map(|known| {
+            Operation {
+                name: known.name.as_str().into(),
+                method: Some(known.method.as_str().into()),
+                path: file
+                    .openapi
+                    .as_ref()
+                    .map_or_else(PathTemplate::default, |written| template(&known.path, written, problems)),
+                policies: otherwise.clone(),
+                contract: contracts.of(Some(known), &otherwise, problems),
+            }
         }));
         self.unique(&file.operations, problems);
         if file.only_operations && operations.is_empty() {
@@ -134,7 +147,7 @@ impl<'a> Shared<'a> {
             otherwise,
             products: products.iter().map(|offered| offered.product.clone()).collect(),
             only_operations: file.only_operations,
-            max_body: usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX),
+            max_body,
             plain_secrets: file.plain_secrets,
         };
         let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
@@ -150,6 +163,7 @@ impl<'a> Shared<'a> {
         imported: Option<Imported>,
         others: &[Imported],
         scopes: &Scopes<'_>,
+        contracts: &mut Contracts<'_>,
         problems: &mut Vec<Problem>,
     ) -> Operation {
         let name = file.name.value.trim();
@@ -161,6 +175,8 @@ impl<'a> Shared<'a> {
             }
             method.ok().map(|method| method.as_str().into())
         });
+        let policies = scopes.compose(own.as_ref());
+        let contract = contracts.of(imported.as_ref(), &policies, problems);
         let (path, method) = match (&file.path, imported) {
             (Some(written), _) => (template(&written.value, written, problems), method),
             (None, Some(known)) => {
@@ -174,7 +190,7 @@ impl<'a> Shared<'a> {
                 (PathTemplate::default(), method)
             }
         };
-        Operation { name: name.into(), method, path, policies: scopes.compose(own.as_ref()) }
+        Operation { name: name.into(), method, path, policies, contract }
     }
 
     fn unique(&self, operations: &[OperationFile], problems: &mut Vec<Problem>) {
@@ -268,6 +284,10 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
             policy.set_variable.as_ref().map(|set| &set.name),
             policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
             policy.send_request.as_ref().and_then(|request| request.variable.as_ref()),
+            policy.validate_content.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_headers.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_status_code.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
         ];
         let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
         let waited = waited.filter_map(|request| request.variable.as_ref());

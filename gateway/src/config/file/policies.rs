@@ -1,8 +1,11 @@
 //! Policies as written.
 
+mod conversion;
+mod ip_filter;
 pub(in crate::config) mod llm;
 mod outside;
 pub(in crate::config) mod telemetry;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +16,12 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
 
+pub(in crate::config) use self::conversion::{JsonToXmlFile, XmlToJsonFile};
+pub(in crate::config) use self::ip_filter::IpFilterFile;
+pub(in crate::config) use self::validation::{
+    ContentFile, DescribedFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
+    ValidateStatusCodeFile,
+};
 pub(in crate::config) use outside::{
     BreakerFile, HealthFile, Oauth2File, SendRequestFile, ServiceFile, TlsFile, WaitFile,
 };
@@ -141,6 +150,14 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) include_fragment: Option<Text>,
+    /// Lets calls to some addresses of the third party through, or all but those to some; others are refused (403). It is
+    /// the address that the caller connected to. Only in inbound.
+    #[serde(default)]
+    #[schemars(with = "Option<IpFilterFile>")]
+    pub(in crate::config) ip_filter: Option<Spanned<IpFilterFile>>,
+    /// Makes XML of a body in JSON, as Json.NET does: of the request in inbound, of the answer in outbound and on-error.
+    #[serde(default)]
+    pub(in crate::config) json_to_xml: Option<JsonToXmlFile>,
     /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
@@ -216,11 +233,25 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) wait: Option<WaitFile>,
     /// Says something: a line of the access log, of `egret tail` and of Egret's own log.
+    #[serde(default)]
     pub(in crate::config) trace: Option<telemetry::TraceFile>,
+    /// Looks at the body: of the request in inbound (400 where it is not as it should be), of the answer in outbound (502).
+    pub(in crate::config) validate_content: Option<ValidateContentFile>,
+    /// Looks at the headers of the answer, as the API's `openapi` describes them; others are refused (502). Only in outbound.
+    pub(in crate::config) validate_headers: Option<ValidateHeadersFile>,
+    /// Looks at the headers, the query and the path of the request, as the API's `openapi` describes them; others are refused
+    /// (400). Only in inbound.
+    pub(in crate::config) validate_parameters: Option<ValidateParametersFile>,
+    /// Looks at the status of the answer: what the API's `openapi` does not name is refused (502). Only in outbound.
+    pub(in crate::config) validate_status_code: Option<ValidateStatusCodeFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]
     pub(in crate::config) workload_filter: Option<Spanned<WorkloadFilterFile>>,
+    /// Makes JSON of a body in XML (UTF-8, without a document type): of the request in inbound, of the answer in outbound and
+    /// on-error.
+    #[serde(default)]
+    pub(in crate::config) xml_to_json: Option<XmlToJsonFile>,
 }
 
 /// `Authorization: Basic`.

@@ -166,14 +166,25 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         }
         Statement::CacheLookup(_)
         | Statement::CheckHeader(_)
+        | Statement::IpFilter(_)
         | Statement::LimitConcurrency(_)
         | Statement::LlmEmitTokenMetric(_)
         | Statement::LlmTokenLimit(_)
         | Statement::MockResponse(_)
         | Statement::Quota(_)
         | Statement::RateLimit(_)
+        | Statement::ValidateParameters(_)
         | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
+        Statement::ValidateContent(_) => {
+            (&[Inbound, Outbound], "looks at a request that comes, or at an answer", "write it in inbound or outbound")
+        }
+        Statement::ValidateHeaders(_) | Statement::ValidateStatusCode(_) => {
+            (&[Outbound], "looks at answers of the third party", "write it in outbound")
+        }
         Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
+        Statement::JsonToXml(_) | Statement::XmlToJson(_) => {
+            (&[Inbound, Outbound, OnError], "converts what comes", "write it in inbound or outbound")
+        }
         Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),
         Statement::CacheLookupValue(_)
         | Statement::CacheRemoveValue(_)

@@ -93,6 +93,8 @@ impl<'a> List<'a, '_> {
                 fail_on_error_status: forward.fail_on_error_status,
             })));
         }
+        self.conversion(file, &mut statements);
+        self.ip_filter(file, &mut statements);
         if let Some(limit) = &file.limit_concurrency {
             let key = limit.key.as_ref().and_then(|key| self.expression(key, Kind::Any));
             let identity = self.identity("limit-concurrency", file, key.as_ref());
@@ -158,6 +160,7 @@ impl<'a> List<'a, '_> {
             let (name, value) = (self.variable(&set.name), self.expression(&set.value, Kind::Any));
             statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, value })));
         }
+        self.validation(file, &mut statements);
         if let Some(filter) = &file.workload_filter {
             statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
         }

@@ -1,0 +1,71 @@
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_saphyr::Spanned;
+
+use super::list::List;
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::{IpFilterFile, PolicyFile};
+use crate::model::{IpFilter, Statement};
+
+impl List<'_, '_> {
+    /// What is written of it.
+    pub(super) fn ip_filter(&mut self, file: &PolicyFile, statements: &mut Vec<Option<Statement>>) {
+        if let Some(filter) = &file.ip_filter {
+            statements.push(self.filter(filter).map(Statement::IpFilter));
+        }
+    }
+
+    fn filter(&mut self, written: &Spanned<IpFilterFile>) -> Option<IpFilter> {
+        let Some((allow, texts)) = written.value.either() else {
+            let help = "ip-filter: {allow: [203.0.113.0/24]}";
+            self.problems.push(Problem::at(written, "one of `allow` and `forbid`", help));
+            return None;
+        };
+        let mut addresses = Vec::new();
+        for text in texts {
+            match addresses_of(&text.value) {
+                Ok(found) => addresses.push(found),
+                Err((rule, help)) => self.problems.push(Problem::at(text, rule, help)),
+            }
+        }
+        Some(IpFilter { allow, addresses })
+    }
+}
+
+/// An address, or those that begin like it.
+fn addresses_of(text: &str) -> Result<IpNet, (&'static str, String)> {
+    let text = text.trim();
+    let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let example = "203.0.113.7, 203.0.113.0/24, 2001:db8::/32".to_owned();
+    let net = parsed.ok_or(("neither an address nor a prefix of addresses", example))?;
+    let canonical = net.addr().to_canonical();
+    if net.addr() != canonical {
+        return Err(("IPv4 in the form of IPv6 has another form", format!("{canonical}, with a prefix of at most 32")));
+    }
+    if net.trunc() != net {
+        let help = format!("{} for all of these, {} for the one", net.trunc(), net.addr());
+        return Err(("an address within the prefix", help));
+    }
+    Ok(net)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::addresses_of;
+
+    #[test]
+    fn addresses_and_prefixes_are_told_apart() {
+        for (text, expected) in [
+            ("203.0.113.7", Ok("203.0.113.7/32")),
+            ("203.0.113.0/24", Ok("203.0.113.0/24")),
+            ("2001:db8::1", Ok("2001:db8::1/128")),
+            ("203.0.113.7/24", Err("203.0.113.0/24 for all of these, 203.0.113.7 for the one")),
+            ("::ffff:203.0.113.7", Err("203.0.113.7, with a prefix of at most 32")),
+            ("203.0.113.1-203.0.113.9", Err("203.0.113.7, 203.0.113.0/24, 2001:db8::/32")),
+        ] {
+            let found = addresses_of(text).map(|net| net.to_string()).map_err(|(_, help)| help);
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `validate-content`. A body is read as a whole only where that tells something: other types are streamed.
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method};
+
+use super::call::{Call, Fault};
+use super::findings::{Findings, wrong};
+use super::world::Side;
+use super::{json, workload_filter};
+use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent};
+
+/// Looks at the body that the section is about.
+pub(super) fn run(validate: &ValidateContent, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let mut findings = Findings::new("validate-content");
+    match Body::of(call) {
+        Some(body) => look(validate, call, &body, &mut findings),
+        None => call.note(|| "no body".to_owned()),
+    }
+    findings.end(validate.errors_variable.as_ref(), call)
+}
+
+/// Whether it needs all of a body that is not there as a whole.
+pub(super) fn wants_body(validate: &ValidateContent, call: &Call<'_>) -> bool {
+    let Some(body) = Body::of(call) else { return false };
+    if body.length.is_some_and(|length| length > most(validate, call)) {
+        return false;
+    }
+    let measures = body.length.is_none()
+        && (validate.max_size.is_some()
+            || (body.may_be_none && validate.unspecified_content_type != OnInvalid::Ignore));
+    let looks = matches!(kind(validate, call, &body.kind), Kind::Described(Some(_), _));
+    measures || (looks && body.coding.is_none())
+}
+
+/// What is known of a body before it is read.
+struct Body {
+    /// Its media type, in lower case and without parameters; empty, if it has none.
+    kind: String,
+    /// How it is compressed.
+    coding: Option<String>,
+    /// In bytes.
+    length: Option<usize>,
+    /// Whether nothing says that there is one.
+    may_be_none: bool,
+}
+
+impl Body {
+    /// Of the section's message; none where there cannot be one.
+    fn of(call: &Call<'_>) -> Option<Self> {
+        let (headers, whole) = match call.side() {
+            Side::Request => (&call.request.headers, &call.request_body),
+            Side::Response => (&call.response.as_ref()?.headers, &call.response_body),
+        };
+        let bare = match (call.side(), &call.response) {
+            // RFC 9110 §9.3: what a body of theirs means is not defined.
+            (Side::Request, _) => [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE]
+                .contains(&call.request.method),
+            (Side::Response, Some(response)) => {
+                let status = response.status;
+                // RFC 9110 §6.4.1: these have none.
+                if call.request.method == Method::HEAD
+                    || status.is_informational()
+                    || [204, 304].contains(&status.as_u16())
+                {
+                    return None;
+                }
+                false
+            }
+            (Side::Response, None) => return None,
+        };
+        let said = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        // Of two, the third party may take either: they are no type that is known.
+        let is_one = headers.get_all(CONTENT_TYPE).iter().count() == 1;
+        let kind = text(headers, &CONTENT_TYPE).filter(|_| is_one).and_then(|kind| kind.split(';').next());
+        let kind = kind.unwrap_or_default();
+        Some(Self {
+            coding: headers
+                .get_all(CONTENT_ENCODING)
+                .iter()
+                .find(|coding| *coding != "identity")
+                .map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned()),
+            length: whole.as_ref().map(bytes::Bytes::len).or(said),
+            may_be_none: bare || kind.trim().is_empty(),
+            kind: kind.trim().to_ascii_lowercase(),
+        })
+    }
+}
+
+/// What is said of a type.
+enum Kind<'a> {
+    /// What it is to be, and what is done where it is not.
+    Described(Option<&'a Schema>, OnInvalid),
+    /// Nothing.
+    Unspecified,
+}
+
+fn kind<'a>(validate: &'a ValidateContent, call: &Call<'a>, kind: &str) -> Kind<'a> {
+    let Some(rule) = validate.content.iter().find(|rule| workload_filter::fits(&rule.kind, kind)) else {
+        return Kind::Unspecified;
+    };
+    if let Some(schema) = &rule.schema {
+        return Kind::Described(Some(schema), rule.action);
+    }
+    let described = content(call).and_then(|content| {
+        let family = kind.split_once('/').map(|(family, _)| format!("{family}/*")).unwrap_or_default();
+        let named = |name: &str| content.kinds.iter().find(|(known, _)| **known == *name);
+        named(kind).or_else(|| named(&family)).or_else(|| named("*/*"))
+    });
+    described.map_or(Kind::Unspecified, |(_, schema)| Kind::Described(schema.as_ref(), rule.action))
+}
+
+/// What the operation says of the body.
+fn content<'a>(call: &Call<'a>) -> Option<&'a Content> {
+    let contract = call.operation?.contract.as_deref()?;
+    match (call.side(), &call.response) {
+        (Side::Request, _) => contract.body.as_ref(),
+        (Side::Response, Some(response)) => contract.answer(response.status.as_u16()).map(|answer| &answer.content),
+        (Side::Response, None) => None,
+    }
+}
+
+fn look(validate: &ValidateContent, call: &mut Call<'_>, body: &Body, findings: &mut Findings) {
+    let most = most(validate, call);
+    if let Some(length) = body.length.filter(|length| *length > most) {
+        let what = format!("the body has {length} bytes, more than {most}");
+        return findings.add(validate.size_exceeded, Reason::ContentTooLarge, what);
+    }
+    if body.length == Some(0) && body.may_be_none {
+        let described = validate.content.iter().find(|rule| rule.schema.is_none());
+        if let Some(rule) = described.filter(|_| content(call).is_some_and(|content| content.required)) {
+            findings.add(rule.action, Reason::ContentNotValid, "there is no body, and there must be one".to_owned());
+        }
+        return call.note(|| "no body".to_owned());
+    }
+    match kind(validate, call, &body.kind) {
+        Kind::Unspecified => {
+            let what = match (body.kind.as_str(), call.operation) {
+                ("", _) => "the body is of no type (Content-Type)".to_owned(),
+                (kind, _) => format!("bodies of type {} are not described here", super::findings::shortened(kind)),
+            };
+            findings.add(validate.unspecified_content_type, Reason::ContentTypeNotAllowed, what);
+        }
+        Kind::Described(None, _) => call.note(|| format!("{} is not looked into", body.kind)),
+        Kind::Described(Some(schema), action) => {
+            if let Some(coding) = &body.coding {
+                let what = format!("the body is encoded ({coding})");
+                return findings.add(action, Reason::BodyEncoded, what);
+            }
+            let bytes = match call.side() {
+                Side::Request => call.request_body.clone(),
+                Side::Response => call.response_body.clone(),
+            };
+            let faults = match json::parse(&bytes.unwrap_or_default()) {
+                Ok(json) => wrong(schema, &json.into_value()).into_iter().map(|wrong| wrong.what).collect(),
+                Err(fault) => vec![fault],
+            };
+            if faults.is_empty() {
+                call.note(|| format!("{} is as described", body.kind));
+            }
+            for fault in faults {
+                findings.add(action, Reason::ContentNotValid, format!("body: {fault}"));
+            }
+        }
+    }
+}
+
+/// Most bytes.
+fn most(validate: &ValidateContent, call: &Call<'_>) -> usize {
+    validate.max_size.unwrap_or(call.max_body).min(call.max_body)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

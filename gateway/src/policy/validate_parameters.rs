@@ -1,0 +1,61 @@
+use std::borrow::Cow;
+
+use http::HeaderMap;
+
+use super::call::{Call, Fault};
+use super::described::{self, Pair};
+use super::findings::Findings;
+use super::set_query_parameter::parameters;
+use crate::model::{Contract, Place, Reason, ValidateParameters};
+
+/// Headers that are no parameters: they say how the message is sent (RFC 9110 §7.6.1, §8, §10.1), or OpenAPI 3.1 §4.8.12.1
+/// says so of them. Cookies are not looked at.
+const NO_PARAMETERS: [&str; 15] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Looks at what the request says beside its body.
+pub(super) fn run(validate: &ValidateParameters, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let mut findings = Findings::new("validate-parameters");
+    let none = Contract::default();
+    let contract = call.operation.and_then(|operation| operation.contract.as_deref());
+    if contract.is_none() {
+        call.note(|| "the operation is not described".to_owned());
+    }
+    let contract = contract.unwrap_or(&none);
+    let query = call.request.uri.query().unwrap_or_default();
+    let path = call.parameters.iter().map(|(name, text)| (Cow::from(&**name), described::decoded(text)));
+    for (place, rule, pairs) in [
+        (Place::Path, &validate.path, path.collect()),
+        (Place::Query, &validate.query, parameters(query).collect()),
+        (Place::Header, &validate.headers, fields(&call.request.headers)),
+    ] {
+        let parameters: Vec<_> = contract.parameters.iter().filter(|parameter| parameter.place == place).collect();
+        let is_known = |name: &str| {
+            (place == Place::Header && NO_PARAMETERS.contains(&name))
+                || contract.credentials.iter().any(|(of, known)| *of == place && **known == *name)
+        };
+        let found = (Reason::ParameterNotValid, &mut findings);
+        described::check(place, &pairs, &parameters, rule, &is_known, found);
+    }
+    findings.end(validate.errors_variable.as_ref(), call)
+}
+
+/// The names, in lower case, and values of a head.
+pub(super) fn fields(headers: &HeaderMap) -> Vec<Pair<'_>> {
+    headers.iter().map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()))).collect()
+}
