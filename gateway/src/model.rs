@@ -19,10 +19,11 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy, Quota, RateKind, RateLimit,
-    Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Statement, WorkloadFilter, WorkloadMatch, looks_at_request,
+    ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue,
+    CheckHeader, CredentialPlace, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, LimitConcurrency,
+    Operation, PathTemplate, Policies, Policy, Quota, RateKind, RateLimit, Refusal, Reply, Retry, RewriteUri, Rules,
+    SecretKey, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, TimeFormat,
+    WorkloadFilter, WorkloadMatch, looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

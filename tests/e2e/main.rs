@@ -36,6 +36,8 @@ mod passthrough;
 
 mod policies;
 
+mod policies_credentials;
+
 mod pool;
 
 mod refusals;

@@ -1,6 +1,10 @@
+mod credentials;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use credentials::{ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, SecretKey, TimeFormat};
 
 use http::{HeaderName, HeaderValue};
 
@@ -121,17 +125,23 @@ pub struct Policy {
     pub statement: Statement,
     /// Whether its expressions look at the body of the request, and of the answer.
     pub reads_bodies: [bool; 2],
+    /// Whether it takes the body of the request as it is.
+    pub reads_request_bytes: bool,
 }
 
 impl Policy {
     /// Of these parts.
     pub fn new(id: Option<Arc<str>>, scope: Arc<str>, report: bool, statement: Statement) -> Self {
         let mut reads_bodies = [false; 2];
+        // What is hashed is taken as it is.
+        let mut reads_request_bytes =
+            matches!(&statement, Statement::AuthenticationAwsSigv4(sign) if !sign.unsigned_payload);
         statement.each_expression(&mut |expression| {
             reads_bodies[0] |= expression.reads_request_body;
             reads_bodies[1] |= expression.reads_response_body;
+            reads_request_bytes |= expression.reads_request_bytes;
         });
-        Self { id, scope, report, statement, reads_bodies }
+        Self { id, scope, report, statement, reads_bodies, reads_request_bytes }
     }
 }
 
@@ -139,7 +149,10 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the policies'")]
 pub enum Statement {
+    AuthenticationApiKey(ApiKey),
+    AuthenticationAwsSigv4(Box<AwsSigv4>),
     AuthenticationBasic(Basic),
+    AuthenticationHmac(Box<Hmac>),
     CacheLookup(CacheLookup),
     CacheLookupValue(CacheLookupValue),
     CacheRemoveValue(CacheRemoveValue),
@@ -169,7 +182,10 @@ impl Statement {
     /// The spelling in configuration, logs and the CLI.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::AuthenticationApiKey(_) => "authentication-api-key",
+            Self::AuthenticationAwsSigv4(_) => "authentication-aws-sigv4",
             Self::AuthenticationBasic(_) => "authentication-basic",
+            Self::AuthenticationHmac(_) => "authentication-hmac",
             Self::CacheLookup(_) => "cache-lookup",
             Self::CacheLookupValue(_) => "cache-lookup-value",
             Self::CacheRemoveValue(_) => "cache-remove-value",
@@ -220,7 +236,10 @@ impl Statement {
             templates.iter().flat_map(|template| template.expressions()).for_each(&mut *see);
         };
         match self {
+            Self::AuthenticationApiKey(key) => templates(&[&key.value]),
+            Self::AuthenticationAwsSigv4(sign) => templates(&sign.templates()),
             Self::AuthenticationBasic(basic) => templates(&[&basic.username, &basic.password]),
+            Self::AuthenticationHmac(sign) => templates(&sign.templates()),
             Self::CacheLookupValue(lookup) => std::iter::once(&lookup.key).chain(&lookup.default).for_each(see),
             Self::CacheRemoveValue(remove) => see(&remove.key),
             Self::CacheStoreValue(store) => [&store.key, &store.value].into_iter().for_each(see),

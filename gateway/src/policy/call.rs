@@ -56,6 +56,8 @@ pub struct Call<'a> {
     pub(super) secret_parameters: Vec<Arc<str>>,
     /// Whether a secret is in the request's body.
     pub(super) secret_body: bool,
+    /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
+    pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
     pub(super) cached_under: Option<String>,
     /// An answer that is no longer fresh, and better than none.
@@ -178,6 +180,7 @@ impl<'a> Call<'a> {
             stale: None,
             secret_parameters: Vec::new(),
             secret_body: false,
+            unmasked: false,
             max_body: 0,
             looks_back: true,
             section: Section::Inbound,

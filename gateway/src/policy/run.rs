@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency, quota,
-    rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+    authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, bodies, cache,
+    check_header, error, expression, forward_request, limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri,
+    set_header, set_query_parameter, template, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -111,8 +112,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
         call.begins(policy);
         let section = call.section;
         let fault = |fault: Box<Fault>| fault.of(policy, section);
-        while let Some(side) = reads_body(policy, call) {
+        for side in [Side::Request, Side::Response].into_iter().filter(|side| reads_text(policy, *side, call)) {
             bodies::is_plain(side, call).map_err(fault)?;
+        }
+        while let Some(side) = reads_body(policy, call) {
             body(side, call, world).await.map_err(fault)?;
         }
         if matches!(policy.statement, Statement::CacheStore(_))
@@ -160,7 +163,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
 /// A policy that needs no time.
 fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
     match statement {
+        Statement::AuthenticationApiKey(key) => authentication_api_key::run(key, call)?,
+        Statement::AuthenticationAwsSigv4(sign) => authentication_aws_sigv4::run(sign, call)?,
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
+        Statement::AuthenticationHmac(sign) => authentication_hmac::run(sign, call)?,
         Statement::CacheLookup(lookup) => {
             if cache::lookup(lookup, call, &world.state().caches) {
                 return Ok(Outcome::Respond);
@@ -251,14 +257,22 @@ fn again<'a>(
     })
 }
 
-/// Whose body a policy looks at that may not be there as a whole.
-fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
+/// Whether a policy looks into the body of this side.
+fn reads_text(policy: &Policy, side: Side, call: &Call<'_>) -> bool {
     let [request, response] = policy.reads_bodies;
-    let replaces = matches!(policy.statement, Statement::FindAndReplace(_));
-    let reads = |side, looked_at| looked_at || (replaces && call.side() == side);
-    if reads(Side::Request, request) && call.request_body.is_none() {
+    let looked_at = match side {
+        Side::Request => request,
+        Side::Response => response,
+    };
+    looked_at || (matches!(policy.statement, Statement::FindAndReplace(_)) && call.side() == side)
+}
+
+/// Whose body a policy needs that may not be there as a whole.
+fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
+    let reads = |side| reads_text(policy, side, call);
+    if (reads(Side::Request) || policy.reads_request_bytes) && call.request_body.is_none() {
         Some(Side::Request)
-    } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {
+    } else if reads(Side::Response) && call.response_body.is_none() && call.response.is_some() {
         Some(Side::Response)
     } else {
         None

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use cel::Value;
+
 use super::call::{Call, Fault};
 use super::expression;
-use crate::model::{Part, Reason, Template};
+use crate::model::{Part, Reason, SecretKey, Template};
 
 /// What stands for a secret where people read.
 pub const MASK: &str = "***";
@@ -34,15 +36,15 @@ impl Filled<'_> {
 /// # Errors
 /// An expression cannot be said, or a secret would be sent without TLS.
 pub(super) fn fill<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled<'a>, Box<Fault>> {
+    if template.is_secret() && !call.may_be_secret {
+        let message = "a secret would be sent without TLS: backend: {scheme: https}, or plain_secrets: true";
+        return Err(Fault::new(Reason::SecretInClear, 500, message));
+    }
     if let Some(literal) = template.literal() {
         return Ok(Filled { text: Cow::Borrowed(literal), masked: None });
     }
     let mut text = String::new();
     let mut masked = template.is_secret().then(String::new);
-    if masked.is_some() && !call.may_be_secret {
-        let message = "a secret would be sent without TLS: backend: {scheme: https}, or plain_secrets: true";
-        return Err(Fault::new(Reason::SecretInClear, 500, message));
-    }
     for part in &template.0 {
         let (added, shown) = match part {
             Part::Text(literal) => (Cow::Borrowed(&**literal), None),
@@ -59,4 +61,38 @@ pub(super) fn fill<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled
         }
     }
     Ok(Filled { text: Cow::Owned(text), masked })
+}
+
+/// Fills what is used and never sent, as bytes. Expressions see secrets in it, as they are in the request.
+///
+/// # Errors
+/// An expression cannot be said; what it saw is not told.
+pub(super) fn bytes(template: &Template, call: &mut Call<'_>) -> Result<Vec<u8>, Box<Fault>> {
+    let mut bytes = Vec::new();
+    for part in &template.0 {
+        match part {
+            Part::Text(literal) => bytes.extend_from_slice(literal.as_bytes()),
+            Part::Named(value) => bytes.extend_from_slice(value.current().expose()),
+            Part::Expression(expression) => {
+                call.unmasked = true;
+                let value = expression::value(expression, call);
+                call.unmasked = false;
+                let failed = |_| Fault::new(Reason::Expression, 500, format!("`{}` cannot be said", expression.source));
+                match value.map_err(failed)? {
+                    Value::Bytes(said) => bytes.extend_from_slice(&said),
+                    other => bytes.extend_from_slice(expression::spelled(&other).as_bytes()),
+                }
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// A key that is used and never sent.
+///
+/// # Errors
+/// It cannot be said, is written in another way, or is empty.
+pub(super) fn key(key: &SecretKey, call: &mut Call<'_>) -> Result<Vec<u8>, Box<Fault>> {
+    let key = key.encoding.decode(&bytes(&key.value, call)?).filter(|key| !key.is_empty());
+    key.ok_or_else(|| Fault::new(Reason::Expression, 500, "the key is empty, or written in another way"))
 }

@@ -1,7 +1,9 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
+mod credentials;
 mod list;
 mod path;
+mod signed;
 mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +42,8 @@ struct Scoped {
 
 enum Entry {
     Base,
-    Policy(Arc<Policy>),
+    /// And where it is written.
+    Policy(Arc<Policy>, Spanned<()>),
 }
 
 const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Outbound, Section::OnError];
@@ -77,7 +80,7 @@ impl<'a> Shared<'a> {
         let global = if inherit { &self.global } else { &nothing };
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("api {name}"), problems));
         let scopes: Vec<_> = [Some(global), own.as_ref()].into_iter().flatten().collect();
-        let otherwise = Arc::new(compose(&scopes));
+        let otherwise = Arc::new(compose(&scopes, problems));
         let mut imported =
             file.openapi.as_ref().map(|written| openapi::operations(written, outside, problems)).unwrap_or_default();
         let mut operations = Vec::new();
@@ -148,7 +151,7 @@ impl<'a> Shared<'a> {
                 (PathTemplate::default(), method)
             }
         };
-        Operation { name: name.into(), method, path, policies: Arc::new(compose(&scopes)) }
+        Operation { name: name.into(), method, path, policies: Arc::new(compose(&scopes, problems)) }
     }
 
     fn unique(&self, operations: &[OperationFile], problems: &mut Vec<Problem>) {
@@ -233,23 +236,29 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
     }
 }
 
+/// Policies in their order, and where each is written.
+type Running<'a> = Vec<(Arc<Policy>, Option<&'a Spanned<()>>)>;
+
 /// What runs, from the widest of these scopes to the narrowest.
-fn compose(scopes: &[&Scoped]) -> Policies {
+fn compose<'a>(scopes: &[&'a Scoped], problems: &mut Vec<Problem>) -> Policies {
     let forward = Policy::new(None, "default".into(), false, Statement::ForwardRequest(Forward::default()));
-    let section = |index: usize, mut running: Vec<Arc<Policy>>| {
+    let section = |index: usize, mut running: Running<'a>| {
         for entries in scopes.iter().filter_map(|scope| scope.sections[index].as_ref()) {
             let wider = std::mem::take(&mut running);
             for entry in entries {
                 match entry {
                     Entry::Base => running.extend(wider.iter().cloned()),
-                    Entry::Policy(policy) => running.push(Arc::clone(policy)),
+                    Entry::Policy(policy, place) => running.push((Arc::clone(policy), Some(place))),
                 }
             }
         }
         running
     };
-    let (inbound, backend) = (section(0, Vec::new()), section(1, vec![Arc::new(forward)]));
-    let (outbound, on_error) = (section(2, Vec::new()), section(3, Vec::new()));
+    let (inbound, backend) = (section(0, Vec::new()), section(1, vec![(Arc::new(forward), None)]));
+    signed::check(inbound.iter().chain(&backend), problems);
+    let policies = |running: Running<'_>| running.into_iter().map(|(policy, _)| policy).collect::<Vec<_>>();
+    let [inbound, backend, outbound, on_error] =
+        [inbound, backend, section(2, Vec::new()), section(3, Vec::new())].map(policies);
     let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies));
     Policies { inbound, backend, outbound, on_error, looks_back }
 }

@@ -1,7 +1,11 @@
 //! Policies as written.
 
+mod credentials;
+
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub(in crate::config) use credentials::{ApiKeyFile, AwsSigv4File, HmacFile, INSTEAD};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -92,9 +96,18 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) enabled: Option<Text>,
+    /// A key of the owner's, in a header or in the query of the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_api_key: Option<ApiKeyFile>,
+    /// Signs the request as AWS wants it (Signature Version 4). After what changes the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_aws_sigv4: Option<AwsSigv4File>,
     /// `Authorization: Basic` of the request.
     #[serde(default)]
     pub(in crate::config) authentication_basic: Option<BasicFile>,
+    /// Signs the request with a key that the third party has, too (HMAC). After what changes the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_hmac: Option<HmacFile>,
     /// Answers from what `cache-store` has kept. Only in inbound.
     #[serde(default)]
     pub(in crate::config) cache_lookup: Option<CacheLookupFile>,

@@ -32,6 +32,7 @@ impl<'a> List<'a, '_> {
     /// What is written; `None` for what cannot be.
     pub(super) fn statements(&mut self, file: &'a PolicyFile) -> Vec<Option<Statement>> {
         let mut statements = Vec::new();
+        self.credentials(file, &mut statements);
         if let Some(basic) = &file.authentication_basic {
             let (username, password) = (self.template(&basic.username), self.template(&basic.password));
             if username.literal().is_some_and(|name| name.contains(':')) {
@@ -162,7 +163,7 @@ impl<'a> List<'a, '_> {
         statements
     }
 
-    fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
+    pub(super) fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
         let name = written.value.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));
@@ -369,7 +370,7 @@ impl<'a> List<'a, '_> {
         template
     }
 
-    fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+    pub(super) fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
         /// What is for one connection only (RFC 9110 §7.6.1), and what says where a message ends.
         const FRAMING: [&str; 7] =
             ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
@@ -407,17 +408,17 @@ impl<'a> List<'a, '_> {
         scope.expression(written, kind, problems)
     }
 
-    fn template(&mut self, written: &Spanned<String>) -> Template {
+    pub(super) fn template(&mut self, written: &Spanned<String>) -> Template {
         let (scope, problems) = self.scope_and_problems();
         scope.template(written, problems)
     }
 
-    fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
+    pub(super) fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
         let Shared { variables, values, .. } = self.shared;
         (Scope { section: self.section, variables, values }, self.problems)
     }
 
-    fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
+    pub(super) fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
         written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
     }
 }

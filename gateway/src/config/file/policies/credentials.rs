@@ -1,0 +1,107 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Text;
+
+/// A key of the owner's, in a header or in the query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ApiKeyFile {
+    /// The header that it is in. This, or `query_parameter`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) header: Option<Text>,
+    /// The parameter of the query that it is in.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) query_parameter: Option<Text>,
+    /// The key, as a rule `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) value: Text,
+}
+
+/// A signature of AWS, version 4, in `Authorization`. Signed are the method, the path, the query, the host, `Content-Type`,
+/// `Content-MD5`, all `X-Amz-*` and the body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct AwsSigv4File {
+    /// Like eu-central-1.
+    #[schemars(with = "String")]
+    pub(in crate::config) region: Text,
+    /// Like execute-api, or s3: whose paths are signed as they are, and whose requests say the hash of their body.
+    #[schemars(with = "String")]
+    pub(in crate::config) service: Text,
+    /// The access key's id, as a rule `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) access_key: Text,
+    /// The secret access key, as a rule `{{named value}}`. It is never sent.
+    #[schemars(with = "String")]
+    pub(in crate::config) secret_key: Text,
+    /// Of temporary credentials, as a rule `{{named value}}`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) session_token: Option<Text>,
+    /// Whether the body is left out, and streamed, where the service allows that (s3 does). Default false: it is read as a
+    /// whole, up to `max_body`.
+    #[serde(default)]
+    pub(in crate::config) unsigned_payload: bool,
+}
+
+/// A signature with a key that the third party has, too. It is made when this policy runs, with the time at which the request
+/// came.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct HmacFile {
+    /// `sha256` (default), `sha512` or `sha1`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) algorithm: Option<Text>,
+    /// The key, as a rule `{{named value}}`. It is never sent: it may sign what is sent without TLS.
+    #[schemars(with = "String")]
+    pub(in crate::config) key: Text,
+    /// How the key is written: `text` (default), `base64` or `hex`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) key_encoding: Option<Text>,
+    /// What is signed, with expressions: `${int(now)}.${request.body_bytes}`. What policies before this one have set is
+    /// signed as it is, secrets too.
+    #[schemars(with = "String")]
+    pub(in crate::config) string: Text,
+    /// How the signature is written: `hex` (default) or `base64`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) encoding: Option<Text>,
+    /// The header that the signature is in. This, or `query_parameter`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) header: Option<Text>,
+    /// The parameter of the query that the signature is in.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) query_parameter: Option<Text>,
+    /// What is said there; `{signature}` is the signature. Default: nothing else.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) value: Option<Text>,
+    /// A header that is set to the time at which the request came, before anything is signed.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) time_header: Option<Text>,
+    /// How: `http` (default: Sun, 06 Nov 1994 08:49:37 GMT), `iso8601` (1994-11-06T08:49:37Z), `unix` (seconds) or
+    /// `unix_ms`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) time_format: Option<Text>,
+}
+
+/// Policies of other gateways that something else stands for here, and what.
+pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
+    (
+        "authentication-certificate",
+        "the API's own: backend: {scheme: https, client_certificate: {certificate: PATH, key: PATH}}",
+    ),
+    (
+        "authentication-managed-identity",
+        "Egret has no identity of Azure: the third party knows a key, a client certificate or a token of its own",
+    ),
+];
