@@ -24,6 +24,7 @@ mod run;
 mod set_header;
 mod set_query_parameter;
 mod template;
+mod validate_jwt;
 mod workload_filter;
 mod world;
 

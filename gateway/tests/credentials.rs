@@ -5,13 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use egret::config;
 use egret::model::{Generation, Workload};
 use egret::policy::{self, Call, Dry};
 use http::{HeaderMap, Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const NOW: u64 = 1_440_938_160;
 
@@ -231,4 +231,66 @@ fn a_key_takes_the_place_of_the_callers() {
     assert!(outcome.header("x-api-key") == "literal" && outcome.is_secret("x-api-key"));
     assert_eq!(outcome.target, "/a?b=c&key=battery%20staple");
     assert_eq!(outcome.steps, "x-api-key: ***\nkey=***\n200 OK");
+}
+
+/// Of whoever has the secret.
+fn token(claims: &Value) -> String {
+    let part = |text: String| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", part(json!({"alg": "HS256"}).to_string()), part(claims.to_string()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"battery staple");
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()).as_ref()))
+}
+
+#[test]
+fn tokens_are_for_the_api_they_are_for() {
+    let scene = over_tls(
+        "- validate-jwt:\n    keys: [{algorithm: HS256, value: \"{{secret}}\"}]\n    issuers: [us, them]\n    \
+             audiences: [\"${api.name}\"]\n    output_variable: caller\n    failed_status: 403\n    failed_message: no\n\
+         - set-header: {name: X-Of, value: \"${variables.caller.sub} ${variables.caller.groups[1]}\"}",
+    );
+    let ask = |claims: Value| {
+        let mut request = get("/");
+        request.headers_mut().insert("authorization", format!("Bearer {}", token(&claims)).parse().unwrap());
+        scene.send(request)
+    };
+    let claims = |more: Value| {
+        let mut claims =
+            json!({"sub": "billing", "groups": ["a", "b"], "iss": "us", "aud": ["x", "partner"], "exp": NOW + 1});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claims
+    };
+    let outcome = ask(claims(json!({})));
+    assert_eq!((outcome.header("x-of"), outcome.reason()), ("billing b", ""));
+    for (more, reason) in [
+        (json!({"iss": "others"}), "token_issuer_not_allowed"),
+        (json!({"iss": null}), "token_issuer_not_allowed"),
+        (json!({"aud": "x"}), "token_audience_not_allowed"),
+        (json!({"exp": NOW}), "token_expired"),
+        (json!({"nbf": NOW + 1}), "token_not_yet_valid"),
+    ] {
+        let outcome = ask(claims(more));
+        assert_eq!((outcome.reason(), outcome.header("x-of")), (reason, ""));
+        assert_eq!(outcome.error["error"]["message"], "no");
+    }
+    assert_eq!(scene.send(get("/")).reason(), "token_not_present");
+    let mut twice = get("/");
+    twice.headers_mut().append("authorization", token(&claims(json!({}))).parse().unwrap());
+    twice.headers_mut().append("authorization", "Bearer a".parse().unwrap());
+    assert_eq!(scene.send(twice).reason(), "token_invalid");
+}
+
+#[test]
+fn tokens_come_from_where_they_are_said_to() {
+    let in_query =
+        over_tls("- validate-jwt: {query_parameter: token, keys: [{algorithm: HS256, value: \"{{secret}}\"}]}");
+    let good = token(&json!({"exp": NOW + 1}));
+    assert_eq!(in_query.send(get(&format!("/?token={good}"))).reason(), "");
+    assert_eq!(in_query.send(get(&format!("/?token={good}&token=a"))).reason(), "token_invalid");
+    let in_text = over_tls(
+        "- validate-jwt: {token: '${request.headers[\"x-token\"]}', keys: [{algorithm: HS256, value: \"{{secret}}\"}]}",
+    );
+    let mut request = get("/");
+    request.headers_mut().insert("x-token", good.parse().unwrap());
+    assert_eq!(in_text.send(request).reason(), "");
+    assert_eq!(in_text.send(get("/")).reason(), "token_not_present");
 }

@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry", "upstream"]),
+    ("jsonwebtoken", &["config", "model", "policy"]),
     ("rcgen", &["tls"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "telemetry"]),

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use egret_tests::wire::{self, Message};
 use egret_tests::{Behaviour, EGRESS, Egret, Lab, ThirdParty, eventually};
+use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 const ADDRESS: &str = "203.0.113.7";
 const NAME: &str = "api.partner.example";
@@ -191,4 +192,86 @@ fn requests_are_signed_as_aws_checks_them() {
     assert_eq!(check(&request, "UNSIGNED-PAYLOAD"), told, "{request:?}");
     assert_eq!(request.values("x-amz-content-sha256"), ["UNSIGNED-PAYLOAD"]);
     assert!(!scene.egret.log().contains("wJalr"), "{}", scene.egret.log());
+}
+
+/// Whoever makes tokens: a key pair and its name.
+struct Issuer {
+    id: &'static str,
+    key: KeyPair,
+}
+
+impl Issuer {
+    fn new(id: &'static str) -> Self {
+        Self { id, key: KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap() }
+    }
+
+    fn jwk(&self) -> String {
+        let x = base64(self.key.der_bytes());
+        format!(
+            "{{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"{}\", \"use\": \"sig\", \"x\": \"{x}\"}}",
+            self.id
+        )
+    }
+
+    fn token(&self, scope: &str, expires: u64) -> String {
+        let header = format!("{{\"alg\": \"EdDSA\", \"kid\": \"{}\"}}", self.id);
+        let claims = format!(
+            "{{\"iss\": \"https://login.acme.example/\", \"aud\": \"partner\", \"sub\": \"billing\", \
+             \"scope\": \"{scope}\", \"exp\": {expires}}}"
+        );
+        let signed = format!("{}.{}", base64(header.as_bytes()), base64(claims.as_bytes()));
+        format!("{signed}.{}", base64(&self.key.sign(signed.as_bytes()).unwrap()))
+    }
+}
+
+/// RFC 4648 §5, without padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digits = |group: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | group.get(at).copied().map_or(0, u32::from));
+        (0..=group.len()).map(move |at| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63])).collect::<Vec<_>>()
+    };
+    bytes.chunks(3).flat_map(digits).collect()
+}
+
+#[test]
+fn only_callers_with_a_valid_token_are_let_through() {
+    let scene = Scene::plain("policy-validate-jwt");
+    let (old, new) = (Issuer::new("2025"), Issuer::new("2026"));
+    let publish = |keys: &[&Issuer]| {
+        let keys: Vec<_> = keys.iter().map(|issuer| issuer.jwk()).collect();
+        scene.replace("policy-validate-jwt.jwks", &format!("{{\"keys\": [{}]}}", keys.join(", ")));
+    };
+    let ask = |token: &str| {
+        let heard = scene.curl(&["-H", &format!("Authorization: Bearer {token}"), &format!("{URL}/")]);
+        let reason = heard.split_once("\"reason\":\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned());
+        reason.unwrap_or_else(|| heard.split(' ').nth(1).unwrap_or_default().to_owned())
+    };
+    let soon = now() + 600;
+    assert_eq!(ask(&old.token("prices", soon)), "token_key_not_found");
+    publish(&[&old]);
+    eventually("the keys are used", || ask(&old.token("read prices", soon)) == "200");
+    let request = scene.last();
+    assert_eq!(request.values("x-on-behalf-of"), ["billing"]);
+    assert_eq!(request.values("authorization"), [""; 0], "the token stays here");
+
+    let before = scene.seen().len();
+    assert_eq!(ask(&new.token("prices", soon)), "token_key_not_found");
+    assert_eq!(ask(&old.token("orders", soon)), "token_claim_value_not_allowed");
+    assert_eq!(ask(&old.token("prices", now() - 600)), "token_expired");
+    let forged = Issuer { id: "2025", key: Issuer::new("").key };
+    assert_eq!(ask(&forged.token("prices", soon)), "token_signature_invalid");
+    assert_eq!(ask("a.b.c"), "token_invalid");
+    let without = scene.curl(&[&format!("{URL}/")]);
+    assert!(without.starts_with("HTTP/1.1 401 ") && without.contains("\"reason\":\"token_not_present\""), "{without}");
+    assert_eq!(scene.seen().len(), before, "none of them has reached the third party");
+
+    publish(&[&old, &new]);
+    eventually("the next key is used", || ask(&new.token("prices", soon)) == "200");
+    assert_eq!(ask(&old.token("prices", soon)), "200");
+    publish(&[&new]);
+    eventually("the old key is not", || ask(&old.token("prices", soon)) == "token_key_not_found");
+    scene.replace("policy-validate-jwt.jwks", "{\"keys\": [");
+    eventually("a broken file is told", || scene.egret.log().contains("the old keys of tokens are kept"));
+    assert_eq!(ask(&new.token("prices", soon)), "200");
 }

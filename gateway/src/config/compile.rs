@@ -55,7 +55,7 @@ pub(super) fn compile(
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let values = values::compile(&file.values, outside, problems);
     let named = values.values().cloned().collect();
-    let policies = Shared::new(file, values, problems);
+    let policies = Shared::new(file, values, outside, problems);
     let mut seen = Seen::default();
     let apis: Vec<_> = file
         .apis
@@ -67,6 +67,7 @@ pub(super) fn compile(
         egress: addresses,
         apis,
         values: named,
+        keys: policies.keys(),
         limits: limits(file.limits.as_ref(), problems),
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),

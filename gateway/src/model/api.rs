@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Host, NamedValue, Rules, Secret};
+use super::{Host, KeySet, NamedValue, Rules, Secret};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub struct Model {
     pub apis: Vec<Api>,
     /// What policies' templates name.
     pub values: Vec<Arc<NamedValue>>,
+    /// What policies check signatures with.
+    pub keys: Vec<Arc<KeySet>>,
     /// What a caller may use up.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.

@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use credentials::{ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, SecretKey, TimeFormat};
+pub use credentials::{
+    ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, RequiredClaim, SecretKey, TimeFormat, TokenKeys,
+    TokenPlace, ValidateJwt,
+};
 
 use http::{HeaderName, HeaderValue};
 
@@ -175,6 +178,7 @@ pub enum Statement {
     SetQueryParameter(SetQueryParameter),
     SetStatus(SetStatus),
     SetVariable(SetVariable),
+    ValidateJwt(Box<ValidateJwt>),
     WorkloadFilter(WorkloadFilter),
 }
 
@@ -209,6 +213,7 @@ impl Statement {
             Self::SetQueryParameter(_) => "set-query-parameter",
             Self::SetStatus(_) => "set-status",
             Self::SetVariable(_) => "set-variable",
+            Self::ValidateJwt(_) => "validate-jwt",
             Self::WorkloadFilter(_) => "workload-filter",
         }
     }
@@ -259,6 +264,7 @@ impl Statement {
             Self::SetHeader(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetQueryParameter(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetVariable(set) => see(&set.value),
+            Self::ValidateJwt(validate) => templates(&validate.templates()),
             Self::CacheLookup(_)
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)

@@ -77,6 +77,7 @@ mod tests {
             egress,
             apis,
             values: Vec::new(),
+            keys: Vec::new(),
             limits: crate::model::Limits::default(),
             drain,
         };

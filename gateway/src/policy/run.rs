@@ -10,7 +10,7 @@ use super::world::{Pending, Side, World};
 use super::{
     authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, bodies, cache,
     check_header, error, expression, forward_request, limit_concurrency, quota, rate_limit, reply, retry, rewrite_uri,
-    set_header, set_query_parameter, template, workload_filter,
+    set_header, set_query_parameter, template, validate_jwt, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -204,6 +204,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
             call.note(|| format!("{} = {}", set.name, expression::spelled(&value)));
             call.variables.push((Arc::clone(&set.name), value));
         }
+        Statement::ValidateJwt(validate) => validate_jwt::run(validate, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
         Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
     }

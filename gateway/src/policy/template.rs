@@ -40,27 +40,7 @@ pub(super) fn fill<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled
         let message = "a secret would be sent without TLS: backend: {scheme: https}, or plain_secrets: true";
         return Err(Fault::new(Reason::SecretInClear, 500, message));
     }
-    if let Some(literal) = template.literal() {
-        return Ok(Filled { text: Cow::Borrowed(literal), masked: None });
-    }
-    let mut text = String::new();
-    let mut masked = template.is_secret().then(String::new);
-    for part in &template.0 {
-        let (added, shown) = match part {
-            Part::Text(literal) => (Cow::Borrowed(&**literal), None),
-            Part::Expression(expression) => (Cow::Owned(expression::text(expression, call)?), None),
-            Part::Named(value) => {
-                let current = value.current();
-                let added = String::from_utf8_lossy(current.expose()).into_owned();
-                (Cow::Owned(added), value.is_secret().then_some(MASK))
-            }
-        };
-        text.push_str(&added);
-        if let Some(masked) = &mut masked {
-            masked.push_str(shown.unwrap_or(&added));
-        }
-    }
-    Ok(Filled { text: Cow::Owned(text), masked })
+    unsent(template, call)
 }
 
 /// Fills what is used and never sent, as bytes. Expressions see secrets in it, as they are in the request.
@@ -95,4 +75,32 @@ pub(super) fn bytes(template: &Template, call: &mut Call<'_>) -> Result<Vec<u8>,
 pub(super) fn key(key: &SecretKey, call: &mut Call<'_>) -> Result<Vec<u8>, Box<Fault>> {
     let key = key.encoding.decode(&bytes(&key.value, call)?).filter(|key| !key.is_empty());
     key.ok_or_else(|| Fault::new(Reason::Expression, 500, "the key is empty, or written in another way"))
+}
+
+/// Fills what is used and never sent.
+///
+/// # Errors
+/// An expression cannot be said.
+pub(super) fn unsent<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled<'a>, Box<Fault>> {
+    if let Some(literal) = template.literal() {
+        return Ok(Filled { text: Cow::Borrowed(literal), masked: None });
+    }
+    let mut text = String::new();
+    let mut masked = template.is_secret().then(String::new);
+    for part in &template.0 {
+        let (added, shown) = match part {
+            Part::Text(literal) => (Cow::Borrowed(&**literal), None),
+            Part::Expression(expression) => (Cow::Owned(expression::text(expression, call)?), None),
+            Part::Named(value) => {
+                let current = value.current();
+                let added = String::from_utf8_lossy(current.expose()).into_owned();
+                (Cow::Owned(added), value.is_secret().then_some(MASK))
+            }
+        };
+        text.push_str(&added);
+        if let Some(masked) = &mut masked {
+            masked.push_str(shown.unwrap_or(&added));
+        }
+    }
+    Ok(Filled { text: Cow::Owned(text), masked })
 }

@@ -6,6 +6,7 @@ mod path;
 mod signed;
 mod statement;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
 use crate::config::file::{ApiFile, File};
 use crate::model::{
-    Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Statement, looks_at_request,
+    Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Statement,
+    looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -32,6 +34,9 @@ pub(super) struct Shared<'a> {
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
     variables: BTreeSet<String>,
+    outside: &'a Outside<'a>,
+    /// Each once, whoever checks with them.
+    keys: RefCell<Vec<Arc<KeySet>>>,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -49,7 +54,12 @@ enum Entry {
 const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Outbound, Section::OnError];
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(file: &'a File, values: BTreeMap<String, Arc<NamedValue>>, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn new(
+        file: &'a File,
+        values: BTreeMap<String, Arc<NamedValue>>,
+        outside: &'a Outside<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
         let mut variables = BTreeSet::new();
         let apis = file.apis.iter().flat_map(|api| {
             let operations = api.operations.iter().filter_map(|operation| operation.policies.as_ref());
@@ -59,11 +69,23 @@ impl<'a> Shared<'a> {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
-        let mut shared = Self { global: Scoped::default(), fragments: &file.fragments, values, variables };
+        let mut shared = Self {
+            global: Scoped::default(),
+            fragments: &file.fragments,
+            values,
+            variables,
+            outside,
+            keys: RefCell::default(),
+        };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
         shared
+    }
+
+    /// What policies check signatures with.
+    pub(super) fn keys(&self) -> Vec<Arc<KeySet>> {
+        self.keys.borrow().clone()
     }
 
     /// What is done with the requests of an API, if anything.
@@ -223,6 +245,7 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
         let names = [
             policy.set_variable.as_ref().map(|set| &set.name),
             policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
+            policy.validate_jwt.as_ref().and_then(|validate| validate.value.output_variable.as_ref()),
         ];
         variables.extend(names.into_iter().flatten().map(|name| name.value.trim().to_owned()));
         for branch in policy.choose.iter().flatten() {

@@ -5,7 +5,9 @@ mod credentials;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub(in crate::config) use credentials::{ApiKeyFile, AwsSigv4File, HmacFile, INSTEAD};
+pub(in crate::config) use credentials::{
+    ApiKeyFile, AwsSigv4File, HmacFile, INSTEAD, JwtKeyFile, RequiredClaimFile, ValidateJwtFile,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -187,6 +189,10 @@ pub(in crate::config) struct PolicyFile {
     /// Keeps a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
+    /// Lets requests through whose token (JWT) is valid; others are refused (401). Only in inbound.
+    #[serde(default)]
+    #[schemars(with = "Option<ValidateJwtFile>")]
+    pub(in crate::config) validate_jwt: Option<Spanned<ValidateJwtFile>>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -7,8 +8,10 @@ use base64::engine::general_purpose::PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose};
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderName;
+use jsonwebtoken::Algorithm;
 
-use crate::model::Template;
+use super::Refusal;
+use crate::model::{KeySet, Template};
 
 /// What proves to the third party who calls it, in a place of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,4 +154,88 @@ pub enum TimeFormat {
     Unix,
     /// Milliseconds since the start of 1970.
     UnixMilliseconds,
+}
+
+/// Lets requests through whose token (RFC 7519) is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateJwt {
+    /// Where it is.
+    pub token: TokenPlace,
+    /// What its signature is checked with: any of these.
+    pub keys: Vec<TokenKeys>,
+    /// Whether a token without `exp` is refused.
+    pub require_expiration: bool,
+    /// How far the clocks of whoever made it and ours may be apart.
+    pub clock_skew: Duration,
+    /// Who may have made it; anybody, if there are none.
+    pub issuers: Vec<Template>,
+    /// Whom it may be for, any of these; anybody, if there are none.
+    pub audiences: Vec<Template>,
+    /// What else it must say.
+    pub claims: Vec<RequiredClaim>,
+    /// The variable that its claims go to.
+    pub output: Option<Arc<str>>,
+    /// What is answered.
+    pub failed: Refusal,
+}
+
+impl ValidateJwt {
+    /// What has holes in it.
+    pub(super) fn templates(&self) -> Vec<&Template> {
+        let text = match &self.token {
+            TokenPlace::Text(text) => Some(text),
+            TokenPlace::Header { .. } | TokenPlace::QueryParameter(_) => None,
+        };
+        let keys = self.keys.iter().filter_map(|keys| match keys {
+            TokenKeys::Shared { key, .. } => Some(&key.value),
+            TokenKeys::Public(_) => None,
+        });
+        let claims = self.claims.iter().flat_map(|claim| &claim.values);
+        text.into_iter().chain(keys).chain(&self.issuers).chain(&self.audiences).chain(claims).collect()
+    }
+}
+
+/// Where a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// In a field of the head.
+    Header {
+        /// Which.
+        name: HeaderName,
+        /// What must be before it; if absent, what is before a space there is left out.
+        scheme: Option<Arc<str>>,
+    },
+    /// In this parameter of the query.
+    QueryParameter(Arc<str>),
+    /// What this says.
+    Text(Template),
+}
+
+/// What signatures of tokens are checked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// A key that whoever makes them has, too.
+    Shared {
+        /// The `kid` of its tokens.
+        id: Option<Arc<str>>,
+        /// Theirs: HS256, HS384 or HS512.
+        algorithm: Algorithm,
+        /// Itself.
+        key: SecretKey,
+    },
+    /// Keys that nobody can sign with.
+    Public(Arc<KeySet>),
+}
+
+/// What a token must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// The claim.
+    pub name: Arc<str>,
+    /// Its values; anything, if there are none.
+    pub values: Vec<Template>,
+    /// Whether one of them is enough.
+    pub any: bool,
+    /// What is between the values of a claim that is a text.
+    pub separator: Option<Arc<str>>,
 }

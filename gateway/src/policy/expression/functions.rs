@@ -92,7 +92,8 @@ fn json<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionEr
     Ok(CowVal::Owned(value))
 }
 
-fn of_json(json: serde_json::Value) -> Value {
+/// What expressions can look into.
+pub(in crate::policy) fn of_json(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(holds) => Value::Bool(holds),

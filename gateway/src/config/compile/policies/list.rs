@@ -173,6 +173,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::MockResponse(_)
         | Statement::Quota(_)
         | Statement::RateLimit(_)
+        | Statement::ValidateJwt(_)
         | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
         Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
         Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),

@@ -1,5 +1,6 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use super::Text;
 
@@ -94,6 +95,113 @@ pub(in crate::config) struct HmacFile {
     pub(in crate::config) time_format: Option<Text>,
 }
 
+/// Lets requests through whose token (JWT, RFC 7519) is valid.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ValidateJwtFile {
+    /// The header that it is in, perhaps after a scheme. One of `header` (default: Authorization), `query_parameter` and
+    /// `token`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) header: Option<Text>,
+    /// The parameter of the query that it is in.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) query_parameter: Option<Text>,
+    /// A text that is the token, like `${request.headers["x-token"]}`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) token: Option<Text>,
+    /// What must be before the token in the header, like Bearer. Default: anything.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) require_scheme: Option<Text>,
+    /// Keys that its signature may be made with.
+    #[serde(default)]
+    #[schemars(with = "Vec<JwtKeyFile>")]
+    pub(in crate::config) keys: Vec<Spanned<JwtKeyFile>>,
+    /// Path of a JWK set with more of them; read again when it changes.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) jwks: Option<Text>,
+    /// Whether a token that does not say when it expires is refused. Default true.
+    #[serde(default)]
+    pub(in crate::config) require_expiration: Option<bool>,
+    /// How far clocks may be apart. Default 0s.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) clock_skew: Option<Text>,
+    /// Who may have made it (`iss`). Default: anybody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) issuers: Vec<Text>,
+    /// Whom it may be for (`aud`), one of these. Default: anybody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) audiences: Vec<Text>,
+    /// What else it must say.
+    #[serde(default)]
+    pub(in crate::config) required_claims: Vec<RequiredClaimFile>,
+    /// A variable that its claims go to: `variables.NAME.sub`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) output_variable: Option<Text>,
+    /// What is answered. Default 401.
+    #[serde(default)]
+    #[schemars(range(min = 400, max = 599))]
+    pub(in crate::config) failed_status: Option<u16>,
+    /// In the answer.
+    #[serde(default)]
+    pub(in crate::config) failed_message: Option<String>,
+}
+
+/// A key that tokens are signed with. `value`, or `public_key`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct JwtKeyFile {
+    /// Its `kid`. Default: it is tried where no key has the token's.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) id: Option<Text>,
+    /// HS256, HS384 or HS512 for a `value`; RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA for a
+    /// `public_key`. It is used for no other, whatever a token says.
+    #[schemars(with = "String")]
+    pub(in crate::config) algorithm: Text,
+    /// A key that whoever makes the tokens has, too, as a rule `{{named value}}`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) value: Option<Text>,
+    /// How the value is written: `text` (default), `base64` or `hex`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) encoding: Option<Text>,
+    /// Path of a public key, or of a certificate (PEM); read again when it changes.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) public_key: Option<Text>,
+}
+
+/// A claim that a token must have.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct RequiredClaimFile {
+    /// The claim.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// What it must say. Default: anything.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) values: Vec<Text>,
+    /// Whether it must say `all` of these (default) or `any`.
+    #[serde(default, rename = "match")]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) matching: Option<Text>,
+    /// What is between the values of a claim that is a text, like a space or a comma. Default: it is one value.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) separator: Option<Text>,
+}
+
 /// Policies of other gateways that something else stands for here, and what.
 pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     (
@@ -103,5 +211,9 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     (
         "authentication-managed-identity",
         "Egret has no identity of Azure: the third party knows a key, a client certificate or a token of its own",
+    ),
+    (
+        "validate-azure-ad-token",
+        "validate-jwt: {jwks: PATH, issuers: [\"https://login.microsoftonline.com/TENANT/v2.0\"], audiences: [...]}",
     ),
 ];
