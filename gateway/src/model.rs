@@ -6,6 +6,7 @@ mod endpoint;
 mod expression;
 mod flow;
 mod host;
+mod keys;
 mod policy;
 mod product;
 mod reason;
@@ -22,14 +23,17 @@ pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
+pub use keys::{InvalidKeys, KeySet, KeySource, VerifyingKey};
 pub use policy::{
-    Answer, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    ClientCredentials, Content, ContentRule, Contract, Converted, Described, EmitMetric, Exists, FindAndReplace,
-    Forward, IpFilter, JsonKind, JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Operation,
-    Parameter, PathTemplate, Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply,
-    Retry, RewriteUri, Rules, Schema, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter,
-    SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, Trace, ValidateContent, ValidateHeaders,
-    ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
+    Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
+    CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,
+    Described, EmitMetric, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, IpFilter, JsonKind,
+    JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Operation, Parameter, PathTemplate,
+    Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, RequiredClaim, Retry,
+    RewriteUri, Rules, Schema, SecretKey, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter,
+    SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace,
+    ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
+    WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;

@@ -1,7 +1,10 @@
 //! What may be done, and what is done: the only source of a permit, and without a permit nothing dials; and the policies,
 //! one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
 
+mod authentication_api_key;
+mod authentication_aws_sigv4;
 mod authentication_basic;
+mod authentication_hmac;
 mod authentication_oauth2;
 mod backends;
 mod bodies;
@@ -38,6 +41,7 @@ mod template;
 mod trace;
 mod validate_content;
 mod validate_headers;
+mod validate_jwt;
 mod validate_parameters;
 mod validate_status_code;
 mod workload_filter;

@@ -48,6 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["connection", "telemetry", "upstream"]),
     ("jsonschema", &["config", "model", "policy"]),
     ("quick_xml", &["policy"]),
+    ("jsonwebtoken", &["config", "model", "policy"]),
     ("rcgen", &["tls"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "policy", "telemetry"]),

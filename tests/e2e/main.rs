@@ -42,6 +42,8 @@ mod policies_telemetry;
 
 mod policies_content;
 
+mod policies_credentials;
+
 mod pool;
 
 mod refusals;

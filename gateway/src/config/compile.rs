@@ -73,6 +73,7 @@ pub(super) fn compile(
         apis,
         values: named,
         backends,
+        keys: policies.keys(),
         limits: limits(file.limits.as_ref(), problems),
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
+use super::file::policies::INSTEAD;
 
 /// A value of a YAML text.
 #[derive(Debug)]
@@ -89,7 +90,12 @@ impl Check<'_> {
         for (key, value) in entries {
             match known.get(&key.value) {
                 Some(schema) => self.value(schema, value),
-                None => self.problems.push(Problem::at(key, "unknown key", suggestion(&key.value, known.keys()))),
+                None => {
+                    let instead = INSTEAD.iter().find(|(name, _)| *name == key.value);
+                    let help =
+                        instead.map_or_else(|| suggestion(&key.value, known.keys()), |(_, help)| (*help).to_owned());
+                    self.problems.push(Problem::at(key, "unknown key", help));
+                }
             }
         }
         let missing = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);

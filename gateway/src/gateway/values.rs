@@ -1,4 +1,4 @@
-//! Named values follow their files: a secret is rotated without a restart.
+//! Named values and public keys follow their files: a secret, or a key, is rotated without a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ pub(super) fn spawn_values(models: &Arc<Models>, stop: &CancellationToken) {
         loop {
             tick.tick().await;
             let model = models.current();
-            if model.values.iter().any(|value| matches!(value.source, ValueSource::File(_))) {
+            let follows = model.values.iter().any(|value| matches!(value.source, ValueSource::File(_)));
+            if follows || !model.keys.is_empty() {
                 // It ends soon, and nothing is to be heard of it.
                 let _ = tokio::task::spawn_blocking(move || refresh(&model)).await;
             }
@@ -41,6 +42,18 @@ fn refresh(model: &Model) {
             Err(error) => {
                 tracing::debug!(value = %value.name, path = %path.display(), %error, "kept: its file cannot be read");
             }
+        }
+    }
+    for keys in &model.keys {
+        let path = keys.source.path();
+        match std::fs::read(path) {
+            Ok(bytes) if bytes.is_empty() => {}
+            Ok(bytes) => match keys.replace(&bytes) {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(path = %path.display(), "the keys of tokens have changed"),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "the old keys of tokens are kept"),
+            },
+            Err(error) => tracing::debug!(path = %path.display(), %error, "kept: the keys' file cannot be read"),
         }
     }
 }

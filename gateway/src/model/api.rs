@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Host, NamedValue, Policies, Rules, Secret, Service};
+use super::{Host, KeySet, NamedValue, Policies, Rules, Secret, Service};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,8 @@ pub struct Model {
     pub values: Vec<Arc<NamedValue>>,
     /// Servers that `set-backend` names.
     pub backends: Vec<Arc<Service>>,
+    /// What policies check signatures with.
+    pub keys: Vec<Arc<KeySet>>,
     /// What a caller may use up.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.

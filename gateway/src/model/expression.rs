@@ -12,6 +12,8 @@ pub struct Expression {
     pub program: Arc<cel::Program>,
     /// Whether it looks at the body of the request.
     pub reads_request_body: bool,
+    /// Whether it takes the body of the request as it is, compressed or not.
+    pub reads_request_bytes: bool,
     /// Whether it looks at the body of the answer.
     pub reads_response_body: bool,
 }

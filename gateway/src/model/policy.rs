@@ -1,5 +1,6 @@
 mod contract;
 mod conversion;
+mod credentials;
 mod ip_filter;
 mod llm;
 mod outside;
@@ -9,6 +10,11 @@ mod validation;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use credentials::{
+    ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, RequiredClaim, SecretKey, TimeFormat, TokenKeys,
+    TokenPlace, ValidateJwt,
+};
 
 use http::{HeaderName, HeaderValue};
 
@@ -143,18 +149,24 @@ pub struct Policy {
     pub statement: Statement,
     /// Whether its expressions look at the body of the request, and of the answer.
     pub reads_bodies: [bool; 2],
+    /// Whether it takes the body of the request as it is.
+    pub reads_request_bytes: bool,
 }
 
 impl Policy {
     /// Of these parts.
     pub fn new(id: Option<Arc<str>>, scope: Arc<str>, report: bool, statement: Statement) -> Self {
         let mut reads_bodies = [false; 2];
+        // What is hashed is taken as it is.
+        let mut reads_request_bytes =
+            matches!(&statement, Statement::AuthenticationAwsSigv4(sign) if !sign.unsigned_payload);
         statement.each_expression(&mut |expression| {
             reads_bodies[0] |= expression.reads_request_body;
             reads_bodies[1] |= expression.reads_response_body;
+            reads_request_bytes |= expression.reads_request_bytes;
         });
         reads_bodies[0] |= statement.copies_request();
-        Self { id, scope, report, statement, reads_bodies }
+        Self { id, scope, report, statement, reads_bodies, reads_request_bytes }
     }
 }
 
@@ -162,8 +174,11 @@ impl Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the policies'")]
 pub enum Statement {
+    AuthenticationApiKey(ApiKey),
+    AuthenticationAwsSigv4(Box<AwsSigv4>),
     AuthenticationBasic(Basic),
     AuthenticationOauth2(ClientCredentials),
+    AuthenticationHmac(Box<Hmac>),
     CacheLookup(CacheLookup),
     CacheLookupValue(CacheLookupValue),
     CacheRemoveValue(CacheRemoveValue),
@@ -200,6 +215,7 @@ pub enum Statement {
     ValidateHeaders(ValidateHeaders),
     ValidateParameters(ValidateParameters),
     ValidateStatusCode(ValidateStatusCode),
+    ValidateJwt(Box<ValidateJwt>),
     WorkloadFilter(WorkloadFilter),
     XmlToJson(XmlToJson),
 }
@@ -208,8 +224,11 @@ impl Statement {
     /// The spelling in configuration, logs and the CLI.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::AuthenticationApiKey(_) => "authentication-api-key",
+            Self::AuthenticationAwsSigv4(_) => "authentication-aws-sigv4",
             Self::AuthenticationBasic(_) => "authentication-basic",
             Self::AuthenticationOauth2(_) => "authentication-oauth2",
+            Self::AuthenticationHmac(_) => "authentication-hmac",
             Self::CacheLookup(_) => "cache-lookup",
             Self::CacheLookupValue(_) => "cache-lookup-value",
             Self::CacheRemoveValue(_) => "cache-remove-value",
@@ -248,6 +267,7 @@ impl Statement {
             Self::ValidateHeaders(_) => "validate-headers",
             Self::ValidateParameters(_) => "validate-parameters",
             Self::ValidateStatusCode(_) => "validate-status-code",
+            Self::ValidateJwt(_) => "validate-jwt",
             Self::WorkloadFilter(_) => "workload-filter",
             Self::XmlToJson(_) => "xml-to-json",
         }
@@ -279,8 +299,11 @@ impl Statement {
             templates.iter().flat_map(|template| template.expressions()).for_each(&mut *see);
         };
         match self {
+            Self::AuthenticationApiKey(key) => templates(&[&key.value]),
+            Self::AuthenticationAwsSigv4(sign) => templates(&sign.templates()),
             Self::AuthenticationBasic(basic) => templates(&[&basic.username, &basic.password]),
             Self::AuthenticationOauth2(credentials) => credentials.each_expression(see),
+            Self::AuthenticationHmac(sign) => templates(&sign.templates()),
             Self::CacheLookupValue(lookup) => std::iter::once(&lookup.key).chain(&lookup.default).for_each(see),
             Self::CacheRemoveValue(remove) => see(&remove.key),
             Self::CacheStoreValue(store) => [&store.key, &store.value].into_iter().for_each(see),
@@ -315,6 +338,7 @@ impl Statement {
                 templates(&[&trace.message]);
                 trace.metadata.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
             }
+            Self::ValidateJwt(validate) => templates(&validate.templates()),
             Self::CacheLookup(_)
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)

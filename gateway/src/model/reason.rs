@@ -98,6 +98,26 @@ reasons! {
     StatusNotAllowed = "status_not_allowed";
     /// Its workload has as many connections as `limits.connections_per_workload`.
     TooManyConnections = "too_many_connections";
+    /// `validate-jwt`: the token is for somebody else.
+    TokenAudienceNotAllowed = "token_audience_not_allowed";
+    /// `validate-jwt`: the token lacks a claim.
+    TokenClaimNotFound = "token_claim_not_found";
+    /// `validate-jwt`: a claim of the token says something else.
+    TokenClaimValueNotAllowed = "token_claim_value_not_allowed";
+    /// `validate-jwt`: the token was valid until some time ago.
+    TokenExpired = "token_expired";
+    /// `validate-jwt`: what was sent is no token.
+    TokenInvalid = "token_invalid";
+    /// `validate-jwt`: the token was made by somebody else.
+    TokenIssuerNotAllowed = "token_issuer_not_allowed";
+    /// `validate-jwt`: there is no key for the token's `kid` and `alg`.
+    TokenKeyNotFound = "token_key_not_found";
+    /// `validate-jwt`: the request has no token.
+    TokenNotPresent = "token_not_present";
+    /// `validate-jwt`: the token will be valid some time later.
+    TokenNotYetValid = "token_not_yet_valid";
+    /// `validate-jwt`: the token was not signed with the key.
+    TokenSignatureInvalid = "token_signature_invalid";
     /// It has lived for as long as `limits.total`.
     TooOld = "too_old";
     /// The name has no address.

@@ -74,6 +74,8 @@ pub struct Call<'a> {
     pub(super) secret_body: bool,
     /// Whether one is in its path, or anywhere in what `rewrite-uri` made of it.
     pub(super) secret_target: bool,
+    /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
+    pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
     pub(super) cached_under: Option<String>,
     /// An answer that is no longer fresh, and better than none.
@@ -219,6 +221,7 @@ impl<'a> Call<'a> {
             secret_parameters: Vec::new(),
             secret_body: false,
             secret_target: false,
+            unmasked: false,
             max_body: 0,
             looks_back: true,
             section: Section::Inbound,

@@ -6,6 +6,8 @@ mod view;
 
 use std::sync::{Arc, LazyLock};
 
+pub(super) use functions::of_json;
+
 use cel::{Context, Env, Value};
 
 use super::call::{Call, Fault};

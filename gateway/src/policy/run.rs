@@ -9,10 +9,11 @@ use super::call::{Call, Fault};
 use super::conversion::Format;
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, authentication_oauth2, bodies, cache, check_header, conversion, emit_metric, error,
-    expression, forward_request, ip_filter, json_to_xml, limit_concurrency, llm, log, quota, rate_limit, reply, retry,
-    rewrite_uri, send_request, set_header, set_query_parameter, subscription, template, trace, validate_content,
-    validate_headers, validate_parameters, validate_status_code, workload_filter, xml_to_json,
+    authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, authentication_oauth2,
+    bodies, cache, check_header, conversion, emit_metric, error, expression, forward_request, ip_filter, json_to_xml,
+    limit_concurrency, llm, log, quota, rate_limit, reply, retry, rewrite_uri, send_request, set_header,
+    set_query_parameter, subscription, template, trace, validate_content, validate_headers, validate_jwt,
+    validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
@@ -123,8 +124,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
         call.begins(policy);
         let section = call.section;
         let fault = |fault: Box<Fault>| fault.of(policy, section);
-        while let Some(side) = reads_body(policy, call) {
+        for side in [Side::Request, Side::Response].into_iter().filter(|side| reads_text(policy, *side, call)) {
             bodies::is_plain(side, call).map_err(fault)?;
+        }
+        while let Some(side) = reads_body(policy, call) {
             body(side, call, world).await.map_err(fault)?;
         }
         if matches!(policy.statement, Statement::CacheStore(_))
@@ -185,7 +188,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
 /// A policy that needs no time.
 fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
     match &policy.statement {
+        Statement::AuthenticationApiKey(key) => authentication_api_key::run(key, call)?,
+        Statement::AuthenticationAwsSigv4(sign) => authentication_aws_sigv4::run(sign, call)?,
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
+        Statement::AuthenticationHmac(sign) => authentication_hmac::run(sign, call)?,
         Statement::CacheLookup(lookup) => {
             if cache::lookup(lookup, call, &world.state().caches) {
                 return Ok(Outcome::Respond);
@@ -240,6 +246,7 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::ValidateHeaders(validate) => validate_headers::run(validate, call)?,
         Statement::ValidateParameters(validate) => validate_parameters::run(validate, call)?,
         Statement::ValidateStatusCode(validate) => validate_status_code::run(validate, call)?,
+        Statement::ValidateJwt(validate) => validate_jwt::run(validate, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
         Statement::XmlToJson(convert) => xml_to_json::run(convert, call)?,
         Statement::AuthenticationOauth2(_)
@@ -302,10 +309,9 @@ fn again<'a>(
     })
 }
 
-/// Whose body a policy looks at that may not be there as a whole.
-fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
+/// Whether a policy looks into the body of this side.
+fn reads_text(policy: &Policy, side: Side, call: &Call<'_>) -> bool {
     let [request, response] = policy.reads_bodies;
-    let logs = matches!(&policy.statement, Statement::Log(log) if log::reads_request(log, call));
     let whole = match &policy.statement {
         Statement::FindAndReplace(_) => true,
         Statement::JsonToXml(convert) => conversion::applies(convert.when, Format::Xml, call).is_ok(),
@@ -313,10 +319,20 @@ fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
         Statement::XmlToJson(convert) => conversion::applies(convert.when, Format::Json, call).is_ok(),
         _ => false,
     };
-    let reads = |side, looked_at| looked_at || (whole && call.side() == side);
-    if (reads(Side::Request, request) || logs) && call.request_body.is_none() {
+    let looked_at = match side {
+        Side::Request => request,
+        Side::Response => response,
+    };
+    looked_at || (whole && call.side() == side)
+}
+
+/// Whose body a policy needs that may not be there as a whole.
+fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
+    let reads = |side| reads_text(policy, side, call);
+    let logs = matches!(&policy.statement, Statement::Log(log) if log::reads_request(log, call));
+    if (reads(Side::Request) || logs || policy.reads_request_bytes) && call.request_body.is_none() {
         Some(Side::Request)
-    } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {
+    } else if reads(Side::Response) && call.response_body.is_none() && call.response.is_some() {
         Some(Side::Response)
     } else {
         None

@@ -7,7 +7,7 @@ use super::{rewrite_uri, template};
 use crate::model::{Exists, SetQueryParameter};
 
 /// RFC 3986 §2.3: what needs no encoding.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Sets, adds or removes a parameter of the request's query; the others stay as they came, byte for byte.
 pub(super) fn run(set: &SetQueryParameter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -24,10 +24,21 @@ pub(super) fn run(set: &SetQueryParameter, call: &mut Call<'_>) -> Result<(), Bo
             call.secret_parameters.push(set.name.clone());
         }
     }
-    let kept = pairs(&query).filter(|pair| set.exists == Exists::Append || decoded(name(pair)) != *set.name);
-    let added = filled.iter().map(|value| {
+    put(&set.name, filled.iter().map(|value| &*value.text), set.exists == Exists::Append, call)
+}
+
+/// Puts parameters of this name at the end, after those that are there or instead of them.
+pub(super) fn put<'v>(
+    own: &str,
+    values: impl Iterator<Item = &'v str>,
+    keep: bool,
+    call: &mut Call<'_>,
+) -> Result<(), Box<Fault>> {
+    let query = call.request.uri.query().unwrap_or_default().to_owned();
+    let kept = pairs(&query).filter(|pair| keep || decoded(name(pair)) != own);
+    let added = values.map(|value| {
         let encode = |text| utf8_percent_encode(text, ENCODED).to_string();
-        format!("{}={}", encode(&set.name), encode(&value.text))
+        format!("{}={}", encode(own), encode(value))
     });
     let query = kept.map(str::to_owned).chain(added).collect::<Vec<_>>().join("&");
     let path = call.request.uri.path().to_owned();
@@ -40,7 +51,8 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow
     pairs(query).map(|pair| (decoded(name(pair)), decoded(pair.split_once('=').map_or("", |(_, value)| value))))
 }
 
-fn pairs(query: &str) -> impl Iterator<Item = &str> {
+/// As they are, in their order.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = &str> {
     query.split('&').filter(|pair| !pair.is_empty())
 }
 

@@ -16,6 +16,7 @@ use crate::model::{Expression, NamedValue, Part, Section, Template};
 pub(super) enum Kind {
     Any,
     Bool,
+    Bytes,
     Double,
     Duration,
     Int,
@@ -35,6 +36,7 @@ impl Kind {
         match self {
             Self::Any => "a value",
             Self::Bool => "true or false",
+            Self::Bytes => "bytes",
             Self::Double => "a number with a point",
             Self::Duration => "a duration",
             Self::Int => "a whole number",
@@ -58,6 +60,7 @@ const ROOTS: &[(&str, &[(&str, Kind)])] = &[
         "request",
         &[
             ("body", Kind::Text),
+            ("body_bytes", Kind::Bytes),
             ("headers", Kind::Map),
             ("host", Kind::Text),
             ("id", Kind::Text),
@@ -65,6 +68,7 @@ const ROOTS: &[(&str, &[(&str, Kind)])] = &[
             ("parameters", Kind::Map),
             ("path", Kind::Text),
             ("query", Kind::Map),
+            ("query_string", Kind::Text),
             ("scheme", Kind::Text),
         ],
     ),
@@ -99,7 +103,11 @@ const ROOTS: &[(&str, &[(&str, Kind)])] = &[
 
 /// Functions: what they are called on, what they take, what they come to. The first that fits is meant.
 const FUNCTIONS: &[(&str, Option<Kind>, &[Kind], Kind)] = &[
+    ("base64.decode", None, &[Kind::Text], Kind::Bytes),
+    ("base64.encode", None, &[Kind::Text], Kind::Text),
+    ("base64.encode", None, &[Kind::Bytes], Kind::Text),
     ("bool", None, &[Kind::Any], Kind::Bool),
+    ("bytes", None, &[Kind::Text], Kind::Bytes),
     ("charAt", Some(Kind::Text), &[Kind::Int], Kind::Text),
     ("contains", Some(Kind::Text), &[Kind::Text], Kind::Bool),
     ("double", None, &[Kind::Any], Kind::Double),
@@ -111,6 +119,7 @@ const FUNCTIONS: &[(&str, Option<Kind>, &[Kind], Kind)] = &[
     ("getHours", Some(Kind::Time), &[], Kind::Int),
     ("getMinutes", Some(Kind::Time), &[], Kind::Int),
     ("getMonth", Some(Kind::Time), &[], Kind::Int),
+    ("hex", None, &[Kind::Bytes], Kind::Text),
     ("indexOf", Some(Kind::Text), &[Kind::Text], Kind::Int),
     ("int", None, &[Kind::Any], Kind::Int),
     ("join", Some(Kind::List), &[Kind::Text], Kind::Text),
@@ -121,6 +130,10 @@ const FUNCTIONS: &[(&str, Option<Kind>, &[Kind], Kind)] = &[
     ("matches", Some(Kind::Text), &[Kind::Text], Kind::Bool),
     ("random", None, &[], Kind::Double),
     ("replace", Some(Kind::Text), &[Kind::Text, Kind::Text], Kind::Text),
+    ("sha256", None, &[Kind::Bytes], Kind::Bytes),
+    ("sha256", None, &[Kind::Text], Kind::Bytes),
+    ("sha512", None, &[Kind::Bytes], Kind::Bytes),
+    ("sha512", None, &[Kind::Text], Kind::Bytes),
     ("size", None, &[Kind::Any], Kind::Int),
     ("size", Some(Kind::Any), &[], Kind::Int),
     ("split", Some(Kind::Text), &[Kind::Text], Kind::List),
@@ -132,6 +145,9 @@ const FUNCTIONS: &[(&str, Option<Kind>, &[Kind], Kind)] = &[
     ("trim", Some(Kind::Text), &[], Kind::Text),
     ("upperAscii", Some(Kind::Text), &[], Kind::Text),
 ];
+
+/// Functions that have a name before theirs.
+const NAMESPACES: &[&str] = &["base64"];
 
 /// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
 const MOST_BYTES: usize = 4096;
@@ -160,6 +176,15 @@ impl Scope<'_> {
 
     /// A text with holes.
     pub(super) fn template(&self, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Template {
+        self.filled(written, false, problems)
+    }
+
+    /// Bytes with holes, which may be bytes.
+    pub(super) fn bytes(&self, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Template {
+        self.filled(written, true, problems)
+    }
+
+    fn filled(&self, written: &Spanned<String>, bytes: bool, problems: &mut Vec<Problem>) -> Template {
         let mut parts = Vec::new();
         let (mut rest, mut text) = (written.value.as_str(), String::new());
         while let Some(at) = rest.find(['$', '{']) {
@@ -176,7 +201,7 @@ impl Scope<'_> {
                     return Template(parts);
                 };
                 parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
-                match self.compile(&after[..length], Kind::Any) {
+                match self.hole(&after[..length], bytes) {
                     Ok(expression) => parts.push(Part::Expression(expression)),
                     Err(fault) => problems.push(fault.at(written, offset)),
                 }
@@ -206,7 +231,29 @@ impl Scope<'_> {
         Template(parts)
     }
 
+    fn hole(&self, source: &str, bytes: bool) -> Result<Expression, Fault> {
+        let (expression, kind) = self.compiled(source)?;
+        match (bytes, kind) {
+            (false, Kind::Bytes) => {
+                Err(Fault::whole("bytes are no text", "hex(...), base64.encode(...) or string(...)".to_owned()))
+            }
+            (true, _) if is_body(expression.program.expression()) => {
+                Err(Fault::whole(BODY_AS_TEXT, "${request.body_bytes}".to_owned()))
+            }
+            _ => Ok(expression),
+        }
+    }
+
     fn compile(&self, source: &str, kind: Kind) -> Result<Expression, Fault> {
+        let (expression, found) = self.compiled(source)?;
+        if !found.fits(kind) {
+            let rule = format!("this is {}, not {}", found.label(), kind.label());
+            return Err(Fault::whole(rule, "a condition compares: request.method == \"POST\"".to_owned()));
+        }
+        Ok(expression)
+    }
+
+    fn compiled(&self, source: &str) -> Result<(Expression, Kind), Fault> {
         if source.len() > MOST_BYTES {
             return Err(Fault::whole("this expression is too long", format!("at most {MOST_BYTES} bytes")));
         }
@@ -224,28 +271,22 @@ impl Scope<'_> {
                 help: help.into(),
             }
         })?;
-        let mut check = Check { scope: self, program: &program, bound: Vec::new(), bodies: [false; 2] };
+        let mut check = Check { scope: self, program: &program, bound: Vec::new(), bodies: [false; 2], bytes: false };
         let found = check.kind(program.expression())?;
         if let Kind::Root(index) = found {
             let (name, fields) = ROOTS[index];
             let help = format!("say which: {}", list(name, fields));
             return Err(Fault::whole(format!("`{name}` is no value of its own"), help));
         }
-        if !found.fits(kind) {
-            let rule = format!("this is {}, not {}", found.label(), kind.label());
-            let help = match kind {
-                Kind::Number => "make it one: int(...), double(...), size(...)",
-                _ => "a condition compares: request.method == \"POST\"",
-            };
-            return Err(Fault::whole(rule, help.to_owned()));
-        }
-        let [reads_request_body, reads_response_body] = check.bodies;
-        Ok(Expression {
+        let ([reads_request_body, reads_response_body], reads_request_bytes) = (check.bodies, check.bytes);
+        let expression = Expression {
             source: source.trim().into(),
             program: Arc::new(program),
             reads_request_body,
+            reads_request_bytes,
             reads_response_body,
-        })
+        };
+        Ok((expression, found))
     }
 }
 
@@ -306,6 +347,8 @@ struct Check<'a> {
     bound: Vec<&'a str>,
     /// Whether the request's and the answer's are looked at.
     bodies: [bool; 2],
+    /// Whether the request's is taken as it is.
+    bytes: bool,
 }
 
 impl<'a> Check<'a> {
@@ -322,7 +365,8 @@ impl<'a> Check<'a> {
                 LiteralValue::Double(_) => Kind::Double,
                 LiteralValue::Int(_) => Kind::Int,
                 LiteralValue::String(_) => Kind::Text,
-                LiteralValue::Bytes(_) | LiteralValue::Null | LiteralValue::UInt(_) => Kind::Any,
+                LiteralValue::Bytes(_) => Kind::Bytes,
+                LiteralValue::Null | LiteralValue::UInt(_) => Kind::Any,
             }),
             Expr::Ident(name) => self.ident(expression, name),
             Expr::Select(select) => {
@@ -404,8 +448,10 @@ impl<'a> Check<'a> {
             };
             return Err(self.fault(at, rule, help));
         }
-        if field == "body" {
-            self.bodies[usize::from(root == "response")] = true;
+        match field {
+            "body" => self.bodies[usize::from(root == "response")] = true,
+            "body_bytes" => self.bytes = true,
+            _ => {}
         }
         let found = fields.iter().find(|(name, _)| *name == field);
         found.map(|(_, kind)| *kind).ok_or_else(|| {
@@ -415,6 +461,16 @@ impl<'a> Check<'a> {
     }
 
     fn call(&mut self, at: &'a IdedExpr, call: &'a CallExpr) -> Result<Kind, Fault> {
+        let space = call.target.as_ref().and_then(|target| match &target.expr {
+            Expr::Ident(name) if NAMESPACES.contains(&name.as_str()) && !self.bound.contains(&name.as_str()) => {
+                Some(name)
+            }
+            _ => None,
+        });
+        if let Some(space) = space {
+            let kinds = call.args.iter().map(|argument| self.kind(argument)).collect::<Result<Vec<_>, _>>()?;
+            return self.function(at, &format!("{space}.{}", call.func_name), None, &kinds, call);
+        }
         let name = call.func_name.as_str();
         let target = call.target.as_ref().map(|target| self.kind(target)).transpose()?;
         let kinds = call.args.iter().map(|argument| self.kind(argument)).collect::<Result<Vec<_>, _>>()?;
@@ -498,6 +554,11 @@ impl<'a> Check<'a> {
             let forms: Vec<_> = named.iter().map(|(name, on, takes, _)| form(name, *on, takes)).collect();
             return Err(self.fault(at, format!("`{name}` is not called like this"), forms.join(", or ")));
         };
+        if matches!(name, "base64.encode" | "sha256" | "sha512")
+            && let Some(argument) = call.args.first().filter(|argument| is_body(argument))
+        {
+            return Err(self.fault(argument, BODY_AS_TEXT, "request.body_bytes"));
+        }
         if name == "matches"
             && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.first().map(|argument| &argument.expr)
             && let Err(error) = regex::Regex::new(pattern.inner())
@@ -511,6 +572,15 @@ impl<'a> Check<'a> {
         }
         Ok(*comes_to)
     }
+}
+
+/// What signatures and digests are not made of.
+const BODY_AS_TEXT: &str = "this is the body as a text: what is not UTF-8 in it is lost";
+
+/// Whether it is the request's body, as a text.
+fn is_body(expression: &IdedExpr) -> bool {
+    let Expr::Select(select) = &expression.expr else { return false };
+    select.field == "body" && matches!(&select.operand.expr, Expr::Ident(root) if root == "request")
 }
 
 fn form(name: &str, on: Option<Kind>, takes: &[Kind]) -> String {

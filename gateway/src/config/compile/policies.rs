@@ -1,16 +1,19 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
 mod conversion;
+mod credentials;
 mod ip_filter;
 mod list;
 mod llm;
 mod outside;
 mod path;
 mod product;
+mod signed;
 mod statement;
 mod telemetry;
 mod validation;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,7 +31,7 @@ use crate::config::document::suggestion;
 use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
 use crate::config::file::{ApiFile, File};
 use crate::model::{
-    ByProduct, Forward, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
+    ByProduct, Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
     Statement, looks_at_request,
 };
 
@@ -43,6 +46,8 @@ pub(super) struct Shared<'a> {
     services: BTreeMap<String, Arc<Service>>,
     variables: BTreeSet<String>,
     outside: &'a Outside<'a>,
+    /// Each once, whoever checks with them.
+    keys: RefCell<Vec<Arc<KeySet>>>,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -53,7 +58,8 @@ struct Scoped {
 
 enum Entry {
     Base,
-    Policy(Arc<Policy>),
+    /// And where it is written.
+    Policy(Arc<Policy>, Spanned<()>),
 }
 
 const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Outbound, Section::OnError];
@@ -84,12 +90,18 @@ impl<'a> Shared<'a> {
             services,
             variables,
             outside,
+            keys: RefCell::default(),
         };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
         shared.products = shared.offered(file, problems);
         shared
+    }
+
+    /// What policies check signatures with.
+    pub(super) fn keys(&self) -> Vec<Arc<KeySet>> {
+        self.keys.borrow().clone()
     }
 
     /// What is done with the requests of an API, if anything.
@@ -107,7 +119,7 @@ impl<'a> Shared<'a> {
         let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("api {name}"), problems));
         let products: Vec<_> = self.products.iter().filter(|offered| offered.has(name)).collect();
         let scopes = Scopes { global, products: &products, own: own.as_ref() };
-        let otherwise = scopes.compose(None);
+        let otherwise = scopes.compose(None, problems);
         let max_body = usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX);
         let document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
         let described = |document: &Document| Some(document.operations(file.openapi.as_ref()?, problems));
@@ -175,7 +187,7 @@ impl<'a> Shared<'a> {
             }
             method.ok().map(|method| method.as_str().into())
         });
-        let policies = scopes.compose(own.as_ref());
+        let policies = scopes.compose(own.as_ref(), problems);
         let contract = contracts.of(imported.as_ref(), &policies, problems);
         let (path, method) = match (&file.path, imported) {
             (Some(written), _) => (template(&written.value, written, problems), method),
@@ -235,10 +247,10 @@ struct Scopes<'a> {
 
 impl Scopes<'_> {
     /// With those of an operation.
-    fn compose(&self, operation: Option<&Scoped>) -> ByProduct {
-        let with = |product: Option<&Scoped>| {
+    fn compose(&self, operation: Option<&Scoped>, problems: &mut Vec<Problem>) -> ByProduct {
+        let mut with = |product: Option<&Scoped>| {
             let scopes: Vec<_> = [Some(self.global), product, self.own, operation].into_iter().flatten().collect();
-            Arc::new(compose(&scopes))
+            Arc::new(compose(&scopes, problems))
         };
         ByProduct {
             without: with(None),
@@ -288,6 +300,7 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
             policy.validate_headers.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_status_code.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
+            policy.validate_jwt.as_ref().and_then(|validate| validate.value.output_variable.as_ref()),
         ];
         let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
         let waited = waited.filter_map(|request| request.variable.as_ref());
@@ -303,23 +316,29 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
     }
 }
 
+/// Policies in their order, and where each is written.
+type Running<'a> = Vec<(Arc<Policy>, Option<&'a Spanned<()>>)>;
+
 /// What runs, from the widest of these scopes to the narrowest.
-fn compose(scopes: &[&Scoped]) -> Policies {
+fn compose<'a>(scopes: &[&'a Scoped], problems: &mut Vec<Problem>) -> Policies {
     let forward = Policy::new(None, "default".into(), false, Statement::ForwardRequest(Forward::default()));
-    let section = |index: usize, mut running: Vec<Arc<Policy>>| {
+    let section = |index: usize, mut running: Running<'a>| {
         for entries in scopes.iter().filter_map(|scope| scope.sections[index].as_ref()) {
             let wider = std::mem::take(&mut running);
             for entry in entries {
                 match entry {
                     Entry::Base => running.extend(wider.iter().cloned()),
-                    Entry::Policy(policy) => running.push(Arc::clone(policy)),
+                    Entry::Policy(policy, place) => running.push((Arc::clone(policy), Some(place))),
                 }
             }
         }
         running
     };
-    let (inbound, backend) = (section(0, Vec::new()), section(1, vec![Arc::new(forward)]));
-    let (outbound, on_error) = (section(2, Vec::new()), section(3, Vec::new()));
+    let (inbound, backend) = (section(0, Vec::new()), section(1, vec![(Arc::new(forward), None)]));
+    signed::check(inbound.iter().chain(&backend), problems);
+    let policies = |running: Running<'_>| running.into_iter().map(|(policy, _)| policy).collect::<Vec<_>>();
+    let [inbound, backend, outbound, on_error] =
+        [inbound, backend, section(2, Vec::new()), section(3, Vec::new())].map(policies);
     let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies));
     Policies { inbound, backend, outbound, on_error, looks_back }
 }

@@ -1,6 +1,7 @@
 //! Policies as written.
 
 mod conversion;
+mod credentials;
 mod ip_filter;
 pub(in crate::config) mod llm;
 mod outside;
@@ -9,6 +10,10 @@ mod validation;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub(in crate::config) use credentials::{
+    ApiKeyFile, AwsSigv4File, HmacFile, INSTEAD, JwtKeyFile, RequiredClaimFile, ValidateJwtFile,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -109,9 +114,18 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) enabled: Option<Text>,
+    /// A key of the owner's, in a header or in the query of the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_api_key: Option<ApiKeyFile>,
+    /// Signs the request as AWS wants it (Signature Version 4). After what changes the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_aws_sigv4: Option<AwsSigv4File>,
     /// `Authorization: Basic` of the request.
     #[serde(default)]
     pub(in crate::config) authentication_basic: Option<BasicFile>,
+    /// Signs the request with a key that the third party has, too (HMAC). After what changes the request.
+    #[serde(default)]
+    pub(in crate::config) authentication_hmac: Option<HmacFile>,
     /// `Authorization: Bearer` of the request, with a token for the gateway itself (RFC 6749 §4.4), which is fetched once
     /// for all requests, and anew before it expires or after an answer of 401.
     #[serde(default)]
@@ -161,9 +175,6 @@ pub(in crate::config) struct PolicyFile {
     /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
-    /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
-    #[serde(default)]
-    pub(in crate::config) log: Option<telemetry::LogFile>,
     /// Counts the tokens that a language model uses, in a metric. Only in inbound.
     #[serde(default)]
     pub(in crate::config) llm_emit_token_metric: Option<llm::LlmTokenMetricFile>,
@@ -171,6 +182,9 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<llm::LlmTokenLimitFile>")]
     pub(in crate::config) llm_token_limit: Option<Spanned<llm::LlmTokenLimitFile>>,
+    /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
+    #[serde(default)]
+    pub(in crate::config) log: Option<telemetry::LogFile>,
     /// Answers without asking the third party. Outbound runs as for its answer.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,
@@ -229,21 +243,29 @@ pub(in crate::config) struct PolicyFile {
     /// Keeps a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
-    /// Sends several requests at once.
-    #[serde(default)]
-    pub(in crate::config) wait: Option<WaitFile>,
     /// Says something: a line of the access log, of `egret tail` and of Egret's own log.
     #[serde(default)]
     pub(in crate::config) trace: Option<telemetry::TraceFile>,
     /// Looks at the body: of the request in inbound (400 where it is not as it should be), of the answer in outbound (502).
+    #[serde(default)]
     pub(in crate::config) validate_content: Option<ValidateContentFile>,
     /// Looks at the headers of the answer, as the API's `openapi` describes them; others are refused (502). Only in outbound.
+    #[serde(default)]
     pub(in crate::config) validate_headers: Option<ValidateHeadersFile>,
+    /// Lets requests through whose token (JWT) is valid; others are refused (401). Only in inbound.
+    #[serde(default)]
+    #[schemars(with = "Option<ValidateJwtFile>")]
+    pub(in crate::config) validate_jwt: Option<Spanned<ValidateJwtFile>>,
     /// Looks at the headers, the query and the path of the request, as the API's `openapi` describes them; others are refused
     /// (400). Only in inbound.
+    #[serde(default)]
     pub(in crate::config) validate_parameters: Option<ValidateParametersFile>,
     /// Looks at the status of the answer: what the API's `openapi` does not name is refused (502). Only in outbound.
+    #[serde(default)]
     pub(in crate::config) validate_status_code: Option<ValidateStatusCodeFile>,
+    /// Sends several requests at once.
+    #[serde(default)]
+    pub(in crate::config) wait: Option<WaitFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]

@@ -3,17 +3,27 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use cel::common::types::{CelBool, CelDouble, CelString, STRING_TYPE};
+use aws_lc_rs::digest;
+use cel::common::types::{CelBool, CelBytes, CelDouble, CelString, STRING_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::objects::{Key, Map};
-use cel::{Env, ExecutionError, Value, add_member_overload, extensions};
+use cel::{Env, ExecutionError, Value, add_member_overload, add_overload, extensions};
 use regex::Regex;
+
+use crate::model::Encoding;
 
 /// The functions that expressions may call; the room `config` knows their names and kinds.
 pub(super) fn environment() -> Env {
     let mut env = Env::stdlib();
     let added = env
         .add_extension(extensions::strings)
+        .and_then(|()| env.add_extension(extensions::encoders))
+        .and_then(|()| add_overload!(env, fn base64_of_text: (CelString) -> CelString, name = "base64.encode"))
+        .and_then(|()| add_overload!(env, fn hex: (CelBytes) -> CelString))
+        .and_then(|()| add_overload!(env, fn sha256: (CelBytes) -> CelBytes))
+        .and_then(|()| add_overload!(env, fn sha256_of_text: (CelString) -> CelBytes, name = "sha256"))
+        .and_then(|()| add_overload!(env, fn sha512: (CelBytes) -> CelBytes))
+        .and_then(|()| add_overload!(env, fn sha512_of_text: (CelString) -> CelBytes, name = "sha512"))
         .and_then(|()| add_member_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>))
         .and_then(|()| env.add_overload("json", "json(string)", vec![STRING_TYPE], json))
         .and_then(|()| env.add_overload("random", "random()", vec![], random));
@@ -43,6 +53,35 @@ fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelBool, Exe
     })
 }
 
+/// CEL's own takes bytes only.
+fn base64_of_text(text: &CelString<'_>) -> CelString<'static> {
+    Encoding::Base64.encode(text.inner().as_bytes()).into()
+}
+
+fn hex(bytes: &CelBytes<'_>) -> CelString<'static> {
+    Encoding::Hex.encode(bytes.inner()).into()
+}
+
+fn sha256(bytes: &CelBytes<'_>) -> CelBytes<'static> {
+    digest_of(&digest::SHA256, bytes.inner())
+}
+
+fn sha256_of_text(text: &CelString<'_>) -> CelBytes<'static> {
+    digest_of(&digest::SHA256, text.inner().as_bytes())
+}
+
+fn sha512(bytes: &CelBytes<'_>) -> CelBytes<'static> {
+    digest_of(&digest::SHA512, bytes.inner())
+}
+
+fn sha512_of_text(text: &CelString<'_>) -> CelBytes<'static> {
+    digest_of(&digest::SHA512, text.inner().as_bytes())
+}
+
+fn digest_of(algorithm: &'static digest::Algorithm, bytes: &[u8]) -> CelBytes<'static> {
+    digest::digest(algorithm, bytes).as_ref().to_vec().into()
+}
+
 /// What a text says in JSON.
 fn json<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let failed = |error: String| ExecutionError::function_error("json", error);
@@ -53,7 +92,8 @@ fn json<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionEr
     Ok(CowVal::Owned(value))
 }
 
-fn of_json(json: serde_json::Value) -> Value {
+/// What expressions can look into.
+pub(in crate::policy) fn of_json(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(holds) => Value::Bool(holds),

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use cel::common::traits::{Container, Indexer, Sizer};
-use cel::common::types::{CelInt, CelString, MAP_TYPE, Type};
+use cel::common::types::{CelBytes, CelInt, CelString, MAP_TYPE, Type};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{ExecutionError, Value};
@@ -18,7 +18,7 @@ use crate::policy::template::MASK;
 enum View<'a> {
     Api(&'a Call<'a>),
     Error(&'a Call<'a>),
-    Headers(Option<&'a HeaderMap>),
+    Headers(&'a Call<'a>, Option<&'a HeaderMap>),
     Operation(&'a Call<'a>),
     Parameters(&'a [(Arc<str>, String)]),
     Product(&'a Call<'a>),
@@ -64,16 +64,28 @@ impl<'a> View<'a> {
             (Self::Request(call), "host") => text(call.host.as_str()),
             (Self::Request(call), "path") => text(call.shown_path()),
             (Self::Request(call), "query") => CowVal::owned(View::Query(call)),
-            (Self::Request(call), "headers") => CowVal::owned(View::Headers(Some(&call.request.headers))),
+            (Self::Request(call), "headers") => CowVal::owned(View::Headers(call, Some(&call.request.headers))),
             (Self::Request(call), "parameters") => CowVal::owned(View::Parameters(&call.parameters)),
             (Self::Request(call), "id") => CowVal::owned(CelString::from(call.request_id())),
-            (Self::Request(call), "body") if call.secret_body => text(MASK),
+            (Self::Request(call), "body") if call.secret_body && !call.unmasked => text(MASK),
             (Self::Request(call), "body") => body(call.request_body.as_deref()),
+            // A digest of a mask is of no use to anybody: there are no bytes to see then.
+            (Self::Request(call), "body_bytes") if call.secret_body && !call.unmasked => return None,
+            (Self::Request(call), "body_bytes") => {
+                CowVal::owned(CelBytes::from(call.request_body.as_deref().unwrap_or_default()))
+            }
+            (Self::Request(call), "query_string") if call.secret_parameters.is_empty() || call.unmasked => {
+                text(query(call))
+            }
+            (Self::Request(call), "query_string") => {
+                let target = call.shown_target();
+                CowVal::owned(CelString::from(target.split_once('?').map_or("", |(_, query)| query).to_owned()))
+            }
             (Self::Response(call), "status") => {
                 number(call.response.as_ref().map_or(0, |response| i64::from(response.status.as_u16())))
             }
             (Self::Response(call), "headers") => {
-                CowVal::owned(View::Headers(call.response.as_ref().map(|response| &response.headers)))
+                CowVal::owned(View::Headers(call, call.response.as_ref().map(|response| &response.headers)))
             }
             (Self::Response(call), "body") => body(call.response_body.as_deref()),
             (Self::Workload(call), "name") => text(&call.workload.name),
@@ -121,8 +133,8 @@ impl<'a> View<'a> {
     /// What an outside party has called so; several of one name are one, with commas (RFC 9110 §5.3).
     fn entry(&self, name: &str) -> Option<String> {
         match *self {
-            Self::Headers(headers) => {
-                let shown = |value: &HeaderValue| match value.is_sensitive() {
+            Self::Headers(call, headers) => {
+                let shown = |value: &HeaderValue| match value.is_sensitive() && !call.unmasked {
                     true => MASK.to_owned(),
                     false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
                 };
@@ -130,7 +142,8 @@ impl<'a> View<'a> {
             }
             Self::Query(call) => {
                 let (_, value) = parameters(query(call)).find(|(known, _)| *known == name)?;
-                let secret = call.secret_target || call.secret_parameters.iter().any(|known| **known == *name);
+                let secret = !call.unmasked
+                    && (call.secret_target || call.secret_parameters.iter().any(|known| **known == *name));
                 Some(if secret { MASK.to_owned() } else { value.into_owned() })
             }
             Self::Parameters(parameters) => {
@@ -210,7 +223,7 @@ impl Container for View<'_> {
     fn contains(&self, index: &dyn Val) -> Result<bool, ExecutionError> {
         let name = name(index)?;
         Ok(match self {
-            Self::Headers(_) | Self::Parameters(_) | Self::Query(_) => self.entry(name).is_some(),
+            Self::Headers(..) | Self::Parameters(_) | Self::Query(_) => self.entry(name).is_some(),
             _ => self.field(name).is_some(),
         })
     }
@@ -219,7 +232,7 @@ impl Container for View<'_> {
 impl Sizer for View<'_> {
     fn size(&self) -> CelInt {
         let size = match self {
-            Self::Headers(headers) => headers.map_or(0, HeaderMap::len),
+            Self::Headers(_, headers) => headers.map_or(0, HeaderMap::len),
             Self::Parameters(parameters) => parameters.len(),
             Self::Query(call) => parameters(query(call)).count(),
             Self::Variables(variables) => variables.len(),

@@ -30,14 +30,16 @@ impl<'a> List<'a, '_> {
             match &step.value {
                 Step::Base => entries.push(Entry::Base),
                 Step::Policy(_) => {
-                    entries.extend(self.steps(std::slice::from_ref(step)).into_iter().map(Entry::Policy))
+                    let place = Spanned::new((), step.referenced, step.defined);
+                    let policies = self.steps(std::slice::from_ref(step));
+                    entries.extend(policies.into_iter().map(|policy| Entry::Policy(policy, place.clone())));
                 }
             }
         }
         self.nothing_after_the_end(steps);
         let sends = |entry: &Entry| match entry {
             Entry::Base => true,
-            Entry::Policy(policy) => sends(policy),
+            Entry::Policy(policy, _) => sends(policy),
         };
         if self.section == Section::Backend
             && !entries.iter().any(sends)
@@ -156,7 +158,10 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         Statement::ForwardRequest(_) | Statement::Retry(_) => {
             (&[Backend], "is for the backend section", "write it in backend")
         }
-        Statement::AuthenticationBasic(_)
+        Statement::AuthenticationApiKey(_)
+        | Statement::AuthenticationAwsSigv4(_)
+        | Statement::AuthenticationBasic(_)
+        | Statement::AuthenticationHmac(_)
         | Statement::AuthenticationOauth2(_)
         | Statement::RewriteUri(_)
         | Statement::SetBackend(_)
@@ -174,6 +179,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::Quota(_)
         | Statement::RateLimit(_)
         | Statement::ValidateParameters(_)
+        | Statement::ValidateJwt(_)
         | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
         Statement::ValidateContent(_) => {
             (&[Inbound, Outbound], "looks at a request that comes, or at an answer", "write it in inbound or outbound")

@@ -34,6 +34,7 @@ impl<'a> List<'a, '_> {
         let mut statements = Vec::new();
         self.llm(file, &mut statements);
         self.outside(file, &mut statements);
+        self.credentials(file, &mut statements);
         if let Some(basic) = &file.authentication_basic {
             let (username, password) = (self.template(&basic.username), self.template(&basic.password));
             if username.literal().is_some_and(|name| name.contains(':')) {
@@ -419,7 +420,7 @@ impl<'a> List<'a, '_> {
         scope.template(written, problems)
     }
 
-    fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
+    pub(super) fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
         let Shared { variables, values, .. } = self.shared;
         (Scope { section: self.section, variables, values }, self.problems)
     }
