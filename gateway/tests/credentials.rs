@@ -42,16 +42,20 @@ impl Outcome {
 
 struct Scene {
     inbound: &'static str,
+    backend: &'static str,
     tls: bool,
+    /// What the third party answers.
+    status: StatusCode,
 }
 
 impl Scene {
     fn send(&self, request: Request<&[u8]>) -> Outcome {
-        let directory = directory(self.inbound);
-        let policies: String = self.inbound.lines().map(|line| format!("        {line}\n")).collect();
+        let directory = directory(&[self.inbound, self.backend].concat());
+        let indented = |text: &str| text.lines().map(|line| format!("        {line}\n")).collect::<String>();
+        let (inbound, backend) = (indented(self.inbound), indented(self.backend));
         let text = format!(
             "version: 1\negress: {{addresses: [192.0.2.10]}}\nvalues:\n  secret: {{file: secret}}\n  id: {{value: AKIDEXAMPLE}}\n\
-             apis:\n  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    policies:\n      inbound:\n{policies}"
+             apis:\n  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    policies:\n      inbound:\n{inbound}      backend:\n{backend}"
         );
         std::fs::write(directory.join("secret"), "battery staple\n").unwrap();
         std::fs::write(directory.join("egret.yaml"), text).unwrap();
@@ -66,7 +70,7 @@ impl Scene {
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], now, Duration::ZERO);
         (call.may_be_secret, call.steps) = (self.tls, Some(Vec::new()));
-        let mut world = Dry::new(Bytes::copy_from_slice(body), StatusCode::OK);
+        let mut world = Dry::new(Bytes::copy_from_slice(body), self.status);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(policy::run(&mut call, rules, &mut world)).unwrap();
         let answer = call.response_body.take().filter(|_| call.error.is_some()).unwrap_or_default();
@@ -91,7 +95,7 @@ fn directory(text: &str) -> PathBuf {
 }
 
 fn over_tls(inbound: &'static str) -> Scene {
-    Scene { inbound, tls: true }
+    Scene { inbound, backend: "- base", tls: true, status: StatusCode::OK }
 }
 
 fn get(target: &str) -> Request<&'static [u8]> {
@@ -173,14 +177,14 @@ fn a_compressed_body_is_signed_and_not_changed() {
 #[test]
 fn keys_that_only_sign_need_no_tls() {
     let sign = "- authentication-hmac: {key: \"{{secret}}\", header: X-Signature, string: a, encoding: base64}";
-    let outcome = Scene { inbound: sign, tls: false }.send(get("/"));
+    let outcome = Scene { tls: false, ..over_tls(sign) }.send(get("/"));
     assert_eq!(outcome.header("x-signature"), signature(b"battery staple", b"a"));
     for sent in [
         "- authentication-hmac: {key: a, header: X-Signature, string: a, value: \"{{secret}} {signature}\"}",
         "- authentication-api-key: {header: X-Api-Key, value: \"{{secret}}\"}",
         "- authentication-aws-sigv4: {region: a, service: b, access_key: c, secret_key: d, session_token: \"{{secret}}\"}",
     ] {
-        let outcome = Scene { inbound: sent, tls: false }.send(get("/"));
+        let outcome = Scene { tls: false, ..over_tls(sent) }.send(get("/"));
         assert_eq!(outcome.reason(), "secret_in_clear", "{sent}");
     }
 }
@@ -216,6 +220,17 @@ fn aws_gets_what_it_needs_to_check() {
     let trailer = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
     assert_eq!(chunked(trailer).header("x-amz-content-sha256"), trailer);
     assert_eq!(chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD").reason(), "body_encoded");
+}
+
+#[test]
+fn what_is_sent_again_in_backend_is_signed_anew() {
+    let backend = "- retry:\n    count: 2\n    policies:\n    - set-header: {name: X-Amz-Meta-Try, exists_action: append, value: a}\n    \
+                   - authentication-aws-sigv4: {region: a, service: b, access_key: c, secret_key: d}\n    - forward-request: {}";
+    let once = Scene { backend, ..over_tls("- set-method: GET") }.send(get("/"));
+    let again = Scene { backend, status: StatusCode::BAD_GATEWAY, ..over_tls("- set-method: GET") }.send(get("/"));
+    assert_eq!(again.headers.get_all("x-amz-meta-try").iter().count(), 3);
+    assert_eq!(again.headers.get_all("authorization").iter().count(), 1);
+    assert_ne!(again.header("authorization"), once.header("authorization"));
 }
 
 #[test]
