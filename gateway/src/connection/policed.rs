@@ -12,8 +12,9 @@ use tokio::time::{sleep, timeout};
 use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
 use crate::model::Reason;
-use crate::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
+use crate::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::route;
+use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
 
 /// Why there is no answer.
@@ -66,6 +67,11 @@ pub(super) async fn answer(
         facts.reports = call.reports.iter().map(report).collect();
         facts.upstream = wire.waited;
         facts.policies = start.elapsed().saturating_sub(call.at).saturating_sub(wire.waited);
+        record.told(&call.told);
+    }
+    if !call.told.is_empty() {
+        let teller = Teller { request: call.id, api: &api.name, workload: &call.workload.name };
+        third_party.telemetry().told(std::mem::take(&mut call.told), teller);
     }
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
@@ -110,6 +116,14 @@ impl World for Wire<'_> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };
             answer.read_ahead(most).await.map_err(|_| Reason::UpstreamReset)
+        })
+    }
+
+    fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>> {
+        Box::pin(async move {
+            let Some(answer) = &mut self.answer else { return Ok(Peeked { bytes: Bytes::new(), whole: true }) };
+            let (bytes, whole) = answer.peek(most).await.map_err(|_| Reason::UpstreamReset)?;
+            Ok(Peeked { bytes, whole })
         })
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode, response};
 
-use super::world::{Asked, Pending, Side, State, Unanswerable, World};
+use super::world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::model::Reason;
 
 /// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
@@ -37,6 +37,10 @@ impl World for Dry {
 
     fn answer_up_to(&mut self, _: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(std::future::ready(Ok(Some(Bytes::new()))))
+    }
+
+    fn peek(&mut self, _: usize) -> Pending<'_, Result<Peeked, Reason>> {
+        Box::pin(std::future::ready(Ok(Peeked { bytes: Bytes::new(), whole: true })))
     }
 
     fn ask(&mut self, _: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {

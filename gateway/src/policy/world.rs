@@ -32,6 +32,15 @@ pub struct Asked {
     pub body: Option<Bytes>,
 }
 
+/// What was seen of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeked {
+    /// Its beginning.
+    pub bytes: Bytes,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
 /// Why there is no answer: as policies see it, and as the caller's connection is to be told of it.
 #[derive(Debug)]
 pub struct Unanswerable {
@@ -54,6 +63,12 @@ pub trait World: Send {
     /// # Errors
     /// It broke off.
     fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>>;
+
+    /// Looks at the beginning of the answer's body, which is left as it was: at all of it, if it has not more bytes than this.
+    ///
+    /// # Errors
+    /// It broke off.
+    fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>>;
 
     /// Sends a request.
     ///

@@ -3,6 +3,7 @@
 mod list;
 mod path;
 mod statement;
+mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
