@@ -1,10 +1,14 @@
 //! The command line. Clap's types only; one command a file.
 
+mod against;
+
 mod ask;
 
 mod check;
 
 mod detach;
+
+mod diff;
 
 mod doctor;
 
@@ -48,8 +52,10 @@ enum Command {
     Run(run::Run),
     /// Check a configuration: every error at once, with line and column.
     Check(check::Check),
+    /// Say what changes from one configuration to another.
+    Diff(diff::Diff),
     /// Say what would be done with a request: which API, operation and policies, with which values.
-    Explain(explain::Explain),
+    Explain(Box<explain::Explain>),
     /// Show what is redirected, which flows run, the APIs, the kernel hooks.
     Inspect(inspect::Inspect),
     /// Show requests as they end.
@@ -125,6 +131,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Tail(command) => command.run(),

@@ -65,7 +65,7 @@ impl Scene {
         let api = &compiled.model.apis[0];
         let rules = api.rules.as_ref().unwrap();
         let workload =
-            Workload { name: "curl".into(), cgroup: "/curl".into(), pid: 1, uid: 0, command: "curl".to_owned() };
+            Workload { name: "curl".into(), cgroup: "/curl".into(), command: "curl".to_owned(), ..Workload::default() };
         let (head, body) = request.into_parts();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], now, Duration::ZERO);

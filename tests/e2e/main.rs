@@ -6,6 +6,8 @@ mod capture;
 
 mod clients;
 
+mod compare;
+
 mod conformance;
 
 mod decisions;
@@ -57,6 +59,8 @@ mod source_ip;
 mod third_party_tls;
 
 mod tls;
+
+mod workloads;
 
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};
 

@@ -56,7 +56,11 @@ pub struct RequestSnapshot {
     /// Its operation.
     pub operation: Option<Arc<str>>,
     /// Who called.
-    pub workload: Arc<str>,
+    pub workload: Workload,
+    /// What the caller spoke: `http` or `https`.
+    pub scheme: &'static str,
+    /// The port that it called.
+    pub port: u16,
     /// Its method.
     pub method: String,
     /// Its host and path; the query may hold what is nobody's business.
@@ -97,6 +101,7 @@ impl Telemetry {
         flow: u64,
         api: &Arc<str>,
         workload: &Workload,
+        (scheme, port): (&'static str, u16),
         method: &str,
         target: impl FnOnce() -> String,
     ) -> Option<Box<RequestRecord>> {
@@ -109,7 +114,9 @@ impl Telemetry {
             flow,
             api: Arc::clone(api),
             operation: None,
-            workload: Arc::clone(&workload.name),
+            workload: workload.clone(),
+            scheme,
+            port,
             method: method.to_owned(),
             target: target(),
             status: 0,

@@ -432,10 +432,15 @@ impl<'a> List<'a, '_> {
 
 pub(super) fn workloads(files: &[WorkloadFile]) -> Vec<WorkloadMatch> {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-    let matches = files.iter().map(|WorkloadFile { name, cgroup, uid }| WorkloadMatch {
-        name: text(name),
-        cgroup: text(cgroup),
-        uid: *uid,
+    let matches = files.iter().map(|file| WorkloadMatch {
+        name: text(&file.name),
+        cgroup: text(&file.cgroup),
+        unit: text(&file.unit),
+        container: text(&file.container),
+        pod: text(&file.pod),
+        executable: text(&file.executable),
+        uid: file.uid,
+        user: text(&file.user),
     });
     matches.collect()
 }
