@@ -25,6 +25,8 @@ mod hostile_http2;
 
 mod http;
 
+mod inspected;
+
 mod intercept;
 
 mod limits;

@@ -135,9 +135,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
     spawn_health(&rooms, &stop);
+    let policies = Arc::clone(&rooms.policies);
     let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
     quotas.spawn(&stop);
-    let policies = Arc::clone(&rooms.policies);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)

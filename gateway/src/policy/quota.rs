@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::uses::LimitUse;
 use crate::model::{Quota, Reason};
 
 /// What was used, by quota and key.
@@ -28,6 +29,8 @@ struct Used {
     count: u64,
     /// Seconds since 1970; none if it is for ever.
     until: Option<u64>,
+    /// How many there may be, once that is known.
+    limit: Option<u64>,
 }
 
 /// A count as it is saved: the quota, the key, the count, and the second since 1970 at which they are forgotten.
@@ -43,7 +46,7 @@ impl Kept {
             self.sweep_at = self.used.len() * 2;
         }
         let Counter { name, until, .. } = counter;
-        self.used.entry(name.clone()).or_insert(Used { count: 0, until: *until })
+        self.used.entry(name.clone()).or_insert(Used { count: 0, until: *until, limit: None })
     }
 }
 
@@ -76,8 +79,9 @@ impl Quotas {
         let used = kept.used(counter);
         if used.until != counter.until {
             // Another period, or periods of another length.
-            *used = Used { count: 0, until: counter.until };
+            *used = Used { count: 0, until: counter.until, limit: None };
         }
+        used.limit = Some(counter.most);
         if used.count >= counter.most {
             return Err(counter.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
         }
@@ -109,8 +113,23 @@ impl Quotas {
     }
 
     pub(super) fn restore(&self, rows: Vec<QuotaRow>) {
-        let rows = rows.into_iter().map(|(quota, key, count, until)| ((quota, key), Used { count, until }));
+        let rows = rows
+            .into_iter()
+            .map(|(quota, key, calls, until)| ((quota, key), Used { count: calls, until, limit: None }));
         self.lock().used.extend(rows);
+    }
+
+    /// What was used of each quota whose period is not over.
+    pub(super) fn uses(&self, now: SystemTime) -> Vec<LimitUse> {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let kept = self.lock();
+        let running = kept.used.iter().filter(|(_, used)| used.until.is_none_or(|until| until > seconds));
+        let one = |((identity, key), used): (&(String, String), &Used)| LimitUse {
+            limit: used.limit,
+            more_in: used.until.map(|until| Duration::from_secs(until.saturating_sub(seconds))),
+            ..LimitUse::new("quota", identity, key, used.count)
+        };
+        running.map(one).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
