@@ -9,6 +9,7 @@ mod policy;
 mod reason;
 mod redirect;
 mod secret;
+mod told;
 
 pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin,
@@ -19,11 +20,13 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use policy::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    FindAndReplace, Forward, LimitConcurrency, Operation, PathTemplate, Policies, Policy, Quota, RateKind, RateLimit,
-    Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Statement, WorkloadFilter, WorkloadMatch, looks_at_request,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    EmitMetric, Exists, FindAndReplace, Forward, LimitConcurrency, Log, Operation, PathTemplate, Pattern, Policies,
+    Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, Retry, RewriteUri, Rules, Section, Segment, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Trace, WorkloadFilter, WorkloadMatch,
+    looks_at_request,
 };
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use secret::Secret;
+pub use told::{Counted, Logged, LoggedBody, Told, Traced};

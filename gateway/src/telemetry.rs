@@ -10,6 +10,8 @@ mod record;
 
 mod requests;
 
+mod told;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ pub use http::serve;
 pub use metrics::{Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use requests::{RequestRecord, RequestSnapshot};
+pub use told::Teller;
 
 /// Where records are opened and end.
 #[derive(Debug)]

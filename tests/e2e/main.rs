@@ -36,6 +36,8 @@ mod passthrough;
 
 mod policies;
 
+mod policies_telemetry;
+
 mod pool;
 
 mod refusals;

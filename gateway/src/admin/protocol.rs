@@ -98,6 +98,9 @@ pub struct RequestRow {
     pub policy: Option<String>,
     /// What policies would have done that only report.
     pub reports: Vec<String>,
+    /// What policies said.
+    #[serde(default)]
+    pub traces: Vec<String>,
     /// How long policies took.
     pub policies_us: u64,
     /// How long the third party took to begin its answer.

@@ -103,6 +103,9 @@ fn show(row: &RequestRow) {
     for report in &row.reports {
         println!("       report: {report}");
     }
+    for trace in &row.traces {
+        println!("       {trace}");
+    }
 }
 
 fn line([status, outcome, total, upstream, policies, workload, api, request]: [&str; 8]) -> String {

@@ -11,9 +11,10 @@ use tokio::time::{sleep, timeout};
 
 use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
-use crate::model::Reason;
-use crate::policy::{self, Asked, Call, Pending, Side, State, Unanswerable, World};
+use crate::model::{Reason, Told};
+use crate::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::route;
+use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
 
 /// Why there is no answer.
@@ -48,8 +49,15 @@ pub(super) async fn answer(
     call.operation = operation;
     call.parameters = parameters;
     call.id = third_party.request_id();
-    let mut wire =
-        Wire { ask, body: Some(body), answer: None, state: third_party.policy_state(), waited: Duration::ZERO };
+    let mut wire = Wire {
+        ask,
+        body: Some(body),
+        answer: None,
+        third_party,
+        teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().name },
+        record,
+        waited: Duration::ZERO,
+    };
     let outcome = policy::run(&mut call, rules, policies, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
     let reason = fault.map_or("ok", |fault| fault.reason.label());
@@ -57,7 +65,7 @@ pub(super) async fn answer(
     for (policy, reason, _) in &call.reports {
         third_party.metrics().report(&api.name, policy, reason.label());
     }
-    if let Some(record) = record {
+    if let Some(record) = wire.record {
         let facts = &mut record.facts;
         facts.operation = operation.map(|operation| Arc::clone(&operation.name));
         facts.outcome = reason;
@@ -87,7 +95,10 @@ struct Wire<'a> {
     body: Option<Outgoing>,
     /// The third party's, as it comes.
     answer: Option<Body>,
-    state: &'a State,
+    third_party: &'a ThirdParty,
+    /// Who tells something.
+    teller: Teller<'a>,
+    record: &'a mut Record,
     /// For the third party, in all.
     waited: Duration,
 }
@@ -110,6 +121,14 @@ impl World for Wire<'_> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };
             answer.read_ahead(most).await.map_err(|_| Reason::UpstreamReset)
+        })
+    }
+
+    fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>> {
+        Box::pin(async move {
+            let Some(answer) = &mut self.answer else { return Ok(Peeked { bytes: Bytes::new(), whole: true }) };
+            let (bytes, whole) = answer.peek(most).await.map_err(|_| Reason::UpstreamReset)?;
+            Ok(Peeked { bytes, whole })
         })
     }
 
@@ -139,12 +158,19 @@ impl World for Wire<'_> {
         })
     }
 
+    fn tell(&mut self, told: Vec<Told>) {
+        if let Some(record) = self.record {
+            record.told(&told);
+        }
+        self.third_party.telemetry().told(told, self.teller);
+    }
+
     fn pause(&mut self, time: Duration) -> Pending<'_, ()> {
         Box::pin(sleep(time))
     }
 
     fn state(&self) -> &State {
-        self.state
+        self.third_party.policy_state()
     }
 }
 

@@ -209,27 +209,33 @@ impl Body {
 
     /// Reads to the end, unless there is more than this: then it is as it was. Trailers are no part of what is read.
     pub(super) async fn read_ahead(&mut self, most: usize) -> hyper::Result<Option<Bytes>> {
-        let (mut frames, mut whole, mut ended) = (Vec::new(), BytesMut::new(), true);
         if self.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Ok(None);
         }
+        let (bytes, ended) = self.peek(most).await?;
+        if ended {
+            self.ahead.clear();
+        }
+        Ok(ended.then_some(bytes))
+    }
+
+    /// Reads to the end, or until there is more than this, and leaves it as it was: what was read, and whether that is all.
+    pub(super) async fn peek(&mut self, most: usize) -> hyper::Result<(Bytes, bool)> {
+        let (mut frames, mut bytes, mut ended) = (Vec::new(), BytesMut::new(), true);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
             let frame = frame?;
             if let Some(data) = frame.data_ref() {
-                whole.extend_from_slice(data);
+                bytes.extend_from_slice(data);
             }
             frames.push(frame);
-            if whole.len() > most {
+            if bytes.len() > most {
                 ended = false;
                 break;
             }
         }
-        if ended {
-            return Ok(Some(whole.freeze()));
-        }
-        frames.reverse();
-        self.ahead = frames;
-        Ok(None)
+        // What was read ahead before, and not yet now, comes after it.
+        self.ahead.extend(frames.into_iter().rev());
+        Ok((bytes.freeze(), ended))
     }
 
     /// What policies hold until the answer has ended.

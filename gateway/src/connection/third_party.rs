@@ -9,7 +9,7 @@ use super::Rooms;
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
-use crate::telemetry::{FlowRecord, Metrics, RequestRecord};
+use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -183,6 +183,11 @@ impl ThirdParty {
         let api = self.model.api(self.api)?;
         let target = || format!("{}{}", self.name, request.uri().path());
         self.rooms.telemetry.request(self.flow.id, &api.name, &self.flow.workload, request.method().as_str(), target)
+    }
+
+    /// Where things are put on record.
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.rooms.telemetry
     }
 
     /// Counts.

@@ -256,6 +256,7 @@ fn request_row(passed: RequestSnapshot) -> RequestRow {
         outcome: passed.outcome.to_owned(),
         policy: passed.policy.map(str::to_owned),
         reports: passed.reports,
+        traces: passed.traces,
         policies_us: microseconds(passed.policies),
         upstream_us: microseconds(passed.upstream),
         first_byte_us: microseconds(passed.first_byte),

@@ -1,8 +1,12 @@
+mod telemetry;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+
+pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};
 
 use super::{Expression, Template};
 
@@ -147,9 +151,11 @@ pub enum Statement {
     CacheStoreValue(CacheStoreValue),
     CheckHeader(CheckHeader),
     Choose(Vec<Branch>),
+    EmitMetric(EmitMetric),
     FindAndReplace(FindAndReplace),
     ForwardRequest(Forward),
     LimitConcurrency(LimitConcurrency),
+    Log(Log),
     MockResponse(Reply),
     Quota(Quota),
     RateLimit(RateLimit),
@@ -162,6 +168,7 @@ pub enum Statement {
     SetQueryParameter(SetQueryParameter),
     SetStatus(SetStatus),
     SetVariable(SetVariable),
+    Trace(Trace),
     WorkloadFilter(WorkloadFilter),
 }
 
@@ -177,9 +184,11 @@ impl Statement {
             Self::CacheStoreValue(_) => "cache-store-value",
             Self::CheckHeader(_) => "check-header",
             Self::Choose(_) => "choose",
+            Self::EmitMetric(_) => "emit-metric",
             Self::FindAndReplace(_) => "find-and-replace",
             Self::ForwardRequest(_) => "forward-request",
             Self::LimitConcurrency(_) => "limit-concurrency",
+            Self::Log(_) => "log",
             Self::MockResponse(_) => "mock-response",
             Self::Quota(Quota { kind: RateKind::Workload, .. }) => "quota",
             Self::Quota(Quota { kind: RateKind::Key, .. }) => "quota-by-key",
@@ -193,6 +202,7 @@ impl Statement {
             Self::SetQueryParameter(_) => "set-query-parameter",
             Self::SetStatus(_) => "set-status",
             Self::SetVariable(_) => "set-variable",
+            Self::Trace(_) => "trace",
             Self::WorkloadFilter(_) => "workload-filter",
         }
     }
@@ -202,7 +212,7 @@ impl Statement {
 pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
     policies.iter().any(|policy| {
         let mut looks = match &policy.statement {
-            Statement::CacheStore(_) | Statement::Retry(_) => true,
+            Statement::CacheStore(_) | Statement::Log(_) | Statement::Retry(_) => true,
             Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
             _ => false,
         };
@@ -226,8 +236,13 @@ impl Statement {
             Self::CacheStoreValue(store) => [&store.key, &store.value].into_iter().for_each(see),
             Self::CheckHeader(check) => templates(&check.values.iter().collect::<Vec<_>>()),
             Self::Choose(branches) => branches.iter().filter_map(|branch| branch.when.as_ref()).for_each(see),
+            Self::EmitMetric(emit) => {
+                templates(&emit.dimensions.iter().map(|(_, value)| value).collect::<Vec<_>>());
+                emit.value.iter().for_each(see);
+            }
             Self::FindAndReplace(replace) => templates(&[&replace.from, &replace.to]),
             Self::LimitConcurrency(limit) => limit.key.iter().for_each(see),
+            Self::Log(log) => templates(&log.message.iter().collect::<Vec<_>>()),
             Self::MockResponse(reply) | Self::ReturnResponse(reply) => {
                 templates(&[&reply.body]);
                 reply.headers.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
@@ -240,6 +255,10 @@ impl Statement {
             Self::SetHeader(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetQueryParameter(set) => set.values.iter().flat_map(Template::expressions).for_each(see),
             Self::SetVariable(set) => see(&set.value),
+            Self::Trace(trace) => {
+                templates(&[&trace.message]);
+                trace.metadata.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
+            }
             Self::CacheLookup(_)
             | Self::CacheStore(_)
             | Self::ForwardRequest(_)

@@ -10,8 +10,8 @@ use super::cache::Kept;
 use super::limit_concurrency::Held;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
-use super::world::{Side, Unanswerable};
-use crate::model::{Api, Host, Operation, Policy, Reason, Section, Workload};
+use super::world::{Peeked, Side, Unanswerable};
+use crate::model::{Api, Host, Operation, Policy, Reason, Section, Told, Workload};
 
 /// A request on its way, with all that policies may know of it.
 #[derive(Debug)]
@@ -56,12 +56,18 @@ pub struct Call<'a> {
     pub(super) secret_parameters: Vec<Arc<str>>,
     /// Whether a secret is in the request's body.
     pub(super) secret_body: bool,
+    /// Whether one is in its path, or anywhere in what `rewrite-uri` made of it.
+    pub(super) secret_target: bool,
     /// Under what the answer is kept, if it was looked up.
     pub(super) cached_under: Option<String>,
     /// An answer that is no longer fresh, and better than none.
     pub(super) stale: Option<Arc<Kept>>,
     /// What policies would have refused that only report: their names, and why.
     pub reports: Vec<(&'static str, Reason, String)>,
+    /// What the policy that runs has told, for the records.
+    pub(super) told: Vec<Told>,
+    /// What was seen of the answer's body, for the policy that runs.
+    pub(super) peeked: Option<Peeked>,
     /// Most bytes of a body that policies may look at.
     pub(super) max_body: usize,
     /// Whether anything looks at the request after it was sent.
@@ -174,10 +180,13 @@ impl<'a> Call<'a> {
             held: Vec::new(),
             steps: None,
             reports: Vec::new(),
+            told: Vec::new(),
+            peeked: None,
             cached_under: None,
             stale: None,
             secret_parameters: Vec::new(),
             secret_body: false,
+            secret_target: false,
             max_body: 0,
             looks_back: true,
             section: Section::Inbound,
@@ -205,8 +214,16 @@ impl<'a> Call<'a> {
         self.secret_body
     }
 
+    /// The request's path, with secrets masked.
+    pub(super) fn shown_path(&self) -> &str {
+        if self.secret_target { MASK } else { self.request.uri.path() }
+    }
+
     /// The request's path and query, with secrets masked.
     pub fn shown_target(&self) -> String {
+        if self.secret_target {
+            return MASK.to_owned();
+        }
         let (path, query) = (self.request.uri.path(), self.request.uri.query().unwrap_or_default());
         let pairs = parameters(query).map(|(name, value)| {
             let secret = self.secret_parameters.iter().any(|known| **known == *name);

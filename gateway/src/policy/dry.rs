@@ -3,8 +3,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode, response};
 
-use super::world::{Asked, Pending, Side, State, Unanswerable, World};
-use crate::model::Reason;
+use super::world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};
+use crate::model::{Reason, Told};
 
 /// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
 #[derive(Debug)]
@@ -39,12 +39,18 @@ impl World for Dry {
         Box::pin(std::future::ready(Ok(Some(Bytes::new()))))
     }
 
+    fn peek(&mut self, _: usize) -> Pending<'_, Result<Peeked, Reason>> {
+        Box::pin(std::future::ready(Ok(Peeked { bytes: Bytes::new(), whole: true })))
+    }
+
     fn ask(&mut self, _: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {
         self.asked += 1;
         let (mut head, ()) = Response::new(()).into_parts();
         head.status = self.status;
         Box::pin(std::future::ready(Ok(head)))
     }
+
+    fn tell(&mut self, _: Vec<Told>) {}
 
     fn pause(&mut self, _: Duration) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -8,8 +8,9 @@ use http::{Method, StatusCode};
 use super::call::{Call, Fault};
 use super::world::{Pending, Side, World};
 use super::{
-    authentication_basic, bodies, cache, check_header, error, expression, forward_request, limit_concurrency, quota,
-    rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template, workload_filter,
+    authentication_basic, bodies, cache, check_header, emit_metric, error, expression, forward_request,
+    limit_concurrency, log, quota, rate_limit, reply, retry, rewrite_uri, set_header, set_query_parameter, template,
+    trace, workload_filter,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 
@@ -123,6 +124,12 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             let whole = world.answer_up_to(most).await;
             call.response_body = whole.map_err(|reason| fault(broken(Side::Response, reason, most)))?;
         }
+        if let Statement::Log(log) = &policy.statement
+            && let Some(most) = log::looks_at(log, call)
+        {
+            let peeked = world.peek(most).await;
+            call.peeked = Some(peeked.map_err(|reason| fault(broken(Side::Response, reason, most)))?);
+        }
         let outcome = match &policy.statement {
             Statement::Choose(branches) => {
                 for branch in branches {
@@ -145,8 +152,11 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
                 reported(policy, call, world);
                 Ok(Outcome::Continue)
             }
-            statement => now(statement, call, world),
+            _ => now(policy, call, world),
         };
+        if !call.told.is_empty() {
+            world.tell(std::mem::take(&mut call.told));
+        }
         if let Err(fault) = &outcome {
             call.note(|| format!("fails: {} ({})", fault.reason, fault.message));
         }
@@ -158,8 +168,8 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
 }
 
 /// A policy that needs no time.
-fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
-    match statement {
+fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
+    match &policy.statement {
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
         Statement::CacheLookup(lookup) => {
             if cache::lookup(lookup, call, &world.state().caches) {
@@ -171,8 +181,10 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
         Statement::CacheStore(store) => cache::store(store, call, &world.state().caches),
         Statement::CacheStoreValue(store) => cache::store_value(store, call, &world.state().caches)?,
         Statement::CheckHeader(check) => check_header::run(check, call)?,
+        Statement::EmitMetric(emit) => emit_metric::run(emit, call)?,
         Statement::FindAndReplace(replace) => bodies::replace(replace, call)?,
         Statement::LimitConcurrency(limit) => limit_concurrency::run(limit, call, &world.state().concurrency)?,
+        Statement::Log(log) => log::run(log, policy, call)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
         Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,
         Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
@@ -198,6 +210,7 @@ fn now(statement: &Statement, call: &mut Call<'_>, world: &dyn World) -> Result<
             call.note(|| format!("{} = {}", set.name, expression::spelled(&value)));
             call.variables.push((Arc::clone(&set.name), value));
         }
+        Statement::Trace(trace) => trace::run(trace, policy, call)?,
         Statement::WorkloadFilter(filter) => workload_filter::run(filter, call)?,
         Statement::Choose(_) | Statement::ForwardRequest(_) | Statement::Retry(_) => {}
     }
@@ -209,14 +222,15 @@ fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (request, request_body) = (call.request.clone(), call.request_body.clone());
     let (response, response_body) = (call.response.clone(), call.response_body.clone());
     let (later, variables) = (call.later.len(), call.variables.len());
-    let held = call.held.len();
+    let (held, told) = (call.held.len(), call.told.len());
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
-    let outcome = now(&policy.statement, call, world);
+    let outcome = now(policy, call, world);
     (call.request, call.request_body) = (request, request_body);
     (call.response, call.response_body) = (response, response_body);
     call.later.truncate(later);
     call.variables.truncate(variables);
     call.held.truncate(held);
+    call.told.truncate(told);
     (call.cached_under, call.stale) = (cached_under, stale);
     match outcome {
         Err(fault) => {
@@ -255,8 +269,9 @@ fn again<'a>(
 fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     let [request, response] = policy.reads_bodies;
     let replaces = matches!(policy.statement, Statement::FindAndReplace(_));
+    let logs = matches!(&policy.statement, Statement::Log(log) if log::reads_request(log, call));
     let reads = |side, looked_at| looked_at || (replaces && call.side() == side);
-    if reads(Side::Request, request) && call.request_body.is_none() {
+    if (reads(Side::Request, request) || logs) && call.request_body.is_none() {
         Some(Side::Request)
     } else if reads(Side::Response, response) && call.response_body.is_none() && call.response.is_some() {
         Some(Side::Response)

@@ -9,7 +9,7 @@ use super::cache::Caches;
 use super::limit_concurrency::Concurrency;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
-use crate::model::Reason;
+use crate::model::{Reason, Told};
 
 /// What comes in time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,6 +30,15 @@ pub struct Asked {
     pub head: request::Parts,
     /// Its body, if it is not what comes from the caller.
     pub body: Option<Bytes>,
+}
+
+/// What was seen of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peeked {
+    /// Its beginning.
+    pub bytes: Bytes,
+    /// Whether that is all of it.
+    pub whole: bool,
 }
 
 /// Why there is no answer: as policies see it, and as the caller's connection is to be told of it.
@@ -55,11 +64,20 @@ pub trait World: Send {
     /// It broke off.
     fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>>;
 
+    /// Looks at the beginning of the answer's body, which is left as it was: at all of it, if it has not more bytes than this.
+    ///
+    /// # Errors
+    /// It broke off.
+    fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>>;
+
     /// Sends a request.
     ///
     /// # Errors
     /// There is no answer.
     fn ask(&mut self, request: Asked, within: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>>;
+
+    /// Puts on record what a policy tells, whatever comes of the request.
+    fn tell(&mut self, told: Vec<Told>);
 
     /// Lets time pass.
     fn pause(&mut self, time: Duration) -> Pending<'_, ()>;

@@ -70,7 +70,7 @@ impl AccessLog {
         self.line(&RequestLine::new(request));
     }
 
-    fn line(&self, line: &impl Serialize) {
+    pub(super) fn line(&self, line: &impl Serialize) {
         let Some(queue) = &self.queue else { return };
         let Ok(mut line) = serde_json::to_vec(line) else { return };
         line.push(b'\n');

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Snapshot;
+use super::told::Custom;
 
 /// The counters.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Metrics {
     bytes: Family<ByteLabels, Counter>,
     requests: Family<FlowLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
+    custom: Custom,
     /// The label of flows without an API.
     none: Arc<str>,
 }
@@ -71,7 +73,9 @@ impl Default for Metrics {
         registry.register("requests", help, requests.clone());
         let help = "Requests that a policy that only reports would have refused";
         registry.register("policy_reports", help, reports.clone());
-        Self { registry, flows, bytes, requests, reports, none: "none".into() }
+        let custom = Custom::default();
+        registry.register_collector(Box::new(custom.clone()));
+        Self { registry, flows, bytes, requests, reports, custom, none: "none".into() }
     }
 }
 
@@ -91,6 +95,11 @@ impl Metrics {
     /// A policy that only reports would have refused it.
     pub fn report(&self, api: &Arc<str>, policy: &'static str, reason: &'static str) {
         self.reports.get_or_create(&ReportLabels { api: Arc::clone(api), policy, reason }).inc();
+    }
+
+    /// The counters of the owner's own.
+    pub(super) fn custom(&self) -> &Custom {
+        &self.custom
     }
 
     /// In the Prometheus text format 0.0.4.
@@ -136,7 +145,7 @@ fn to_prometheus(open_metrics: &str) -> String {
         .iter()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(ToOwned::to_owned))
         .collect();
-    for line in &mut lines {
+    for line in lines.iter_mut().filter(|line| line.starts_with('#')) {
         for name in &counters {
             for head in ["# HELP ", "# TYPE "] {
                 if let Some(rest) = line.strip_prefix(&format!("{head}{name} ")) {

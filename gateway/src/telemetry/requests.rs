@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Telemetry;
-use crate::model::{Reason, Workload};
+use super::told::listed;
+use crate::model::{Reason, Told, Workload};
 
 /// Requests that have ended, while somebody watches; nothing is kept, and nothing costs, while nobody does.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub struct RequestSnapshot {
     pub policy: Option<&'static str>,
     /// What policies would have done that only report.
     pub reports: Vec<String>,
+    /// What policies said.
+    pub traces: Vec<String>,
     /// How long policies took.
     pub policies: Duration,
     /// How long the third party took to begin its answer, or answers.
@@ -113,6 +116,7 @@ impl Telemetry {
             outcome: "ok",
             policy: None,
             reports: Vec::new(),
+            traces: Vec::new(),
             policies: Duration::ZERO,
             upstream: Duration::ZERO,
             first_byte: Duration::ZERO,
@@ -132,6 +136,17 @@ impl Telemetry {
 }
 
 impl RequestRecord {
+    /// What policies said.
+    pub fn told(&mut self, told: &[Told]) {
+        for told in told {
+            let Told::Trace(traced) = told else { continue };
+            let parts = [traced.message.clone(), listed(&traced.metadata)];
+            let text = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+            let source = traced.source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
+            self.facts.traces.push(format!("{}: {source}{text}", traced.severity.label()));
+        }
+    }
+
     /// The answer has begun.
     pub fn answered(&mut self, status: u16) {
         self.facts.status = status;

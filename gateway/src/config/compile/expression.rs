@@ -22,6 +22,8 @@ pub(super) enum Kind {
     List,
     /// Of texts; what is missing is an empty one.
     Map,
+    /// With a point or without.
+    Number,
     Text,
     Time,
     /// One of the roots, by its index.
@@ -38,13 +40,15 @@ impl Kind {
             Self::Int => "a whole number",
             Self::List => "a list",
             Self::Map | Self::Root(_) => "keys and values",
+            Self::Number => "a number",
             Self::Text => "a text",
             Self::Time => "a time",
         }
     }
 
     fn fits(self, other: Self) -> bool {
-        self == other || self == Self::Any || other == Self::Any
+        let any = self == Self::Any || other == Self::Any;
+        self == other || any || (other == Self::Number && matches!(self, Self::Double | Self::Int))
     }
 }
 
@@ -227,7 +231,11 @@ impl Scope<'_> {
         }
         if !found.fits(kind) {
             let rule = format!("this is {}, not {}", found.label(), kind.label());
-            return Err(Fault::whole(rule, "a condition compares: request.method == \"POST\"".to_owned()));
+            let help = match kind {
+                Kind::Number => "make it one: int(...), double(...), size(...)",
+                _ => "a condition compares: request.method == \"POST\"",
+            };
+            return Err(Fault::whole(rule, help.to_owned()));
         }
         let [reads_request_body, reads_response_body] = check.bodies;
         Ok(Expression {

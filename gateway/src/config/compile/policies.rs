@@ -3,6 +3,7 @@
 mod list;
 mod path;
 mod statement;
+mod telemetry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(super) struct Shared<'a> {
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
     variables: BTreeSet<String>,
+    /// Whether there is an access log.
+    recorded: bool,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -56,7 +59,9 @@ impl<'a> Shared<'a> {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
-        let mut shared = Self { global: Scoped::default(), fragments: &file.fragments, values, variables };
+        let access_log = file.telemetry.as_ref().and_then(|telemetry| telemetry.access_log.as_deref());
+        let (global, recorded) = (Scoped::default(), access_log != Some("off"));
+        let mut shared = Self { global, fragments: &file.fragments, values, variables, recorded };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }

@@ -1,5 +1,7 @@
 //! Policies as written.
 
+pub(in crate::config) mod telemetry;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -116,6 +118,9 @@ pub(in crate::config) struct PolicyFile {
     /// The policies of the first of these whose condition holds.
     #[serde(default)]
     pub(in crate::config) choose: Option<Vec<BranchFile>>,
+    /// Adds to a counter of the metrics.
+    #[serde(default)]
+    pub(in crate::config) emit_metric: Option<telemetry::EmitMetricFile>,
     /// Replaces a text in the body: of the request in inbound, of the answer in outbound.
     #[serde(default)]
     pub(in crate::config) find_and_replace: Option<FindAndReplaceFile>,
@@ -129,6 +134,10 @@ pub(in crate::config) struct PolicyFile {
     /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
+    /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
+    #[serde(default)]
+    #[schemars(with = "Option<telemetry::LogFile>")]
+    pub(in crate::config) log: Option<Spanned<telemetry::LogFile>>,
     /// Answers without asking the third party. Outbound runs as for its answer.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,
@@ -174,6 +183,9 @@ pub(in crate::config) struct PolicyFile {
     /// Keeps a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
+    /// Says something: a line of the access log, of `egret tail` and of Egret's own log.
+    #[serde(default)]
+    pub(in crate::config) trace: Option<telemetry::TraceFile>,
     /// Lets some workloads through, or all but some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]

@@ -58,7 +58,7 @@ impl<'a> View<'a> {
             (Self::Request(call), "method") => text(call.request.method.as_str()),
             (Self::Request(call), "scheme") => text(call.scheme),
             (Self::Request(call), "host") => text(call.host.as_str()),
-            (Self::Request(call), "path") => text(call.request.uri.path()),
+            (Self::Request(call), "path") => text(call.shown_path()),
             (Self::Request(call), "query") => CowVal::owned(View::Query(call)),
             (Self::Request(call), "headers") => CowVal::owned(View::Headers(Some(&call.request.headers))),
             (Self::Request(call), "parameters") => CowVal::owned(View::Parameters(&call.parameters)),
@@ -124,7 +124,7 @@ impl<'a> View<'a> {
             }
             Self::Query(call) => {
                 let (_, value) = parameters(query(call)).find(|(known, _)| *known == name)?;
-                let secret = call.secret_parameters.iter().any(|known| **known == *name);
+                let secret = call.secret_target || call.secret_parameters.iter().any(|known| **known == *name);
                 Some(if secret { MASK.to_owned() } else { value.into_owned() })
             }
             Self::Parameters(parameters) => {

@@ -175,11 +175,14 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::CacheRemoveValue(_)
         | Statement::CacheStoreValue(_)
         | Statement::Choose(_)
+        | Statement::EmitMetric(_)
         | Statement::FindAndReplace(_)
+        | Statement::Log(_)
         | Statement::ReturnResponse(_)
         | Statement::SetBody(_)
         | Statement::SetHeader(_)
-        | Statement::SetVariable(_) => return None,
+        | Statement::SetVariable(_)
+        | Statement::Trace(_) => return None,
     };
     (!places.contains(&section)).then_some((rule, help))
 }

@@ -159,6 +159,7 @@ impl<'a> List<'a, '_> {
         if let Some(filter) = &file.workload_filter {
             statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
         }
+        self.telemetry(file, &mut statements);
         statements
     }
 
@@ -402,12 +403,12 @@ impl<'a> List<'a, '_> {
         format!("{}/{name}/{id}/{key}", self.scope).into()
     }
 
-    fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
+    pub(super) fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
         let (scope, problems) = self.scope_and_problems();
         scope.expression(written, kind, problems)
     }
 
-    fn template(&mut self, written: &Spanned<String>) -> Template {
+    pub(super) fn template(&mut self, written: &Spanned<String>) -> Template {
         let (scope, problems) = self.scope_and_problems();
         scope.template(written, problems)
     }

@@ -1,0 +1,176 @@
+//! Policies that tell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::Regex;
+use serde_saphyr::Spanned;
+
+use super::list::List;
+use crate::config::compile::expression::Kind;
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::PolicyFile;
+use crate::config::file::policies::telemetry::{EmitMetricFile, LogFile, RedactFile, TraceFile};
+use crate::model::{EmitMetric, Log, Pattern, Redact, Severity, Statement, Template, Trace};
+
+/// Labels of a metric.
+const MOST_DIMENSIONS: usize = 5;
+
+/// Bytes of a body on record, if not said otherwise.
+const DEFAULT_BYTES: u32 = 4096;
+
+impl<'a> List<'a, '_> {
+    /// What is written of them.
+    pub(super) fn telemetry(&mut self, file: &'a PolicyFile, statements: &mut Vec<Option<Statement>>) {
+        if let Some(emit) = &file.emit_metric {
+            statements.push(Some(Statement::EmitMetric(self.emit_metric(emit))));
+        }
+        if let Some(log) = &file.log {
+            statements.push(Some(Statement::Log(self.log(log))));
+        }
+        if let Some(trace) = &file.trace {
+            statements.push(Some(Statement::Trace(self.trace(trace))));
+        }
+    }
+
+    fn emit_metric(&mut self, file: &EmitMetricFile) -> EmitMetric {
+        let name = file.name.value.as_str();
+        if !is_name(name) {
+            // Colons are for rules that record (prometheus.io/docs/concepts/data_model).
+            let help = "letters, digits and _, not a digit first, like partner_orders";
+            self.problems.push(Problem::at(&file.name, "not a metric's name", help));
+        } else if let Some(bare) = name.strip_suffix("_total") {
+            let help = format!("name: {bare}; it is egret_custom_{bare}_total then");
+            self.problems.push(Problem::at(&file.name, "every counter's name ends with _total by itself", help));
+        }
+        if let Some((_, sixth)) = file.dimensions.iter().nth(MOST_DIMENSIONS) {
+            let rule = format!("more than {MOST_DIMENSIONS} dimensions");
+            let help = "each combination of values is kept on its own: choose the few that tell most";
+            self.problems.push(Problem::at(sixth, rule, help));
+        }
+        for (name, value) in &file.dimensions {
+            if !is_name(name) || name.starts_with("__") {
+                let rule = format!("`{name}` is not a label's name");
+                self.problems.push(Problem::at(value, rule, "letters, digits and _, not a digit or __ first"));
+            }
+        }
+        EmitMetric {
+            name: name.into(),
+            value: file.value.as_ref().and_then(|value| self.expression(value, Kind::Number)),
+            dimensions: self.told_by_name(&file.dimensions),
+        }
+    }
+
+    fn log(&mut self, written: &Spanned<LogFile>) -> Log {
+        let file = &written.value;
+        if !self.shared.recorded {
+            let help = "telemetry: {access_log: PATH}, or stdout";
+            self.problems.push(Problem::at(written, "there is no access log to put it on record in", help));
+        }
+        if let Some(written) = file.max_bytes.as_ref().filter(|_| !file.body) {
+            self.problems.push(Problem::at(written, "bytes of a body that is not on record", "add body: true"));
+        }
+        let bytes = file.max_bytes.as_ref().map_or(DEFAULT_BYTES, |written| written.value);
+        Log {
+            message: file.message.as_ref().map(|message| self.told(message)),
+            body: file.body,
+            max_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            redact: file.redact.as_ref().map(|redact| self.redact(&redact.value, file.body)).unwrap_or_default(),
+        }
+    }
+
+    fn redact(&mut self, file: &RedactFile, body: bool) -> Redact {
+        let mut redact = Redact::default();
+        for written in &file.headers {
+            match written.value.trim().parse() {
+                Ok(name) => redact.headers.push(name),
+                Err(_) => self.problems.push(Problem::at(written, "not a header's name", "like X-Customer")),
+            }
+        }
+        if let Some(first) = file.json.first().filter(|_| !body) {
+            self.problems.push(Problem::at(first, "a place in a body that is not on record", "add body: true"));
+        }
+        for written in &file.json {
+            match written.value.strip_prefix('/').and_then(pointer) {
+                Some(place) => redact.json.push(place),
+                None => {
+                    let help = "like /card/number; in a name ~ is ~0 and / is ~1 (RFC 6901)";
+                    self.problems.push(Problem::at(written, "not a place in JSON", help));
+                }
+            }
+        }
+        for written in &file.text {
+            match Regex::new(&written.value) {
+                Ok(regex) => redact.text.push(Pattern(regex)),
+                Err(error) => {
+                    let error = error.to_string();
+                    let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    let help = "the syntax of the Rust crate regex, like RE2's";
+                    self.problems.push(Problem::at(written, format!("not a regular expression: {why}"), help));
+                }
+            }
+        }
+        redact
+    }
+
+    fn trace(&mut self, file: &TraceFile) -> Trace {
+        let severity = file.severity.as_ref().map_or(Some(Severity::default()), |written| {
+            let severity = Severity::ALL.into_iter().find(|severity| severity.label() == written.value);
+            if severity.is_none() {
+                self.problems.push(Problem::at(written, "not a severity", "debug, info, warning or error"));
+            }
+            severity
+        });
+        Trace {
+            severity: severity.unwrap_or_default(),
+            source: file.source.as_ref().map(|source| source.value.as_str().into()),
+            message: self.told(&file.message),
+            metadata: self.told_by_name(&file.metadata),
+        }
+    }
+
+    fn told_by_name(&mut self, written: &BTreeMap<String, Spanned<String>>) -> Vec<(Arc<str>, Template)> {
+        written.iter().map(|(name, value)| (name.as_str().into(), self.told(value))).collect()
+    }
+
+    /// What people will read: no secret.
+    fn told(&mut self, written: &Spanned<String>) -> Template {
+        let template = self.template(written);
+        if template.is_secret() {
+            let help = "secrets are for requests; a value for all to see is {value: ...}";
+            self.problems.push(Problem::at(written, "a secret would be on record", help));
+        }
+        template
+    }
+}
+
+/// Of a metric or a label (prometheus.io/docs/concepts/data_model).
+fn is_name(text: &str) -> bool {
+    let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    letters && text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// The names of a place in JSON, without the slash before the first (RFC 6901 §3).
+fn pointer(text: &str) -> Option<Vec<Arc<str>>> {
+    let name = |escaped: &str| {
+        let mut escapes = escaped.split('~').skip(1);
+        let fits = escapes.all(|after| after.starts_with(['0', '1']));
+        fits.then(|| escaped.replace("~1", "/").replace("~0", "~").into())
+    };
+    text.split('/').map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pointer;
+
+    #[test]
+    fn places_are_read() {
+        let read = |text| pointer(text).map(|names| names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        assert_eq!(read("card/number").unwrap(), ["card", "number"]);
+        assert_eq!(read("a~1b/m~0n/~01").unwrap(), ["a/b", "m~n", "~1"]);
+        assert_eq!(read("").unwrap(), [""]);
+        assert_eq!(read("a~2"), None);
+        assert_eq!(read("a~"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! A request or an answer on record, with what nobody is to see masked.
+
+use std::borrow::Cow;
+
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::call::{Call, Fault};
+use super::template::{self, MASK};
+use super::world::{Peeked, Side};
+use crate::model::{Log, Logged, LoggedBody, Policy, Redact, Told};
+
+/// Headers that are always masked, beside those that are marked.
+const ALWAYS: [HeaderName; 5] =
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, HeaderName::from_static("x-api-key")];
+
+/// Puts what the section is about on record; of an answer that is not there as a whole, what was seen of its body.
+pub(super) fn run(log: &Log, policy: &Policy, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let message = log.message.as_ref().map(|message| template::fill(message, call)).transpose()?;
+    let message = message.map(|filled| masked(filled.shown(), &log.redact).into_owned());
+    let target = format!("{}{}", call.host, call.shown_path());
+    let headers = headers_of(call).map(|headers| shown(headers, &log.redact)).unwrap_or_default();
+    let status = call.response.as_ref().filter(|_| call.side() == Side::Response);
+    let logged = Logged {
+        section: call.section,
+        id: policy.id.clone(),
+        message,
+        method: call.request.method.to_string(),
+        target: masked(&target, &log.redact).into_owned(),
+        status: status.map(|response| response.status.as_u16()),
+        headers,
+        body: log.body.then(|| body(log, call)),
+    };
+    call.note(|| match &logged.body {
+        None => "its head".to_owned(),
+        Some(Ok(body)) => format!("its head, and {} bytes of its body", body.text.len()),
+        Some(Err(why)) => format!("its head; not its body: {why}"),
+    });
+    call.peeked = None;
+    call.told.push(Told::Log(Box::new(logged)));
+    Ok(())
+}
+
+/// Whether the body of a request is read as a whole first.
+pub(super) fn reads_request(log: &Log, call: &Call<'_>) -> bool {
+    // When the answer has come, it was sent.
+    log.body && call.side() == Side::Request && call.response.is_none() && encoding(call).is_none()
+}
+
+/// How many bytes of the answer's body are looked at first, if it is not there.
+pub(super) fn looks_at(log: &Log, call: &Call<'_>) -> Option<usize> {
+    let missing = call.side() == Side::Response && call.response_body.is_none() && encoding(call).is_none();
+    (log.body && missing).then_some(if log.redact.looks_at_bodies() { call.max_body } else { log.max_bytes })
+}
+
+fn headers_of<'a>(call: &'a Call<'_>) -> Option<&'a HeaderMap> {
+    match call.side() {
+        Side::Request => Some(&call.request.headers),
+        Side::Response => call.response.as_ref().map(|response| &response.headers),
+    }
+}
+
+fn encoding(call: &Call<'_>) -> Option<String> {
+    let coding = headers_of(call)?.get(CONTENT_ENCODING).filter(|coding| *coding != "identity")?;
+    Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
+}
+
+fn body(log: &Log, call: &Call<'_>) -> Result<LoggedBody, String> {
+    if let Some(coding) = encoding(call) {
+        return Err(format!("it is encoded ({coding})"));
+    }
+    let there = match call.side() {
+        Side::Request if call.has_secret_body() => return Err("there is a secret in it".to_owned()),
+        Side::Request => call.request_body.as_ref(),
+        Side::Response => call.response_body.as_ref(),
+    };
+    let (bytes, whole) = match (there, &call.peeked) {
+        (Some(bytes), _) => (bytes, true),
+        (None, Some(Peeked { bytes, whole })) => (bytes, *whole),
+        (None, None) => return Err("it is gone: this comes after the request was sent".to_owned()),
+    };
+    let text = String::from_utf8_lossy(bytes);
+    if !log.redact.looks_at_bodies() || text.is_empty() {
+        return Ok(cut(text, log.max_bytes, whole));
+    }
+    if !whole {
+        return Err(format!("it has more than {} bytes (max_body): nothing could be masked", call.max_body));
+    }
+    let text = if log.redact.json.is_empty() {
+        text
+    } else {
+        let mut json = serde_json::from_str(&text).map_err(|_| "it is no JSON: nothing could be masked".to_owned())?;
+        log.redact.json.iter().for_each(|place| mask(&mut json, place));
+        Cow::Owned(json.to_string())
+    };
+    Ok(cut(masked(&text, &log.redact), log.max_bytes, true))
+}
+
+fn cut(text: Cow<'_, str>, most: usize, whole: bool) -> LoggedBody {
+    let end = text.floor_char_boundary(most);
+    LoggedBody { text: text[..end].to_owned(), cut: !whole || end < text.len() }
+}
+
+/// What is at this place, wherever that is.
+fn mask(json: &mut Value, place: &[impl AsRef<str>]) {
+    let Some((name, rest)) = place.split_first() else {
+        *json = MASK.into();
+        return;
+    };
+    match (json, name.as_ref()) {
+        (Value::Array(parts), "*") => parts.iter_mut().for_each(|part| mask(part, rest)),
+        (Value::Object(parts), "*") => parts.values_mut().for_each(|part| mask(part, rest)),
+        (Value::Array(parts), index) => {
+            let part = index.parse::<usize>().ok().and_then(|index| parts.get_mut(index));
+            part.into_iter().for_each(|part| mask(part, rest));
+        }
+        (Value::Object(parts), name) => parts.get_mut(name).into_iter().for_each(|part| mask(part, rest)),
+        _ => {}
+    }
+}
+
+fn shown(headers: &HeaderMap, redact: &Redact) -> Vec<(String, String)> {
+    let value = |name: &HeaderName, value: &HeaderValue| {
+        if value.is_sensitive() || ALWAYS.contains(name) || redact.headers.contains(name) {
+            return MASK.to_owned();
+        }
+        masked(&String::from_utf8_lossy(value.as_bytes()), redact).into_owned()
+    };
+    headers.iter().map(|(name, field)| (name.to_string(), value(name, field))).collect()
+}
+
+fn masked<'a>(text: &'a str, redact: &Redact) -> Cow<'a, str> {
+    redact.text.iter().fold(Cow::Borrowed(text), |text, pattern| {
+        let replaced = match pattern.0.replace_all(&text, MASK) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(replaced) => Some(replaced),
+        };
+        replaced.map_or(text, Cow::Owned)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::mask;
+
+    #[test]
+    fn places_are_masked_wherever_they_are() {
+        let masked = |places: &[&[&str]]| {
+            let mut json =
+                json!({"card": {"number": "4111", "*": 1}, "items": [{"price": 1}, {"price": {"net": 2}}, 3]});
+            places.iter().for_each(|place| mask(&mut json, place));
+            json
+        };
+        assert_eq!(masked(&[&["card", "number"]])["card"], json!({"number": "***", "*": 1}));
+        assert_eq!(masked(&[&["items", "*", "price"]])["items"], json!([{"price": "***"}, {"price": "***"}, 3]));
+        assert_eq!(masked(&[&["items", "1", "price", "net"]])["items"][1], json!({"price": {"net": "***"}}));
+        assert_eq!(masked(&[&["card", "*"]])["card"], json!({"number": "***", "*": "***"}));
+        assert_eq!(masked(&[&["none"], &["items", "9"], &["items", "price"]]), masked(&[]));
+    }
+}
