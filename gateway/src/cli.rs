@@ -49,7 +49,7 @@ enum Command {
     /// Check a configuration: every error at once, with line and column.
     Check(check::Check),
     /// Say what would be done with a request: which API, operation and policies, with which values.
-    Explain(explain::Explain),
+    Explain(Box<explain::Explain>),
     /// Show what is redirected, which flows run, the APIs, the kernel hooks.
     Inspect(inspect::Inspect),
     /// Show requests as they end.

@@ -1,5 +1,6 @@
 //! Who connected, and to where: an accepted socket and its origin record become a flow.
 
+mod cgroup;
 mod places;
 mod workload;
 

@@ -52,6 +52,8 @@ mod third_party_tls;
 
 mod tls;
 
+mod workloads;
+
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};
 
 /// The lab's usual API, as YAML.

@@ -147,6 +147,21 @@ pub struct Caller {
     pub command: String,
     /// Its user.
     pub uid: u32,
+    /// The user's name.
+    #[serde(default)]
+    pub user: String,
+    /// Its systemd unit.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The id of its container.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// The uid of its pod.
+    #[serde(default)]
+    pub pod: Option<String>,
+    /// What it runs.
+    #[serde(default)]
+    pub executable: Option<String>,
     /// Where it wanted to go.
     pub original_destination: Option<SocketAddr>,
 }

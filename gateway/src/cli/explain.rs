@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -33,9 +34,24 @@ pub(super) struct Explain {
     /// Name of the calling workload.
     #[arg(long, value_name = "NAME", default_value = "somebody")]
     workload: String,
+    /// Its systemd unit.
+    #[arg(long, value_name = "NAME")]
+    unit: Option<String>,
+    /// The id of its container.
+    #[arg(long, value_name = "ID")]
+    container: Option<String>,
+    /// The uid of its pod.
+    #[arg(long, value_name = "UID")]
+    pod: Option<String>,
+    /// What it runs.
+    #[arg(long, value_name = "PATH")]
+    executable: Option<String>,
     /// User of the calling workload.
     #[arg(long, value_name = "UID", default_value_t = 0)]
     uid: u32,
+    /// The user's name.
+    #[arg(long, value_name = "NAME", default_value = "root")]
+    user: String,
     /// Status of the third party's assumed answer.
     #[arg(long, value_name = "STATUS", default_value = "200")]
     answer: StatusCode,
@@ -131,9 +147,14 @@ impl Explain {
         let workload = Workload {
             name: self.workload.as_str().into(),
             cgroup: format!("/{}", self.workload).into(),
+            unit: self.unit.as_deref().map(Arc::from),
+            container: self.container.as_deref().map(Arc::from),
+            pod: self.pod.as_deref().map(Arc::from),
             pid: 0,
             uid: self.uid,
+            user: self.user.as_str().into(),
             command: self.workload.clone(),
+            executable: self.executable.as_deref().map(Arc::from),
         };
         let head = self.head(host, body.len())?;
         let matched = route::operation(rules, head.method.as_str(), head.uri.path());

@@ -3,14 +3,19 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::unistd::{Uid, User};
+
+use super::cgroup;
 use crate::model::{Origin, Workload};
 
-/// Cgroup ids to names, remembered.
+/// Cgroup ids and users to names, remembered.
 #[derive(Debug)]
 pub struct Workloads {
     root: PathBuf,
     known: Mutex<HashMap<u64, Names>>,
+    users: Mutex<HashMap<u32, (Arc<str>, Instant)>>,
 }
 
 /// What a cgroup is called.
@@ -18,7 +23,13 @@ pub struct Workloads {
 struct Names {
     name: Arc<str>,
     cgroup: Arc<str>,
+    unit: Option<Arc<str>>,
+    container: Option<Arc<str>>,
+    pod: Option<Arc<str>>,
 }
+
+/// A user who is given another name has it after this time.
+const USER_KNOWN: Duration = Duration::from_secs(60);
 
 impl Workloads {
     /// Cgroups come and go: past this many the memory starts anew.
@@ -26,28 +37,54 @@ impl Workloads {
 
     /// Below this mount of the cgroup v2 hierarchy.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, known: Mutex::default() }
+        Self { root, known: Mutex::default(), users: Mutex::default() }
     }
 
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
-        let Names { name, cgroup } = self.names_of(origin.cgroup, origin.pid);
-        Workload { name, cgroup, pid: origin.pid, uid: origin.uid, command: origin.command }
+        let Names { name, cgroup, unit, container, pod } = self.names_of(origin.cgroup, origin.pid);
+        Workload {
+            name,
+            cgroup,
+            unit,
+            container,
+            pod,
+            pid: origin.pid,
+            uid: origin.uid,
+            user: self.user(origin.uid),
+            command: origin.command,
+            // One link is read for each connection, while its process is surely there.
+            executable: executable(origin.pid),
+        }
     }
 
     fn names_of(&self, id: u64, pid: u32) -> Names {
-        let names = |cgroup: String| Names { name: name_of(&cgroup).into(), cgroup: cgroup.into() };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&id) {
             return found.clone();
         }
         let Some(path) = self.of_process(id, pid).or_else(|| find(&self.root, &self.root, id)) else {
-            return names(format!("#{id}"));
+            return Names::of(&format!("#{id}"));
         };
         if known.len() >= Self::REMEMBERED {
             known.clear();
         }
-        known.entry(id).or_insert_with(|| names(path)).clone()
+        known.entry(id).or_insert_with(|| Names::of(&path)).clone()
+    }
+
+    /// The node's name of a user, or its number.
+    fn user(&self, uid: u32) -> Arc<str> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, _)) = users.get(&uid).filter(|(_, since)| since.elapsed() < USER_KNOWN) {
+            return Arc::clone(name);
+        }
+        let found = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let name: Arc<str> = found.map_or_else(|| uid.to_string(), |user| user.name).into();
+        if users.len() >= Self::REMEMBERED {
+            users.clear();
+        }
+        users.insert(uid, (Arc::clone(&name), Instant::now()));
+        name
     }
 
     /// What the process says, if its cgroup still is the one the kernel saw.
@@ -57,6 +94,27 @@ impl Workloads {
         let directory = self.root.join(path.trim_start_matches('/'));
         (fs::metadata(directory).ok()?.ino() == id).then(|| path.to_owned())
     }
+}
+
+impl Names {
+    fn of(path: &str) -> Self {
+        let said = cgroup::read(path);
+        Self {
+            name: cgroup::name(path).into(),
+            cgroup: path.into(),
+            unit: said.unit.map(Arc::from),
+            container: said.container.map(Arc::from),
+            pod: said.pod.as_deref().map(Arc::from),
+        }
+    }
+}
+
+/// What a process runs, as its own root names it; also after that was replaced by a newer one.
+fn executable(pid: u32) -> Option<Arc<str>> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let path = path.to_string_lossy();
+    // proc_pid_exe(5)
+    Some(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
 }
 
 /// The directory below `directory` with this inode.
@@ -70,43 +128,4 @@ fn find(root: &Path, directory: &Path, id: u64) -> Option<String> {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .find_map(|entry| find(root, &entry.path(), id))
-}
-
-/// What a person calls it: the innermost systemd unit, container or pod in the path; else the path.
-fn name_of(cgroup: &str) -> String {
-    cgroup.rsplit('/').find_map(name_of_part).unwrap_or_else(|| cgroup.to_owned())
-}
-
-fn name_of_part(part: &str) -> Option<String> {
-    const CONTAINER: usize = 64;
-    let bare = part.strip_suffix(".scope").unwrap_or(part);
-    let id = bare.rsplit(['-', ':']).next()?;
-    if id.len() == CONTAINER && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Some(format!("container {}", &id[..12]));
-    }
-    if let Some((_, pod)) =
-        bare.rsplit_once("pod").filter(|(before, pod)| (before.is_empty() || before.ends_with('-')) && pod.len() >= 32)
-    {
-        return Some(format!("pod {}", pod.trim_end_matches(".slice").replace('_', "-")));
-    }
-    (part.ends_with(".service") || part.ends_with(".scope")).then(|| part.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_have_names() {
-        let id = "0123456789abcdef".repeat(4);
-        for (path, name) in [
-            ("/system.slice/billing.service".to_owned(), "billing.service"),
-            (format!("/system.slice/docker-{id}.scope"), "container 0123456789ab"),
-            (format!("/kubepods/burstable/pod1/{id}"), "container 0123456789ab"),
-            ("/user.slice/session-3.scope".to_owned(), "session-3.scope"),
-            ("/batch/nightly".to_owned(), "/batch/nightly"),
-        ] {
-            assert_eq!(name_of(&path), name);
-        }
-    }
 }

@@ -232,6 +232,11 @@ fn caller(snapshot: &Snapshot) -> Caller {
         pid: flow.workload.pid,
         command: flow.workload.command.clone(),
         uid: flow.workload.uid,
+        user: flow.workload.user.to_string(),
+        unit: flow.workload.unit.as_deref().map(str::to_owned),
+        container: flow.workload.container.as_deref().map(str::to_owned),
+        pod: flow.workload.pod.as_deref().map(str::to_owned),
+        executable: flow.workload.executable.as_deref().map(str::to_owned),
         original_destination: Some(flow.original_dst.0),
     };
     snapshot.flow.as_ref().map(caller).unwrap_or_default()
@@ -249,7 +254,7 @@ fn request_row(passed: RequestSnapshot) -> RequestRow {
         flow: passed.flow,
         api: passed.api.to_string(),
         operation: passed.operation.map(|operation| operation.to_string()),
-        workload: passed.workload.to_string(),
+        workload: passed.workload.name.to_string(),
         method: passed.method,
         target: passed.target,
         status: passed.status,

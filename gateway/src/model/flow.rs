@@ -39,18 +39,29 @@ pub struct Origin {
 }
 
 /// Who the caller is, attested by the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
     /// What a person calls it: systemd unit, container, or the cgroup's path.
     pub name: Arc<str>,
     /// Path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
     pub cgroup: Arc<str>,
+    /// The unit of the node's systemd that it belongs to; a user's units are in `user@1000.service`.
+    pub unit: Option<Arc<str>>,
+    /// The id of its container.
+    pub container: Option<Arc<str>>,
+    /// The uid of its Kubernetes pod.
+    pub pod: Option<Arc<str>>,
     /// Process id.
     pub pid: u32,
     /// User id.
     pub uid: u32,
+    /// The user's name on the node, or the number.
+    pub user: Arc<str>,
     /// Command name.
     pub command: String,
+    /// Path of what it runs, as its own root names it; absent if the process was gone. A process can run something else
+    /// any time, and in a container anything can be called anything.
+    pub executable: Option<Arc<str>>,
 }
 
 /// One captured connection.

@@ -461,8 +461,18 @@ pub struct WorkloadMatch {
     pub name: Option<Arc<str>>,
     /// The path of its cgroup; `*` stands for anything.
     pub cgroup: Option<Arc<str>>,
+    /// Its systemd unit; `*` stands for anything, but not for none, here and below.
+    pub unit: Option<Arc<str>>,
+    /// Its container.
+    pub container: Option<Arc<str>>,
+    /// Its pod.
+    pub pod: Option<Arc<str>>,
+    /// What it runs.
+    pub executable: Option<Arc<str>>,
     /// Its user.
     pub uid: Option<u32>,
+    /// Its user's name.
+    pub user: Option<Arc<str>>,
 }
 
 /// At most so many calls in any period of this length.

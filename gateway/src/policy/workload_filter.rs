@@ -17,8 +17,18 @@ fn call_name(workload: &Workload) -> String {
 }
 
 fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
-    pattern.name.as_deref().is_none_or(|name| fits(name, &workload.name))
-        && pattern.cgroup.as_deref().is_none_or(|cgroup| fits(cgroup, &workload.cgroup))
+    let texts = [
+        (&pattern.name, Some(&workload.name)),
+        (&pattern.cgroup, Some(&workload.cgroup)),
+        (&pattern.unit, workload.unit.as_ref()),
+        (&pattern.container, workload.container.as_ref()),
+        (&pattern.pod, workload.pod.as_ref()),
+        (&pattern.executable, workload.executable.as_ref()),
+        (&pattern.user, Some(&workload.user)),
+    ];
+    texts
+        .into_iter()
+        .all(|(pattern, text)| pattern.as_ref().is_none_or(|pattern| text.is_some_and(|text| fits(pattern, text))))
         && pattern.uid.is_none_or(|uid| uid == workload.uid)
 }
 
@@ -39,7 +49,19 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{fits, matches};
+    use crate::model::{Workload, WorkloadMatch};
+
+    #[test]
+    fn all_that_is_said_must_hold() {
+        let workload = Workload { unit: Some("a.service".into()), user: "app".into(), uid: 7, ..Workload::default() };
+        let any = WorkloadMatch::default;
+        assert!(matches(&any(), &workload));
+        assert!(matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(7), ..any() }, &workload));
+        assert!(!matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(8), ..any() }, &workload));
+        assert!(!matches(&WorkloadMatch { user: Some("root".into()), ..any() }, &workload));
+        assert!(!matches(&WorkloadMatch { container: Some("*".into()), ..any() }, &workload), "it is in none");
+    }
 
     #[test]
     fn a_star_stands_for_anything() {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{RequestSnapshot, Snapshot};
+use crate::model::Workload;
 
 /// One JSON line per flow, written by a thread of its own: a slow disk delays no flow.
 #[derive(Debug, Default)]
@@ -149,6 +150,8 @@ struct Line<'a> {
     workload: Option<&'a str>,
     pid: Option<u32>,
     command: Option<&'a str>,
+    #[serde(flatten)]
+    who: Option<Who<'a>>,
     bytes_sent: u64,
     bytes_received: u64,
     duration_ms: u64,
@@ -173,10 +176,41 @@ impl<'a> Line<'a> {
             workload: flow.map(|flow| &*flow.workload.name),
             pid: flow.map(|flow| flow.workload.pid),
             command: flow.map(|flow| flow.workload.command.as_str()),
+            who: flow.map(|flow| Who::new(&flow.workload)),
             bytes_sent: snapshot.sent,
             bytes_received: snapshot.received,
             duration_ms: u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
             generation: flow.map(|flow| flow.generation.0),
+        }
+    }
+}
+
+/// By what a workload is known, beside its name.
+#[derive(Serialize)]
+struct Who<'a> {
+    cgroup: &'a str,
+    uid: u32,
+    user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<&'a str>,
+}
+
+impl<'a> Who<'a> {
+    fn new(workload: &'a Workload) -> Self {
+        Self {
+            cgroup: &workload.cgroup,
+            uid: workload.uid,
+            user: &workload.user,
+            unit: workload.unit.as_deref(),
+            container: workload.container.as_deref(),
+            pod: workload.pod.as_deref(),
+            executable: workload.executable.as_deref(),
         }
     }
 }
@@ -190,6 +224,8 @@ struct RequestLine<'a> {
     outcome: &'a str,
     api: &'a str,
     workload: &'a str,
+    #[serde(flatten)]
+    who: Who<'a>,
     request: RequestFacts<'a>,
 }
 
@@ -215,7 +251,8 @@ impl<'a> RequestLine<'a> {
             flow: request.flow,
             outcome: request.outcome,
             api: &request.api,
-            workload: &request.workload,
+            workload: &request.workload.name,
+            who: Who::new(&request.workload),
             request: RequestFacts {
                 method: &request.method,
                 target: &request.target,

@@ -56,7 +56,7 @@ pub struct RequestSnapshot {
     /// Its operation.
     pub operation: Option<Arc<str>>,
     /// Who called.
-    pub workload: Arc<str>,
+    pub workload: Workload,
     /// Its method.
     pub method: String,
     /// Its host and path; the query may hold what is nobody's business.
@@ -109,7 +109,7 @@ impl Telemetry {
             flow,
             api: Arc::clone(api),
             operation: None,
-            workload: Arc::clone(&workload.name),
+            workload: workload.clone(),
             method: method.to_owned(),
             target: target(),
             status: 0,

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn workload(cgroup: &str) -> Workload {
-        Workload { name: cgroup.into(), cgroup: cgroup.into(), pid: 0, uid: 0, command: "app".to_owned() }
+        Workload { name: cgroup.into(), cgroup: cgroup.into(), ..Workload::default() }
     }
 
     fn host() -> Host {

@@ -544,9 +544,24 @@ pub(in crate::config) struct WorkloadFile {
     /// The path of its cgroup; `*` stands for anything.
     #[serde(default)]
     pub(in crate::config) cgroup: Option<String>,
+    /// The unit of the node's systemd; `*` stands for anything, but not for none, here and below.
+    #[serde(default)]
+    pub(in crate::config) unit: Option<String>,
+    /// The id of its container, in full. Whoever may make cgroups calls his own as he likes: say also whose it is.
+    #[serde(default)]
+    pub(in crate::config) container: Option<String>,
+    /// The uid of its Kubernetes pod.
+    #[serde(default)]
+    pub(in crate::config) pod: Option<String>,
+    /// The path of what it runs. Others can call theirs so in a container: say also whose.
+    #[serde(default)]
+    pub(in crate::config) executable: Option<String>,
     /// Its user's number.
     #[serde(default)]
     pub(in crate::config) uid: Option<u32>,
+    /// Its user's name on the node, or the number.
+    #[serde(default)]
+    pub(in crate::config) user: Option<String>,
 }
 
 /// A value that is kept elsewhere: templates say `{{name}}`. One of `file`, `env`, `credential` and `value`.

@@ -76,6 +76,11 @@ impl<'a> View<'a> {
             (Self::Workload(call), "cgroup") => text(&call.workload.cgroup),
             (Self::Workload(call), "command") => text(&call.workload.command),
             (Self::Workload(call), "pid") => number(call.workload.pid.into()),
+            (Self::Workload(call), "container") => text(call.workload.container.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "executable") => text(call.workload.executable.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "pod") => text(call.workload.pod.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "unit") => text(call.workload.unit.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "user") => text(&call.workload.user),
             (Self::Workload(call), "uid") => number(call.workload.uid.into()),
             (Self::Api(call), "name") => text(&call.api.name),
             (Self::Operation(call), field) => {

@@ -320,10 +320,15 @@ impl<'a> List<'a, '_> {
             }
         };
         let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-        let matches = files.iter().map(|WorkloadFile { name, cgroup, uid }| WorkloadMatch {
-            name: text(name),
-            cgroup: text(cgroup),
-            uid: *uid,
+        let matches = files.iter().map(|file: &WorkloadFile| WorkloadMatch {
+            name: text(&file.name),
+            cgroup: text(&file.cgroup),
+            unit: text(&file.unit),
+            container: text(&file.container),
+            pod: text(&file.pod),
+            executable: text(&file.executable),
+            uid: file.uid,
+            user: text(&file.user),
         });
         Some(WorkloadFilter { allow, matches: matches.collect() })
     }
