@@ -6,6 +6,8 @@ mod check;
 
 mod detach;
 
+mod diff;
+
 mod doctor;
 
 mod exec;
@@ -48,6 +50,8 @@ enum Command {
     Run(run::Run),
     /// Check a configuration: every error at once, with line and column.
     Check(check::Check),
+    /// Say what changes from one configuration to another.
+    Diff(diff::Diff),
     /// Say what would be done with a request: which API, operation and policies, with which values.
     Explain(Box<explain::Explain>),
     /// Show what is redirected, which flows run, the APIs, the kernel hooks.
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Diff(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Tail(command) => command.run(),

@@ -4,6 +4,8 @@ mod compile;
 
 mod diagnostic;
 
+mod diff;
+
 mod document;
 
 mod file;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use diff::{Change, ChangeKind, diff};
 pub use reload::watch;
 
 use serde_json::Value;
@@ -115,7 +118,7 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
     if documents.len() == sources.len() {
         only_once(&documents, &mut problems);
         let file = documents.into_iter().map(|(file, _)| file).reduce(File::and).unwrap_or_default();
-        let base = if path.is_dir() { Some(path) } else { path.parent() }.unwrap_or(Path::new(""));
+        let base = base(path);
         let read = |path: &Path| std::fs::read(path);
         let environment = |name: &str| std::env::var(name).ok();
         let outside = Outside { base, read: &read, environment: &environment };
@@ -125,6 +128,11 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         }
     }
     Err(Diagnostics::new(path, sources, problems))
+}
+
+/// Where what a configuration names is found from.
+fn base(path: &Path) -> &Path {
+    if path.is_dir() { Some(path) } else { path.parent() }.unwrap_or(Path::new(""))
 }
 
 /// A file, if it has the right form; an unknown key is a problem, but does not hinder that.

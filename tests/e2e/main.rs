@@ -6,6 +6,8 @@ mod capture;
 
 mod clients;
 
+mod compare;
+
 mod conformance;
 
 mod decisions;

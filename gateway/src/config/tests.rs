@@ -2,12 +2,12 @@ use std::fs;
 
 use super::*;
 
-fn directory(name: &str) -> PathBuf {
+pub(super) fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
 }
 
 /// The configurations of a directory: files and directories, in the order of their names.
-fn configurations(name: &str) -> Vec<PathBuf> {
+pub(super) fn configurations(name: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory(name)).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = entries.filter(|path| path.is_dir() || source::is_yaml(path)).collect();
     paths.sort();
@@ -16,7 +16,7 @@ fn configurations(name: &str) -> Vec<PathBuf> {
 }
 
 /// The text that is kept beside the code, which `UPDATE_GOLDEN=1` writes anew.
-fn assert_golden(path: &Path, text: &str) {
+pub(super) fn assert_golden(path: &Path, text: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(path, text).unwrap();
     }

@@ -31,7 +31,7 @@ impl fmt::Debug for Expression {
 }
 
 /// A text with holes: `${expression}` and `{{named value}}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
 
 /// A part of a [`Template`].
@@ -66,6 +66,18 @@ impl Template {
     /// Whether a secret is in it.
     pub fn is_secret(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Named(value) if value.is_secret()))
+    }
+}
+
+/// As written.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.replace("${", "$${"),
+            Part::Expression(expression) => format!("${{{}}}", expression.source),
+            Part::Named(value) => format!("{value:?}"),
+        };
+        self.0.iter().map(part).collect::<String>().fmt(f)
     }
 }
 

@@ -1,0 +1,287 @@
+//! What changes from one configuration to another, in words. What is in files that they name is compared where it is a part
+//! of the model: certificates are, secrets are not.
+
+mod facts;
+mod policies;
+
+use std::fmt::{self, Debug};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Compiled, Settings, base};
+use crate::model::{Api, Backend, Egress, Model, NamedValue, Operation, Policies, Rules, ValueSource};
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Whose; what all APIs have in common, if absent.
+    pub api: Option<String>,
+    /// Where: a key of the configuration, or a section of policies, of an operation perhaps.
+    pub place: String,
+    /// How.
+    pub kind: ChangeKind,
+    /// What, where the place does not say it.
+    pub what: Option<String>,
+    /// What it was.
+    pub old: Option<String>,
+    /// What it is.
+    pub new: Option<String>,
+}
+
+/// How something differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It was not there.
+    Added,
+    /// It is not there any more.
+    Removed,
+    /// It is something else.
+    Changed,
+    /// It runs before, or after, others than it did.
+    Moved,
+}
+
+impl ChangeKind {
+    /// The spelling in the CLI.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+            Self::Moved => "moved",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api, place, kind, what, old, new } = self;
+        write!(f, "{}: {place} {}", api.as_deref().unwrap_or("all"), kind.label())?;
+        what.iter().try_for_each(|what| write!(f, ": {what}"))?;
+        match (old, new) {
+            (None, None) => Ok(()),
+            (Some(one), None) | (None, Some(one)) => write!(f, ": {one}"),
+            (Some(old), Some(new)) => write!(f, ": {old} -> {new}"),
+        }
+    }
+}
+
+/// Everything that changes, from the one to the other, which were read from here: for all APIs, then API by API in the order
+/// of their names.
+pub fn diff((old, before): (&Compiled, &Path), (new, after): (&Compiled, &Path)) -> Vec<Change> {
+    let mut all = Changes { api: None, found: Vec::new() };
+    all.model(&old.model, &new.model);
+    all.values((&old.model.values, base(before)), (&new.model.values, base(after)));
+    all.settings(&old.settings, &new.settings);
+    let mut found = all.found;
+    let apis = [&old.model, &new.model].map(|model| model.apis.iter());
+    let mut names: Vec<_> = apis.into_iter().flatten().map(|api| &api.name).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let of = |model: &'_ Model| model.apis.iter().position(|api| api.name == *name);
+        let mut own = Changes { api: Some(name.to_string()), found: Vec::new() };
+        let [before, after] = [&old.model, &new.model].map(|model| of(model).map(|index| (model, &model.apis[index])));
+        match (before, after) {
+            (Some(before), Some(after)) => own.api(before, after),
+            (Some((_, api)), None) => own.push("api", ChangeKind::Removed, None, Some(summary(api)), None),
+            (None, Some((_, api))) => own.push("api", ChangeKind::Added, None, None, Some(summary(api))),
+            (None, None) => {}
+        }
+        found.append(&mut own.found);
+    }
+    found
+}
+
+/// The changes of an API, or of what all have in common.
+struct Changes {
+    api: Option<String>,
+    found: Vec<Change>,
+}
+
+impl Changes {
+    fn push(&mut self, place: &str, kind: ChangeKind, what: Option<String>, old: Option<String>, new: Option<String>) {
+        self.found.push(Change { api: self.api.clone(), place: place.to_owned(), kind, what, old, new });
+    }
+
+    /// A key with one value.
+    fn value<T: PartialEq>(&mut self, place: &str, old: &T, new: &T, text: impl Fn(&T) -> String) {
+        if old != new {
+            self.push(place, ChangeKind::Changed, None, Some(text(old)), Some(text(new)));
+        }
+    }
+
+    /// A key with a list whose order means nothing.
+    fn each<T: PartialEq + ToString>(&mut self, place: &str, old: &[T], new: &[T]) {
+        for gone in old.iter().filter(|one| !new.contains(one)) {
+            self.push(place, ChangeKind::Removed, Some(gone.to_string()), None, None);
+        }
+        for come in new.iter().filter(|one| !old.contains(one)) {
+            self.push(place, ChangeKind::Added, Some(come.to_string()), None, None);
+        }
+    }
+
+    fn model(&mut self, old: &Model, new: &Model) {
+        self.value("egress.addresses", &old.egress, &new.egress, addresses);
+        let (before, after) = (&old.limits, &new.limits);
+        self.value("limits.request_head", &before.request_head, &after.request_head, plain);
+        self.value("limits.idle", &before.idle, &after.idle, optional);
+        self.value("limits.total", &before.total, &after.total, optional);
+        let connections = (&before.connections_per_workload, &after.connections_per_workload);
+        self.value("limits.connections_per_workload", connections.0, connections.1, optional);
+        self.value("drain", &old.drain.hand_over, &new.drain.hand_over, plain);
+        self.value("stop", &old.drain.stop, &new.drain.stop, plain);
+    }
+
+    /// A file that is named from where the configuration is, is the same wherever that is.
+    fn values(&mut self, (old, before): (&[Arc<NamedValue>], &Path), (new, after): (&[Arc<NamedValue>], &Path)) {
+        let named = |values: &[Arc<NamedValue>], base: &Path, name: &str| {
+            values.iter().find(|value| *value.name == *name).map(|value| source(&value.source, base))
+        };
+        let mut names: Vec<_> = old.iter().chain(new).map(|value| &value.name).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let kind = match (named(old, before, name), named(new, after, name)) {
+                (Some(old), Some(new)) if old == new => continue,
+                (Some(old), Some(new)) => (ChangeKind::Changed, Some(old), Some(new)),
+                (old, new) => (if new.is_some() { ChangeKind::Added } else { ChangeKind::Removed }, old, new),
+            };
+            self.push("values", kind.0, Some(name.to_string()), kind.1, kind.2);
+        }
+    }
+
+    /// A change of these needs a restart.
+    fn settings(&mut self, old: &Settings, new: &Settings) {
+        self.value("capture.cgroup", &old.cgroup, &new.cgroup, optional);
+        self.value("capture.pins", &old.pins, &new.pins, plain);
+        self.value("state.directory", &old.state, &new.state, plain);
+        self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
+        self.each("resolver.servers", &old.resolvers, &new.resolvers);
+        self.value("resolver.keep", &old.keep, &new.keep, plain);
+        self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, plain);
+        self.value("ca.key", &old.ca.key, &new.ca.key, plain);
+        self.value("telemetry.address", &old.telemetry, &new.telemetry, optional);
+        self.value("telemetry.access_log", &old.access_log, &new.access_log, plain);
+        self.value("telemetry.log_requests", &old.log_requests, &new.log_requests, plain);
+    }
+
+    fn api(&mut self, (before, old): (&Model, &Api), (after, new): (&Model, &Api)) {
+        self.each("hosts", &old.hosts, &new.hosts);
+        self.each("ports", &old.ports, &new.ports);
+        self.each("opaque_ports", &old.opaque_ports, &new.opaque_ports);
+        self.value("mode", &old.mode, &new.mode, |mode| mode.label().to_owned());
+        self.value("fail", &old.fail, &new.fail, |fail| fail.label().to_owned());
+        self.value("egress", before.egress_of(old), after.egress_of(new), addresses);
+        self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
+        self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
+        let isolated = (&old.pool.isolate_workloads, &new.pool.isolate_workloads);
+        self.value("pool.isolate_workloads", isolated.0, isolated.1, plain);
+        match (old.backend.as_deref(), new.backend.as_deref()) {
+            (Some(old), Some(new)) => self.backend(old, new),
+            (None, None) => {}
+            (old, new) => {
+                let kind = if new.is_some() { ChangeKind::Added } else { ChangeKind::Removed };
+                let text = |backend: &Backend| format!("TLS to port {}", backend.port);
+                self.push("backend", kind, None, old.map(text), new.map(text));
+            }
+        }
+        self.rules(old.rules.as_deref(), new.rules.as_deref());
+    }
+
+    fn backend(&mut self, old: &Backend, new: &Backend) {
+        self.value("backend.port", &old.port, &new.port, plain);
+        self.value("backend.min_tls", &old.min_tls, &new.min_tls, plain);
+        let known = |authorities: &Vec<Vec<u8>>| format!("{} beside the system's", authorities.len());
+        self.value("backend.ca", &old.authorities, &new.authorities, known);
+        let pins = |pins: &Vec<_>| format!("{} keys", pins.len());
+        self.value("backend.pins", &old.pins, &new.pins, pins);
+        let shown = |client: &Option<_>| if client.is_some() { "a certificate" } else { "none" }.to_owned();
+        self.value("backend.client", &old.client, &new.client, shown);
+    }
+
+    fn rules(&mut self, old: Option<&Rules>, new: Option<&Rules>) {
+        if let (Some(old), Some(new)) = (old, new) {
+            self.value("only_operations", &old.only_operations, &new.only_operations, plain);
+            self.value("max_body", &old.max_body, &new.max_body, plain);
+            self.value("plain_secrets", &old.plain_secrets, &new.plain_secrets, plain);
+        }
+        let nothing = Policies::default();
+        let otherwise = |rules: Option<&'_ Rules>| rules.map(|rules| Arc::clone(&rules.otherwise));
+        let (before, after) = (otherwise(old), otherwise(new));
+        let own = policies::changes(before.as_deref().unwrap_or(&nothing), after.as_deref().unwrap_or(&nothing));
+        for policies::Found { section, kind, what, old, new } in &own {
+            self.push(section.label(), *kind, Some(what.clone()), old.clone(), new.clone());
+        }
+        let operations = |rules: Option<&'_ Rules>| rules.map(|rules| rules.operations.clone()).unwrap_or_default();
+        self.operations(&operations(old), &operations(new), &own);
+    }
+
+    fn operations(&mut self, old: &[Operation], new: &[Operation], own: &[policies::Found]) {
+        for gone in old.iter().filter(|one| !new.iter().any(|other| other.name == one.name)) {
+            self.push("operations", ChangeKind::Removed, Some(gone.name.to_string()), Some(target(gone)), None);
+        }
+        for after in new {
+            let Some(before) = old.iter().find(|before| before.name == after.name) else {
+                self.push("operations", ChangeKind::Added, Some(after.name.to_string()), None, Some(target(after)));
+                continue;
+            };
+            if target(before) != target(after) {
+                let (what, old, new) = (after.name.to_string(), target(before), target(after));
+                self.push("operations", ChangeKind::Changed, Some(what), Some(old), Some(new));
+            }
+            // What changes for the whole API was said.
+            let found = policies::changes(&before.policies, &after.policies);
+            for policies::Found { section, kind, what, old, new } in found.into_iter().filter(|one| !own.contains(one))
+            {
+                self.push(&format!("operation {}, {}", after.name, section.label()), kind, Some(what), old, new);
+            }
+        }
+        let common = |one: &[Operation], other: &[Operation]| {
+            let names = one.iter().map(|operation| operation.name.to_string());
+            names.filter(|name| other.iter().any(|operation| *operation.name == **name)).collect::<Vec<_>>()
+        };
+        let (before, after) = (common(old, new), common(new, old));
+        if before != after {
+            self.push("operations", ChangeKind::Moved, None, Some(before.join(", ")), Some(after.join(", ")));
+        }
+    }
+}
+
+fn plain<T: Debug>(value: &T) -> String {
+    facts::tidy(&format!("{value:?}"))
+}
+
+fn optional<T: Debug>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "none".to_owned(), plain)
+}
+
+fn addresses(egress: &Egress) -> String {
+    let addresses: Vec<_> = egress.addresses.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }
+}
+
+fn source(source: &ValueSource, base: &Path) -> String {
+    match source {
+        ValueSource::Text(text) => format!("value {text:?}"),
+        ValueSource::File(path) => format!("file {}", path.strip_prefix(base).unwrap_or(path).display()),
+        ValueSource::Environment(name) => format!("env {name}"),
+    }
+}
+
+fn target(operation: &Operation) -> String {
+    format!("{} {}", operation.method.as_deref().unwrap_or("any"), operation.path)
+}
+
+fn summary(api: &Api) -> String {
+    let hosts: Vec<_> = api.hosts.iter().map(ToString::to_string).collect();
+    let ports: Vec<_> = api.ports.iter().map(ToString::to_string).collect();
+    let (hosts, ports) = (hosts.join(", "), ports.join(", "));
+    format!("{hosts}, ports {ports}, mode {}, fail {}", api.mode.label(), api.fail.label())
+}
+
+#[cfg(test)]
+mod tests;
