@@ -1,5 +1,7 @@
 //! The command line. Clap's types only; one command a file.
 
+mod against;
+
 mod ask;
 
 mod check;

@@ -2,21 +2,35 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, Output, against};
 use crate::config;
 use crate::model::Generation;
 
 #[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
 pub(super) struct Check {
     /// The configuration: a YAML file, or a directory of them.
     #[arg(value_name = "PATH", default_value = config::DEFAULT_PATH)]
     path: PathBuf,
+    /// Replay the requests of an access log (`telemetry.log_requests: true`), and say which would be treated otherwise. It has
+    /// neither their headers and queries nor their bodies: what depends on these is told apart. Limits begin with the log.
+    #[arg(long, value_name = "LOG")]
+    against: Option<PathBuf>,
+    /// How to print what would be treated otherwise.
+    #[arg(long, short, default_value = "table", requires = "against")]
+    output: Output,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 it is valid, and no request is known to be treated otherwise; 1 one would be; \
+                          2 wrong usage, an invalid configuration, or a log without requests.";
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let compiled =
             config::load(&self.path, Generation::default()).map_err(|errors| Failure::Invalid(errors.to_string()))?;
+        if let Some(log) = &self.against {
+            return against::run(&compiled.model, log, self.output);
+        }
         let hosts: usize = compiled.model.apis.iter().map(|api| api.hosts.len()).sum();
         println!("{}: ok, {} API(s), {hosts} host(s)", self.path.display(), compiled.model.apis.len());
         Ok(())

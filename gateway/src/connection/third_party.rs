@@ -182,7 +182,9 @@ impl ThirdParty {
     pub(super) fn record<B>(&self, request: &Request<B>) -> Option<Box<RequestRecord>> {
         let api = self.model.api(self.api)?;
         let target = || format!("{}{}", self.name, request.uri().path());
-        self.rooms.telemetry.request(self.flow.id, &api.name, &self.flow.workload, request.method().as_str(), target)
+        let called = (self.scheme(), self.flow.original_dst.0.port());
+        let (caller, method) = (&self.flow.workload, request.method().as_str());
+        self.rooms.telemetry.request(self.flow.id, &api.name, caller, called, method, target)
     }
 
     /// Where things are put on record.

@@ -19,6 +19,11 @@ pub struct Dry {
 }
 
 impl Dry {
+    /// Assumes this answer from now on; what policies remember stays.
+    pub fn next(&mut self, status: StatusCode) {
+        (self.status, self.asked) = (status, 0);
+    }
+
     /// That assumes this answer.
     pub fn new(body: Bytes, status: StatusCode) -> Self {
         Self { body, status, asked: 0, state: State::default() }

@@ -231,6 +231,8 @@ struct RequestLine<'a> {
 
 #[derive(Serialize)]
 struct RequestFacts<'a> {
+    scheme: &'static str,
+    port: u16,
     method: &'a str,
     target: &'a str,
     operation: Option<&'a str>,
@@ -254,6 +256,8 @@ impl<'a> RequestLine<'a> {
             workload: &request.workload.name,
             who: Who::new(&request.workload),
             request: RequestFacts {
+                scheme: request.scheme,
+                port: request.port,
                 method: &request.method,
                 target: &request.target,
                 operation: request.operation.as_deref(),

@@ -57,6 +57,10 @@ pub struct RequestSnapshot {
     pub operation: Option<Arc<str>>,
     /// Who called.
     pub workload: Workload,
+    /// What the caller spoke: `http` or `https`.
+    pub scheme: &'static str,
+    /// The port that it called.
+    pub port: u16,
     /// Its method.
     pub method: String,
     /// Its host and path; the query may hold what is nobody's business.
@@ -97,6 +101,7 @@ impl Telemetry {
         flow: u64,
         api: &Arc<str>,
         workload: &Workload,
+        (scheme, port): (&'static str, u16),
         method: &str,
         target: impl FnOnce() -> String,
     ) -> Option<Box<RequestRecord>> {
@@ -110,6 +115,8 @@ impl Telemetry {
             api: Arc::clone(api),
             operation: None,
             workload: workload.clone(),
+            scheme,
+            port,
             method: method.to_owned(),
             target: target(),
             status: 0,

@@ -1,0 +1,366 @@
+//! Requests of an access log, once more: under another configuration, without sending anything.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+
+use super::{Failure, Output, table};
+use crate::model::{Api, Expression, Host, Mode, Model, Policies, Policy, Reason, Rules, Statement, Workload};
+use crate::policy::{self, Call, Dry, Held};
+use crate::route;
+
+/// Kinds of difference that are shown to people.
+const SHOWN: usize = 100;
+
+/// A request as it is logged; other lines have none.
+#[derive(Debug, Deserialize)]
+struct Line {
+    time: f64,
+    outcome: String,
+    api: String,
+    workload: String,
+    #[serde(default)]
+    cgroup: String,
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    user: String,
+    unit: Option<String>,
+    container: Option<String>,
+    pod: Option<String>,
+    executable: Option<String>,
+    request: Facts,
+}
+
+#[derive(Debug, Deserialize)]
+struct Facts {
+    scheme: Option<String>,
+    port: Option<u16>,
+    method: String,
+    /// Host and path.
+    target: String,
+    operation: Option<String>,
+    status: u16,
+    policy: Option<String>,
+    upstream_us: u64,
+    total_us: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Replayed {
+    requests: usize,
+    as_before: usize,
+    /// Those of them whose policies look at what the log does not have.
+    unsure: usize,
+    differ: usize,
+    /// Which differ, as it seems, by what the log does not have.
+    unknown: usize,
+    /// Lines that are no JSON.
+    unreadable: usize,
+    changes: Vec<Change>,
+}
+
+/// Requests that are treated otherwise alike.
+#[derive(Debug, Serialize)]
+struct Change {
+    requests: usize,
+    method: String,
+    /// One of them.
+    target: String,
+    operation: Option<String>,
+    /// The unit, or what else it is called.
+    workload: String,
+    before: Treatment,
+    after: Treatment,
+    /// Whether it depends on what the log does not have.
+    unknown: bool,
+}
+
+/// How a request is treated.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Treatment {
+    api: Option<String>,
+    operation: Option<String>,
+    /// `ok` where it is the third party's answer; else why not, or what is answered instead.
+    outcome: String,
+}
+
+/// Replays a log.
+pub(super) fn run(model: &Model, log: &Path, output: Output) -> Result<(), Failure> {
+    let (lines, unreadable) = read(log)?;
+    let replayed = Replay::new(model)?.all(&lines, unreadable)?;
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&replayed).map_err(anyhow::Error::from)?),
+        Output::Table => show(&replayed)?,
+    }
+    if replayed.differ == 0 { Ok(()) } else { Err(Failure::Code(1)) }
+}
+
+/// In the order in which they came: lines are written as requests end.
+fn read(log: &Path) -> Result<(Vec<Line>, usize), Failure> {
+    let failed = |error: std::io::Error| Failure::Invalid(format!("egret: {} cannot be read: {error}", log.display()));
+    let (mut lines, mut unreadable) = (Vec::<Line>::new(), 0);
+    for text in BufReader::new(File::open(log).map_err(failed)?).split(b'\n') {
+        let text = text.map_err(failed)?;
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&text) else {
+            unreadable += usize::from(!text.trim_ascii().is_empty());
+            continue;
+        };
+        if value["request"].is_object() {
+            match serde_json::from_value(value) {
+                Ok(line) => lines.push(line),
+                Err(_) => unreadable += 1,
+            }
+        }
+    }
+    if lines.is_empty() {
+        let help = "it has them with telemetry: {log_requests: true}";
+        return Err(Failure::Invalid(format!("egret: {} has no requests: {help}", log.display())));
+    }
+    lines.sort_by(|one, other| one.time.total_cmp(&other.time));
+    Ok((lines, unreadable))
+}
+
+struct Replay<'a> {
+    model: &'a Model,
+    world: Dry,
+    runtime: Runtime,
+    /// What requests hold that have not ended at the time, and when they do.
+    held: Vec<(f64, Vec<Held>)>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(model: &'a Model) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        Ok(Self { model, world: Dry::new(Bytes::new(), StatusCode::OK), runtime, held: Vec::new() })
+    }
+
+    fn all(&mut self, lines: &[Line], unreadable: usize) -> Result<Replayed, Failure> {
+        let mut replayed = Replayed { requests: lines.len(), unreadable, ..Replayed::default() };
+        let mut changes = BTreeMap::<_, Change>::new();
+        let first = lines.first().map_or(0.0, |line| line.time);
+        for line in lines {
+            self.held.retain(|(until, _)| *until > line.time);
+            let (before, after, unknown) = self.one(line, first)?;
+            if before == after {
+                replayed.as_before += 1;
+                replayed.unsure += usize::from(unknown);
+                continue;
+            }
+            // Another API or operation is known.
+            let unknown = unknown && before.outcome != after.outcome;
+            *if unknown { &mut replayed.unknown } else { &mut replayed.differ } += 1;
+            let workload = line.unit.clone().unwrap_or_else(|| line.workload.clone());
+            let facts = &line.request;
+            // An operation has many paths.
+            let subject = facts.operation.clone().unwrap_or_else(|| facts.target.clone());
+            let key = (facts.method.clone(), subject, workload.clone(), before.clone(), after.clone());
+            let change = changes.entry(key).or_insert_with(|| Change {
+                requests: 0,
+                method: facts.method.clone(),
+                target: facts.target.clone(),
+                operation: facts.operation.clone(),
+                workload,
+                before,
+                after,
+                unknown,
+            });
+            change.requests += 1;
+        }
+        replayed.changes = changes.into_values().collect();
+        replayed.changes.sort_by_key(|change| (change.unknown, std::cmp::Reverse(change.requests)));
+        Ok(replayed)
+    }
+
+    /// How it was treated, how it would be, and whether that depends on what the log does not have.
+    fn one(&mut self, line: &Line, first: f64) -> Result<(Treatment, Treatment, bool), Failure> {
+        let facts = &line.request;
+        let (host, path) = facts.target.find('/').map_or((facts.target.as_str(), "/"), |at| facts.target.split_at(at));
+        let bad = |what: &str| Failure::Invalid(format!("egret: the log has a request of {}: {what}", facts.target));
+        let host = Host::parse(host).map_err(|invalid| bad(&invalid.to_string()))?;
+        let mut after = Treatment { api: None, operation: None, outcome: "not captured".to_owned() };
+        let Some(api) = self.api(line, &host) else { return Ok((before(line, None), after, false)) };
+        after.api = Some(api.name.to_string());
+        let seen = api.mode == Mode::Intercept || facts.scheme.as_deref() != Some("https");
+        let rules = match (api.mode, &api.rules) {
+            (Mode::Deny, _) => Err(Reason::Denied.label()),
+            (Mode::Bind, _) => Err("carried without being seen"),
+            (Mode::Passthrough | Mode::Intercept, _) if !seen => Err("carried without being seen"),
+            (Mode::Passthrough | Mode::Intercept, None) => Err("ok"),
+            (Mode::Passthrough | Mode::Intercept, Some(rules)) => Ok(rules),
+        };
+        let rules: &Rules = match rules {
+            Ok(rules) => rules,
+            Err(outcome) => {
+                after.outcome = outcome.to_owned();
+                return Ok((before(line, None), after, false));
+            }
+        };
+        let method = Method::from_bytes(facts.method.as_bytes()).map_err(|_| bad("its method is none"))?;
+        let matched = route::operation(rules, method.as_str(), path);
+        let (operation, parameters) = matched.map_or((None, Vec::new()), |(found, with)| (Some(found), with));
+        let policies = operation.map_or(&rules.otherwise, |operation| &operation.policies);
+        let head = Request::builder().method(method).uri(path).header(http::header::HOST, host.as_str()).body(());
+        let (head, ()) = head.map_err(|error| bad(&error.to_string()))?.into_parts();
+        let workload = workload(line);
+        let now = SystemTime::UNIX_EPOCH.checked_add(seconds(line.time)).ok_or_else(|| bad("its time is none"))?;
+        let mut call = Call::new(head, &workload, api, &host, now, seconds(line.time - first));
+        call.scheme = if facts.scheme.as_deref() == Some("http") { "http" } else { "https" };
+        call.operation = operation;
+        call.parameters = parameters;
+        let answered = StatusCode::from_u16(facts.status).ok().filter(|_| was_asked(facts));
+        self.world.next(answered.unwrap_or(StatusCode::OK));
+        let outcome = self.runtime.block_on(policy::run(&mut call, rules, policies, &mut self.world));
+        let fault = outcome.as_ref().err().or(call.error.as_ref());
+        let source = fault.and_then(|fault| fault.source.as_ref()).map(|source| source.policy);
+        after.operation = operation.map(|operation| operation.name.to_string());
+        after.outcome = match (fault, &call.response) {
+            (Some(fault), _) if decides(fault.reason.label(), source) => fault.reason.label().to_owned(),
+            (None, Some(response)) if self.world.asked == 0 => format!("answered {}", response.status.as_u16()),
+            _ => "ok".to_owned(),
+        };
+        let before = before(line, Some(policies));
+        let unknown = is_unknown(policies, source);
+        self.held
+            .push((line.time + Duration::from_micros(facts.total_us).as_secs_f64(), std::mem::take(&mut call.held)));
+        Ok((before, after, unknown))
+    }
+
+    /// The one that lists the host, and the port where the log has it.
+    fn api(&self, line: &Line, host: &Host) -> Option<&'a Api> {
+        let lists =
+            |api: &&Api| api.hosts.contains(host) && line.request.port.is_none_or(|port| api.ports.contains(&port));
+        let mut listed = self.model.apis.iter().filter(lists);
+        let first = listed.clone().next();
+        listed.find(|api| *api.name == *line.api).or(first)
+    }
+}
+
+/// What the log says of it. That an answer was kept is not in it: where these policies look one up, it may have been.
+fn before(line: &Line, policies: Option<&Policies>) -> Treatment {
+    let facts = &line.request;
+    let looks_up = |policy: &Arc<Policy>| matches!(policy.statement, Statement::CacheLookup(_));
+    let kept = policies.is_some_and(|policies| any(&policies.inbound, &looks_up)) && matches!(facts.status, 200 | 304);
+    let outcome = if decides(&line.outcome, facts.policy.as_deref()) {
+        line.outcome.clone()
+    } else if line.outcome == "ok" && !was_asked(facts) && !kept {
+        format!("answered {}", facts.status)
+    } else {
+        "ok".to_owned()
+    };
+    Treatment { api: Some(line.api.clone()), operation: facts.operation.clone(), outcome }
+}
+
+/// Whether the third party was.
+fn was_asked(facts: &Facts) -> bool {
+    facts.upstream_us > 0
+}
+
+/// Whether an outcome is a decision of policies, and nothing that has happened to the request on its way.
+fn decides(outcome: &str, policy: Option<&str>) -> bool {
+    let sends = |policy| matches!(policy, "forward-request" | "retry");
+    outcome == Reason::OperationNotFound.label() || policy.is_some_and(|policy| !sends(policy))
+}
+
+/// Whether what these policies do depends on more than the log has: refused by one that looks at more, or on a condition.
+fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
+    const KNOWN: [&str; 6] =
+        ["limit-concurrency", "quota", "quota-by-key", "rate-limit", "rate-limit-by-key", "workload-filter"];
+    let looks = |expression: &Expression| {
+        let more = ["headers", "query", "body", "response", "variables", "random"];
+        more.iter().any(|word| expression.source.contains(word))
+    };
+    let depends = |policy: &Arc<Policy>| {
+        let decides = matches!(
+            &policy.statement,
+            Statement::Choose(_)
+                | Statement::LimitConcurrency(_)
+                | Statement::Quota(_)
+                | Statement::RateLimit(_)
+                | Statement::Retry(_)
+        );
+        let mut found = false;
+        policy.statement.each_expression(&mut |expression| found |= decides && looks(expression));
+        found
+    };
+    let Policies { inbound, backend, outbound, on_error, .. } = policies;
+    refused_by.is_some_and(|policy| !KNOWN.contains(&policy))
+        || [inbound, backend, outbound, on_error].into_iter().any(|section| any(section, &depends))
+}
+
+/// Whether it holds for one of these, or of those in them.
+fn any(policies: &[Arc<Policy>], holds: &dyn Fn(&Arc<Policy>) -> bool) -> bool {
+    policies.iter().any(|policy| {
+        let inside = match &policy.statement {
+            Statement::Choose(branches) => branches.iter().any(|branch| any(&branch.then, holds)),
+            Statement::Retry(retry) => any(&retry.policies, holds),
+            _ => false,
+        };
+        inside || holds(policy)
+    })
+}
+
+fn workload(line: &Line) -> Workload {
+    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+    Workload {
+        name: line.workload.as_str().into(),
+        cgroup: line.cgroup.as_str().into(),
+        unit: text(&line.unit),
+        container: text(&line.container),
+        pod: text(&line.pod),
+        uid: line.uid,
+        user: line.user.as_str().into(),
+        executable: text(&line.executable),
+        ..Workload::default()
+    }
+}
+
+fn seconds(time: f64) -> Duration {
+    Duration::try_from_secs_f64(time).unwrap_or_default()
+}
+
+fn show(replayed: &Replayed) -> anyhow::Result<()> {
+    let Replayed { requests, as_before, unsure, differ, unknown, unreadable, changes } = replayed;
+    let as_far = if *unsure > 0 { format!(" ({unsure} of them as far as the log tells)") } else { String::new() };
+    println!("{requests} requests: {as_before} as before{as_far}, {differ} differ, {unknown} cannot be known");
+    println!("the log has no headers, queries and bodies; limits begin with it, empty");
+    if *unreadable > 0 {
+        println!("{unreadable} lines of it cannot be read");
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let shown = &changes[..changes.len().min(SHOWN)];
+    let columns = ["REQUESTS", "REQUEST", "WORKLOAD", "BEFORE", "AFTER", "KNOWN"];
+    table::print(shown, Output::Table, columns, |change| {
+        let (before, after) = (&change.before, &change.after);
+        let treatment = |treatment: &Treatment| {
+            let api = treatment.api.as_deref().filter(|_| before.api != after.api);
+            let operation = table::or_dash(treatment.operation.as_ref());
+            let operation = (before.operation != after.operation).then(|| format!("operation {operation}"));
+            let words = [api.map(str::to_owned), operation, Some(treatment.outcome.clone())];
+            words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        };
+        [
+            change.requests.to_string(),
+            format!("{} {}", change.method, change.target),
+            change.workload.clone(),
+            treatment(before),
+            treatment(after),
+            if change.unknown { "no" } else { "yes" }.to_owned(),
+        ]
+    })?;
+    if changes.len() > SHOWN {
+        println!("and {} more kinds: --output json has all", changes.len() - SHOWN);
+    }
+    Ok(())
+}
