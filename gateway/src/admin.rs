@@ -14,7 +14,7 @@ mod server;
 pub use client::{Client, Error};
 pub use hand_over::{Handed, Sockets, Successor, take_over};
 pub use protocol::{
-    ApiRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow, Request,
-    RequestRow, Response, Status,
+    ApiRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, HookRow, LimitRow, NameRow, RedirectRow,
+    RefusalRow, Request, RequestRow, Response, Status,
 };
 pub use server::{Desk, Server};

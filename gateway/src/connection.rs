@@ -22,6 +22,8 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+pub use self::policed::counting_time;
+
 use self::downstream::Downstream;
 use self::first_bytes::First;
 use self::third_party::ThirdParty;

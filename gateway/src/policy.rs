@@ -24,6 +24,7 @@ mod set_header;
 mod set_query_parameter;
 mod template;
 mod trace;
+mod uses;
 mod workload_filter;
 mod world;
 
@@ -34,4 +35,5 @@ pub use permit::{Permit, Target, admit};
 pub use quota::QuotaRow;
 pub use run::run;
 pub use template::MASK;
+pub use uses::{CacheUse, LimitUse};
 pub use world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};

@@ -24,6 +24,8 @@ mod hostile_http2;
 
 mod http;
 
+mod inspected;
+
 mod intercept;
 
 mod limits;

@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// The APIs and their addresses.
     Apis,
+    /// What policies have kept, the most wanted first.
+    Caches {
+        /// At most so many.
+        most: usize,
+    },
     /// What the kernel half decided alone, lately.
     Decisions,
     /// The running flows.
@@ -18,6 +23,11 @@ pub enum Request {
     ForgetRefusals,
     /// The kernel hooks.
     Hooks,
+    /// What was used of limits, the most used first.
+    Limits {
+        /// At most so many.
+        most: usize,
+    },
     /// Let the hooks prove with a real connection that they are alive.
     Prove,
     /// The kernel's table.
@@ -46,6 +56,13 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Apis`].
     Apis(Vec<ApiRow>),
+    /// To [`Request::Caches`].
+    Caches {
+        /// As many as were asked for.
+        rows: Vec<CacheRow>,
+        /// How many there are.
+        all: usize,
+    },
     /// To [`Request::Decisions`].
     Decisions(Vec<DecisionRow>),
     /// It could not be done, and why.
@@ -56,6 +73,13 @@ pub enum Response {
     Forgotten(usize),
     /// To [`Request::Hooks`].
     Hooks(Vec<HookRow>),
+    /// To [`Request::Limits`].
+    Limits {
+        /// As many as were asked for.
+        rows: Vec<LimitRow>,
+        /// How many there are.
+        all: usize,
+    },
     /// To [`Request::Prove`]: they are.
     Proved,
     /// To [`Request::Redirects`].
@@ -237,6 +261,48 @@ pub struct RefusalRow {
     pub passed: u64,
     /// What makes it trust the CA.
     pub remedy: String,
+}
+
+/// What was used of a limit, by one key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LimitRow {
+    /// `rate-limit`, `quota` or `limit-concurrency`.
+    pub kind: String,
+    /// Whose policy it is.
+    pub scope: String,
+    /// Its owner's name for it.
+    pub id: Option<String>,
+    /// The expression by which it counts.
+    pub by: Option<String>,
+    /// What that came to.
+    pub key: String,
+    /// How many calls, or requests at the moment.
+    pub used: u64,
+    /// How many there may be, once that is known.
+    pub limit: Option<u64>,
+    /// When the next one is given back, if time does that.
+    pub more_in_seconds: Option<f64>,
+}
+
+/// An answer, or a value, that policies have kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheRow {
+    /// Whose answer it is; absent for a value.
+    pub api: Option<String>,
+    /// The request that it answers, with secrets masked, or the key of a value.
+    pub key: String,
+    /// The headers of the request by which answers to it differ.
+    pub varies: Vec<String>,
+    /// Of an answer.
+    pub status: Option<u16>,
+    /// Of its body, or of the value.
+    pub bytes: usize,
+    /// Since it came.
+    pub age_seconds: Option<u64>,
+    /// For how long it will be; 0 if it is no longer.
+    pub fresh_for_seconds: u64,
+    /// How often it was given.
+    pub hits: Option<u64>,
 }
 
 /// One API.

@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::table::{list, or_dash, print};
 use super::{Daemon, Failure, Output};
-use crate::admin::{ApiRow, Client, DecisionRow, FlowRow, HookRow, RedirectRow, RefusalRow, Request, Response};
+use crate::admin::{
+    ApiRow, CacheRow, Client, DecisionRow, FlowRow, HookRow, LimitRow, RedirectRow, RefusalRow, Request, Response,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -18,6 +20,9 @@ pub(super) struct Inspect {
     /// How to print it.
     #[arg(long, short, default_value = "table")]
     output: Output,
+    /// How many limits or caches, at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: usize,
     /// Print it again every second.
     #[arg(long, short)]
     watch: bool,
@@ -38,6 +43,10 @@ enum What {
     Apis,
     /// Workloads that do not trust the CA of intercepted APIs, and what makes them.
     Refusals,
+    /// What was used of rate limits, quotas and concurrency, by whom; the most used first.
+    Limits,
+    /// Answers and values that policies have kept; the most wanted first.
+    Caches,
     /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
     Hooks,
 }
@@ -51,6 +60,8 @@ impl Inspect {
             What::Flows => Request::Flows,
             What::Apis => Request::Apis,
             What::Refusals => Request::Refusals,
+            What::Limits => Request::Limits { most: self.limit },
+            What::Caches => Request::Caches { most: self.limit },
             What::Hooks => Request::Hooks,
         };
         loop {
@@ -70,9 +81,11 @@ impl Inspect {
 fn show(response: Response, output: Output) -> anyhow::Result<()> {
     match response {
         Response::Apis(rows) => apis(&rows, output),
+        Response::Caches { rows, all } => caches(&rows, all, output),
         Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
+        Response::Limits { rows, all } => limits(&rows, all, output),
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Error(why) => bail!(why),
@@ -183,6 +196,49 @@ fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
             list(&row.egress),
         ]
     })
+}
+
+fn limits(rows: &[LimitRow], all: usize, output: Output) -> anyhow::Result<()> {
+    let columns = ["LIMIT", "SCOPE", "ID", "BY", "KEY", "USED", "OF", "MORE IN"];
+    print(rows, output, columns, |row| {
+        [
+            row.kind.clone(),
+            row.scope.clone(),
+            or_dash(row.id.as_ref()),
+            or_dash(row.by.as_ref()),
+            or_dash(Some(&row.key).filter(|key| !key.is_empty())),
+            row.used.to_string(),
+            or_dash(row.limit),
+            or_dash(row.more_in_seconds.map(|seconds| format!("{seconds:.1} s"))),
+        ]
+    })?;
+    rest(rows.len(), all, output);
+    Ok(())
+}
+
+fn caches(rows: &[CacheRow], all: usize, output: Output) -> anyhow::Result<()> {
+    let columns = ["API", "KEY", "VARIES BY", "STATUS", "BYTES", "AGE", "FRESH FOR", "HITS"];
+    print(rows, output, columns, |row| {
+        [
+            or_dash(row.api.as_ref()),
+            row.key.clone(),
+            list(&row.varies),
+            or_dash(row.status),
+            row.bytes.to_string(),
+            or_dash(row.age_seconds.map(|seconds| format!("{seconds} s"))),
+            format!("{} s", row.fresh_for_seconds),
+            or_dash(row.hits),
+        ]
+    })?;
+    rest(rows.len(), all, output);
+    Ok(())
+}
+
+/// Says what was left out.
+fn rest(shown: usize, all: usize, output: Output) {
+    if output == Output::Table && all > shown {
+        println!("and {} more: --limit {all} shows them", all - shown);
+    }
 }
 
 fn hooks(rows: &[HookRow], output: Output) -> anyhow::Result<()> {

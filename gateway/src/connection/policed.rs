@@ -29,6 +29,11 @@ pub(super) trait Ask: Send + Sync {
 /// For counting: any time before the first request.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// The time by which policies count.
+pub fn counting_time() -> Duration {
+    START.elapsed()
+}
+
 /// Answers a request as its API's policies say.
 pub(super) async fn answer(
     third_party: &ThirdParty,

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, NameRow, RedirectRow, RefusalRow,
-    Request, RequestRow, Response, Status, Successor,
+    ApiRow, CacheRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, LimitRow, NameRow, RedirectRow,
+    RefusalRow, Request, RequestRow, Response, Status, Successor,
 };
 use crate::capture::Capture;
+use crate::connection::counting_time;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
+use crate::policy::{CacheUse, LimitUse, State};
 use crate::telemetry::{RequestSnapshot, Snapshot, Telemetry};
 use crate::tls::{Leaves, Refusal};
 
@@ -27,6 +29,7 @@ pub(super) struct Rooms {
     pub(super) names: Arc<Names>,
     pub(super) node: Arc<NodeAddresses>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) policies: Arc<State>,
     pub(super) config: PathBuf,
     pub(super) config_error: Arc<Mutex<Option<String>>>,
     pub(super) draining: Arc<Mutex<Vec<Draining>>>,
@@ -41,10 +44,18 @@ impl Desk for Rooms {
     fn answer(&self, request: Request) -> Response {
         match request {
             Request::Apis => Response::Apis(self.apis()),
+            Request::Caches { most } => {
+                let (kept, all) = self.policies.caches(counting_time(), most);
+                Response::Caches { rows: kept.into_iter().map(cache_row).collect(), all }
+            }
             Request::Decisions => Response::Decisions(self.decisions()),
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.leaves.refusals().forget()),
             Request::Hooks => Response::Hooks(self.hooks()),
+            Request::Limits { most } => {
+                let (used, all) = self.policies.limits(SystemTime::now(), counting_time(), most);
+                Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
+            }
             // It starts a process and waits for it.
             Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
                 Ok(()) => Response::Proved,
@@ -245,6 +256,26 @@ fn caller(snapshot: &Snapshot) -> Caller {
 fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {
     let hosts = &model.api(redirect.api)?.hosts;
     hosts.iter().find(|host| resolves_to_it(host)).map(ToString::to_string)
+}
+
+fn cache_row(kept: CacheUse) -> CacheRow {
+    let CacheUse { api, key, varies, status, bytes, age, fresh_for, hits } = kept;
+    let (age_seconds, fresh_for_seconds) = (age.map(|age| age.as_secs()), fresh_for.as_secs());
+    CacheRow { api, key, varies, status, bytes, age_seconds, fresh_for_seconds, hits }
+}
+
+fn limit_row(used: LimitUse) -> LimitRow {
+    let LimitUse { kind, scope, id, by, key, used, limit, more_in } = used;
+    LimitRow {
+        kind: kind.to_owned(),
+        scope,
+        id,
+        by,
+        key,
+        used,
+        limit,
+        more_in_seconds: more_in.map(|time| time.as_secs_f64()),
+    }
 }
 
 fn request_row(passed: RequestSnapshot) -> RequestRow {

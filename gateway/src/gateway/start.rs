@@ -133,6 +133,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
+    let policies = Arc::clone(&rooms.policies);
     let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
     quotas.spawn(&stop);
     let record = {
@@ -158,6 +159,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         names: Arc::clone(&names),
         node: Arc::clone(&node),
         telemetry: Arc::clone(&telemetry),
+        policies,
         config: options.config.clone(),
         config_error: Arc::clone(&config_error),
         draining: Arc::clone(&draining),

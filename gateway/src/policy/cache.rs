@@ -1,6 +1,7 @@
 //! Answers and values that are kept: `cache-lookup`, `cache-store` (RFC 9111, as a shared cache) and `cache-*-value`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use super::bodies;
 use super::call::{Call, Fault};
 use super::expression;
 use super::set_query_parameter::parameters;
+use super::uses::CacheUse;
 use crate::model::{CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue};
 
 /// Bytes of all answers that are kept; those that were used longest ago go first.
@@ -41,6 +43,11 @@ struct Variants {
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Kept {
+    /// Whose it is, and the request, for people.
+    api: Arc<str>,
+    shown: String,
+    /// How often it was given.
+    hits: AtomicU64,
     /// What the request said in the headers by which answers differ.
     said: Vec<Option<HeaderValue>>,
     status: StatusCode,
@@ -68,6 +75,37 @@ impl Default for Caches {
             answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
             values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
         }
+    }
+}
+
+impl Caches {
+    /// All that is of use still.
+    pub(super) fn uses(&self, at: Duration) -> Vec<CacheUse> {
+        let each = |(_, variants): (_, Arc<Variants>)| {
+            let of_use = variants.answers.iter().filter(|kept| at < kept.stale_until);
+            of_use.map(|kept| (variants.by.clone(), Arc::clone(kept))).collect::<Vec<_>>()
+        };
+        let answers = self.answers.iter().flat_map(each).map(|(by, kept)| CacheUse {
+            api: Some(kept.api.to_string()),
+            key: kept.shown.clone(),
+            varies: by.iter().map(ToString::to_string).collect(),
+            status: Some(kept.status.as_u16()),
+            bytes: kept.body.len(),
+            age: Some(at.saturating_sub(kept.since)),
+            fresh_for: kept.fresh_until.saturating_sub(at),
+            hits: Some(kept.hits.load(Ordering::Relaxed)),
+        });
+        let values = self.values.iter().map(|(key, (value, until))| CacheUse {
+            api: None,
+            key: key.to_string(),
+            varies: Vec::new(),
+            status: None,
+            bytes: expression::spelled(&value).len(),
+            age: None,
+            fresh_for: until.saturating_sub(at),
+            hits: None,
+        });
+        answers.chain(values.filter(|value| !value.fresh_for.is_zero())).collect()
     }
 }
 
@@ -110,6 +148,7 @@ pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, caches: &Caches)
 
 /// Answers with what is kept.
 pub(super) fn give(kept: &Kept, call: &mut Call<'_>) {
+    kept.hits.fetch_add(1, Ordering::Relaxed);
     let (mut head, ()) = Response::new(()).into_parts();
     head.status = kept.status;
     head.headers = kept.headers.clone();
@@ -175,6 +214,9 @@ fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration
     headers.remove(TRANSFER_ENCODING);
     bodies::describe_whole(&mut headers, body.len());
     let kept = Arc::new(Kept {
+        api: Arc::clone(&call.api.name),
+        shown: shown(key, call),
+        hits: AtomicU64::new(0),
         said: said(&by, &call.request.headers),
         status: response.status,
         headers,
@@ -217,6 +259,14 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
         key.push_str(&format!("\n{}", call.workload.cgroup));
     }
     key
+}
+
+/// What was looked up, without the headers by which it differs and with secrets masked.
+fn shown(key: &str, call: &Call<'_>) -> String {
+    let mut lines = key.split('\n').skip(1);
+    let mut line = || lines.next().unwrap_or_default();
+    let (host, path, query) = (line(), line(), line());
+    format!("GET {host}{}", call.shown(path, query))
 }
 
 /// Names in lower case, and values without their quotes.

@@ -221,10 +221,14 @@ impl<'a> Call<'a> {
 
     /// The request's path and query, with secrets masked.
     pub fn shown_target(&self) -> String {
+        self.shown(self.request.uri.path(), self.request.uri.query().unwrap_or_default())
+    }
+
+    /// A path and a query that it had, with secrets masked.
+    pub(super) fn shown(&self, path: &str, query: &str) -> String {
         if self.secret_target {
             return MASK.to_owned();
         }
-        let (path, query) = (self.request.uri.path(), self.request.uri.query().unwrap_or_default());
         let pairs = parameters(query).map(|(name, value)| {
             let secret = self.secret_parameters.iter().any(|known| **known == *name);
             format!("{name}={}", if secret { MASK } else { &value })

@@ -4,9 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::uses::LimitUse;
 use crate::model::{LimitConcurrency, Reason};
 
-type Counts = Arc<Mutex<HashMap<(Arc<str>, String), u32>>>;
+type Counts = Arc<Mutex<HashMap<(Arc<str>, String), Count>>>;
+
+#[derive(Debug, Default)]
+struct Count {
+    now: u32,
+    max: u32,
+}
 
 /// Requests that are on their way, by limit and key.
 #[derive(Debug, Default)]
@@ -23,11 +30,23 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = counts.entry((Arc::clone(&self.key.0), std::mem::take(&mut self.key.1))) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            entry.get_mut().now -= 1;
+            if entry.get().now == 0 {
                 entry.remove();
             }
         }
+    }
+}
+
+impl Concurrency {
+    /// How many are on their way, by limit and key.
+    pub(super) fn uses(&self) -> Vec<LimitUse> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |((identity, key), count): (&(Arc<str>, String), &Count)| LimitUse {
+            limit: Some(count.max.into()),
+            ..LimitUse::new("limit-concurrency", identity, key, count.now.into())
+        };
+        counts.iter().map(one).collect()
     }
 }
 
@@ -37,12 +56,13 @@ pub(super) fn run(limit: &LimitConcurrency, call: &mut Call<'_>, concurrency: &C
     let key = (Arc::clone(&limit.identity), key);
     let mut counts = concurrency.0.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counts.entry(key.clone()).or_default();
-    if *count >= limit.max {
+    count.max = limit.max;
+    if count.now >= limit.max {
         let message = format!("{} requests are on their way already", limit.max);
         return Err(Fault::new(Reason::ConcurrencyExceeded, 429, message));
     }
-    *count += 1;
-    let now = *count;
+    count.now += 1;
+    let now = count.now;
     drop(counts);
     call.note(|| format!("{now} of {}", limit.max));
     call.held.push(Held { counts: Arc::clone(&concurrency.0), key });

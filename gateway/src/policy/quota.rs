@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::uses::LimitUse;
 use crate::model::{Quota, Reason};
 
 /// What was used, by quota and key.
@@ -28,6 +29,8 @@ struct Used {
     calls: u64,
     /// Seconds since 1970; none if it is for ever.
     until: Option<u64>,
+    /// How many there may be, once that is known.
+    limit: Option<u64>,
 }
 
 /// A count as it is saved: the quota, the key, the calls, and the second since 1970 at which they are forgotten.
@@ -49,11 +52,12 @@ impl Quotas {
             kept.used.retain(|_, used| used.until.is_none_or(|until| until > seconds));
             kept.sweep_at = kept.used.len() * 2;
         }
-        let used = kept.used.entry((quota.identity.to_string(), key)).or_insert(Used { calls: 0, until });
+        let used = kept.used.entry((quota.identity.to_string(), key)).or_insert(Used { calls: 0, until, limit: None });
         if used.until != until {
             // Another period, or periods of another length.
-            *used = Used { calls: 0, until };
+            *used = Used { calls: 0, until, limit: None };
         }
+        used.limit = Some(quota.calls);
         if used.calls >= quota.calls {
             return Err(until.map(|until| Duration::from_secs(until.saturating_sub(seconds))));
         }
@@ -74,8 +78,22 @@ impl Quotas {
     }
 
     pub(super) fn restore(&self, rows: Vec<QuotaRow>) {
-        let rows = rows.into_iter().map(|(quota, key, calls, until)| ((quota, key), Used { calls, until }));
+        let rows =
+            rows.into_iter().map(|(quota, key, calls, until)| ((quota, key), Used { calls, until, limit: None }));
         self.lock().used.extend(rows);
+    }
+
+    /// What was used of each quota whose period is not over.
+    pub(super) fn uses(&self, now: SystemTime) -> Vec<LimitUse> {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let kept = self.lock();
+        let running = kept.used.iter().filter(|(_, used)| used.until.is_none_or(|until| until > seconds));
+        let one = |((identity, key), used): (&(String, String), &Used)| LimitUse {
+            limit: used.limit,
+            more_in: used.until.map(|until| Duration::from_secs(until.saturating_sub(seconds))),
+            ..LimitUse::new("quota", identity, key, used.calls)
+        };
+        running.map(one).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

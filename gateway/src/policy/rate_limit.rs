@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::uses::LimitUse;
 use crate::model::{RateLimit, Reason};
 
 /// The calls that were let through, by limit and key.
@@ -26,6 +27,7 @@ struct Kept {
 struct Calls {
     times: VecDeque<Duration>,
     period: Duration,
+    limit: u32,
 }
 
 /// Keys that are kept before those that are over are looked for.
@@ -41,7 +43,7 @@ impl Rates {
             kept.sweep_at = kept.calls.len() * 2;
         }
         let calls = kept.calls.entry((Arc::clone(&limit.identity), key)).or_default();
-        calls.period = limit.period;
+        (calls.period, calls.limit) = (limit.period, limit.calls);
         while calls.times.front().is_some_and(|first| now.saturating_sub(*first) >= limit.period) {
             calls.times.pop_front();
         }
@@ -53,6 +55,22 @@ impl Rates {
         // After a change to fewer calls there may be more of them than are allowed: all but the newest must be over.
         let first = calls.times.get(calls.times.len() - usize::try_from(limit.calls).unwrap_or(usize::MAX));
         Err(first.map_or(limit.period, |first| limit.period.saturating_sub(now.saturating_sub(*first))))
+    }
+
+    /// What was used of each limit in the period that ends now.
+    pub(super) fn uses(&self, now: Duration) -> Vec<LimitUse> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |((identity, key), calls): (&(Arc<str>, String), &Calls)| {
+            let mut within = calls.times.iter().filter(|time| now.saturating_sub(**time) < calls.period);
+            let first = within.next()?;
+            let used = u64::try_from(within.count()).unwrap_or(u64::MAX).saturating_add(1);
+            Some(LimitUse {
+                limit: Some(calls.limit.into()),
+                more_in: Some(calls.period.saturating_sub(now.saturating_sub(*first))),
+                ..LimitUse::new("rate-limit", identity, key, used)
+            })
+        };
+        kept.calls.iter().filter_map(one).collect()
     }
 }
 
@@ -169,6 +187,22 @@ mod tests {
         let later = now + Duration::from_millis(400);
         assert_eq!(rates.take(&limit(5, 1000), String::new(), later), Err(Duration::from_millis(600)));
         assert_eq!(rates.take(&limit(11, 1000), String::new(), later), Ok(0));
+    }
+
+    #[test]
+    fn what_is_used_can_be_seen() {
+        let (rates, limit, now) = (Rates::default(), limit(3, 1000), Duration::from_secs(1));
+        for milliseconds in [0, 400] {
+            rates.take(&limit, "a".to_owned(), now + Duration::from_millis(milliseconds)).unwrap();
+        }
+        let uses = |milliseconds| {
+            let uses = rates.uses(now + Duration::from_millis(milliseconds));
+            uses.into_iter().map(|one| (one.key, one.used, one.limit, one.more_in)).collect::<Vec<_>>()
+        };
+        let milliseconds = |count| Some(Duration::from_millis(count));
+        assert_eq!(uses(500), [("a".to_owned(), 2, Some(3), milliseconds(500))]);
+        assert_eq!(uses(1000), [("a".to_owned(), 1, Some(3), milliseconds(400))]);
+        assert_eq!(uses(1400), []);
     }
 
     #[test]
