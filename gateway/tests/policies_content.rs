@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Endpoint, Generation, Host, Model, Reason, Workload};
+use egret::model::{Endpoint, Generation, Host, Model, Reason, Told, Workload};
 use egret::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use http::{HeaderMap, Request, Response, response};
 
@@ -66,6 +66,8 @@ impl World for Answering {
     fn at(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn tell(&mut self, _: Vec<Told>) {}
 
     fn pause(&mut self, _: Duration) -> Pending<'_, ()> {
         Box::pin(ready(()))

@@ -17,6 +17,14 @@ fn scene(example: &str) -> Scene {
     scene_with(example, Behaviour::Http(vec![EGRESS.parse().unwrap()]))
 }
 
+fn scene_like(example: &str, edit: impl FnOnce(String) -> String) -> Scene {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let egret = lab.egret(&lab.configure_like(example, edit), &[]);
+    Scene { lab, partner, _egret: egret }
+}
+
 fn scene_with(example: &str, behaviour: Behaviour) -> Scene {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, NAME)]);
@@ -659,4 +667,14 @@ fn a_product_is_for_those_who_have_subscribed() {
     std::fs::write(path, text).unwrap();
     eventually("the change is live", || scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
     assert_eq!(scene.seen().last().unwrap().values("x-team"), [""; 0]);
+}
+
+#[test]
+fn two_limits_of_one_scope_count_on_their_own() {
+    let scene = scene_like("policy-rate-limit", |text| {
+        text.replace("        - rate-limit:", "        - rate-limit: {calls: 1, period: 1ms}\n        - rate-limit:")
+    });
+    let heard: Vec<_> = (0..3).map(|_| scene.curl(&[URL])).collect();
+    assert!(heard[1].starts_with("HTTP/1.1 200 ") && heard[2].starts_with("HTTP/1.1 429 "), "{heard:?}");
+    assert!(heard[2].contains("more than 2 calls in 10s"), "{heard:?}");
 }

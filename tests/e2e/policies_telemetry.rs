@@ -166,6 +166,13 @@ fn a_body_in_which_nothing_could_be_masked_is_not_on_record() {
 }
 
 #[test]
+fn what_was_told_is_on_record_although_the_caller_went_away() {
+    let (lab, _partner, _egret) = scene("policy-log", Behaviour::Count);
+    assert_eq!(lab.run("curl", &["-s", "-m", "1", URL]).status.code(), Some(28), "there is no answer");
+    assert_eq!(lines(&lab, "log", 1)[0]["log"]["section"], "inbound");
+}
+
+#[test]
 fn what_is_seen_of_an_answer_is_left_as_it_was() {
     let chunked = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
                     8\r\n12345678\r\n8\r\nabcdefgh\r\n0\r\nX-Sum: 7\r\n\r\n";

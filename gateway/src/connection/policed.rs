@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record};
 use super::third_party::{Rulebook, ThirdParty};
-use crate::model::{Endpoint, Reason};
+use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
@@ -60,8 +60,10 @@ pub(super) async fn answer(
         ask,
         body: Some(body),
         answer: None,
-        state: third_party.policy_state(),
+        third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
+        teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().name },
+        record,
         waited: Duration::ZERO,
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
@@ -71,7 +73,7 @@ pub(super) async fn answer(
     for (policy, reason, _) in &call.reports {
         third_party.metrics().report(&api.name, policy, reason.label());
     }
-    if let Some(record) = record {
+    if let Some(record) = wire.record {
         let facts = &mut record.facts;
         facts.operation = call.operation.map(|operation| Arc::clone(&operation.name));
         facts.outcome = reason;
@@ -80,11 +82,6 @@ pub(super) async fn answer(
         facts.reports = call.reports.iter().map(report).collect();
         facts.upstream = wire.waited;
         facts.policies = clock().saturating_sub(call.at).saturating_sub(wire.waited);
-        record.told(&call.told);
-    }
-    if !call.told.is_empty() {
-        let teller = Teller { request: call.id, api: &api.name, workload: &call.workload.name };
-        third_party.telemetry().told(std::mem::take(&mut call.told), teller);
     }
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
@@ -111,8 +108,11 @@ struct Wire<'a> {
     body: Option<Outgoing>,
     /// The third party's, as it comes.
     answer: Option<Body>,
-    state: &'a State,
     elsewhere: &'a (dyn Fn() -> Elsewhere + Send + Sync),
+    third_party: &'a ThirdParty,
+    /// Who tells something.
+    teller: Teller<'a>,
+    record: &'a mut Record,
     /// For the third party, in all.
     waited: Duration,
 }
@@ -217,12 +217,19 @@ impl World for Wire<'_> {
         clock()
     }
 
+    fn tell(&mut self, told: Vec<Told>) {
+        if let Some(record) = self.record {
+            record.told(&told);
+        }
+        self.third_party.telemetry().told(told, self.teller);
+    }
+
     fn pause(&mut self, time: Duration) -> Pending<'_, ()> {
         Box::pin(sleep(time))
     }
 
     fn state(&self) -> &State {
-        self.state
+        self.third_party.policy_state()
     }
 }
 

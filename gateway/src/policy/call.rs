@@ -84,8 +84,8 @@ pub struct Call<'a> {
     pub reports: Vec<(&'static str, Reason, String)>,
     /// What is to be done when the answer has ended.
     pub meters: Meters,
-    /// What policies have told, for the records.
-    pub told: Vec<Told>,
+    /// What the policy that runs has told, for the records.
+    pub(super) told: Vec<Told>,
     /// What was seen of the answer's body, for the policy that runs.
     pub(super) peeked: Option<Peeked>,
     /// Most bytes of a body that policies may look at.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, response};
 
 use super::world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};
-use crate::model::{Endpoint, Reason};
+use crate::model::{Endpoint, Reason, Told};
 
 /// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ impl World for Dry {
     fn at(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn tell(&mut self, _: Vec<Told>) {}
 
     fn pause(&mut self, _: Duration) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -127,7 +127,13 @@ impl Quotas {
         let one = |((identity, key), used): (&(String, String), &Used)| LimitUse {
             limit: used.limit,
             more_in: used.until.map(|until| Duration::from_secs(until.saturating_sub(seconds))),
-            ..LimitUse::new("quota", identity, key, used.count)
+            ..match (identity.strip_suffix("/bytes"), identity.strip_suffix("/tokens")) {
+                (Some(identity), _) => {
+                    LimitUse { kind: "quota of bytes", ..LimitUse::new("quota", identity, key, used.count) }
+                }
+                (_, Some(identity)) => LimitUse::new("llm-token-limit", identity, key, used.count),
+                (None, None) => LimitUse::new("quota", identity, key, used.count),
+            }
         };
         running.map(one).collect()
     }

@@ -175,6 +175,9 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             }
             _ => now(policy, call, world),
         };
+        if !call.told.is_empty() {
+            world.tell(std::mem::take(&mut call.told));
+        }
         if let Err(fault) = &outcome {
             call.note(|| format!("fails: {} ({})", fault.reason, fault.message));
         }

@@ -15,7 +15,7 @@ use super::llm::Spent;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
 use super::subscription::{Subscriptions, Used};
-use crate::model::{Endpoint, Reason, Service};
+use crate::model::{Endpoint, Reason, Service, Told};
 
 /// What comes in time.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -103,6 +103,8 @@ pub trait World: Send + Sync {
 
     /// The time, on the clock of [`super::Call::at`].
     fn at(&self) -> Duration;
+    /// Puts on record what a policy tells, whatever comes of the request.
+    fn tell(&mut self, told: Vec<Told>);
 
     /// Lets time pass.
     fn pause(&mut self, time: Duration) -> Pending<'_, ()>;

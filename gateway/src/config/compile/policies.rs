@@ -48,6 +48,8 @@ pub(super) struct Shared<'a> {
     outside: &'a Outside<'a>,
     /// Each once, whoever checks with them.
     keys: RefCell<Vec<Arc<KeySet>>>,
+    /// Whether there is an access log.
+    recorded: bool,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -82,6 +84,7 @@ impl<'a> Shared<'a> {
             sections(policies).into_iter().flatten().for_each(|steps| variables_of(steps, &mut variables));
         }
         file.fragments.values().for_each(|steps| variables_of(steps, &mut variables));
+        let access_log = file.telemetry.as_ref().and_then(|telemetry| telemetry.access_log.as_deref());
         let mut shared = Self {
             global: Scoped::default(),
             products: Vec::new(),
@@ -91,6 +94,7 @@ impl<'a> Shared<'a> {
             variables,
             outside,
             keys: RefCell::default(),
+            recorded: access_log != Some("off"),
         };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
@@ -130,7 +134,7 @@ impl<'a> Shared<'a> {
         for written in &file.operations {
             let own = imported.iter().position(|known| known.name == written.name.value.trim());
             let known = own.map(|index| imported.remove(index));
-            operations.push(self.operation(written, known, &imported, &scopes, &mut contracts, problems));
+            operations.push(self.operation((name, written), known, &imported, &scopes, &mut contracts, problems));
         }
         // Each of the others is as the API is.
         operations.extend(imported.iter().map(|known| {
@@ -171,7 +175,7 @@ impl<'a> Shared<'a> {
 
     fn operation(
         &self,
-        file: &OperationFile,
+        (api, file): (&str, &OperationFile),
         imported: Option<Imported>,
         others: &[Imported],
         scopes: &Scopes<'_>,
@@ -179,7 +183,8 @@ impl<'a> Shared<'a> {
         problems: &mut Vec<Problem>,
     ) -> Operation {
         let name = file.name.value.trim();
-        let own = file.policies.as_ref().map(|policies| self.scoped(policies, &format!("operation {name}"), problems));
+        let own =
+            file.policies.as_ref().map(|policies| self.scoped(policies, &format!("operation {api}/{name}"), problems));
         let method = file.method.as_ref().and_then(|written| {
             let method = Method::from_bytes(written.value.trim().as_bytes());
             if method.is_err() || written.value.trim().is_empty() {
@@ -229,8 +234,15 @@ impl<'a> Shared<'a> {
         let report = is_reported(file.enabled.as_ref(), problems);
         for ((section, steps), place) in SECTIONS.into_iter().zip(sections(file)).zip(&mut scoped.sections) {
             *place = steps.map(|steps| {
-                let mut list =
-                    List { shared: self, section, scope: scope.into(), within: Vec::new(), report, problems };
+                let mut list = List {
+                    shared: self,
+                    section,
+                    scope: scope.into(),
+                    within: Vec::new(),
+                    report,
+                    identities: Vec::new(),
+                    problems,
+                };
                 list.top(steps)
             });
         }

@@ -184,7 +184,8 @@ pub(in crate::config) struct PolicyFile {
     pub(in crate::config) llm_token_limit: Option<Spanned<llm::LlmTokenLimitFile>>,
     /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
     #[serde(default)]
-    pub(in crate::config) log: Option<telemetry::LogFile>,
+    #[schemars(with = "Option<telemetry::LogFile>")]
+    pub(in crate::config) log: Option<Spanned<telemetry::LogFile>>,
     /// Answers without asking the third party. Outbound runs as for its answer.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,

@@ -19,6 +19,8 @@ pub(super) struct List<'a, 'b> {
     pub(super) within: Vec<&'a str>,
     /// What these would do is put on record, and not done.
     pub(super) report: bool,
+    /// What counts are kept under; each once.
+    pub(super) identities: Vec<Arc<str>>,
     pub(super) problems: &'b mut Vec<Problem>,
 }
 

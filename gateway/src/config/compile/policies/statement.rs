@@ -404,10 +404,19 @@ impl<'a> List<'a, '_> {
         }
     }
 
-    pub(super) fn identity(&self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
+    /// What counts are kept under: of two policies that are told apart by nothing, the second has a number.
+    pub(super) fn identity(&mut self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
         let id = file.id.as_ref().map_or("", |id| id.value.as_str());
         let key = key.map_or("", |key| &key.source);
-        format!("{}/{name}/{id}/{key}", self.scope).into()
+        let (scope, mut identity) = (&self.scope, format!("{}/{name}/{id}/{key}", self.scope));
+        let mut number = 1;
+        while self.identities.iter().any(|known| **known == identity) {
+            number += 1;
+            identity = format!("{scope}/{name}/{id}#{number}/{key}");
+        }
+        let identity: Arc<str> = identity.into();
+        self.identities.push(Arc::clone(&identity));
+        identity
     }
 
     pub(super) fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {

@@ -73,7 +73,12 @@ impl<'a> List<'a, '_> {
         }
     }
 
-    fn log(&mut self, file: &LogFile) -> Log {
+    fn log(&mut self, written: &Spanned<LogFile>) -> Log {
+        let file = &written.value;
+        if !self.shared.recorded {
+            let help = "telemetry: {access_log: PATH}, or stdout";
+            self.problems.push(Problem::at(written, "there is no access log to put it on record in", help));
+        }
         if let Some(written) = file.max_bytes.as_ref().filter(|_| !file.body) {
             self.problems.push(Problem::at(written, "bytes of a body that is not on record", "add body: true"));
         }
