@@ -275,3 +275,39 @@ fn only_callers_with_a_valid_token_are_let_through() {
     eventually("a broken file is told", || scene.egret.log().contains("the old keys of tokens are kept"));
     assert_eq!(ask(&new.token("prices", soon)), "200");
 }
+
+#[test]
+fn the_keys_of_tokens_are_asked_of_who_has_them() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME), ("203.0.113.8", "login.acme.example")]);
+    let pki = lab.pki();
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let issuer = Issuer::new("2026");
+    let body = format!("{{\"keys\": [{}]}}", issuer.jwk());
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let identity = pki.identity(&["login.acme.example"], &[]);
+    let login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(identity, answer.into_bytes().leak()));
+    let ca = pki.ca().to_owned();
+    let config = lab.configure_like("policy-validate-jwt-remote", |text| {
+        text.replace("example/keys", &format!("example/keys\n            tls: {{ca: {ca}}}"))
+    });
+    let _egret = lab.egret(&config, &[]);
+    let ask = |token: &str| {
+        let authorization = format!("Authorization: Bearer {token}");
+        let output = lab.run("curl", &["-s", "-i", "-m", "10", "-H", &authorization, &format!("http://{NAME}/")]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let soon = now() + 600;
+    for _ in 0..2 {
+        let heard = ask(&issuer.token("prices", soon));
+        assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+    }
+    let other = ask(&Issuer::new("2027").token("prices", soon));
+    assert!(other.contains("\"reason\":\"token_key_not_found\""), "{other}");
+    let sent: Vec<_> = partner.seen().into_iter().flat_map(|seen| seen.all).collect();
+    assert_eq!(wire::requests(&sent).0.len(), 2);
+    assert_eq!(login.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    let asked: Vec<_> = login.seen().into_iter().flat_map(|seen| seen.all).collect();
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    assert_eq!(asked.matches("GET /keys HTTP/1.1\r\n").count(), 1, "not again within 30 s: {asked}");
+}

@@ -45,7 +45,7 @@ fn refresh(model: &Model) {
         }
     }
     for keys in &model.keys {
-        let path = keys.source.path();
+        let Some(path) = keys.source.path() else { continue };
         match std::fs::read(path) {
             Ok(bytes) if bytes.is_empty() => {}
             Ok(bytes) => match keys.replace(&bytes) {

@@ -1,15 +1,19 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     VerificationAlgorithm,
 };
+use futures_util::lock::Mutex as Turn;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::Endpoint;
 
 /// Fewest bits of an RSA key (RFC 7518 §3.3).
 const LEAST_RSA_BITS: usize = 2048;
@@ -22,6 +26,8 @@ pub struct KeySet {
     /// Where they are.
     pub source: KeySource,
     current: RwLock<Current>,
+    /// When its server was asked; whoever holds it is asking.
+    pub asked: Turn<Option<Duration>>,
 }
 
 /// What a document was read as.
@@ -36,6 +42,13 @@ struct Current {
 pub enum KeySource {
     /// A JWK set in a file (RFC 7517 §5).
     Jwks(PathBuf),
+    /// A JWK set that a server gives, which is asked when a key is missed, and from time to time.
+    Remote {
+        /// Which.
+        endpoint: Arc<Endpoint>,
+        /// The path and the query of the set.
+        target: Arc<str>,
+    },
     /// A public key, or a certificate with one, in a file (PEM).
     Pem {
         /// The file.
@@ -88,16 +101,17 @@ impl fmt::Display for InvalidKeys {
 }
 
 impl KeySource {
-    /// The file.
-    pub fn path(&self) -> &Path {
+    /// The file, if it is in one.
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Jwks(path) | Self::Pem { path, .. } => path,
+            Self::Jwks(path) | Self::Pem { path, .. } => Some(path),
+            Self::Remote { .. } => None,
         }
     }
 
     fn read(&self, document: &[u8]) -> Result<Arc<[VerifyingKey]>, InvalidKeys> {
         match self {
-            Self::Jwks(_) => {
+            Self::Jwks(_) | Self::Remote { .. } => {
                 let set: JwkSet =
                     serde_json::from_slice(document).map_err(|error| InvalidKeys::NotJwks(error.to_string()))?;
                 let keys: Vec<_> = set.keys.iter().filter_map(of_jwk).collect();
@@ -118,7 +132,13 @@ impl KeySet {
     /// There are none in it.
     pub fn new(source: KeySource, document: Vec<u8>) -> Result<Self, InvalidKeys> {
         let keys = source.read(&document)?;
-        Ok(Self { source, current: RwLock::new(Current { seen: document, keys }) })
+        Ok(Self { source, current: RwLock::new(Current { seen: document, keys }), asked: Turn::default() })
+    }
+
+    /// Of a server that was not asked yet.
+    pub fn remote(endpoint: Arc<Endpoint>, target: Arc<str>) -> Self {
+        let current = Current { seen: Vec::new(), keys: Arc::default() };
+        Self { source: KeySource::Remote { endpoint, target }, current: RwLock::new(current), asked: Turn::default() }
     }
 
     /// What they are now.

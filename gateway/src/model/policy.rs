@@ -382,10 +382,10 @@ impl Statement {
             Self::AuthenticationOauth2(credentials) => see(&credentials.endpoint),
             Self::SendRequest(request) => see(&request.endpoint),
             Self::SetBackend(set) => set.service.members.iter().for_each(|member| see(&member.endpoint)),
+            Self::ValidateJwt(validate) => validate.endpoints().for_each(see),
             Self::Wait(wait) => wait.requests.iter().for_each(|request| see(&request.endpoint)),
-            _ => {}
+            _ => self.inner().for_each(|policy| policy.statement.each_endpoint(see)),
         }
-        self.inner().for_each(|policy| policy.statement.each_endpoint(see));
     }
 }
 

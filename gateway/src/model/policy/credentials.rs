@@ -11,7 +11,7 @@ use http::HeaderName;
 use jsonwebtoken::Algorithm;
 
 use super::Refusal;
-use crate::model::{KeySet, Template};
+use crate::model::{Endpoint, KeySet, KeySource, Template};
 
 /// What proves to the third party who calls it, in a place of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +180,17 @@ pub struct ValidateJwt {
 }
 
 impl ValidateJwt {
+    /// Who gives keys.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.keys.iter().filter_map(|keys| match keys {
+            TokenKeys::Public(set) => match &set.source {
+                KeySource::Remote { endpoint, .. } => Some(&**endpoint),
+                KeySource::Jwks(_) | KeySource::Pem { .. } => None,
+            },
+            TokenKeys::Shared { .. } => None,
+        })
+    }
+
     /// What has holes in it.
     pub(super) fn templates(&self) -> Vec<&Template> {
         let text = match &self.token {

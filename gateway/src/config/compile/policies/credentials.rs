@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 
 use super::list::List;
 use crate::config::diagnostic::Problem;
+use crate::config::file::policies::TlsFile;
 use crate::config::file::policies::{
     ApiKeyFile, AwsSigv4File, HmacFile, JwtKeyFile, PolicyFile, RequiredClaimFile, ValidateJwtFile,
 };
@@ -115,8 +116,14 @@ impl<'a> List<'a, '_> {
         let mut keys: Vec<_> = file.keys.iter().filter_map(|key| self.token_keys(key)).collect();
         if let Some(jwks) = &file.jwks {
             keys.extend(self.key_set(jwks, KeySource::Jwks).map(TokenKeys::Public));
-        } else if file.keys.is_empty() {
-            let help = "jwks: PATH, or keys: [{algorithm: RS256, public_key: PATH}]";
+        }
+        if let Some(url) = &file.jwks_url {
+            keys.extend(self.remote_keys(url, file.tls.as_ref()).map(TokenKeys::Public));
+        } else if let Some(place) = file.tls.as_ref().and_then(|tls| tls.ca.as_ref().or(tls.min_tls.as_ref())) {
+            self.problems.push(Problem::at(place, "TLS with whom?", "add jwks_url"));
+        }
+        if file.keys.is_empty() && file.jwks.is_none() && file.jwks_url.is_none() {
+            let help = "jwks_url: URL, jwks: PATH, or keys: [{algorithm: RS256, public_key: PATH}]";
             self.problems.push(Problem::at(written, "there is nothing to check signatures with", help));
         }
         let templates = |list: &mut Self, written: &[Spanned<String>]| {
@@ -199,6 +206,24 @@ impl<'a> List<'a, '_> {
     }
 
     /// The keys of a file, which all who name it share.
+    /// Whoever could change them on their way could sign anything: only over TLS.
+    fn remote_keys(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<Arc<KeySet>> {
+        let (endpoint, target) = self.url(written, tls)?;
+        let Some(target) = target.literal().filter(|_| endpoint.tls.is_some()) else {
+            let help = "https://login.example/keys, without ${...}";
+            self.problems.push(Problem::at(written, "not where keys can be trusted to come from", help));
+            return None;
+        };
+        let keys = KeySet::remote(endpoint, target.into());
+        let mut known = self.shared.keys.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.source == keys.source) {
+            return Some(Arc::clone(known));
+        }
+        let keys = Arc::new(keys);
+        known.push(Arc::clone(&keys));
+        Some(keys)
+    }
+
     fn key_set(&mut self, written: &Spanned<String>, source: impl FnOnce(PathBuf) -> KeySource) -> Option<Arc<KeySet>> {
         let source = source(self.shared.outside.path(&written.value));
         let mut known = self.shared.keys.borrow_mut();

@@ -118,7 +118,11 @@ impl<'a> List<'a, '_> {
         })
     }
 
-    fn url(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<(Arc<Endpoint>, Template)> {
+    pub(super) fn url(
+        &mut self,
+        written: &Spanned<String>,
+        tls: Option<&TlsFile>,
+    ) -> Option<(Arc<Endpoint>, Template)> {
         let template = self.template(written);
         endpoint::url(written, template, tls, self.shared.outside, self.problems)
     }

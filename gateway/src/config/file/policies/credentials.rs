@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::Text;
+use super::{Text, TlsFile};
 
 /// A key of the owner's, in a header or in the query.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -124,6 +124,14 @@ pub(in crate::config) struct ValidateJwtFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) jwks: Option<Text>,
+    /// URL (https) of a JWK set with more of them: the `jwks_uri` of the issuer's OpenID configuration. It is asked for at the
+    /// first need, when a token names a key that it does not have (every 30s at most), and every hour.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) jwks_url: Option<Text>,
+    /// TLS with its server.
+    #[serde(default)]
+    pub(in crate::config) tls: Option<TlsFile>,
     /// Whether a token that does not say when it expires is refused. Default true.
     #[serde(default)]
     pub(in crate::config) require_expiration: Option<bool>,
@@ -214,6 +222,6 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     ),
     (
         "validate-azure-ad-token",
-        "validate-jwt: {jwks: PATH, issuers: [\"https://login.microsoftonline.com/TENANT/v2.0\"], audiences: [...]}",
+        "validate-jwt: {jwks_url: URL, issuers: [\"https://login.microsoftonline.com/TENANT/v2.0\"], audiences: [...]}",
     ),
 ];
