@@ -29,11 +29,11 @@ pub use policy::{
     CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,
     Described, EmitMetric, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, IpFilter, JsonKind,
     JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Operation, Parameter, PathTemplate,
-    Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, Reply, RequiredClaim, Retry,
-    RewriteUri, Rules, Schema, SecretKey, Section, Segment, SendRequest, SetBackend, SetHeader, SetQueryParameter,
-    SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace,
-    ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
-    WorkloadMatch, XmlName, XmlToJson, looks_at_request,
+    Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply,
+    RequiredClaim, Retry, RewriteUri, Rules, Schema, SecretKey, Section, Segment, SendRequest, SetBackend, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys,
+    TokenPlace, Trace, ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait,
+    WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;

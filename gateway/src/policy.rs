@@ -29,6 +29,8 @@ mod meter;
 mod permit;
 mod quota;
 mod rate_limit;
+mod redirect;
+mod replace_placeholder;
 mod reply;
 mod retry;
 mod rewrite_uri;

@@ -678,3 +678,57 @@ fn two_limits_of_one_scope_count_on_their_own() {
     assert!(heard[1].starts_with("HTTP/1.1 200 ") && heard[2].starts_with("HTTP/1.1 429 "), "{heard:?}");
     assert!(heard[2].contains("more than 2 calls in 10s"), "{heard:?}");
 }
+
+#[test]
+fn a_placeholder_becomes_the_secret() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME)]);
+    let pki = lab.pki();
+    let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
+    let partner = lab.third_party(ADDRESS, 443, https);
+    let config = lab.configure_like("policy-replace-placeholder", |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
+    });
+    let _egret = lab.egret(&config, &[]);
+    let url = format!("{URL}a?b=c&key=PARTNER-KEY-HERE");
+    let heard =
+        lab.run("curl", &["-s", "-m", "10", "-H", "Authorization: Bearer PARTNER-KEY-HERE", "-H", "X-A: b", &url]);
+    assert_eq!(String::from_utf8_lossy(&heard.stdout).trim(), EGRESS);
+    let all: Vec<_> = partner.seen().into_iter().flat_map(|seen| seen.all).collect();
+    let request = wire::requests(&all).0.remove(0);
+    assert_eq!(request.start, "GET /a?b=c&key=correct%20horse HTTP/1.1");
+    assert_eq!((request.values("authorization"), request.values("x-a")), (vec!["Bearer correct horse"], vec!["b"]));
+    let config = config.to_str().unwrap();
+    let told = lab.cli(&["explain", "--config", config, "-H", "Authorization: Bearer PARTNER-KEY-HERE", &url]);
+    assert!(told.contains("authorization: ***") && told.contains("key=***") && !told.contains("horse"), "{told}");
+}
+
+#[test]
+fn redirects_are_followed_to_the_third_party_itself_alone() {
+    let moved = |location: &str| {
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        Behaviour::Answer(head.into_bytes().leak(), Then::GoesOn)
+    };
+    for (location, expected) in [
+        ("/next?x=1", vec!["GET /a/b HTTP/1.1", "GET /next?x=1 HTTP/1.1"]),
+        ("c", vec!["GET /a/b HTTP/1.1", "GET /a/c HTTP/1.1"]),
+        ("http://API.partner.example/d", vec!["GET /a/b HTTP/1.1", "GET /d HTTP/1.1"]),
+        ("http://elsewhere.example/d", vec!["GET /a/b HTTP/1.1"]),
+        ("https://api.partner.example/d", vec!["GET /a/b HTTP/1.1"]),
+    ] {
+        let lab = Lab::new();
+        lab.hosts(&[(ADDRESS, NAME)]);
+        let partner = lab.third_party(ADDRESS, 80, moved(location));
+        let _egret = lab.egret(&lab.configure_like("policy-set-header", |_| {
+            format!(
+                "version: 1\negress:\n  addresses: [{EGRESS}]\napis:\n  - name: partner\n    hosts: [{NAME}]\n    ports: [80]\n    \
+                 policies: {{backend: [{{forward-request: {{follow_redirects: 1}}}}]}}\n"
+            )
+        }), &[]);
+        let scene = Scene { lab, partner, _egret };
+        let heard = scene.curl(&["http://api.partner.example/a/b"]);
+        assert!(heard.starts_with("HTTP/1.1 302 "), "after one, the caller decides: {heard}");
+        let starts: Vec<_> = scene.seen().into_iter().map(|request| request.start).collect();
+        assert_eq!(starts, expected, "{location}");
+    }
+}

@@ -200,6 +200,7 @@ pub enum Statement {
     RateLimit(RateLimit),
     Retry(Retry),
     ReturnResponse(Reply),
+    ReplacePlaceholder(ReplacePlaceholder),
     RewriteUri(RewriteUri),
     SendRequest(SendRequest),
     SetBackend(SetBackend),
@@ -251,6 +252,7 @@ impl Statement {
             Self::RateLimit(limit) => limit.kind.label(),
             Self::Retry(_) => "retry",
             Self::ReturnResponse(_) => "return-response",
+            Self::ReplacePlaceholder(_) => "replace-placeholder",
             Self::RewriteUri(_) => "rewrite-uri",
             Self::SendRequest(SendRequest { variable: None, .. }) => "send-one-way-request",
             Self::SendRequest(_) => "send-request",
@@ -280,6 +282,7 @@ pub fn looks_at_request(policies: &[Arc<Policy>]) -> bool {
         let mut looks = match &policy.statement {
             Statement::CacheStore(_) | Statement::Log(_) | Statement::Retry(_) => true,
             Statement::Choose(branches) => branches.iter().any(|branch| looks_at_request(&branch.then)),
+            Statement::ForwardRequest(forward) => forward.follow_redirects > 0,
             Statement::JsonToXml(JsonToXml { when, .. }) | Statement::XmlToJson(XmlToJson { when, .. }) => {
                 when.consider_accept
             }
@@ -327,6 +330,7 @@ impl Statement {
             Self::Quota(quota) => quota.key.iter().chain(&quota.condition).for_each(see),
             Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).for_each(see),
             Self::Retry(retry) => retry.condition.iter().for_each(see),
+            Self::ReplacePlaceholder(replace) => templates(&[&replace.value]),
             Self::RewriteUri(rewrite) => templates(&[&rewrite.template]),
             Self::SendRequest(request) => request.each_expression(see),
             Self::SetBody(template) | Self::SetMethod(template) => templates(&[template]),
@@ -453,6 +457,15 @@ pub struct SetQueryParameter {
     pub exists: Exists,
     /// Its values.
     pub values: Vec<Template>,
+}
+
+/// Puts a secret in the place of a text by which callers name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacePlaceholder {
+    /// What callers write.
+    pub placeholder: Arc<str>,
+    /// What the third party sees.
+    pub value: Template,
 }
 
 /// Sets the path that the third party sees.
@@ -699,6 +712,8 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// Whether an answer of 400 or more is an error.
     pub fail_on_error_status: bool,
+    /// How many redirects to the third party itself are followed.
+    pub follow_redirects: u32,
 }
 
 /// Does it again while a condition holds.
@@ -714,6 +729,10 @@ pub struct Retry {
     pub max_interval: Duration,
     /// Whether requests are sent again that are not safe to be sent twice (RFC 9110 §9.2.2).
     pub any_method: bool,
+    /// What its budget is kept under, over reloads.
+    pub identity: Arc<str>,
+    /// So many of a hundred requests may be sent once more; any, if absent.
+    pub budget: Option<u32>,
     /// What is done.
     pub policies: Vec<Arc<Policy>>,
 }

@@ -4,11 +4,27 @@ use http::{StatusCode, Uri, response};
 
 use super::call::{Call, Fault};
 use super::world::{Asked, Unanswerable, World};
-use super::{authentication_oauth2, retry};
+use super::{authentication_oauth2, redirect, retry};
 use crate::model::{Forward, Member, Reason};
 
-/// Sends the request, and waits for the head of the answer.
+/// Sends the request, and what its answers ask for, as far as they are followed.
 pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    send(forward, call, world).await?;
+    for _ in 0..forward.follow_redirects {
+        if !redirect::follow(call) {
+            break;
+        }
+        send(forward, call, world).await?;
+    }
+    let status = call.response.as_ref().map(|response| response.status);
+    match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {
+        Some(status) => Err(Fault::new(Reason::UpstreamStatus, 502, format!("the third party answered {status}"))),
+        None => Ok(()),
+    }
+}
+
+/// Sends the request, and waits for the head of the answer.
+async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
     let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
@@ -32,10 +48,6 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
             let status = head.status;
             call.note(|| status.to_string());
             call.response = Some(head);
-            if forward.fail_on_error_status && status.as_u16() >= 400 {
-                let message = format!("the third party answered {status}");
-                return Err(Fault::new(Reason::UpstreamStatus, 502, message));
-            }
             Ok(())
         }
         Err(Unanswerable { reason, error }) => {

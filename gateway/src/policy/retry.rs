@@ -1,4 +1,6 @@
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -7,6 +9,39 @@ use http::header::RETRY_AFTER;
 use super::call::{Call, Fault};
 use super::expression;
 use crate::model::Retry;
+
+/// What may still be sent again: each request adds its share, each further sending takes one. So a third party that is down
+/// gets little more than the requests that there are.
+#[derive(Debug, Default)]
+pub(super) struct Budgets(Mutex<HashMap<Arc<str>, u32>>);
+
+/// In hundredths of a sending: what there is at first, so that a few requests can be sent again at any time...
+const RESERVE: u32 = 10 * ONE;
+/// ...and at most.
+const MOST: u32 = 100 * ONE;
+const ONE: u32 = 100;
+
+impl Budgets {
+    /// A request.
+    pub(super) fn earn(&self, retry: &Retry) {
+        let Some(share) = retry.budget else { return };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all.entry(Arc::clone(&retry.identity)).or_insert(RESERVE);
+        *left = left.saturating_add(share).min(MOST);
+    }
+
+    /// Takes one, if there is one.
+    pub(super) fn spend(&self, retry: &Retry) -> bool {
+        if retry.budget.is_none() {
+            return true;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all.entry(Arc::clone(&retry.identity)).or_insert(RESERVE);
+        let enough = *left >= ONE;
+        *left -= if enough { ONE } else { 0 };
+        enough
+    }
+}
 
 /// Whether it is done again, after so many times, and after which pause.
 ///
@@ -49,4 +84,32 @@ fn is_idempotent(call: &Call<'_>) -> bool {
 pub(super) fn told(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?;
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_party_that_is_down_gets_little_more_than_there_is() {
+        let retry = Retry {
+            condition: None,
+            count: 3,
+            interval: Duration::ZERO,
+            max_interval: Duration::ZERO,
+            any_method: false,
+            identity: "retry".into(),
+            budget: Some(20),
+            policies: Vec::new(),
+        };
+        let budgets = Budgets::default();
+        let mut again = 0;
+        for _ in 0..1000 {
+            budgets.earn(&retry);
+            again += (0..retry.count).filter(|_| budgets.spend(&retry)).count();
+        }
+        assert_eq!(again, 10 + 1000 / 5);
+        let unbounded = Retry { budget: None, ..retry };
+        assert!((0..1000).all(|_| budgets.spend(&unbounded)));
+    }
 }

@@ -11,8 +11,8 @@ use super::world::{Pending, Side, World};
 use super::{
     authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, authentication_oauth2,
     bodies, cache, check_header, conversion, emit_metric, error, expression, forward_request, ip_filter, json_to_xml,
-    limit_concurrency, llm, log, quota, rate_limit, reply, retry, rewrite_uri, send_request, set_header,
-    set_query_parameter, subscription, template, trace, validate_content, validate_headers, validate_jwt,
+    limit_concurrency, llm, log, quota, rate_limit, replace_placeholder, reply, retry, rewrite_uri, send_request,
+    set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers, validate_jwt,
     validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
@@ -225,6 +225,7 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,
         Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
         Statement::ReturnResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Respond),
+        Statement::ReplacePlaceholder(replace) => replace_placeholder::run(replace, call)?,
         Statement::RewriteUri(rewrite) => rewrite_uri::run(rewrite, call)?,
         Statement::SetBackend(set) => {
             call.note(|| set.service.name.to_string());
@@ -306,10 +307,15 @@ fn again<'a>(
     Box::pin(async move {
         // What is streamed can be sent once.
         body(Side::Request, call, world).await?;
+        world.state().budgets.earn(retry);
         for times in 0.. {
             let outcome = list(&retry.policies, call, world).await;
             match retry::pause(retry, call, outcome.as_ref().err().map(|fault| &**fault), times)? {
                 None => return outcome,
+                Some(_) if !world.state().budgets.spend(retry) => {
+                    call.note(|| "not again: too many requests were sent again lately".to_owned());
+                    return outcome;
+                }
                 Some(pause) => {
                     call.note(|| format!("again after {pause:?}"));
                     world.pause(pause).await;

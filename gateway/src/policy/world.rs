@@ -14,6 +14,7 @@ use super::limit_concurrency::Concurrency;
 use super::llm::Spent;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
+use super::retry::Budgets;
 use super::subscription::{Subscriptions, Used};
 use crate::model::{Endpoint, Reason, Service, Told};
 
@@ -123,6 +124,7 @@ pub struct State {
     pub(super) spent: Spent,
     pub(super) backends: Backends,
     pub(super) tokens: Tokens,
+    pub(super) budgets: Budgets,
     pub(super) subscriptions: Subscriptions,
 }
 

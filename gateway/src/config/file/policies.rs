@@ -203,6 +203,10 @@ pub(in crate::config) struct PolicyFile {
     /// Refuses calls beyond so many in a period, counted by an expression (429).
     #[serde(default)]
     pub(in crate::config) rate_limit_by_key: Option<RateLimitFile>,
+    /// Puts a secret in the place of a placeholder, in headers and query, so that the caller never has it. For bodies there is
+    /// `find-and-replace`.
+    #[serde(default)]
+    pub(in crate::config) replace_placeholder: Option<ReplacePlaceholderFile>,
     /// Does its policies again while a condition holds. Only in backend.
     #[serde(default)]
     pub(in crate::config) retry: Option<RetryFile>,
@@ -426,6 +430,11 @@ pub(in crate::config) struct ForwardFile {
     /// Whether an answer of 400 or more is an error, for on-error. Default false.
     #[serde(default)]
     pub(in crate::config) fail_on_error_status: bool,
+    /// How many redirects to the third party itself are followed; those that lead elsewhere go to the caller. What has a body is
+    /// only sent again if a policy looks at it. Default 0.
+    #[serde(default)]
+    #[schemars(range(max = 20))]
+    pub(in crate::config) follow_redirects: u32,
 }
 
 /// Refuses requests beyond so many at once.
@@ -540,10 +549,27 @@ pub(in crate::config) struct RetryFile {
     /// Whether also requests that are not safe to be sent twice (POST, PATCH). Default false.
     #[serde(default)]
     pub(in crate::config) any_method: bool,
+    /// Of a hundred requests so many may be sent again, beside ten at any time: a third party that is down is not asked many
+    /// times as often. 0 is no bound. Default 20.
+    #[serde(default)]
+    #[schemars(range(max = 5000))]
+    pub(in crate::config) budget: Option<u32>,
     /// What is done. Default: `forward-request`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
     pub(in crate::config) policies: Option<Vec<Spanned<Step>>>,
+}
+
+/// Puts a secret where the caller has written a placeholder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ReplacePlaceholderFile {
+    /// What callers are configured with instead of the secret: at least 8 letters, digits, `-` and `_`.
+    #[schemars(with = "String")]
+    pub(in crate::config) placeholder: Text,
+    /// `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) value: Text,
 }
 
 /// Sets the path that the third party sees.

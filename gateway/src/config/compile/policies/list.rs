@@ -165,6 +165,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::AuthenticationBasic(_)
         | Statement::AuthenticationHmac(_)
         | Statement::AuthenticationOauth2(_)
+        | Statement::ReplacePlaceholder(_)
         | Statement::RewriteUri(_)
         | Statement::SetBackend(_)
         | Statement::SetMethod(_)

@@ -97,6 +97,7 @@ fn changes(statement: &Statement) -> Vec<Change<'_>> {
         Statement::JsonToXml(_) | Statement::XmlToJson(_) => {
             vec![Change::Body, Change::Header("content-length"), Change::Header("content-type")]
         }
+        Statement::ReplacePlaceholder(_) => vec![Change::Header("authorization"), Change::Query],
         Statement::RewriteUri(_) => vec![Change::Path, Change::Query],
         Statement::SetBackend(_) => vec![Change::Host, Change::Path],
         Statement::SetHeader(set) => vec![Change::Header(set.name.as_str())],

@@ -17,13 +17,16 @@ use crate::config::file::policies::{
 };
 use crate::model::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit, Refusal, Reply, Retry,
-    RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter,
-    WorkloadMatch,
+    Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit, Refusal,
+    ReplacePlaceholder, Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable,
+    Statement, Template, WorkloadFilter, WorkloadMatch,
 };
 
 /// Shortest period of a quota.
 const SHORTEST_QUOTA: Duration = Duration::from_secs(60);
+
+/// Requests of a hundred that may be sent again.
+const DEFAULT_BUDGET: u32 = 20;
 
 /// Longest period of a rate limit.
 const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
@@ -92,6 +95,7 @@ impl<'a> List<'a, '_> {
             statements.push(Some(Statement::ForwardRequest(Forward {
                 timeout,
                 fail_on_error_status: forward.fail_on_error_status,
+                follow_redirects: forward.follow_redirects,
             })));
         }
         self.conversion(file, &mut statements);
@@ -121,10 +125,20 @@ impl<'a> List<'a, '_> {
             statements.push(Some(self.rate_limit(limit, file, RateKind::Key)));
         }
         if let Some(retry) = &file.retry {
-            statements.push(Some(Statement::Retry(self.retry(retry))));
+            statements.push(Some(Statement::Retry(self.retry(retry, file))));
         }
         if let Some(reply) = &file.return_response {
             statements.push(Some(Statement::ReturnResponse(self.reply(reply))));
+        }
+        if let Some(replace) = &file.replace_placeholder {
+            let placeholder = replace.placeholder.value.trim();
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            if placeholder.len() < 8 || !placeholder.chars().all(plain) {
+                let help = "at least 8 letters, digits, - and _: what nobody writes by chance, like PARTNER-KEY-HERE";
+                self.problems.push(Problem::at(&replace.placeholder, "not a placeholder", help));
+            }
+            let (placeholder, value) = (placeholder.into(), self.template(&replace.value));
+            statements.push(Some(Statement::ReplacePlaceholder(ReplacePlaceholder { placeholder, value })));
         }
         if let Some(rewrite) = &file.rewrite_uri {
             let template = self.template(&rewrite.template);
@@ -284,7 +298,7 @@ impl<'a> List<'a, '_> {
         })
     }
 
-    fn retry(&mut self, file: &'a RetryFile) -> Retry {
+    fn retry(&mut self, file: &'a RetryFile, policy: &PolicyFile) -> Retry {
         let policies = match &file.policies {
             Some(steps) => {
                 let policies = self.steps(steps);
@@ -304,6 +318,8 @@ impl<'a> List<'a, '_> {
             interval: self.duration(file.interval.as_ref()).unwrap_or(Duration::from_millis(100)),
             max_interval: self.duration(file.max_interval.as_ref()).unwrap_or(Duration::from_secs(10)),
             any_method: file.any_method,
+            identity: self.identity("retry", policy, None),
+            budget: Some(file.budget.unwrap_or(DEFAULT_BUDGET)).filter(|budget| *budget > 0),
             policies,
         }
     }
