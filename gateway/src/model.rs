@@ -1,6 +1,7 @@
 //! The words that cross rooms. No IO, no serde: what is written or printed has its own types.
 
 mod api;
+mod condition;
 mod decision;
 mod endpoint;
 mod expression;
@@ -18,6 +19,7 @@ pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin,
     Pool, TlsVersion,
 };
+pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use decision::Decision;
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};

@@ -1,6 +1,7 @@
 //! As written to as meant. Pure; every problem is collected.
 
 mod backend;
+mod condition;
 mod contract;
 mod endpoint;
 mod expression;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Secret;
+use super::{Condition, Secret};
 
 /// A CEL expression, compiled and checked.
 #[derive(Clone)]
@@ -10,6 +10,8 @@ pub struct Expression {
     pub source: Arc<str>,
     /// For the interpreter.
     pub program: Arc<cel::Program>,
+    /// The same without an interpreter, if it is as most conditions are.
+    pub condition: Option<Condition>,
     /// Whether it looks at the body of the request.
     pub reads_request_body: bool,
     /// Whether it takes the body of the request as it is, compressed or not.

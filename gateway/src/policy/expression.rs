@@ -1,6 +1,7 @@
 //! What expressions come to. A header, a parameter or a part of the query that is not there is an empty text; `in` tells the
 //! one from the other.
 
+mod condition;
 mod functions;
 mod view;
 
@@ -31,6 +32,9 @@ pub(super) fn value(expression: &Expression, call: &Call<'_>) -> Result<Value, B
 
 /// Whether it holds.
 pub(super) fn holds(expression: &Expression, call: &Call<'_>) -> Result<bool, Box<Fault>> {
+    if let Some(condition) = &expression.condition {
+        return Ok(condition::holds(condition, call));
+    }
     match value(expression, call)? {
         Value::Bool(holds) => Ok(holds),
         other => {

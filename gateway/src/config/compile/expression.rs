@@ -7,6 +7,7 @@ use cel::Program;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use serde_saphyr::Spanned;
 
+use super::condition;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::model::{Expression, NamedValue, Part, Section, Template};
@@ -286,6 +287,7 @@ impl Scope<'_> {
         let ([reads_request_body, reads_response_body], reads_request_bytes) = (check.bodies, check.bytes);
         let expression = Expression {
             source: source.trim().into(),
+            condition: condition::of(program.expression()),
             program: Arc::new(program),
             reads_request_body,
             reads_request_bytes,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{ExecutionError, Value};
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
+use super::condition;
 use crate::policy::call::Call;
 use crate::policy::set_query_parameter::parameters;
 use crate::policy::template::MASK;
@@ -138,13 +140,7 @@ impl<'a> View<'a> {
     /// What an outside party has called so; several of one name are one, with commas (RFC 9110 §5.3).
     fn entry(&self, name: &str) -> Option<String> {
         match *self {
-            Self::Headers(call, headers) => {
-                let shown = |value: &HeaderValue| match value.is_sensitive() && !call.unmasked {
-                    true => MASK.to_owned(),
-                    false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                };
-                headers?.get_all(name).iter().map(shown).reduce(|all, value| all + ", " + &value)
-            }
+            Self::Headers(call, headers) => condition::one(headers?, name, call.unmasked).map(Cow::into_owned),
             Self::Query(call) => {
                 let (_, value) = parameters(query(call)).find(|(known, _)| *known == name)?;
                 let secret = !call.unmasked

@@ -1,0 +1,87 @@
+//! What a condition comes to does not depend on whether it needs the interpreter.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use egret::config;
+use egret::model::{Generation, Host, Statement, Workload};
+use egret::policy::{self, Call, Dry};
+use http::{HeaderValue, Request, StatusCode};
+
+/// Conditions that need none.
+const CONDITIONS: &[&str] = &[
+    "request.method == 'POST'",
+    "'POST' == request.method",
+    "request.method != 'POST'",
+    "!(request.method == 'POST')",
+    "request.path.startsWith('/orders/') && request.headers['x-a'] == 'b'",
+    "request.path == '/orders/1' || request.headers['X-A'] == 'b'",
+    "request.headers['x-two'] == 'a, b'",
+    "request.headers['x-two'].contains(', ')",
+    "request.headers['x-secret'] == '***'",
+    "request.headers['x-none'] == ''",
+    "'x-a' in request.headers",
+    "'X-None' in request.headers",
+    "!('x-none' in request.headers) && request.host.endsWith('.example')",
+    "request.scheme == 'https' && workload.name == 'billing'",
+    "workload.unit == '' && api.name == 'partner' && operation.name == 'order'",
+    "product.name == '' || subscription.name == 'a'",
+];
+
+#[test]
+fn with_and_without_the_interpreter_it_is_the_same() {
+    let mut text = "version: 1\negress: {addresses: [192.0.2.10]}\napis:\n  - name: partner\n    hosts: [api.partner.example]\n    \
+                    mode: intercept\n    operations: [{name: order, path: '/orders/{id}'}]\n    policies:\n      inbound:\n"
+        .to_owned();
+    for (number, condition) in CONDITIONS.iter().enumerate() {
+        for (way, condition) in [("n", (*condition).to_owned()), ("c", format!("({condition}) ? true : false"))] {
+            writeln!(
+                text,
+                "        - choose: [{{when: \"{condition}\", then: [{{set-header: {{name: X-{way}{number}, value: 'yes'}}}}]}}]"
+            )
+            .unwrap();
+        }
+    }
+    let path = std::env::temp_dir().join(format!("egret-conditions-{}.yaml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let loaded = config::load(&path, Generation(1));
+    std::fs::remove_file(path).unwrap();
+    let model = loaded.unwrap_or_else(|errors| panic!("{errors}")).model;
+    let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
+    let inbound = &api.rules.as_ref().unwrap().operations[0].policies.without.inbound;
+    for (number, policy) in inbound.iter().enumerate() {
+        let Statement::Choose(branches) = &policy.statement else { panic!("{policy:?}") };
+        let when = branches[0].when.as_ref().unwrap();
+        assert_eq!(when.condition.is_some(), number % 2 == 0, "{when:?}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut yes, mut no) = (0, 0);
+    for method in ["GET", "POST"] {
+        for target in ["/orders/1", "/orders/2?x=y", "/"] {
+            for a in [None, Some("b"), Some("c")] {
+                let mut request = Request::builder().method(method).uri(target).body(()).unwrap();
+                let headers = request.headers_mut();
+                headers.extend(a.map(|a| (http::HeaderName::from_static("x-a"), HeaderValue::from_static(a))));
+                headers.append("x-two", HeaderValue::from_static("a"));
+                headers.append("x-two", HeaderValue::from_static("b"));
+                let mut secret = HeaderValue::from_static("horse");
+                secret.set_sensitive(true);
+                headers.insert("x-secret", secret);
+                let workload = Workload { name: "billing".into(), ..Workload::default() };
+                let head = request.into_parts().0;
+                let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
+                call.steps = Some(Vec::new());
+                let mut world = Dry::new(Bytes::new(), StatusCode::OK);
+                runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world)).unwrap();
+                for (number, condition) in CONDITIONS.iter().enumerate() {
+                    let [native, interpreted] =
+                        ["n", "c"].map(|way| call.request.headers.contains_key(format!("x-{way}{number}")));
+                    assert_eq!(native, interpreted, "{condition} of {method} {target} {a:?}");
+                    if native { yes += 1 } else { no += 1 }
+                }
+            }
+        }
+    }
+    assert!(yes > 50 && no > 50, "{yes} {no}");
+}
