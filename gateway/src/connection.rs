@@ -1,5 +1,6 @@
 //! The sentence: a captured connection from accept to end. The only room that knows the order.
 
+mod clock;
 mod downstream;
 mod elsewhere;
 mod first_bytes;
@@ -35,8 +36,8 @@ use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
 use crate::upstream::{self, Lease, Pool};
 
+pub use clock::clock;
 pub use elsewhere::Elsewhere;
-pub use policed::clock;
 
 /// Reads and deletes the origin record of an accepted socket.
 pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;

@@ -13,8 +13,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::timeout;
 
 use super::Rooms;
-use super::policed::Unanswered;
-use super::requests::{Body, From, hop_by_hop};
+use super::requests::{Body, From, Unanswered, hop_by_hop};
 use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
 use crate::policy;
 use crate::upstream::{self, Key, Lease, Outgoing};

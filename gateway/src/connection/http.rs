@@ -21,8 +21,10 @@ use tokio::select;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
-use super::policed::{self, Ask, Unanswered};
-use super::requests::{Body, From, Record, ended, hop_by_hop, is_for, misdirected, nameless, no_connect, noted};
+use super::policed::{self, Ask};
+use super::requests::{
+    Body, From, Record, Unanswered, ended, hop_by_hop, is_for, misdirected, nameless, no_connect, noted,
+};
 use super::rewound::Rewound;
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use super::downstream::Handle;
-use super::policed::{self, Ask, Unanswered};
-use super::requests::{Body, From, ended, is_for, misdirected, no_connect, noted};
+use super::policed::{self, Ask};
+use super::requests::{Body, From, Unanswered, ended, is_for, misdirected, no_connect, noted};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::policy::Pending;

@@ -1,8 +1,7 @@
 //! A request of an API with policies: they are run, and what they need of the world is done.
 
-use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -12,27 +11,19 @@ use hyper::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::clock::clock;
 use super::elsewhere::Elsewhere;
-use super::requests::{Body, Record};
+use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty};
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
 
-/// Why there is no answer.
-pub(super) type Unanswered = Box<dyn Error + Send + Sync>;
-
 /// Sends a request to the third party.
 pub(super) trait Ask: Send + Sync {
     /// The answer, when it has begun.
     fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>>;
-}
-
-/// For counting: since some time before the first request.
-pub fn clock() -> Duration {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    START.elapsed()
 }
 
 /// Requests at once that nobody waits for; beyond, they are not sent.

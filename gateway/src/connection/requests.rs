@@ -11,8 +11,8 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
+use super::clock::clock;
 use super::downstream::Answering;
-use super::policed::clock;
 use crate::model::{Host, Reason, Told};
 use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
@@ -74,6 +74,9 @@ pub(super) fn ended(error: &hyper::Error) -> Reason {
         None => Reason::ClientReset,
     }
 }
+
+/// Why there is no answer.
+pub(super) type Unanswered = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request that is watched, if it is.
 pub(super) type Record = Option<Box<RequestRecord>>;
