@@ -74,7 +74,12 @@ fn a_copy_goes_to_the_audit_log_and_nobody_waits() {
     assert!(curl(&lab, &["-d", "an order", URL]).starts_with("HTTP/1.1 200 "));
     eventually("the audit log has it", || requests(&audit).iter().any(|request| request.body == b"an order"));
     let told = requests(&audit).remove(0);
-    assert!(told.start.starts_with("POST /orders/2-1 "), "{}", told.start);
+    // The first one may have been on its way still.
+    assert!(
+        ["POST /orders/1-1 HTTP/1.1", "POST /orders/2-1 HTTP/1.1"].contains(&told.start.as_str()),
+        "{}",
+        told.start
+    );
     assert_eq!(told.values("x-workload"), ["curl"]);
     assert_eq!(requests(&partner).len(), 2);
 }
