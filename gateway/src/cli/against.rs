@@ -244,8 +244,10 @@ impl<'a> Replay<'a> {
 /// What the log says of it. That an answer was kept is not in it: where these policies look one up, it may have been.
 fn before(line: &Line, policies: Option<&Policies>) -> Treatment {
     let facts = &line.request;
-    let looks_up = |policy: &Arc<Policy>| matches!(policy.statement, Statement::CacheLookup(_));
-    let kept = policies.is_some_and(|policies| any(&policies.inbound, &looks_up)) && matches!(facts.status, 200 | 304);
+    let looks_up =
+        |policy: &Arc<Policy>| policy.statement.any(&|statement| matches!(statement, Statement::CacheLookup(_)));
+    let kept =
+        policies.is_some_and(|policies| policies.inbound.iter().any(looks_up)) && matches!(facts.status, 200 | 304);
     let outcome = if decides(&line.outcome, facts.policy.as_deref()) {
         line.outcome.clone()
     } else if line.outcome == "ok" && !was_asked(facts) && !kept {
@@ -281,9 +283,9 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
         let more = ["headers", "query", "body", "response", "variables", "random"];
         more.iter().any(|word| expression.source.contains(word))
     };
-    let depends = |policy: &Arc<Policy>| {
+    let depends = |statement: &Statement| {
         let decides = matches!(
-            &policy.statement,
+            statement,
             Statement::Choose(_)
                 | Statement::LimitConcurrency(_)
                 | Statement::Quota(_)
@@ -291,24 +293,11 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
                 | Statement::Retry(_)
         );
         let mut found = false;
-        policy.statement.each_expression(&mut |expression| found |= decides && looks(expression));
+        statement.each_expression(&mut |expression| found |= decides && looks(expression));
         found
     };
-    let Policies { inbound, backend, outbound, on_error, .. } = policies;
     refused_by.is_some_and(|policy| !KNOWN.contains(&policy))
-        || [inbound, backend, outbound, on_error].into_iter().any(|section| any(section, &depends))
-}
-
-/// Whether it holds for one of these, or of those in them.
-fn any(policies: &[Arc<Policy>], holds: &dyn Fn(&Arc<Policy>) -> bool) -> bool {
-    policies.iter().any(|policy| {
-        let inside = match &policy.statement {
-            Statement::Choose(branches) => branches.iter().any(|branch| any(&branch.then, holds)),
-            Statement::Retry(retry) => any(&retry.policies, holds),
-            _ => false,
-        };
-        inside || holds(policy)
-    })
+        || policies.sections().into_iter().flatten().any(|policy| policy.statement.any(&depends))
 }
 
 fn workload(line: &Line) -> Workload {

@@ -380,6 +380,11 @@ impl Statement {
         }
     }
 
+    /// Whether it holds for it, or for a policy in it.
+    pub fn any(&self, holds: &dyn Fn(&Self) -> bool) -> bool {
+        holds(self) || self.inner().any(|policy| policy.statement.any(holds))
+    }
+
     /// Shows where it, or a policy in it, may send requests to.
     pub fn each_endpoint<'a>(&'a self, see: &mut dyn FnMut(&'a Endpoint)) {
         match self {

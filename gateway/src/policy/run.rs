@@ -144,13 +144,8 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             let peeked = world.peek(most).await;
             call.peeked = Some(peeked.map_err(|reason| fault(broken(Side::Response, reason, most)))?);
         }
-        if let Statement::ValidateJwt(validate) = &policy.statement
-            && validate_jwt::is_remote(validate)
-        {
-            validate_jwt::fetch_keys(validate, false, call.max_body, world).await;
-            if validate_jwt::misses_a_key(validate, call) {
-                validate_jwt::fetch_keys(validate, true, call.max_body, world).await;
-            }
+        if let Statement::ValidateJwt(validate) = &policy.statement {
+            validate_jwt::fetch_keys(validate, call, world).await;
         }
         let outcome = match &policy.statement {
             Statement::Choose(branches) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{Request, Uri};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 
 use super::call::{Call, Fault};
@@ -21,30 +21,7 @@ pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box
         let message = validate.failed.message.as_deref().map_or(what, str::to_owned);
         Fault::new(reason, validate.failed.status, message)
     };
-    let token = match &validate.token {
-        TokenPlace::Text(text) => template::unsent(text, call)?.text.into_owned(),
-        TokenPlace::Header { name, scheme } => {
-            let mut fields = call.request.headers.get_all(name).iter();
-            let field = fields.next().and_then(|field| field.to_str().ok()).unwrap_or_default();
-            if fields.next().is_some() {
-                return Err(refuse(Refused(Reason::TokenInvalid, format!("{name} is there more than once"))));
-            }
-            of_field(field, scheme.as_deref()).map_err(refuse)?.to_owned()
-        }
-        TokenPlace::QueryParameter(name) => {
-            let query = call.request.uri.query().unwrap_or_default();
-            let mut found =
-                parameters(query).filter(|(known, _)| *known == **name).map(|(_, value)| value.into_owned());
-            let token = found.next().unwrap_or_default();
-            if found.next().is_some() {
-                return Err(refuse(Refused(Reason::TokenInvalid, format!("{name} is there more than once"))));
-            }
-            token
-        }
-    };
-    if token.is_empty() {
-        return Err(refuse(Refused(Reason::TokenNotPresent, "there is no token".to_owned())));
-    }
+    let token = token(&validate.token, call)?.map_err(refuse)?;
     let keys = keys(&validate.keys, call)?;
     let claims = signed(&token, &keys).map_err(refuse)?;
     in_time(&claims, call.now, validate.clock_skew, validate.require_expiration).map_err(refuse)?;
@@ -71,8 +48,21 @@ pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box
     Ok(())
 }
 
-/// Asks for keys that servers have; `missed`: for one that a token names.
-pub(super) async fn fetch_keys(validate: &ValidateJwt, missed: bool, most: usize, world: &dyn World) {
+/// Asks servers for the keys that they have, where it is time to, and again where the token names one that is missed.
+pub(super) async fn fetch_keys(validate: &ValidateJwt, call: &mut Call<'_>, world: &dyn World) {
+    let remote = |keys: &TokenKeys| matches!(keys, TokenKeys::Public(set) if set.source.path().is_none());
+    if !validate.keys.iter().any(remote) {
+        return;
+    }
+    ask_for_keys(validate, false, call.max_body, world).await;
+    if let (Ok(Ok(token)), Ok(keys)) = (token(&validate.token, call), keys(&validate.keys, call))
+        && candidates(&token, &keys).is_err_and(|Refused(reason, _)| reason == Reason::TokenKeyNotFound)
+    {
+        ask_for_keys(validate, true, call.max_body, world).await;
+    }
+}
+
+async fn ask_for_keys(validate: &ValidateJwt, missed: bool, most: usize, world: &dyn World) {
     for keys in &validate.keys {
         let TokenKeys::Public(set) = keys else { continue };
         let KeySource::Remote { endpoint, target } = &set.source else { continue };
@@ -109,22 +99,6 @@ pub(super) async fn fetch_keys(validate: &ValidateJwt, missed: bool, most: usize
     }
 }
 
-/// Whether the token names a key that there is none of.
-pub(super) fn misses_a_key(validate: &ValidateJwt, call: &mut Call<'_>) -> bool {
-    let variables = call.variables.len();
-    let steps = call.steps.take();
-    let missed = run(validate, call).is_err_and(|fault| fault.reason == Reason::TokenKeyNotFound);
-    call.variables.truncate(variables);
-    call.steps = steps;
-    missed
-}
-
-/// Whether some of its keys are a server's.
-pub(super) fn is_remote(validate: &ValidateJwt) -> bool {
-    let remote = |keys: &TokenKeys| matches!(keys, TokenKeys::Public(set) if set.source.path().is_none());
-    validate.keys.iter().any(remote)
-}
-
 /// From one time that a server is asked for keys to the next: while there are none,
 const SOON: Duration = Duration::from_secs(1);
 /// for one that is missed,
@@ -141,6 +115,33 @@ const LARGEST: usize = 1 << 20;
 /// Why a token is not valid.
 #[derive(Debug, PartialEq, Eq)]
 struct Refused(Reason, String);
+
+/// The token; what is wrong with it is its caller's affair, what cannot be said is its owner's.
+fn token(place: &TokenPlace, call: &Call<'_>) -> Result<Result<String, Refused>, Box<Fault>> {
+    let twice = |name: &str| Refused(Reason::TokenInvalid, format!("{name} is there more than once"));
+    let found = match place {
+        TokenPlace::Text(text) => Ok(template::unsent(text, call)?.text.into_owned()),
+        TokenPlace::Header { name, scheme } => {
+            let mut fields = call.request.headers.get_all(name).iter();
+            let field = fields.next().and_then(|field| field.to_str().ok()).unwrap_or_default();
+            match fields.next() {
+                Some(_) => Err(twice(name.as_str())),
+                None => of_field(field, scheme.as_deref()).map(str::to_owned),
+            }
+        }
+        TokenPlace::QueryParameter(name) => {
+            let query = call.request.uri.query().unwrap_or_default();
+            let mut found =
+                parameters(query).filter(|(known, _)| *known == **name).map(|(_, value)| value.into_owned());
+            let token = found.next().unwrap_or_default();
+            if found.next().is_some() { Err(twice(name)) } else { Ok(token) }
+        }
+    };
+    Ok(found.and_then(|token| match token.is_empty() {
+        true => Err(Refused(Reason::TokenNotPresent, "there is no token".to_owned())),
+        false => Ok(token),
+    }))
+}
 
 /// What follows the scheme, if there is one (RFC 9110 §11.4).
 fn of_field<'a>(field: &'a str, scheme: Option<&str>) -> Result<&'a str, Refused> {
@@ -170,6 +171,23 @@ fn keys(all: &[TokenKeys], call: &mut Call<'_>) -> Result<Vec<VerifyingKey>, Box
 /// The claims of a token that one of these keys has signed. A key is tried for its own algorithms only, whichever the token
 /// names (RFC 8725 §3.1); those whose id the token names come before those without one.
 fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
+    let (algorithm, candidates) = candidates(token, keys)?;
+    // Its claims are looked at by our clock, and one by one.
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+    for key in candidates {
+        match decode::<Value>(token, &key.key, &validation) {
+            Ok(token) => return Ok(token.claims),
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
+            Err(_) => return Err(Refused(Reason::TokenInvalid, "the token cannot be read".to_owned())),
+        }
+    }
+    Err(Refused(Reason::TokenSignatureInvalid, "the token was not signed with the key".to_owned()))
+}
+
+/// The keys that may have signed a token, by what it says of itself: at least one.
+fn candidates<'k>(token: &str, keys: &'k [VerifyingKey]) -> Result<(Algorithm, Vec<&'k VerifyingKey>), Refused> {
     let invalid = |what: &str| Refused(Reason::TokenInvalid, what.to_owned());
     let header = decode_header(token).map_err(|_| invalid("this is no token that is signed"))?;
     if header.crit.is_some() {
@@ -178,7 +196,7 @@ fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
     let fitting = |key: &&VerifyingKey| key.algorithms.contains(&header.alg);
     let id = header.kid.as_deref();
     let named: Vec<_> = keys.iter().filter(fitting).filter(|key| id.is_none() || key.id.as_deref() == id).collect();
-    let candidates = match named.as_slice() {
+    let candidates: Vec<_> = match named.as_slice() {
         [] => keys.iter().filter(fitting).filter(|key| key.id.is_none()).collect(),
         _ => named,
     };
@@ -188,18 +206,7 @@ fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
             format!("there is no key for the token's kid and {:?}", header.alg),
         ));
     }
-    // Its claims are looked at by our clock, and one by one.
-    let mut validation = Validation::new(header.alg);
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-    for key in candidates {
-        match decode::<Value>(token, &key.key, &validation) {
-            Ok(token) => return Ok(token.claims),
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
-            Err(_) => return Err(invalid("the token cannot be read")),
-        }
-    }
-    Err(Refused(Reason::TokenSignatureInvalid, "the token was not signed with the key".to_owned()))
+    Ok((header.alg, candidates))
 }
 
 /// RFC 7519 §4.1.4, §4.1.5.

@@ -96,20 +96,13 @@ impl Looks {
         looks
     }
 
-    fn list(&mut self, policies: &[Arc<Policy>], answers: bool) {
+    fn list<'p>(&mut self, policies: impl IntoIterator<Item = &'p Arc<Policy>>, answers: bool) {
         for policy in policies {
             if let Statement::ValidateContent(validate) = &policy.statement {
                 self.most_bytes = self.most_bytes.max(validate.max_size.unwrap_or_default());
             }
+            self.list(policy.statement.inner(), answers);
             let looks = match &policy.statement {
-                Statement::Choose(branches) => {
-                    branches.iter().for_each(|branch| self.list(&branch.then, answers));
-                    continue;
-                }
-                Statement::Retry(retry) => {
-                    self.list(&retry.policies, answers);
-                    continue;
-                }
                 Statement::ValidateContent(validate) if validate.content.iter().any(|rule| rule.schema.is_none()) => {
                     if answers {
                         &mut self.bodies_of_answers

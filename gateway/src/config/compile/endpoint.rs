@@ -53,6 +53,11 @@ pub(super) fn url(
         return None;
     };
     let host = host.map_err(|problem| problems.push(problem)).ok()?;
+    if host.as_str() == "localhost" || host.as_str().ends_with(".localhost") {
+        let help = "names that lead to this node are never followed: give the service an address of the network";
+        problems.push(Problem::at(written, "this name is this node itself (RFC 6761 §6.3)", help));
+        return None;
+    }
     if let (Some(tls), false) = (tls, secured) {
         let place = tls.ca.as_ref().or(tls.min_tls.as_ref()).unwrap_or(written);
         problems.push(Problem::at(place, "there is no TLS with http://", "https://, or no `tls`"));

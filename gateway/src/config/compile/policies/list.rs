@@ -143,14 +143,15 @@ pub(super) fn is_reported(enabled: Option<&Spanned<String>>, problems: &mut Vec<
 
 /// Whether a policy may end with an answer.
 pub(super) fn sends(policy: &Policy) -> bool {
-    match &policy.statement {
-        Statement::ForwardRequest(_)
-        | Statement::ReturnResponse(_)
-        | Statement::MockResponse(_)
-        | Statement::Retry(_) => true,
-        Statement::Choose(branches) => branches.iter().flat_map(|branch| &branch.then).any(|policy| sends(policy)),
-        _ => false,
-    }
+    policy.statement.any(&|statement| {
+        matches!(
+            statement,
+            Statement::ForwardRequest(_)
+                | Statement::ReturnResponse(_)
+                | Statement::MockResponse(_)
+                | Statement::Retry(_)
+        )
+    })
 }
 
 /// Why a policy makes no sense in a section.
