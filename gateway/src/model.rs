@@ -12,6 +12,7 @@ mod policy;
 mod product;
 mod reason;
 mod redirect;
+mod rules;
 mod secret;
 mod told;
 
@@ -30,15 +31,16 @@ pub use policy::{
     Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,
     Described, EmitMetric, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, IpFilter, JsonKind,
-    JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Operation, Parameter, PathTemplate,
-    Pattern, Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply,
-    RequiredClaim, Retry, RewriteUri, Rules, Schema, SecretKey, Section, Segment, SendRequest, SetBackend, SetHeader,
-    SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys,
-    TokenPlace, Trace, ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait,
-    WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
+    JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Parameter, Pattern, Place, Policies,
+    Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim, Retry, RewriteUri,
+    Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable,
+    Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace, ValidateContent,
+    ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName,
+    XmlToJson, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
+pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
 pub use told::{Counted, Logged, LoggedBody, Told, Traced};

@@ -1,7 +1,10 @@
 //! The configuration as written. Its doc comments are the reference's text. Unknown keys are not serde's affair but
 //! [`super::document`]'s.
 
+mod operation;
 pub(super) mod policies;
+mod product;
+mod value;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +14,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use policies::{NamedValueFile, OperationFile, PoliciesFile, ProductFile, ServiceFile, Step};
+pub(super) use operation::OperationFile;
+use policies::{PoliciesFile, ServiceFile, Step};
+pub(super) use product::{ProductFile, SubscriptionFile};
+pub(super) use value::NamedValueFile;
+
+type Text = Spanned<String>;
 
 /// The configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -28,8 +28,8 @@ use super::contract::Contracts;
 use super::openapi::{self, Document, Imported};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::config::file::policies::{OperationFile, PoliciesFile, Step};
-use crate::config::file::{ApiFile, File};
+use crate::config::file::policies::{PoliciesFile, Step};
+use crate::config::file::{ApiFile, File, OperationFile};
 use crate::model::{
     ByProduct, Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
     Statement, looks_at_request,

@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::Outside;
 use crate::config::diagnostic::Problem;
-use crate::config::file::policies::NamedValueFile;
+use crate::config::file::NamedValueFile;
 use crate::model::{NamedValue, Secret, ValueSource};
 
 /// Where systemd keeps credentials (systemd.exec(5)).

@@ -250,3 +250,21 @@ pub struct RequiredClaim {
     /// What is between the values of a claim that is a text.
     pub separator: Option<Arc<str>>,
 }
+
+/// Puts a secret in the place of a text by which callers name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacePlaceholder {
+    /// What callers write.
+    pub placeholder: Arc<str>,
+    /// What the third party sees.
+    pub value: Template,
+}
+
+/// `Authorization: Basic`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basic {
+    /// Who.
+    pub username: Template,
+    /// Proof.
+    pub password: Template,
+}

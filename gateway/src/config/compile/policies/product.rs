@@ -9,8 +9,7 @@ use super::{Scoped, Shared};
 use crate::config::compile::expression;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::config::file::File;
-use crate::config::file::policies::{ProductFile, SubscriptionFile};
+use crate::config::file::{File, ProductFile, SubscriptionFile};
 use crate::model::{Product, Section, Subscription};
 
 /// A product, the APIs in it, and what is done with its requests.

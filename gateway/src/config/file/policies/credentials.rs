@@ -225,3 +225,27 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
         "validate-jwt: {jwks_url: URL, issuers: [\"https://login.microsoftonline.com/TENANT/v2.0\"], audiences: [...]}",
     ),
 ];
+
+/// `Authorization: Basic`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct BasicFile {
+    /// Who; without a colon.
+    #[schemars(with = "String")]
+    pub(in crate::config) username: Text,
+    /// Proof, as a rule `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) password: Text,
+}
+
+/// Puts a secret where the caller has written a placeholder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ReplacePlaceholderFile {
+    /// What callers are configured with instead of the secret: at least 8 letters, digits, `-` and `_`.
+    #[schemars(with = "String")]
+    pub(in crate::config) placeholder: Text,
+    /// `{{named value}}`.
+    #[schemars(with = "String")]
+    pub(in crate::config) value: Text,
+}

@@ -1,0 +1,95 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::Text;
+
+/// Lets calls to some addresses of the third party through, or all but those to some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct IpFilterFile {
+    /// Those that are let through: `203.0.113.7`, `2001:db8::/32`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(in crate::config) allow: Option<Vec<Text>>,
+    /// Those that are refused.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(in crate::config) forbid: Option<Vec<Text>>,
+}
+
+impl IpFilterFile {
+    /// Which of the two it is, if it is one: whether they are let through, and which.
+    pub(in crate::config) fn either(&self) -> Option<(bool, &[Spanned<String>])> {
+        match (&self.allow, &self.forbid) {
+            (Some(allow), None) => Some((true, allow)),
+            (None, Some(forbid)) => Some((false, forbid)),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses requests without a header.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct CheckHeaderFile {
+    /// The header.
+    #[schemars(with = "String")]
+    pub(in crate::config) name: Text,
+    /// What it may say. Default: anything.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(in crate::config) values: Vec<Text>,
+    /// Whether `A` is `a`. Default false.
+    #[serde(default)]
+    pub(in crate::config) ignore_case: bool,
+    /// What is answered. Default 401.
+    #[serde(default)]
+    #[schemars(range(min = 400, max = 599))]
+    pub(in crate::config) failed_status: Option<u16>,
+    /// In the answer.
+    #[serde(default)]
+    pub(in crate::config) failed_message: Option<String>,
+}
+
+/// Lets some workloads through, or all but some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct WorkloadFilterFile {
+    /// Those that are let through.
+    #[serde(default)]
+    pub(in crate::config) allow: Option<Vec<WorkloadFile>>,
+    /// Those that are refused.
+    #[serde(default)]
+    pub(in crate::config) forbid: Option<Vec<WorkloadFile>>,
+}
+
+/// What a workload is known by; all that is said must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct WorkloadFile {
+    /// Its name, as `egret inspect flows` shows it; `*` stands for anything.
+    #[serde(default)]
+    pub(in crate::config) name: Option<String>,
+    /// The path of its cgroup; `*` stands for anything.
+    #[serde(default)]
+    pub(in crate::config) cgroup: Option<String>,
+    /// The unit of the node's systemd; `*` stands for anything, but not for none, here and below.
+    #[serde(default)]
+    pub(in crate::config) unit: Option<String>,
+    /// The id of its container, in full. Whoever may make cgroups calls his own as he likes: say also whose it is.
+    #[serde(default)]
+    pub(in crate::config) container: Option<String>,
+    /// The uid of its Kubernetes pod.
+    #[serde(default)]
+    pub(in crate::config) pod: Option<String>,
+    /// The path of what it runs. Others can call theirs so in a container: say also whose.
+    #[serde(default)]
+    pub(in crate::config) executable: Option<String>,
+    /// Its user's number.
+    #[serde(default)]
+    pub(in crate::config) uid: Option<u32>,
+    /// Its user's name on the node, or the number.
+    #[serde(default)]
+    pub(in crate::config) user: Option<String>,
+}

@@ -1,0 +1,55 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Expression;
+
+/// Answers from what is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheLookup {
+    /// Headers of the request by which answers differ, beside those that the third party names; in lower case.
+    pub vary_by_header: Vec<Arc<str>>,
+    /// The parameters of the query by which answers differ; all, if absent.
+    pub vary_by_query_parameter: Option<Vec<Arc<str>>>,
+    /// Whether workloads do not share answers.
+    pub vary_by_workload: bool,
+    /// Whether requests with `Authorization` are looked up, too.
+    pub share_authorized: bool,
+}
+
+/// Keeps the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheStore {
+    /// How long it is fresh; as the third party says, if absent.
+    pub duration: Option<Duration>,
+    /// How long after that it is better than no answer, or one of 500 and more.
+    pub stale_if_error: Option<Duration>,
+}
+
+/// Reads a value that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheLookupValue {
+    /// By which it was kept.
+    pub key: Expression,
+    /// Where it goes.
+    pub variable: Arc<str>,
+    /// What it is if there is none.
+    pub default: Option<Expression>,
+}
+
+/// Keeps a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheStoreValue {
+    /// By which it is found.
+    pub key: Expression,
+    /// What it is.
+    pub value: Expression,
+    /// How long.
+    pub duration: Duration,
+}
+
+/// Forgets a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheRemoveValue {
+    /// By which it was kept.
+    pub key: Expression,
+}

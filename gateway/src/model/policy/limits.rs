@@ -1,0 +1,75 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Expression;
+
+/// At most so many calls in any period of this length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are kept under, over reloads.
+    pub identity: Arc<str>,
+    /// How many.
+    pub calls: u32,
+    /// How long.
+    pub period: Duration,
+    /// What is counted on its own; each workload, if absent.
+    pub key: Option<Expression>,
+    /// What counts, if not everything.
+    pub condition: Option<Expression>,
+    /// Fields of the answer that tell how many are left, and when there will be more.
+    pub remaining_header: Option<Arc<str>>,
+    /// Beside `Retry-After`.
+    pub total_header: Option<Arc<str>>,
+}
+
+/// At most so many calls in a period that was agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are kept under, over reloads and restarts.
+    pub identity: Arc<str>,
+    /// How many calls.
+    pub calls: Option<u64>,
+    /// How many bytes, of the bodies of requests and answers.
+    pub bytes: Option<u64>,
+    /// How long; for ever, if absent.
+    pub period: Option<Duration>,
+    /// What is counted on its own; each workload, if absent.
+    pub key: Option<Expression>,
+    /// What counts, if not everything.
+    pub condition: Option<Expression>,
+    /// Field of the answer that tells how many are left.
+    pub remaining_header: Option<Arc<str>>,
+}
+
+/// Which policy a rate limit, or a quota, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateKind {
+    /// Of each workload.
+    Workload,
+    /// Of each value of an expression.
+    Key,
+}
+
+impl RateKind {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Workload => "rate-limit",
+            Self::Key => "rate-limit-by-key",
+        }
+    }
+}
+
+/// At most so many requests at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConcurrency {
+    /// What its counts are kept under, over reloads.
+    pub identity: Arc<str>,
+    /// How many.
+    pub max: u32,
+    /// What is counted on its own; everything together, if absent.
+    pub key: Option<Expression>,
+}
