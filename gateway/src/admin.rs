@@ -14,7 +14,8 @@ mod server;
 pub use client::{Client, Error};
 pub use hand_over::{Handed, Sockets, Successor, take_over};
 pub use protocol::{
-    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, HookRow, LimitRow, NameRow,
-    RedirectRow, RefusalRow, Request, RequestRow, Response, Status, SubscriptionRow,
+    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, HookRow, LimitRow,
+    MessageRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow,
+    SubscriptionRow,
 };
-pub use server::{Desk, Server};
+pub use server::{Answering, Desk, MAX_REQUEST, Server};

@@ -13,6 +13,7 @@ mod pipe;
 mod policed;
 mod requests;
 mod rewound;
+mod sample;
 mod third_party;
 
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,7 @@ use crate::upstream::{self, Lease, Pool};
 
 pub use clock::clock;
 pub use elsewhere::Elsewhere;
+pub use sample::{SAMPLE_PATIENCE, Sample, Sampled, sample};
 
 /// Reads and deletes the origin record of an accepted socket.
 pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;

@@ -47,6 +47,9 @@ pub mod config;
 /// The unix socket that the CLI and the next process talk to.
 pub mod admin;
 
+/// What would be done with a request, or was, for a person who asks.
+pub mod explain;
+
 /// The composition root: builds the rooms, joins them, owns the order of shutdown.
 pub mod gateway;
 

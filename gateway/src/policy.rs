@@ -1,6 +1,7 @@
 //! What may be done, and what is done: the only source of a permit, and without a permit nothing dials; and the policies,
 //! one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
 
+mod account;
 mod authentication_api_key;
 mod authentication_aws_sigv4;
 mod authentication_basic;
@@ -51,6 +52,7 @@ mod workload_filter;
 mod world;
 mod xml_to_json;
 
+pub use account::{Account, Message};
 pub use backends::BackendRow;
 pub use call::{Call, Fault, Source, Step};
 pub use dry::Dry;

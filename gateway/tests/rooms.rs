@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("admin", &[]),
     ("capture", &[]),
-    ("cli", &["admin", "capture", "config", "gateway", "policy", "route"]),
+    ("cli", &["admin", "capture", "config", "explain", "gateway", "policy", "route"]),
     ("config", &[]),
     ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "tls", "upstream"]),
     ("detect", &[]),
+    ("explain", &["admin", "connection", "policy"]),
     ("flow", &[]),
     (
         "gateway",
@@ -20,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "capture",
             "config",
             "connection",
+            "explain",
             "flow",
             "listener",
             "names",

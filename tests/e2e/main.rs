@@ -17,6 +17,8 @@ mod elsewhere;
 
 mod every_client;
 
+mod explained;
+
 mod fail_mode;
 
 mod hostile;

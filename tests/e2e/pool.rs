@@ -113,6 +113,21 @@ print(get(other), get(connect()))
 }
 
 #[test]
+fn so_is_one_to_a_server_that_policies_chose() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.8", "api.partner.example"), (ADDRESS, "site.partner.example")]);
+    let _server = lab.service(80, "python3", &["-c", KNOWS]);
+    let api = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    policies:\n      inbound: [set-backend: site]\nbackends:\n  site: {url: \"http://site.partner.example\"}\n";
+    let _egret = lab.egret(&lab.configure(api), &[]);
+    let get = |arguments: &[&str]| {
+        let output = lab.run("curl", &[&["-s", "-m", "10", URL], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(get(&["-H", "Authorization: NTLM someone"]), "someone");
+    assert_eq!(get(&[]), "nobody");
+}
+
+#[test]
 fn what_is_for_one_connection_stays_on_it() {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, "api.partner.example")]);

@@ -42,8 +42,11 @@ pub enum Error {
 }
 
 impl Client {
-    /// Longest wait for an answer.
+    /// Longest wait for an answer of the daemon's own.
     const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Longest wait for one that others have to give.
+    const LONG_PATIENCE: Duration = Duration::from_secs(90);
 
     /// Connects to the daemon's socket.
     pub fn connect(path: &Path) -> Result<Self, Error> {
@@ -51,14 +54,14 @@ impl Client {
             io::ErrorKind::PermissionDenied => Error::NotAllowed(path.to_owned()),
             _ => Error::NoDaemon { path: path.to_owned(), source },
         })?;
-        let client = Self { path: path.to_owned(), stream: BufReader::new(stream) };
-        client.stream.get_ref().set_read_timeout(Some(Self::PATIENCE)).map_err(|source| client.broken(source))?;
-        Ok(client)
+        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
     /// Asks, and waits for the answer.
     pub fn ask(&mut self, request: &Request) -> Result<Response, Error> {
+        let patience = if matches!(request, Request::Send(_)) { Self::LONG_PATIENCE } else { Self::PATIENCE };
         let mut exchange = || -> io::Result<Response> {
+            self.stream.get_ref().set_read_timeout(Some(patience))?;
             let mut line = serde_json::to_vec(request)?;
             line.push(b'\n');
             self.stream.get_mut().write_all(&line)?;

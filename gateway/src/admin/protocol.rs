@@ -36,6 +36,8 @@ pub enum Request {
     Redirects,
     /// The workloads that do not trust the CA.
     Refusals,
+    /// Sends a request as a caller's, and says what was done.
+    Send(Box<Question>),
     /// The requests that have ended after this one; from now on, without a number. They are only kept while this is asked for.
     Requests {
         /// The newest that is known.
@@ -73,6 +75,8 @@ pub enum Response {
     Decisions(Vec<DecisionRow>),
     /// It could not be done, and why.
     Error(String),
+    /// To [`Request::Send`].
+    Explained(Box<Explained>),
     /// To [`Request::Flows`].
     Flows(Vec<FlowRow>),
     /// To [`Request::ForgetRefusals`]: this many.
@@ -103,6 +107,80 @@ pub enum Response {
     Subscriptions(Vec<SubscriptionRow>),
     /// To [`Request::Status`].
     Status(Box<Status>),
+}
+
+/// A request that a person asks about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its URL, with scheme and host.
+    pub url: String,
+    /// Its method; without, GET, or POST if it has a body.
+    pub method: Option<String>,
+    /// Its fields, but for `Host` and `Content-Length`.
+    pub headers: Vec<(String, String)>,
+    /// Its body, in Base64 (RFC 4648 §4).
+    pub body: Option<String>,
+    /// Whose it is said to be, and where that one would have connected to.
+    pub caller: Caller,
+}
+
+/// What was done with it, or would be. Secrets are masked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Explained {
+    /// The API that it is for.
+    pub api: Option<String>,
+    /// The API's mode.
+    pub mode: Option<String>,
+    /// The operation of the API.
+    pub operation: Option<String>,
+    /// The parameters in its path.
+    pub parameters: BTreeMap<String, String>,
+    /// The subscription of its caller, and the product.
+    pub subscription: Option<String>,
+    /// The API's egress addresses.
+    pub leaves_from: Vec<IpAddr>,
+    /// Where it left from, if it was sent.
+    pub left_from: Option<SocketAddr>,
+    /// The third party's address that it was sent to.
+    pub went_to: Option<SocketAddr>,
+    /// What policies did, in their order.
+    pub steps: Vec<StepRow>,
+    /// What the third party gets.
+    pub sent: Option<MessageRow>,
+    /// What the caller gets.
+    pub answered: Option<MessageRow>,
+    /// What nobody would see otherwise.
+    pub note: Option<String>,
+}
+
+/// What a policy did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepRow {
+    /// `inbound`, `backend`, `outbound` or `on-error`.
+    pub section: String,
+    /// Whose policy it is.
+    pub scope: String,
+    /// Its name.
+    pub policy: String,
+    /// Its owner's name for it.
+    pub id: Option<String>,
+    /// Whether it only reports.
+    pub report: bool,
+    /// What it did.
+    pub did: String,
+}
+
+/// A request or an answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageRow {
+    /// A method and a target, or a status.
+    pub start: String,
+    /// Its fields.
+    pub headers: Vec<(String, String)>,
+    /// Its body, if that is known and no secret.
+    pub body: Option<String>,
+    /// Whether that is only its beginning.
+    pub cut: bool,
 }
 
 /// A server of a backend.
@@ -203,7 +281,7 @@ pub struct RedirectRow {
 }
 
 /// Who called, and to where.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The workload.
     pub workload: String,

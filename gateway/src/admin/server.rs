@@ -2,6 +2,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -11,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::hand_over::Successor;
 use super::{Request, Response};
 
+/// An answer that takes its time.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
+
 /// Who answers.
 pub trait Desk: Send + Sync + 'static {
     /// Answers anything but [`Request::TakeOver`].
-    fn answer(&self, request: Request) -> Response;
+    fn answer(&self, request: Request) -> Answering<'_>;
 
     /// Hands over to the process at the other end, or says why not.
     fn hand_over(&self, abi_version: u32, pid: u32, successor: Successor);
@@ -28,7 +32,7 @@ pub struct Server {
 }
 
 /// Longest request line, in bytes.
-const MAX_REQUEST: usize = 4096;
+pub const MAX_REQUEST: usize = 2 << 20;
 
 impl Server {
     /// Listens at this path, replacing whatever socket was there: atomically, so that there is always one.
@@ -80,7 +84,7 @@ async fn converse(stream: UnixStream, desk: Arc<dyn Desk>) -> io::Result<()> {
         tracing::warn!(uid, "refused a user on the admin socket");
         return Ok(());
     }
-    let mut stream = BufReader::with_capacity(MAX_REQUEST, stream);
+    let mut stream = BufReader::with_capacity(4096, stream);
     loop {
         let mut line = Vec::new();
         loop {
@@ -104,7 +108,7 @@ async fn converse(stream: UnixStream, desk: Arc<dyn Desk>) -> io::Result<()> {
                 desk.hand_over(abi_version, pid, Successor::new(stream.into_inner()));
                 return Ok(());
             }
-            Ok(request) => desk.answer(request),
+            Ok(request) => desk.answer(request).await,
             Err(error) => Response::Error(format!("not a request: {error}")),
         };
         let mut answer = serde_json::to_vec(&response)?;

@@ -1,34 +1,36 @@
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use serde::Serialize;
+use http::StatusCode;
 
-use super::{Failure, Output};
+use super::{Daemon, Failure, Output};
+use crate::admin::{Caller, Client, Explained, Question, Request, Response};
 use crate::config;
-use crate::model::{Api, Generation, Host, Mode, Model, OriginalDst, Workload};
-use crate::policy::{self, Call, Dry, Step};
+use crate::explain;
+use crate::model::Generation;
+
+/// Most bytes of a body.
+const MAX_BODY: usize = 1 << 20;
 
 /// Says what would be done with a request, and sends nothing: limits are those of a gateway that has just begun, and the
-/// third party's answer is assumed.
+/// third party's answer is assumed. With --send, the running gateway does it, over HTTP/1.1: with its configuration, limits
+/// and credentials, from the egress IP; the caller is who the options say.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The request's URL.
-    url: Uri,
-    /// The request's method.
+    url: String,
+    /// The request's method; without, GET, or POST if it has a body.
     #[arg(long, short = 'X', value_name = "METHOD")]
-    request: Option<Method>,
+    request: Option<String>,
     /// A header of the request, `Name: value`.
-    #[arg(long = "header", short = 'H', value_name = "HEADER")]
-    headers: Vec<String>,
-    /// A file with the request's body.
+    #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// A file with the request's body, of 1 MiB at most.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     /// Address of the third party that the caller connects to, for ip-filter.
@@ -56,188 +58,87 @@ pub(super) struct Explain {
     #[arg(long, value_name = "NAME", default_value = "root")]
     user: String,
     /// Status of the third party's assumed answer.
-    #[arg(long, value_name = "STATUS", default_value = "200")]
+    #[arg(long, value_name = "STATUS", default_value = "200", conflicts_with = "send")]
     answer: StatusCode,
     /// The configuration: a YAML file, or a directory of them.
-    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
+    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH, conflicts_with = "send")]
     config: PathBuf,
+    /// Send it, by the running gateway.
+    #[arg(long)]
+    send: bool,
+    #[command(flatten)]
+    daemon: Daemon,
     /// How to print it.
     #[arg(long, short, default_value = "table")]
     output: Output,
 }
 
-/// What would be done.
-#[derive(Debug, Default, Serialize)]
-struct Explained {
-    api: Option<String>,
-    mode: Option<&'static str>,
-    operation: Option<String>,
-    parameters: BTreeMap<String, String>,
-    subscription: Option<String>,
-    leaves_from: Vec<String>,
-    steps: Vec<Row>,
-    sent: Option<Message>,
-    answered: Option<Message>,
-    /// What nobody would see otherwise.
-    note: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    section: &'static str,
-    scope: String,
-    policy: &'static str,
-    id: Option<String>,
-    report: bool,
-    did: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Message {
-    start: String,
-    headers: Vec<(String, String)>,
-    body: Option<String>,
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let compiled =
-            config::load(&self.config, Generation::default()).map_err(|errors| Failure::Invalid(errors.to_string()))?;
-        let explained = self.explain(&compiled.model)?;
+        let question = self.question()?;
+        let explained = if self.send {
+            match Client::connect(&self.daemon.socket)?.ask(&Request::Send(Box::new(question)))? {
+                Response::Explained(explained) => *explained,
+                other => return Err(anyhow::anyhow!("the daemon answered something else: {other:?}").into()),
+            }
+        } else {
+            let compiled = config::load(&self.config, Generation::default())
+                .map_err(|errors| Failure::Invalid(errors.to_string()))?;
+            explain::dry(&question, &compiled.model, self.answer)?
+        };
         match self.output {
             Output::Json => println!("{}", serde_json::to_string_pretty(&explained).map_err(anyhow::Error::from)?),
-            Output::Table => print!("{}", shown(&explained)),
+            Output::Table => print!("{}", shown(&explained, self.send)),
         }
-        Ok(())
+        if self.send && explained.answered.is_none() { Err(Failure::Code(1)) } else { Ok(()) }
     }
 
-    fn explain(&self, model: &Model) -> anyhow::Result<Explained> {
-        let scheme = self.url.scheme_str().unwrap_or("https");
-        let name = self.url.host().context("the URL names no host: https://api.partner.example/")?;
-        let host = Host::parse(name).map_err(|invalid| anyhow::anyhow!("{name}: {invalid}"))?;
-        let port = self.url.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
-        let listed = model.apis.iter().find(|api| api.hosts.contains(&host) && api.ports.contains(&port));
-        let Some(api) = listed else {
-            let note = format!("no API lists {host} and port {port}: the connection goes as it always went");
-            return Ok(Explained { note: Some(note), ..Explained::default() });
-        };
-        let mut explained = Explained {
-            api: Some(api.name.to_string()),
-            mode: Some(api.mode.label()),
-            leaves_from: model.egress_of(api).addresses.iter().map(ToString::to_string).collect(),
-            ..Explained::default()
-        };
-        let seen = scheme == "http" || api.mode == Mode::Intercept;
-        explained.note = match (&api.rules, api.mode) {
-            (_, Mode::Deny) => Some("mode deny: the connection is refused".to_owned()),
-            (_, Mode::Bind) => Some("mode bind: the kernel sets the source address, and sees no requests".to_owned()),
-            (None, _) if !seen => Some("mode passthrough: bytes are carried as they are".to_owned()),
-            (None, _) => Some("there are no policies: the request is sent as it is".to_owned()),
-            (Some(_), _) if !seen => Some("the policies see only plain HTTP: such a connection is refused".to_owned()),
-            (Some(_), _) => None,
-        };
-        if explained.note.is_none() {
-            self.run_policies(api, &host, scheme == "http", &mut explained)?;
-        }
-        Ok(explained)
-    }
-
-    fn run_policies(&self, api: &Api, host: &Host, plain: bool, explained: &mut Explained) -> anyhow::Result<()> {
-        let Some(rules) = &api.rules else { return Ok(()) };
+    fn question(&self) -> anyhow::Result<Question> {
         let body = self.body.as_ref().map(|path| {
-            std::fs::read(path).map(Bytes::from).with_context(|| format!("{} cannot be read", path.display()))
+            let body = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            anyhow::ensure!(body.len() <= MAX_BODY, "{}: more than {MAX_BODY} bytes", path.display());
+            Ok(BASE64_STANDARD.encode(body))
         });
-        let body = body.transpose()?.unwrap_or_default();
-        let workload = Workload {
-            name: self.workload.as_str().into(),
-            cgroup: format!("/{}", self.workload).into(),
-            unit: self.unit.as_deref().map(Arc::from),
-            container: self.container.as_deref().map(Arc::from),
-            pod: self.pod.as_deref().map(Arc::from),
-            pid: 0,
-            uid: self.uid,
-            user: self.user.as_str().into(),
-            command: self.workload.clone(),
-            executable: self.executable.as_deref().map(Arc::from),
-        };
-        let head = self.head(host, body.len())?;
-        let mut call = Call::new(head, &workload, api, host, SystemTime::now(), Duration::ZERO);
-        call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, 0)));
-        call.scheme = if plain { "http" } else { "https" };
-        call.may_be_secret = !plain || api.backend.is_some() || rules.plain_secrets;
-        call.id = (0, 1);
-        call.steps = Some(Vec::new());
-        let mut world = Dry::new(body, self.answer);
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        // It fails only where the third party does.
-        let _ = runtime.block_on(policy::run(&mut call, rules, &mut world));
-        explained.operation = call.operation.map(|found| format!("{} ({})", found.name, found.path));
-        explained.parameters = call.parameters.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-        explained.subscription =
-            (!call.product.is_empty()).then(|| format!("{} of {}", call.subscription, call.product));
-        if world.asked > 0 {
-            let body = call.request_body.as_ref().filter(|_| !call.has_secret_body());
-            explained.sent = Some(Message {
-                start: format!("{} {}", call.request.method, call.shown_target()),
-                headers: fields(&call.request.headers),
-                body: body.map(|body| String::from_utf8_lossy(body).into_owned()),
-            });
-        }
-        explained.answered = call.response.as_ref().map(|response| Message {
-            start: response.status.to_string(),
-            headers: fields(&response.headers),
-            body: call.response_body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned()),
-        });
-        explained.steps = call.steps.take().unwrap_or_default().into_iter().map(row).collect();
-        Ok(())
-    }
-
-    fn head(&self, host: &Host, length: usize) -> anyhow::Result<http::request::Parts> {
-        let method = self.request.clone().unwrap_or(if self.body.is_some() { Method::POST } else { Method::GET });
-        let target = self.url.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = Request::builder().method(method).uri(target);
-        let headers = request.headers_mut().context("the URL is none")?;
-        headers.insert(http::header::HOST, HeaderValue::from_str(host.as_str())?);
-        if self.body.is_some() {
-            headers.insert(http::header::CONTENT_LENGTH, length.into());
-        }
-        for header in &self.headers {
-            let (name, value) =
-                header.split_once(':').with_context(|| format!("{header}: a header is `Name: value`"))?;
-            headers.append(HeaderName::from_bytes(name.trim().as_bytes())?, HeaderValue::from_str(value.trim())?);
-        }
-        Ok(request.body(())?.into_parts().0)
+        Ok(Question {
+            url: self.url.clone(),
+            method: self.request.clone(),
+            headers: self.headers.clone(),
+            body: body.transpose()?,
+            caller: Caller {
+                workload: self.workload.clone(),
+                pid: 0,
+                command: self.workload.clone(),
+                uid: self.uid,
+                user: self.user.clone(),
+                unit: self.unit.clone(),
+                container: self.container.clone(),
+                pod: self.pod.clone(),
+                executable: self.executable.clone(),
+                original_destination: self.address.map(|address| SocketAddr::new(address, 0)),
+            },
+        })
     }
 }
 
-fn row(step: Step) -> Row {
-    Row {
-        section: step.section.label(),
-        scope: step.scope.to_string(),
-        policy: step.policy,
-        id: step.id.as_deref().map(str::to_owned),
-        report: step.report,
-        did: step.did,
-    }
-}
-
-/// With secrets masked.
-fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
-    let value = |value: &HeaderValue| match value.is_sensitive() {
-        true => policy::MASK.to_owned(),
-        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-    };
-    headers.iter().map(|(name, field)| (name.to_string(), value(field))).collect()
-}
-
-fn shown(explained: &Explained) -> String {
+fn shown(explained: &Explained, sent: bool) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<14}{value}");
     };
-    if let (Some(api), Some(mode)) = (&explained.api, explained.mode) {
+    if let (Some(api), Some(mode)) = (&explained.api, &explained.mode) {
         line("API", &format!("{api} (mode {mode})"));
-        line("leaves from", &explained.leaves_from.join(", "));
+        match (explained.left_from, explained.went_to) {
+            (Some(from), Some(to)) => line("left from", &format!("{from}, to {to}")),
+            _ => {
+                let addresses: Vec<_> = explained.leaves_from.iter().map(ToString::to_string).collect();
+                line("leaves from", &addresses.join(", "));
+            }
+        }
     }
     if let Some(operation) = &explained.operation {
         let parameters: Vec<_> = explained.parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -254,14 +155,15 @@ fn shown(explained: &Explained) -> String {
     let mut section = "";
     for step in &explained.steps {
         if step.section != section {
-            section = step.section;
+            section = &step.section;
             let _ = writeln!(text, "\n{section}");
         }
-        let name = step.id.as_ref().map_or_else(|| step.policy.to_owned(), |id| format!("{} ({id})", step.policy));
+        let name = step.id.as_ref().map_or_else(|| step.policy.clone(), |id| format!("{} ({id})", step.policy));
         let report = if step.report { "report only: " } else { "" };
         let _ = writeln!(text, "  {:<24}{name:<24}{report}{}", step.scope, step.did);
     }
-    let answered = if explained.sent.is_some() { "answered, if the third party does as assumed" } else { "answered" };
+    let is_assumed = !sent && explained.sent.is_some();
+    let answered = if is_assumed { "answered, if the third party does as assumed" } else { "answered" };
     let messages = [("sent", &explained.sent), (answered, &explained.answered)];
     for (what, message) in messages.into_iter().filter_map(|(what, message)| Some((what, message.as_ref()?))) {
         let _ = writeln!(text, "\n{what}\n  {}", message.start);
@@ -270,6 +172,9 @@ fn shown(explained: &Explained) -> String {
         }
         if let Some(body) = message.body.as_ref().filter(|body| !body.is_empty()) {
             let _ = writeln!(text, "\n  {}", body.trim_end().replace('\n', "\n  "));
+            if message.cut {
+                let _ = writeln!(text, "  ... (there is more)");
+            }
         }
     }
     text

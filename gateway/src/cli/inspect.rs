@@ -98,7 +98,11 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
         Response::Error(why) => bail!(why),
-        Response::Forgotten(_) | Response::Proved | Response::Requests { .. } | Response::Status(_) => {
+        Response::Explained(_)
+        | Response::Forgotten(_)
+        | Response::Proved
+        | Response::Requests { .. }
+        | Response::Status(_) => {
             bail!("the daemon answered something else")
         }
     }

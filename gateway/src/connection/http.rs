@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1::{self, Builder};
 use hyper::service::{HttpService, service_fn};
-use hyper::{Method, Request, Response, StatusCode, Version, header};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::select;
@@ -26,10 +25,10 @@ use super::requests::{
     Body, From, Record, Unanswered, ended, hop_by_hop, is_for, misdirected, nameless, no_connect, noted,
 };
 use super::rewound::Rewound;
-use super::third_party::{Kept, ThirdParty};
+use super::third_party::ThirdParty;
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{self, Http1, Leased, MAX_FIELDS, Outgoing, Transport, outgoing};
+use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, outgoing};
 
 /// A connection without a request for this long, at least, rests.
 const REST: Duration = Duration::from_secs(1);
@@ -237,7 +236,8 @@ impl Exchange {
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
                 let asking = Asking { exchange: &self, upgrade };
-                let answered = Box::pin(policed::answer(&self.third_party, rulebook, request, &asking, record)).await;
+                let answered =
+                    Box::pin(policed::answer(&self.third_party, rulebook, request, &asking, record, None)).await;
                 if !matches!(&answered, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
                     // The third party's side of what the caller was not told of.
                     lock(&self.upgrade).take();
@@ -259,8 +259,8 @@ impl Exchange {
 
     /// Sends a request; the answer has begun then.
     async fn ask(self: &Arc<Self>, request: Request<Outgoing>, upgrade: bool) -> Result<Response<Body>, Reason> {
-        let known = binds(request.headers(), header::AUTHORIZATION);
-        let (mut connection, mut response) = self.send(request).await?;
+        let kept = lock(&self.kept).take();
+        let (mut connection, mut response) = self.third_party.send(kept, request).await?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let upstream = if upgrade { connection.upgraded().await } else { None };
@@ -269,9 +269,6 @@ impl Exchange {
             return Ok(response.map(Body::ended));
         }
         hop_by_hop(response.headers_mut());
-        if known || binds(response.headers(), header::WWW_AUTHENTICATE) {
-            connection.bind();
-        }
         let after = if connection.is_bound() {
             let exchange = Arc::clone(self);
             From::Bound(connection, Box::new(move |connection| *lock(&exchange.kept) = Some(connection)))
@@ -281,25 +278,6 @@ impl Exchange {
         Ok(response.map(|body| Body::streamed(body, after)))
     }
 
-    async fn send(&self, mut request: Request<Outgoing>) -> Result<(Connection, Response<Incoming>), Reason> {
-        let kept = lock(&self.kept).take();
-        let mut connection = match kept {
-            Some(kept) => kept,
-            None => self.third_party.http1(Kept::Idle).await?,
-        };
-        loop {
-            let reused = connection.was_used();
-            match connection.send(request).await {
-                Ok(response) => return Ok((connection, response)),
-                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if reused => {
-                    request = *unsent;
-                    connection = self.third_party.http1(Kept::New).await?;
-                }
-                Err(_) => return Err(Reason::UpstreamReset),
-            }
-        }
-    }
-
     fn because(&self, reason: Reason) {
         *lock(&self.reason) = Some(reason);
     }
@@ -307,16 +285,6 @@ impl Exchange {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether the third party knows, or will know, its caller by the connection (RFC 4559; NTLM): then nobody else's requests
-/// may go over it.
-fn binds(headers: &HeaderMap, name: HeaderName) -> bool {
-    let scheme = |value: &HeaderValue| {
-        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
-    };
-    headers.get_all(name).iter().any(scheme)
 }
 
 async fn tunnel(

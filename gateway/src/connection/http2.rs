@@ -97,7 +97,7 @@ impl Exchange {
         let request = request.map(Outgoing::from);
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
-                Box::pin(policed::answer(&self.third_party, rulebook, request, &*self, &mut record)).await
+                Box::pin(policed::answer(&self.third_party, rulebook, request, &*self, &mut record, None)).await
             }
             None => self.send(request).await,
         };

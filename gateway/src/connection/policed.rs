@@ -16,7 +16,7 @@ use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty};
 use crate::model::{Endpoint, Reason, Told};
-use crate::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
+use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
 
@@ -32,13 +32,14 @@ static AWAY: Semaphore = Semaphore::const_new(1000);
 /// Most bytes of their answers that are read.
 const LARGEST_AWAY: usize = 1 << 20;
 
-/// Answers a request as its API's policies say.
+/// Answers a request as its API's policies say; with an account of it, where somebody wants one.
 pub(super) async fn answer(
     third_party: &ThirdParty,
     rulebook: Rulebook,
     request: Request<Outgoing>,
     ask: &dyn Ask,
     record: &mut Record,
+    account: Option<&mut Account>,
 ) -> Result<Response<Body>, Unanswered> {
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
     let (head, body) = request.into_parts();
@@ -47,6 +48,7 @@ pub(super) async fn answer(
     call.scheme = third_party.scheme();
     call.may_be_secret = rules.plain_secrets || third_party.is_secured();
     call.id = third_party.request_id();
+    call.steps = account.is_some().then(Vec::new);
     let mut wire = Wire {
         ask,
         body: Some(body),
@@ -55,6 +57,7 @@ pub(super) async fn answer(
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
         teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().name },
         record,
+        asked: false,
         waited: Duration::ZERO,
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
@@ -73,6 +76,9 @@ pub(super) async fn answer(
         facts.reports = call.reports.iter().map(report).collect();
         facts.upstream = wire.waited;
         facts.policies = clock().saturating_sub(call.at).saturating_sub(wire.waited);
+    }
+    if let Some(account) = account {
+        *account = Account::of(&mut call, wire.asked);
     }
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
@@ -104,6 +110,8 @@ struct Wire<'a> {
     /// Who tells something.
     teller: Teller<'a>,
     record: &'a mut Record,
+    /// Whether anybody was asked to answer the request.
+    asked: bool,
     /// For the third party, in all.
     waited: Duration,
 }
@@ -154,6 +162,7 @@ impl World for Wire<'_> {
             (None, Some(streamed), None) => streamed,
             (None, None, _) => Outgoing::Empty,
         };
+        self.asked = true;
         // An answer that is not wanted gives up its connection before another one is taken.
         self.answer = None;
         Box::pin(async move {

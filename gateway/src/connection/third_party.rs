@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::Request;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 
 use super::Rooms;
 use super::elsewhere::Elsewhere;
@@ -12,7 +13,7 @@ use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Rea
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
-use crate::upstream::{Http1, Http2, Key, Lease, Leased, Shelf};
+use crate::upstream::{self, Http1, Http2, Key, Lease, Leased, Outgoing, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
@@ -113,7 +114,30 @@ impl ThirdParty {
         self.offered
     }
 
-    pub(super) async fn http1(&self, kept: Kept) -> Result<Leased<Box<Http1>>, Reason> {
+    /// Sends a request over HTTP/1.1, over this connection if there is one; the answer has begun then.
+    pub(super) async fn send(
+        &self,
+        kept: Option<Leased<Box<Http1>>>,
+        mut request: Request<Outgoing>,
+    ) -> Result<(Leased<Box<Http1>>, Response<Incoming>), Reason> {
+        let mut connection = match kept {
+            Some(kept) => kept,
+            None => self.http1(Kept::Idle).await?,
+        };
+        loop {
+            let reused = connection.was_used();
+            match connection.send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if reused => {
+                    request = *unsent;
+                    connection = self.http1(Kept::New).await?;
+                }
+                Err(_) => return Err(Reason::UpstreamReset),
+            }
+        }
+    }
+
+    async fn http1(&self, kept: Kept) -> Result<Leased<Box<Http1>>, Reason> {
         match self.lease(Alpn::HTTP1, kept).await? {
             Lease::Http1(leased) => Ok(leased),
             Lease::Http2(_) => Err(Reason::UpstreamTls),

@@ -10,26 +10,25 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow, LimitRow, NameRow,
-    RedirectRow, RefusalRow, Request, RequestRow, Response, Status, SubscriptionRow, Successor,
+    Answering, ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow,
+    LimitRow, NameRow, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, SubscriptionRow, Successor,
 };
 use crate::capture::Capture;
 use crate::connection;
+use crate::explain;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
-use crate::policy::{CacheUse, LimitUse, State};
-use crate::telemetry::{RequestSnapshot, Snapshot, Telemetry};
-use crate::tls::{Leaves, Refusal};
+use crate::policy::{CacheUse, LimitUse};
+use crate::telemetry::{RequestSnapshot, Snapshot};
+use crate::tls::Refusal;
 
 /// The rooms that are asked.
 pub(super) struct Rooms {
     pub(super) capture: Arc<Capture>,
+    pub(super) connection: Arc<connection::Rooms>,
     pub(super) models: Arc<Models>,
-    pub(super) leaves: Arc<Leaves>,
-    pub(super) policies: Arc<State>,
     pub(super) names: Arc<Names>,
     pub(super) node: Arc<NodeAddresses>,
-    pub(super) telemetry: Arc<Telemetry>,
     pub(super) config: PathBuf,
     pub(super) config_error: Arc<Mutex<Option<String>>>,
     pub(super) draining: Arc<Mutex<Vec<Draining>>>,
@@ -41,40 +40,8 @@ pub(super) struct Rooms {
 }
 
 impl Desk for Rooms {
-    fn answer(&self, request: Request) -> Response {
-        match request {
-            Request::Apis => Response::Apis(self.apis()),
-            Request::Backends => Response::Backends(self.backends()),
-            Request::Caches { most } => {
-                let (kept, all) = self.policies.caches(connection::clock(), most);
-                Response::Caches { rows: kept.into_iter().map(cache_row).collect(), all }
-            }
-            Request::Decisions => Response::Decisions(self.decisions()),
-            Request::Flows => Response::Flows(self.flows()),
-            Request::ForgetRefusals => Response::Forgotten(self.leaves.refusals().forget()),
-            Request::Hooks => Response::Hooks(self.hooks()),
-            Request::Limits { most } => {
-                let (used, all) = self.policies.limits(SystemTime::now(), connection::clock(), most);
-                Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
-            }
-            // It starts a process and waits for it.
-            Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
-                Ok(()) => Response::Proved,
-                Err(error) => Response::Error(error.to_string()),
-            },
-            Request::Redirects => match self.capture.redirects() {
-                Ok(rows) => Response::Redirects(self.redirects(rows)),
-                Err(error) => Response::Error(error.to_string()),
-            },
-            Request::Refusals => Response::Refusals(self.refusals()),
-            Request::Requests { after } => {
-                let (passed, newest) = self.telemetry.passed(after);
-                Response::Requests { rows: passed.into_iter().map(request_row).collect(), newest }
-            }
-            Request::Status => Response::Status(Box::new(self.status())),
-            Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
-            Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
-        }
+    fn answer(&self, request: Request) -> Answering<'_> {
+        Box::pin(self.answered(request))
     }
 
     fn hand_over(&self, abi_version: u32, pid: u32, successor: Successor) {
@@ -99,6 +66,49 @@ impl Desk for Rooms {
 }
 
 impl Rooms {
+    async fn answered(&self, request: Request) -> Response {
+        match request {
+            Request::Apis => Response::Apis(self.apis()),
+            Request::Backends => Response::Backends(self.backends()),
+            Request::Caches { most } => {
+                let (kept, all) = self.connection.policies.caches(connection::clock(), most);
+                Response::Caches { rows: kept.into_iter().map(cache_row).collect(), all }
+            }
+            Request::Decisions => Response::Decisions(self.decisions()),
+            Request::Flows => Response::Flows(self.flows()),
+            Request::ForgetRefusals => Response::Forgotten(self.connection.leaves.refusals().forget()),
+            Request::Hooks => Response::Hooks(self.hooks()),
+            Request::Limits { most } => {
+                let (used, all) = self.connection.policies.limits(SystemTime::now(), connection::clock(), most);
+                Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
+            }
+            // It starts a process and waits for it.
+            Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
+                Ok(()) => Response::Proved,
+                Err(error) => Response::Error(error.to_string()),
+            },
+            Request::Redirects => match self.capture.redirects() {
+                Ok(rows) => Response::Redirects(self.redirects(rows)),
+                Err(error) => Response::Error(error.to_string()),
+            },
+            Request::Refusals => Response::Refusals(self.refusals()),
+            Request::Requests { after } => {
+                let (passed, newest) = self.connection.telemetry.passed(after);
+                Response::Requests { rows: passed.into_iter().map(request_row).collect(), newest }
+            }
+            Request::Send(question) => {
+                let (model, connection) = (self.models.current(), Arc::clone(&self.connection));
+                match explain::send(&question, model, connection).await {
+                    Ok(explained) => Response::Explained(Box::new(explained)),
+                    Err(why) => Response::Error(format!("{why:#}")),
+                }
+            }
+            Request::Status => Response::Status(Box::new(self.status())),
+            Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
+            Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
+        }
+    }
+
     fn apis(&self) -> Vec<ApiRow> {
         let model = self.models.current();
         let names = self.names.status();
@@ -123,7 +133,8 @@ impl Rooms {
 
     fn backends(&self) -> Vec<BackendRow> {
         let model = self.models.current();
-        let rows = model.backends.iter().flat_map(|service| self.policies.backend(service, connection::clock()));
+        let rows =
+            model.backends.iter().flat_map(|service| self.connection.policies.backend(service, connection::clock()));
         rows.map(|row| BackendRow {
             backend: row.service.to_string(),
             member: row.member,
@@ -146,7 +157,7 @@ impl Rooms {
                         row.apis.push(api.name.to_string());
                         continue;
                     }
-                    let used = self.policies.subscription(&subscription.name);
+                    let used = self.connection.policies.subscription(&subscription.name);
                     rows.push(SubscriptionRow {
                         subscription: subscription.name.to_string(),
                         product: product.name.to_string(),
@@ -171,7 +182,7 @@ impl Rooms {
             api: snapshot.api.map(|(name, _)| name.to_string()),
             egress: snapshot.egress.map(|egress| egress.ip()),
         };
-        self.telemetry.decisions().into_iter().map(row).collect()
+        self.connection.telemetry.decisions().into_iter().map(row).collect()
     }
 
     fn flows(&self) -> Vec<FlowRow> {
@@ -187,7 +198,7 @@ impl Rooms {
             bytes_received: snapshot.received,
             age_seconds: snapshot.age.as_secs(),
         };
-        self.telemetry.live().into_iter().map(row).collect()
+        self.connection.telemetry.live().into_iter().map(row).collect()
     }
 
     fn hooks(&self) -> Vec<HookRow> {
@@ -252,7 +263,7 @@ impl Rooms {
             passed: refusal.passed,
             remedy: refusal.runtime.map_or(ANY, |runtime| runtime.remedy()).to_owned(),
         };
-        self.leaves.refusals().all().into_iter().map(row).collect()
+        self.connection.leaves.refusals().all().into_iter().map(row).collect()
     }
 
     fn status(&self) -> Status {
@@ -268,7 +279,7 @@ impl Rooms {
             cgroup: self.cgroup.clone(),
             ca: self.ca.clone(),
             listeners: self.listeners.clone(),
-            flows: self.telemetry.running(),
+            flows: self.connection.telemetry.running(),
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             kernel: self.capture.counters().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),

@@ -135,7 +135,6 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
     spawn_health(&rooms, &stop);
-    let policies = Arc::clone(&rooms.policies);
     let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
     quotas.spawn(&stop);
     let record = {
@@ -145,7 +144,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
     let accepting = {
-        let (listeners, flows, stop) = (Arc::clone(&listeners), flows.clone(), stop.clone());
+        let (listeners, flows, stop, rooms) = (Arc::clone(&listeners), flows.clone(), stop.clone(), Arc::clone(&rooms));
         tokio::spawn(async move {
             let serve = |accepted| drop(flows.spawn(connection::serve(accepted, Arc::clone(&rooms))));
             listeners.accept(stop, serve).await;
@@ -157,11 +156,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let desk = Arc::new(desk::Rooms {
         capture: Arc::clone(&capture),
         models: Arc::clone(&models),
-        leaves: Arc::clone(&leaves),
-        policies,
+        connection: Arc::clone(&rooms),
         names: Arc::clone(&names),
         node: Arc::clone(&node),
-        telemetry: Arc::clone(&telemetry),
         config: options.config.clone(),
         config_error: Arc::clone(&config_error),
         draining: Arc::clone(&draining),

@@ -256,7 +256,7 @@ impl<'a> Call<'a> {
     }
 
     /// Whether a secret is in the request's body.
-    pub fn has_secret_body(&self) -> bool {
+    pub(super) fn has_secret_body(&self) -> bool {
         self.secret_body
     }
 
@@ -266,7 +266,7 @@ impl<'a> Call<'a> {
     }
 
     /// The request's path and query, with secrets masked.
-    pub fn shown_target(&self) -> String {
+    pub(super) fn shown_target(&self) -> String {
         self.shown(self.request.uri.path(), self.request.uri.query().unwrap_or_default())
     }
 

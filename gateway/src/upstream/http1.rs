@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
@@ -27,6 +28,8 @@ pub struct Http1 {
     written: Arc<AtomicU64>,
     /// Whether a request went over it already.
     used: bool,
+    /// Whether the third party knows its user by it.
+    bound: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
@@ -46,7 +49,7 @@ impl Http1 {
             .handshake(TokioIo::new(transport))
             .await
             .map_err(|_| Reason::UpstreamReset)?;
-        Ok(Self { sender, wire: Wire::Live(connection), written, used: false })
+        Ok(Self { sender, wire: Wire::Live(connection), written, used: false, bound: false })
     }
 
     /// Sends a request; the answer has begun then.
@@ -55,13 +58,16 @@ impl Http1 {
         // Only a connection that was idle can have ended unnoticed.
         let again = if mem::replace(&mut self.used, true) { copy(&request) } else { None };
         let before = self.written.load(Ordering::Relaxed);
+        self.bound |= binds(request.headers(), AUTHORIZATION);
         let mut answer = pin!(self.sender.try_send_request(request));
         let wire = &mut self.wire;
         let answered = poll_fn(|cx| {
             wire.drive(cx);
             answer.as_mut().poll(cx)
         });
-        answered.await.map_err(|mut error| {
+        let answered = answered.await;
+        self.bound |= answered.as_ref().is_ok_and(|response| binds(response.headers(), WWW_AUTHENTICATE));
+        answered.map_err(|mut error| {
             let unread = || ended_in_order(error.error()) && !self.wire.has_reached(before);
             // A safe method asks for nothing to be done (RFC 9110 §9.2.1): clients repeat it on connections of their own.
             let again = again.filter(|request| request.method().is_safe() || unread());
@@ -74,6 +80,11 @@ impl Http1 {
     /// Whether a request went over it already: it may have ended unnoticed since.
     pub fn was_used(&self) -> bool {
         self.used
+    }
+
+    /// Whether nobody else's requests may go over it: the third party knows, or will know, its user by it.
+    pub fn is_bound(&self) -> bool {
+        self.bound
     }
 
     /// Lets bodies move, both ways.
@@ -125,6 +136,15 @@ impl Wire {
         let Self::Ended(transport, _) = self else { return true };
         tcp_info::acknowledged(transport.socket()).map_or(true, |acknowledged| acknowledged > bytes)
     }
+}
+
+/// Whether credentials, or a wish for them, are for the connection (RFC 4559; NTLM).
+fn binds(headers: &HeaderMap, name: HeaderName) -> bool {
+    let scheme = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"NTLM") || scheme.eq_ignore_ascii_case(b"Negotiate")
+    };
+    headers.get_all(name).iter().any(scheme)
 }
 
 /// The third party ended the connection by itself: its FIN came, which acknowledges all that it had until then. A reset

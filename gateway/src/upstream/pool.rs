@@ -65,7 +65,7 @@ enum Connection {
 }
 
 /// From where to where a connection goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The egress address and port.
     pub local: SocketAddr,
@@ -86,8 +86,6 @@ pub struct Leased<C: Reusable> {
     /// Present until it is dropped.
     connection: Option<C>,
     path: Path,
-    /// Whether it is its user's alone.
-    bound: bool,
     shelf: Arc<Shelf>,
 }
 
@@ -244,7 +242,7 @@ pub struct Reused(Connection);
 
 impl Reusable for Box<Http1> {
     fn reusable(mut self) -> Option<Reused> {
-        self.is_idle().then_some(Reused(Connection::Http1(self)))
+        (!self.is_bound() && self.is_idle()).then_some(Reused(Connection::Http1(self)))
     }
 }
 
@@ -256,17 +254,12 @@ impl Reusable for Http2 {
 
 impl<C: Reusable> Leased<C> {
     fn new(connection: C, path: Path, shelf: Arc<Shelf>) -> Self {
-        Self { connection: Some(connection), path, bound: false, shelf }
+        Self { connection: Some(connection), path, shelf }
     }
 
-    /// Never back to the pool: the third party knows its user by it.
-    pub fn bind(&mut self) {
-        self.bound = true;
-    }
-
-    /// Whether it is its user's alone.
-    pub fn is_bound(&self) -> bool {
-        self.bound
+    /// From where to where it goes.
+    pub fn path(&self) -> Path {
+        self.path
     }
 }
 
@@ -286,8 +279,7 @@ impl<C: Reusable> DerefMut for Leased<C> {
 
 impl<C: Reusable> Drop for Leased<C> {
     fn drop(&mut self) {
-        let connection = self.connection.take().filter(|_| !self.bound);
-        if let Some(Reused(connection)) = connection.and_then(Reusable::reusable) {
+        if let Some(Reused(connection)) = self.connection.take().and_then(Reusable::reusable) {
             self.shelf.put(Idle { connection, path: self.path, since: Instant::now() });
         }
     }

@@ -1,0 +1,143 @@
+//! A request that nobody's connection brings: the operator's, to see what becomes of it. It goes the way of any other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::UPGRADE;
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::Rooms;
+use super::policed::{self, Ask};
+use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
+use super::third_party::ThirdParty;
+use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Workload};
+use crate::policy::{Account, Message, Pending};
+use crate::route::{self, Carriage, Route};
+use crate::upstream::{Outgoing, Path};
+
+/// Longest wait for the answer.
+pub const SAMPLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Most bytes of the answer's body that are shown.
+const SHOWN: usize = 64 << 10;
+
+/// A request, and whose it is said to be.
+#[derive(Debug)]
+pub struct Sample {
+    /// Its head: a path and a query, and whose they are in `Host`.
+    pub head: Parts,
+    /// Its body.
+    pub body: Bytes,
+    /// Whether it would come in the clear.
+    pub plain: bool,
+    /// For which name.
+    pub host: Host,
+    /// Of which API.
+    pub api: ApiId,
+    /// From whom.
+    pub workload: Workload,
+    /// Where its caller would have connected to.
+    pub original_dst: OriginalDst,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Sampled {
+    /// What was done, and answered.
+    pub account: Account,
+    /// The way of the newest request to the third party.
+    pub path: Option<Path>,
+    /// Why there is no answer, and a caller's connection would be broken.
+    pub broken: Option<Reason>,
+}
+
+/// Sends it, under this configuration, over HTTP/1.1.
+///
+/// # Errors
+/// Such a request is not carried.
+pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Result<Sampled, Reason> {
+    let Sample { mut head, body, plain, host, api, workload, original_dst } = sample;
+    let protocol = match plain {
+        true => Protocol::Http1 { host: Some(host.clone()) },
+        false => Protocol::Tls { sni: Some(host.clone()), alpn: Alpn::HTTP1 },
+    };
+    let flow = Flow { id: rooms.telemetry.number(), original_dst, workload, generation: model.generation, api };
+    let route = route::select(&model, &flow, &protocol)?;
+    let Route::Api(id, api) = route else { return Err(Reason::Misdirected) };
+    let carriage = route::carriage(&route, &protocol)?;
+    if carriage == Carriage::Passthrough {
+        return Err(Reason::NotHttp);
+    }
+    tracing::info!(flow = flow.id, api = %api.name, workload = %flow.workload.name, "a request of `egret explain --send`");
+    // It asks for no other protocol: nobody would speak it.
+    hop_by_hop(&mut head.headers);
+    head.headers.remove(UPGRADE);
+    let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, (id, api), carriage, host);
+    let request = Request::from_parts(head, Outgoing::from(body));
+    let asking = Asking { third_party: &third_party, path: Mutex::default() };
+    let mut account = Account::default();
+    let answered = timeout(SAMPLE_PATIENCE, answered(&third_party, request, &asking, &mut account)).await;
+    let broken = match answered.unwrap_or(Err(Reason::UpstreamTimeout)) {
+        Ok(message) => {
+            account.answered = Some(message);
+            None
+        }
+        Err(reason) => Some(reason),
+    };
+    let path = *asking.path.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(Sampled { account, path, broken })
+}
+
+async fn answered(
+    third_party: &ThirdParty,
+    request: Request<Outgoing>,
+    asking: &Asking<'_>,
+    account: &mut Account,
+) -> Result<Message, Reason> {
+    let mut record = third_party.record(&request);
+    let answered = match third_party.rulebook() {
+        Some(rulebook) => policed::answer(third_party, rulebook, request, asking, &mut record, Some(account)).await,
+        None => {
+            let (head, body) = request.into_parts();
+            account.sent = Some(Message::request(&head, &head.uri.to_string(), None));
+            asking.ask(Request::from_parts(head, body)).await
+        }
+    };
+    let response = match answered {
+        Ok(response) => noted(response, record),
+        Err(error) => {
+            let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
+            if let Some(record) = &mut record {
+                record.failed(reason);
+            }
+            return Err(reason);
+        }
+    };
+    let (head, mut body) = response.into_parts();
+    let (bytes, whole) = body.peek(SHOWN).await.map_err(|_| Reason::UpstreamReset)?;
+    let shown = bytes.slice(..bytes.len().min(SHOWN));
+    Ok(Message { cut: !whole, ..Message::answer(&head, Some(shown)) })
+}
+
+struct Asking<'a> {
+    third_party: &'a ThirdParty,
+    /// Which way it went.
+    path: Mutex<Option<Path>>,
+}
+
+impl Ask for Asking<'_> {
+    fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>> {
+        Box::pin(async move {
+            let (connection, mut response) = self.third_party.send(None, request).await?;
+            *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.path());
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Reason::UpstreamReset.into());
+            }
+            hop_by_hop(response.headers_mut());
+            Ok(response.map(|body| Body::streamed(body, From::Http1(connection))))
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What would be done with a request, or what was, for a person who asks.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
+
+use crate::admin::{Explained, MessageRow, Question, StepRow};
+use crate::connection::{self, Rooms, Sample, Sampled};
+use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Workload};
+use crate::policy::{self, Account, Call, Dry, Message, Step};
+
+/// Says what would be done under a configuration, and sends nothing: limits are those of a gateway that has just begun, and
+/// the third party's answer is assumed.
+///
+/// # Errors
+/// It is no request.
+pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Result<Explained> {
+    let asked = Asked::read(question)?;
+    let Some((_, api)) = asked.api(model) else {
+        return Ok(Explained { note: Some(asked.unlisted()), ..Explained::default() });
+    };
+    let explained = begun(model, api);
+    match (asked.unseen(api), &api.rules) {
+        (Some(why), _) => Ok(Explained { note: Some(why.to_owned()), ..explained }),
+        (None, None) => Ok(Explained { note: Some(NO_POLICIES.to_owned()), ..explained }),
+        (None, Some(rules)) => Ok(told(asked.run(api, rules, answer)?, explained)),
+    }
+}
+
+/// Sends it, and says what was done.
+///
+/// # Errors
+/// It is no request, or none that the gateway would see: nothing was sent then.
+pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> anyhow::Result<Explained> {
+    let asked = Asked::read(question)?;
+    let (id, api) = asked.api(&model).with_context(|| format!("nothing was sent: {}", asked.unlisted()))?;
+    if let Some(why) = asked.unseen(api) {
+        anyhow::bail!("nothing was sent: {why}");
+    }
+    let explained = begun(&model, api);
+    let no_policies = api.rules.is_none().then(|| NO_POLICIES.to_owned());
+    let address = asked.address.or_else(|| (rooms.addresses)(&asked.host).first().copied());
+    let sample = Sample {
+        original_dst: OriginalDst(SocketAddr::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), asked.port)),
+        head: asked.head,
+        body: asked.body,
+        plain: asked.plain,
+        host: asked.host,
+        api: id,
+        workload: asked.workload,
+    };
+    let sampled = connection::sample(sample, Arc::clone(&model), rooms).await;
+    let Sampled { account, path, broken } = sampled.map_err(|reason| anyhow::anyhow!("nothing was sent: {reason}"))?;
+    let broken = broken.map(|reason| format!("no answer: {reason}; a caller's connection would be broken"));
+    Ok(Explained {
+        note: broken.or(no_policies),
+        left_from: path.map(|path| path.local),
+        went_to: path.map(|path| path.remote),
+        ..told(account, explained)
+    })
+}
+
+const NO_POLICIES: &str = "there are no policies: the request is sent as it is";
+
+/// A question that makes sense.
+struct Asked {
+    plain: bool,
+    host: Host,
+    port: u16,
+    address: Option<IpAddr>,
+    head: request::Parts,
+    body: Bytes,
+    workload: Workload,
+}
+
+impl Asked {
+    fn read(question: &Question) -> anyhow::Result<Self> {
+        let url: Uri = question.url.parse().with_context(|| format!("{}: no URL", question.url))?;
+        let plain = match url.scheme_str() {
+            Some("http") => true,
+            Some("https") => false,
+            _ => anyhow::bail!("{url}: a URL is https://api.partner.example/ or http://api.partner.example/"),
+        };
+        let name = url.host().context("the URL names no host: https://api.partner.example/")?;
+        let host = Host::parse(name).map_err(|invalid| anyhow::anyhow!("{name}: {invalid}"))?;
+        let body = question.body.as_ref().map(|body| BASE64_STANDARD.decode(body)).transpose()?;
+        Ok(Self {
+            plain,
+            port: url.port_u16().unwrap_or(if plain { 80 } else { 443 }),
+            address: question.caller.original_destination.map(|address| address.ip()),
+            head: head(question, &url, &host, body.as_ref().map(Vec::len))?,
+            body: body.unwrap_or_default().into(),
+            workload: workload(question),
+            host,
+        })
+    }
+
+    fn api<'a>(&self, model: &'a Model) -> Option<(ApiId, &'a Api)> {
+        let lists = |api: &Api| api.hosts.contains(&self.host) && api.ports.contains(&self.port);
+        let index = model.apis.iter().position(lists)?;
+        Some((ApiId(u32::try_from(index).ok()?), &model.apis[index]))
+    }
+
+    fn unlisted(&self) -> String {
+        format!("no API lists {} and port {}: the connection goes as it always went", self.host, self.port)
+    }
+
+    /// Why nobody looks at a request of this API, if so.
+    fn unseen(&self, api: &Api) -> Option<&'static str> {
+        match api.mode {
+            Mode::Deny => Some("mode deny: the connection is refused"),
+            Mode::Bind => Some("mode bind: the kernel sets the source address, and sees no requests"),
+            Mode::Intercept => None,
+            Mode::Passthrough if self.plain => None,
+            Mode::Passthrough if api.rules.is_some() => {
+                Some("the policies see only plain HTTP: such a connection is refused")
+            }
+            Mode::Passthrough => Some("mode passthrough: bytes are carried as they are"),
+        }
+    }
+
+    /// Runs policies where nothing is sent.
+    fn run(self, api: &Api, rules: &Rules, answer: StatusCode) -> anyhow::Result<Account> {
+        let mut call = Call::new(self.head, &self.workload, api, &self.host, SystemTime::now(), Duration::ZERO);
+        call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, self.port)));
+        call.scheme = if self.plain { "http" } else { "https" };
+        call.may_be_secret = !self.plain || api.backend.is_some() || rules.plain_secrets;
+        call.id = (0, 1);
+        call.steps = Some(Vec::new());
+        let mut world = Dry::new(self.body, answer);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        // It fails only where the third party does.
+        let _ = runtime.block_on(policy::run(&mut call, rules, &mut world));
+        Ok(Account::of(&mut call, world.asked > 0))
+    }
+}
+
+fn head(question: &Question, url: &Uri, host: &Host, length: Option<usize>) -> anyhow::Result<request::Parts> {
+    let method = match &question.method {
+        Some(method) => Method::from_bytes(method.as_bytes()).with_context(|| format!("{method}: no method"))?,
+        None if length.is_some() => Method::POST,
+        None => Method::GET,
+    };
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    let mut request = Request::builder().method(method).uri(target);
+    let headers = request.headers_mut().context("the URL is none")?;
+    let authority = url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+    headers.insert(HOST, HeaderValue::from_str(&authority)?);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    for (name, value) in &question.headers {
+        let header = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
+        let (Ok(name), Ok(value)) = header else { anyhow::bail!("{name}: {value}: no header") };
+        anyhow::ensure!(!matches!(name, HOST | CONTENT_LENGTH), "{name}: it comes from the URL and the body");
+        headers.append(name, value);
+    }
+    Ok(request.body(())?.into_parts().0)
+}
+
+fn workload(question: &Question) -> Workload {
+    let caller = &question.caller;
+    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+    Workload {
+        name: caller.workload.as_str().into(),
+        cgroup: format!("/{}", caller.workload).into(),
+        unit: text(&caller.unit),
+        container: text(&caller.container),
+        pod: text(&caller.pod),
+        pid: caller.pid,
+        uid: caller.uid,
+        user: caller.user.as_str().into(),
+        command: caller.command.clone(),
+        executable: text(&caller.executable),
+    }
+}
+
+fn begun(model: &Model, api: &Api) -> Explained {
+    Explained {
+        api: Some(api.name.to_string()),
+        mode: Some(api.mode.label().to_owned()),
+        leaves_from: model.egress_of(api).addresses.clone(),
+        ..Explained::default()
+    }
+}
+
+fn told(account: Account, explained: Explained) -> Explained {
+    let Account { operation, parameters, subscription, steps, sent, answered } = account;
+    let steps = steps.into_iter().map(step_row).collect();
+    let (sent, answered) = (sent.map(message_row), answered.map(message_row));
+    Explained { operation, parameters, subscription, steps, sent, answered, ..explained }
+}
+
+fn step_row(step: Step) -> StepRow {
+    StepRow {
+        section: step.section.label().to_owned(),
+        scope: step.scope.to_string(),
+        policy: step.policy.to_owned(),
+        id: step.id.as_deref().map(str::to_owned),
+        report: step.report,
+        did: step.did,
+    }
+}
+
+fn message_row(Message { start, headers, body, cut }: Message) -> MessageRow {
+    let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+    MessageRow { start, headers, body, cut }
+}
