@@ -26,7 +26,7 @@ pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
-pub use keys::{InvalidKeys, KeySet, KeySource, VerifyingKey};
+pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
 pub use policy::{
     Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,

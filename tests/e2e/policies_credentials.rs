@@ -214,9 +214,13 @@ impl Issuer {
     }
 
     fn token(&self, scope: &str, expires: u64) -> String {
+        self.signed("https://login.acme.example/", scope, expires)
+    }
+
+    fn signed(&self, issuer: &str, scope: &str, expires: u64) -> String {
         let header = format!("{{\"alg\": \"EdDSA\", \"kid\": \"{}\"}}", self.id);
         let claims = format!(
-            "{{\"iss\": \"https://login.acme.example/\", \"aud\": \"partner\", \"sub\": \"billing\", \
+            "{{\"iss\": \"{issuer}\", \"aud\": \"partner\", \"sub\": \"billing\", \
              \"scope\": \"{scope}\", \"exp\": {expires}}}"
         );
         let signed = format!("{}.{}", base64(header.as_bytes()), base64(claims.as_bytes()));
@@ -310,4 +314,60 @@ fn the_keys_of_tokens_are_asked_of_who_has_them() {
     let asked: Vec<_> = login.seen().into_iter().flat_map(|seen| seen.all).collect();
     let asked = String::from_utf8_lossy(&asked).into_owned();
     assert_eq!(asked.matches("GET /keys HTTP/1.1\r\n").count(), 1, "not again within 30 s: {asked}");
+}
+
+/// A server that gives this document to whoever asks it for anything.
+fn document(text: &str) -> &'static [u8] {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into_bytes().leak()
+}
+
+#[test]
+fn an_issuer_says_where_its_keys_are_and_what_it_is_called() {
+    const LOGIN: &str = "login.acme.example";
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME), ("203.0.113.8", LOGIN), ("203.0.113.9", "keys.acme.example")]);
+    let pki = lab.pki();
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
+    let issuer = Issuer::new("2026");
+    let says = r#"{"issuer": "https://login.acme.example/", "jwks_uri": "https://keys.acme.example/v1/keys?all"}"#;
+    let server = |address: &str, name: &str, text: &str| {
+        lab.third_party(address, 443, Behaviour::AnswerTls(pki.identity(&[name], &[]), document(text)))
+    };
+    let login = server("203.0.113.8", LOGIN, says);
+    let keys = server("203.0.113.9", "keys.acme.example", &format!("{{\"keys\": [{}]}}", issuer.jwk()));
+    let example = |edit: fn(String) -> String| {
+        let with_tls = |text: String| {
+            text.replace(
+                "            audiences",
+                &format!("            tls: {{ca: {}}}\n            audiences", pki.ca()),
+            )
+        };
+        lab.configure_like("policy-validate-jwt-openid", |text| edit(with_tls(text)))
+    };
+    let egret = lab.egret(&example(|text| text.replace("            jwks_host: keys.acme.example\n", "")), &[]);
+    let ask = |token: &str| {
+        let authorization = format!("Authorization: Bearer {token}");
+        let output = lab.run("curl", &["-s", "-i", "-m", "10", "-H", &authorization, &format!("http://{NAME}/")]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let soon = now() + 600;
+    let refused = ask(&issuer.token("prices", soon));
+    assert!(refused.contains("\"reason\":\"token_key_not_found\""), "{refused}");
+    assert!(egret.log().contains("if it may be there, write it as `jwks_host`"), "{}", egret.log());
+    assert!(keys.seen().is_empty(), "nobody was asked whom the configuration does not name");
+
+    example(|text| text);
+    eventually("the keys are used", || ask(&issuer.token("prices", soon)).starts_with("HTTP/1.1 200 "));
+    let asked = |server: &egret_tests::ThirdParty| {
+        let all: Vec<_> = server.seen().into_iter().flat_map(|seen| seen.all).collect();
+        String::from_utf8_lossy(&all).into_owned()
+    };
+    assert!(asked(&login).contains("GET /.well-known/openid-configuration HTTP/1.1\r\n"), "{}", asked(&login));
+    assert_eq!(asked(&keys).matches("GET /v1/keys?all HTTP/1.1\r\n").count(), 1, "{}", asked(&keys));
+    for server in [&login, &keys, &partner] {
+        assert!(server.sources().iter().all(|source| source.to_string() == EGRESS));
+    }
+
+    let another = ask(&issuer.signed("https://login.other.example/", "prices", soon));
+    assert!(another.contains("\"reason\":\"token_issuer_not_allowed\""), "{another}");
 }

@@ -46,8 +46,10 @@ pub enum KeySource {
     Remote {
         /// Which.
         endpoint: Arc<Endpoint>,
-        /// The path and the query of the set.
+        /// The path and the query of the set, or of the document that says where it is.
         target: Arc<str>,
+        /// Of that document, if it is one.
+        discovery: Option<Discovery>,
     },
     /// A public key, or a certificate with one, in a file (PEM).
     Pem {
@@ -58,6 +60,15 @@ pub enum KeySource {
         /// Theirs.
         algorithm: Algorithm,
     },
+}
+
+/// An issuer's OpenID configuration (OpenID Connect Discovery 1.0 §4), which says where its JWK set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The only server that the set may be on, whatever the document says.
+    pub keys_at: Arc<Endpoint>,
+    /// Whose document it must be, one of these; anybody's, if there are none.
+    pub issuers: Vec<Arc<str>>,
 }
 
 /// A key that signatures are checked with.
@@ -136,9 +147,10 @@ impl KeySet {
     }
 
     /// Of a server that was not asked yet.
-    pub fn remote(endpoint: Arc<Endpoint>, target: Arc<str>) -> Self {
+    pub fn remote(endpoint: Arc<Endpoint>, target: Arc<str>, discovery: Option<Discovery>) -> Self {
         let current = Current { seen: Vec::new(), keys: Arc::default() };
-        Self { source: KeySource::Remote { endpoint, target }, current: RwLock::new(current), asked: Turn::default() }
+        let source = KeySource::Remote { endpoint, target, discovery };
+        Self { source, current: RwLock::new(current), asked: Turn::default() }
     }
 
     /// What they are now.

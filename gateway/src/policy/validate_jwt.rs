@@ -1,19 +1,21 @@
+//! Tokens of callers (RFC 7519): by whom, for whom, until when.
+
+mod remote;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::{Request, Uri};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 
+pub(super) use self::remote::fetch_keys;
 use super::call::{Call, Fault};
 use super::expression::of_json;
 use super::set_query_parameter::parameters;
 use super::template;
-use super::world::World;
-use crate::model::{KeySource, Reason, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt, VerifyingKey};
+use crate::model::{Reason, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt, VerifyingKey};
 
 /// Lets requests through whose token is valid (RFC 7519). What is said of others says nothing of what is in their tokens.
 pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -47,70 +49,6 @@ pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box
     }
     Ok(())
 }
-
-/// Asks servers for the keys that they have, where it is time to, and again where the token names one that is missed.
-pub(super) async fn fetch_keys(validate: &ValidateJwt, call: &mut Call<'_>, world: &dyn World) {
-    let remote = |keys: &TokenKeys| matches!(keys, TokenKeys::Public(set) if set.source.path().is_none());
-    if !validate.keys.iter().any(remote) {
-        return;
-    }
-    ask_for_keys(validate, false, call.max_body, world).await;
-    if let (Ok(Ok(token)), Ok(keys)) = (token(&validate.token, call), keys(&validate.keys, call))
-        && candidates(&token, &keys).is_err_and(|Refused(reason, _)| reason == Reason::TokenKeyNotFound)
-    {
-        ask_for_keys(validate, true, call.max_body, world).await;
-    }
-}
-
-async fn ask_for_keys(validate: &ValidateJwt, missed: bool, most: usize, world: &dyn World) {
-    for keys in &validate.keys {
-        let TokenKeys::Public(set) = keys else { continue };
-        let KeySource::Remote { endpoint, target } = &set.source else { continue };
-        let mut asked = match set.asked.try_lock() {
-            Some(asked) => asked,
-            // Somebody is asking: what there is will do, if there is something.
-            None if !missed && !set.current().is_empty() => continue,
-            None => set.asked.lock().await,
-        };
-        let now = world.at();
-        let again = match (missed, set.current().is_empty()) {
-            (_, true) => SOON,
-            (true, false) => MISSED,
-            (false, false) => HOUR,
-        };
-        if asked.is_some_and(|asked| now.saturating_sub(asked) < again) {
-            continue;
-        }
-        *asked = Some(now);
-        let mut request = Request::new(Bytes::new());
-        let Ok(uri) = Uri::try_from(&**target) else { continue };
-        *request.uri_mut() = uri;
-        let answer = world.fetch(endpoint, request, most.max(LARGEST), PATIENCE).await;
-        let outcome = match answer {
-            Ok(answer) if answer.status().is_success() => {
-                set.replace(answer.body()).map(drop).map_err(|error| error.to_string())
-            }
-            Ok(answer) => Err(answer.status().to_string()),
-            Err(reason) => Err(reason.to_string()),
-        };
-        if let Err(error) = outcome {
-            tracing::warn!(%endpoint, %error, "the keys of tokens cannot be had; the old ones are kept");
-        }
-    }
-}
-
-/// From one time that a server is asked for keys to the next: while there are none,
-const SOON: Duration = Duration::from_secs(1);
-/// for one that is missed,
-const MISSED: Duration = Duration::from_secs(30);
-/// and else.
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// Longest wait for it.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Most bytes of its answer.
-const LARGEST: usize = 1 << 20;
 
 /// Why a token is not valid.
 #[derive(Debug, PartialEq, Eq)]
@@ -277,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{InvalidKeys, KeySet};
+    use crate::model::{InvalidKeys, KeySet, KeySource};
 
     fn shared(id: Option<&str>, secret: &[u8]) -> VerifyingKey {
         let key = DecodingKey::from_secret(secret);

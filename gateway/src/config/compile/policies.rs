@@ -11,6 +11,7 @@ mod product;
 mod signed;
 mod statement;
 mod telemetry;
+mod tokens;
 mod validation;
 
 use std::cell::RefCell;

@@ -182,12 +182,16 @@ pub struct ValidateJwt {
 impl ValidateJwt {
     /// Who gives keys.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.keys.iter().filter_map(|keys| match keys {
-            TokenKeys::Public(set) => match &set.source {
-                KeySource::Remote { endpoint, .. } => Some(&**endpoint),
-                KeySource::Jwks(_) | KeySource::Pem { .. } => None,
-            },
+        let sources = self.keys.iter().filter_map(|keys| match keys {
+            TokenKeys::Public(set) => Some(&set.source),
             TokenKeys::Shared { .. } => None,
+        });
+        sources.flat_map(|source| match source {
+            KeySource::Remote { endpoint, discovery, .. } => {
+                let keys_at = discovery.as_ref().map(|discovery| &*discovery.keys_at);
+                [Some(&**endpoint), keys_at].into_iter().flatten()
+            }
+            KeySource::Jwks(_) | KeySource::Pem { .. } => [None, None].into_iter().flatten(),
         })
     }
 

@@ -129,7 +129,18 @@ pub(in crate::config) struct ValidateJwtFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) jwks_url: Option<Text>,
-    /// TLS with its server.
+    /// URL (https) of the issuer's OpenID configuration, which says where its JWK set is (`jwks_uri`): it is asked for as
+    /// `jwks_url` is. Without `issuers` it must end in `/.well-known/openid-configuration`, and only tokens of the issuer before
+    /// that are let through.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) openid_config: Option<Text>,
+    /// The server that `jwks_uri` may name, with its port if it is not 443. Default: that of `openid_config`; a set elsewhere is
+    /// not used.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) jwks_host: Option<Text>,
+    /// TLS with these servers.
     #[serde(default)]
     pub(in crate::config) tls: Option<TlsFile>,
     /// Whether a token that does not say when it expires is refused. Default true.
@@ -139,7 +150,7 @@ pub(in crate::config) struct ValidateJwtFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) clock_skew: Option<Text>,
-    /// Who may have made it (`iss`). Default: anybody.
+    /// Who may have made it (`iss`). Default: the issuer of `openid_config`; without one, anybody.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) issuers: Vec<Text>,
@@ -222,7 +233,7 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     ),
     (
         "validate-azure-ad-token",
-        "validate-jwt: {jwks_url: URL, issuers: [\"https://login.microsoftonline.com/TENANT/v2.0\"], audiences: [...]}",
+        "validate-jwt: {openid_config: https://login.microsoftonline.com/TENANT/v2.0/.well-known/openid-configuration, audiences: [...]}",
     ),
 ];
 

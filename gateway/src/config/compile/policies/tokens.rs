@@ -1,0 +1,225 @@
+//! `validate-jwt`: where the token is, and the keys that its signature may be made with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use serde_saphyr::Spanned;
+
+use super::super::endpoint;
+use super::list::List;
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::{JwtKeyFile, RequiredClaimFile, TlsFile, ValidateJwtFile};
+use crate::model::{
+    Discovery, Endpoint, KeySet, KeySource, Part, Refusal, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt,
+};
+
+/// Where an issuer's OpenID configuration is, below the issuer's own URL (OpenID Connect Discovery 1.0 §4).
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
+impl List<'_, '_> {
+    pub(super) fn validate_jwt(&mut self, written: &Spanned<ValidateJwtFile>) -> Option<ValidateJwt> {
+        let file = &written.value;
+        let token = self.token(written);
+        let issuers = match &file.openid_config {
+            Some(url) if file.issuers.is_empty() => self.own_issuers(url),
+            _ => Vec::new(),
+        };
+        let keys = self.all_keys(written, &issuers);
+        let own = issuers.into_iter().map(|issuer| Template(vec![Part::Text(issuer)]));
+        let templates = |list: &mut Self, written: &[Spanned<String>]| {
+            written.iter().map(|written| list.template(written)).collect::<Vec<_>>()
+        };
+        Some(ValidateJwt {
+            token: token?,
+            keys,
+            require_expiration: file.require_expiration.unwrap_or(true),
+            clock_skew: self.duration(file.clock_skew.as_ref()).unwrap_or_default(),
+            issuers: own.chain(templates(self, &file.issuers)).collect(),
+            audiences: templates(self, &file.audiences),
+            claims: file.required_claims.iter().map(|claim| self.claim(claim)).collect(),
+            output: file.output_variable.as_ref().map(|name| self.variable(name)),
+            failed: Refusal {
+                status: file.failed_status.unwrap_or(401),
+                message: file.failed_message.as_deref().map(Arc::from),
+            },
+        })
+    }
+
+    fn token(&mut self, written: &Spanned<ValidateJwtFile>) -> Option<TokenPlace> {
+        let file = &written.value;
+        let scheme = file.require_scheme.as_ref();
+        if let (Some(scheme), true) = (scheme, file.query_parameter.is_some() || file.token.is_some()) {
+            self.problems.push(Problem::at(scheme, "only a header has a scheme", "remove it"));
+        }
+        match (&file.header, &file.query_parameter, &file.token) {
+            (name, None, None) => {
+                let name = match name {
+                    Some(name) => self.header_name(name)?,
+                    None => http::header::AUTHORIZATION,
+                };
+                Some(TokenPlace::Header { name, scheme: scheme.map(|scheme| scheme.value.trim().into()) })
+            }
+            (None, Some(name), None) => Some(TokenPlace::QueryParameter(name.value.as_str().into())),
+            (None, None, Some(text)) => Some(TokenPlace::Text(self.template(text))),
+            _ => {
+                let rule = "more than one of `header`, `query_parameter` and `token`";
+                self.problems.push(Problem::at(written, rule, "say where the token is"));
+                None
+            }
+        }
+    }
+
+    /// The issuer that an OpenID configuration is of, where none is written; a slash at its end is none of its URL's.
+    fn own_issuers(&mut self, written: &Spanned<String>) -> Vec<Arc<str>> {
+        if let Some(issuer) = written.value.trim().strip_suffix(WELL_KNOWN) {
+            return vec![issuer.into(), format!("{issuer}/").into()];
+        }
+        let help = format!("issuers: [...], or a URL that ends in {WELL_KNOWN}");
+        self.problems.push(Problem::at(written, "whose tokens are let through?", help));
+        Vec::new()
+    }
+
+    /// The keys that are written, those of files and those of servers.
+    fn all_keys(&mut self, written: &Spanned<ValidateJwtFile>, issuers: &[Arc<str>]) -> Vec<TokenKeys> {
+        let file = &written.value;
+        let tls = file.tls.as_ref();
+        let mut keys: Vec<_> = file.keys.iter().filter_map(|key| self.token_keys(key)).collect();
+        if let Some(jwks) = &file.jwks {
+            keys.extend(self.key_set(jwks, KeySource::Jwks).map(TokenKeys::Public));
+        }
+        if let Some(url) = &file.jwks_url {
+            let found = self.key_server(url, tls);
+            keys.extend(found.map(|(endpoint, target)| self.remote_keys(endpoint, target, None)));
+        }
+        if let Some(url) = &file.openid_config
+            && let Some((endpoint, target)) = self.key_server(url, tls)
+        {
+            let keys_at = match &file.jwks_host {
+                None => Some(Arc::clone(&endpoint)),
+                Some(host) => self.named_server(host, tls),
+            };
+            let discovery = keys_at.map(|keys_at| Discovery { keys_at, issuers: issuers.to_vec() });
+            keys.extend(discovery.map(|discovery| self.remote_keys(endpoint, target, Some(discovery))));
+        }
+        if let (Some(host), None) = (&file.jwks_host, &file.openid_config) {
+            self.problems.push(Problem::at(host, "nothing says which keys of it", "add openid_config"));
+        }
+        let has_server = file.jwks_url.is_some() || file.openid_config.is_some();
+        if let (Some(place), false) = (tls.and_then(|tls| tls.ca.as_ref().or(tls.min_tls.as_ref())), has_server) {
+            self.problems.push(Problem::at(place, "TLS with whom?", "add openid_config or jwks_url"));
+        }
+        if file.keys.is_empty() && file.jwks.is_none() && !has_server {
+            let help = "openid_config: URL, jwks_url: URL, jwks: PATH, or keys: [{algorithm: RS256, public_key: PATH}]";
+            self.problems.push(Problem::at(written, "there is nothing to check signatures with", help));
+        }
+        keys
+    }
+
+    fn token_keys(&mut self, written: &Spanned<JwtKeyFile>) -> Option<TokenKeys> {
+        let file = &written.value;
+        let id: Option<Arc<str>> = file.id.as_ref().map(|id| id.value.as_str().into());
+        let Ok(algorithm) = file.algorithm.value.trim().parse::<Algorithm>() else {
+            let help = match file.algorithm.value.trim() {
+                "none" => "without a signature anybody can make a token".to_owned(),
+                _ => "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA".to_owned(),
+            };
+            self.problems.push(Problem::at(&file.algorithm, "not an algorithm that tokens are signed by", help));
+            return None;
+        };
+        match (&file.value, &file.public_key, algorithm.family()) {
+            (Some(value), None, AlgorithmFamily::Hmac) => {
+                let key = self.secret_key(value, file.encoding.as_ref());
+                Some(TokenKeys::Shared { id, algorithm, key })
+            }
+            (None, Some(path), AlgorithmFamily::Rsa | AlgorithmFamily::Ec | AlgorithmFamily::Ed) => {
+                if let Some(encoding) = &file.encoding {
+                    self.problems.push(Problem::at(encoding, "a file in PEM says what it is", "remove it"));
+                }
+                let source = |path| KeySource::Pem { path, id, algorithm };
+                self.key_set(path, source).map(TokenKeys::Public)
+            }
+            (value, public_key, family) => {
+                let (needs, help) = match family {
+                    AlgorithmFamily::Hmac => ("a `value`", "value: \"{{named value}}\", and no public_key"),
+                    _ => ("a `public_key`", "public_key: PATH, and no value"),
+                };
+                let rule = format!("{algorithm:?} needs {needs}, and nothing else");
+                let place = value.as_ref().or(public_key.as_ref()).unwrap_or(&file.algorithm);
+                self.problems.push(Problem::at(place, rule, help));
+                None
+            }
+        }
+    }
+
+    /// Where a server has keys, or says who has.
+    fn key_server(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<(Arc<Endpoint>, Arc<str>)> {
+        let (endpoint, target) = self.url(written, tls)?;
+        match target.literal().filter(|_| endpoint.tls.is_some()) {
+            Some(target) => Some((endpoint, target.into())),
+            None => {
+                let help = "https://login.example/keys, without ${...}";
+                self.problems.push(Problem::at(written, "not where keys can be trusted to come from", help));
+                None
+            }
+        }
+    }
+
+    fn named_server(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<Arc<Endpoint>> {
+        let name = written.value.trim();
+        if name.contains(['/', '?', '#']) {
+            self.problems.push(Problem::at(written, "a name, and perhaps a port", "jwks_host: keys.login.example"));
+            return None;
+        }
+        let template = Template(vec![Part::Text(format!("https://{name}/").into())]);
+        endpoint::url(written, template, tls, self.shared.outside, self.problems).map(|(endpoint, _)| endpoint)
+    }
+
+    /// The keys of a server, which all who name it share.
+    fn remote_keys(&mut self, endpoint: Arc<Endpoint>, target: Arc<str>, discovery: Option<Discovery>) -> TokenKeys {
+        let keys = KeySet::remote(endpoint, target, discovery);
+        let mut known = self.shared.keys.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.source == keys.source) {
+            return TokenKeys::Public(Arc::clone(known));
+        }
+        let keys = Arc::new(keys);
+        known.push(Arc::clone(&keys));
+        TokenKeys::Public(keys)
+    }
+
+    /// The keys of a file, which all who name it share.
+    fn key_set(&mut self, written: &Spanned<String>, source: impl FnOnce(PathBuf) -> KeySource) -> Option<Arc<KeySet>> {
+        let source = source(self.shared.outside.path(&written.value));
+        let mut known = self.shared.keys.borrow_mut();
+        if let Some(known) = known.iter().find(|known| known.source == source) {
+            return Some(Arc::clone(known));
+        }
+        let document = self.shared.outside.contents(written).map_err(|error| error.to_string());
+        let keys = document.and_then(|document| KeySet::new(source, document).map_err(|error| error.to_string()));
+        match keys {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                known.push(Arc::clone(&keys));
+                Some(keys)
+            }
+            Err(error) => {
+                let help = "a JWK set, or for public_key a PEM file: -----BEGIN PUBLIC KEY-----";
+                self.problems.push(Problem::at(written, format!("this file cannot be used: {error}"), help));
+                None
+            }
+        }
+    }
+
+    fn claim(&mut self, file: &RequiredClaimFile) -> RequiredClaim {
+        let any = self.one_of(file.matching.as_ref(), "not how values match", &[("all", false), ("any", true)]);
+        if let Some(separator) = file.separator.as_ref().filter(|separator| separator.value.is_empty()) {
+            self.problems.push(Problem::at(separator, "nothing separates nothing", "a space, a comma, ..."));
+        }
+        RequiredClaim {
+            name: file.name.value.as_str().into(),
+            values: file.values.iter().map(|value| self.template(value)).collect(),
+            any,
+            separator: file.separator.as_ref().map(|separator| separator.value.as_str().into()),
+        }
+    }
+}
