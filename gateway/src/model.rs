@@ -2,6 +2,7 @@
 
 mod api;
 mod condition;
+mod counters;
 mod decision;
 mod endpoint;
 mod expression;
@@ -21,6 +22,7 @@ pub use api::{
     Pool, TlsVersion,
 };
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
+pub use counters::CounterStore;
 pub use decision::Decision;
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};

@@ -3,6 +3,7 @@
 mod http1;
 mod http2;
 mod pool;
+mod redis;
 mod request;
 mod tcp_info;
 mod tls;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{Exempt, Reason};
 use crate::policy::{Permit, Target};
 
+pub use self::redis::Redis;
 pub use http1::Http1;
 pub use http2::Http2;
 pub use pool::{Key, Lease, Leased, Path, Pool, Shelf};

@@ -52,6 +52,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quick_xml", &["policy"]),
     ("jsonwebtoken", &["config", "model", "policy"]),
     ("rcgen", &["tls"]),
+    ("redis", &["upstream"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
     ("serde", &["admin", "cli", "config", "policy", "telemetry"]),
 ];

@@ -56,6 +56,8 @@ mod refusals;
 
 mod reload;
 
+mod shared_limits;
+
 mod smuggling;
 
 mod source_ip;

@@ -402,6 +402,9 @@ pub struct LimitRow {
     pub limit: Option<u64>,
     /// When the next one is given back, if time does that.
     pub more_in_seconds: Option<f64>,
+    /// Whether other nodes count with this one.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// An answer, or a value, that policies have kept.

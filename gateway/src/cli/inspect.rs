@@ -243,7 +243,7 @@ fn limits(rows: &[LimitRow], all: usize, output: Output) -> anyhow::Result<()> {
     let columns = ["LIMIT", "SCOPE", "ID", "BY", "KEY", "USED", "OF", "MORE IN"];
     print(rows, output, columns, |row| {
         [
-            row.kind.clone(),
+            if row.shared { format!("{}, shared", row.kind) } else { row.kind.clone() },
             row.scope.clone(),
             or_dash(row.id.as_ref()),
             or_dash(row.by.as_ref()),

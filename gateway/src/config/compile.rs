@@ -3,6 +3,7 @@
 mod backend;
 mod condition;
 mod contract;
+mod counters;
 mod endpoint;
 mod expression;
 mod openapi;
@@ -59,9 +60,10 @@ pub(super) fn compile(
     let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let values = values::compile(&file.values, outside, problems);
     let named = values.values().cloned().collect();
+    let counters = file.counters.as_ref().and_then(|file| counters::compile(&file.value, &values, outside, problems));
     let services = endpoint::services(&file.backends, outside, problems);
     let backends = services.values().cloned().collect();
-    let policies = Shared::new(file, values, services, outside, problems);
+    let policies = Shared::new(file, values, services, counters.clone(), outside, problems);
     let mut seen = Seen::default();
     let apis: Vec<_> = file
         .apis
@@ -74,6 +76,7 @@ pub(super) fn compile(
         apis,
         values: named,
         backends,
+        counters,
         keys: policies.keys(),
         limits: limits(file.limits.as_ref(), problems),
         drain: Drain {

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Compiled, Settings, base};
-use crate::model::{Api, Backend, Egress, Member, Model, NamedValue, Operation, Product, Rules, Service, ValueSource};
+use crate::model::{
+    Api, Backend, CounterStore, Egress, Member, Model, NamedValue, Operation, Product, Rules, Service, ValueSource,
+};
 
 /// A difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -247,6 +249,8 @@ impl Changes {
         for name in names {
             self.changed("backends", name, of(old, name), of(new, name));
         }
+        let counted = |model: &Model| model.counters.as_ref().map(|counters| counted(counters));
+        self.changed("counters", "counters", counted(old), counted(new));
     }
 
     /// What is there by this name, if it is not what was.
@@ -328,6 +332,14 @@ fn served(service: &Service) -> String {
     let members: Vec<_> = service.members.iter().map(member).collect();
     let (breaker, health) = (plain(&service.breaker), plain(&service.health));
     format!("{}; circuit breaker {breaker}; health {health}", members.join(", "))
+}
+
+fn counted(counters: &CounterStore) -> String {
+    let CounterStore { endpoint, database, username, password, timeout, refuse } = counters;
+    let name = username.as_deref().unwrap_or("the default user");
+    let (failure, password) = (if *refuse { "refuse" } else { "count_here" }, plain(password));
+    let where_to = format!("{}, TLS {}, database {database}", endpoint.authority(), plain(&endpoint.tls));
+    format!("{where_to}, as {name}, password {password}; timeout {timeout:?}; on failure {failure}")
 }
 
 fn target(operation: &Operation) -> String {

@@ -1,6 +1,7 @@
 //! The configuration as written. Its doc comments are the reference's text. Unknown keys are not serde's affair but
 //! [`super::document`]'s.
 
+mod counters;
 mod operation;
 pub(super) mod policies;
 mod product;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+pub(super) use counters::CountersFile;
 pub(super) use operation::OperationFile;
 use policies::{PoliciesFile, ServiceFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
@@ -48,6 +50,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ServiceFile>")]
     pub(super) backends: BTreeMap<String, Spanned<ServiceFile>>,
+    /// Where limits that say `shared: true` are counted, for all nodes together.
+    #[serde(default)]
+    #[schemars(with = "Option<CountersFile>")]
+    pub(super) counters: Option<Spanned<CountersFile>>,
     /// Values by name, as a rule secrets: templates say `{{name}}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, NamedValueFile>")]
@@ -94,6 +100,7 @@ impl File {
             products: self.products.into_iter().chain(other.products).collect(),
             fragments: self.fragments.into_iter().chain(other.fragments).collect(),
             backends: self.backends.into_iter().chain(other.backends).collect(),
+            counters: self.counters.or(other.counters),
             values: self.values.into_iter().chain(other.values).collect(),
             capture: self.capture.or(other.capture),
             ca: self.ca.or(other.ca),

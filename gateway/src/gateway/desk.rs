@@ -317,7 +317,7 @@ fn cache_row(kept: CacheUse) -> CacheRow {
 }
 
 fn limit_row(used: LimitUse) -> LimitRow {
-    let LimitUse { kind, scope, id, by, key, used, limit, more_in } = used;
+    let LimitUse { kind, scope, id, by, key, used, limit, more_in, shared } = used;
     LimitRow {
         kind: kind.to_owned(),
         scope,
@@ -327,6 +327,7 @@ fn limit_row(used: LimitUse) -> LimitRow {
         used,
         limit,
         more_in_seconds: more_in.map(|time| time.as_secs_f64()),
+        shared,
     }
 }
 

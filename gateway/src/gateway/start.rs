@@ -26,9 +26,10 @@ use crate::flow::{Places, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
 use crate::names::Names;
+use crate::policy;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
-use crate::upstream::Pool;
+use crate::upstream::{Pool, Redis};
 
 /// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
 /// listener; this is for one that hangs.
@@ -264,17 +265,20 @@ fn rooms(
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
     let exempt: Exempt = Arc::new(move |socket| exempt.exempt(socket));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
+    let pool = Arc::new(Pool::new(Arc::clone(&exempt)));
+    let counted = Arc::clone(&names);
+    let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
     Ok(Rooms {
         origin: Box::new(move |peer| origin.origin(peer)),
-        exempt: Arc::clone(&exempt),
+        exempt,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads: Workloads::new(capture::cgroup_root()?),
         places: Places::default(),
         leaves,
-        pool: Arc::new(Pool::new(exempt)),
-        policies: Arc::default(),
+        pool,
+        policies: Arc::new(policy::State::sharing(Arc::new(counters))),
         changes,
         telemetry: Arc::clone(telemetry),
     })

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Host, KeySet, NamedValue, Policies, Rules, Secret, Service};
+use super::{CounterStore, Host, KeySet, NamedValue, Policies, Rules, Secret, Service};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,8 @@ pub struct Model {
     pub values: Vec<Arc<NamedValue>>,
     /// Servers that `set-backend` names.
     pub backends: Vec<Arc<Service>>,
+    /// Where limits are counted that nodes share.
+    pub counters: Option<Arc<CounterStore>>,
     /// What policies check signatures with.
     pub keys: Vec<Arc<KeySet>>,
     /// What a caller may use up.
@@ -58,6 +60,7 @@ impl Model {
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
         let members = self.backends.iter().flat_map(|service| &service.members);
         hosts.extend(members.map(|member| member.endpoint.host.clone()));
+        hosts.extend(self.counters.iter().map(|counters| counters.endpoint.host.clone()));
         for policy in lists.flat_map(Policies::sections).flatten() {
             policy.statement.each_endpoint(&mut |endpoint| {
                 hosts.insert(endpoint.host.clone());

@@ -67,6 +67,16 @@ impl Template {
         })
     }
 
+    /// What it is now, where there are no expressions in it.
+    pub fn constant(&self) -> Option<Vec<u8>> {
+        let part = |part: &Part| match part {
+            Part::Text(text) => Some(text.as_bytes().to_vec()),
+            Part::Named(value) => Some(value.current().expose().to_vec()),
+            Part::Expression(_) => None,
+        };
+        self.0.iter().map(part).collect::<Option<Vec<_>>>().map(|parts| parts.concat())
+    }
+
     /// Whether a secret is in it.
     pub fn is_secret(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Named(value) if value.is_secret()))

@@ -40,6 +40,8 @@ reasons! {
     ContentTooLarge = "content_too_large";
     /// `validate-content`: the body is of none of the types that are listed.
     ContentTypeNotAllowed = "content_type_not_allowed";
+    /// The server of `counters` gives no count.
+    CountersUnavailable = "counters_unavailable";
     /// The API's mode is `deny`.
     Denied = "denied";
     /// No TLS with the caller, for another reason than that it does not trust the CA.

@@ -78,6 +78,7 @@ mod tests {
             apis,
             values: Vec::new(),
             backends: Vec::new(),
+            counters: None,
             keys: Vec::new(),
             limits: crate::model::Limits::default(),
             drain,

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
+use super::counters::{Count, Left, Subject, Within};
 use super::expression;
 use super::uses::LimitUse;
-use crate::model::{Quota, Reason};
+use super::world::State;
+use crate::model::{CounterStore, Quota, Reason};
 
 /// What was used, by quota and key.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +71,31 @@ impl Counter {
             (seconds / period + 1) * period
         });
         Self { name: (identity.to_owned(), key.to_owned()), most, seconds, until }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { kind: "quota", identity: &self.name.0, key: &self.name.1 }
+    }
+
+    /// So many more, as all nodes count them.
+    fn shared(&self, add: u64) -> Count {
+        self.subject().count(Within::Until(self.until), self.most, add)
+    }
+
+    /// Counts so many, unless all are used up, with other nodes where there is a store: how many are left then; or how long
+    /// to wait for the next period.
+    async fn taken(
+        &self,
+        add: u64,
+        store: Option<&Arc<CounterStore>>,
+        call: &mut Call<'_>,
+        state: &State,
+    ) -> Result<Left, Box<Fault>> {
+        let shared = match store {
+            Some(store) => self.subject().shared(store, self.shared(add), call, state).await?,
+            None => None,
+        };
+        Ok(shared.unwrap_or_else(|| state.quotas.take(self, add)))
     }
 }
 
@@ -144,7 +171,7 @@ impl Quotas {
 }
 
 /// Counts a call, or refuses it.
-pub(super) fn run(quota: &Quota, call: &mut Call<'_>, quotas: &Quotas) -> Result<(), Box<Fault>> {
+pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
     if let Some(condition) = &quota.condition
         && !expression::holds(condition, call)?
     {
@@ -162,13 +189,14 @@ pub(super) fn run(quota: &Quota, call: &mut Call<'_>, quotas: &Quotas) -> Result
     };
     // First what is only looked at: a call that is refused counts nowhere.
     let bytes = quota.bytes.map(|most| period("/bytes", most));
+    let store = quota.shared.as_ref();
     if let Some(bytes) = &bytes {
-        let left = quotas.take(bytes, 0).map_err(|wait| used_up(bytes.most, "bytes", wait))?;
+        let left = bytes.taken(0, store, call, state).await?.map_err(|wait| used_up(bytes.most, "bytes", wait))?;
         call.note(|| format!("{key}: {left} of {} bytes left", bytes.most));
     }
     let calls = quota.calls.map(|most| period("", most));
     if let Some(calls) = &calls {
-        let taken = quotas.take(calls, 1);
+        let taken = calls.taken(1, store, call, state).await?;
         let left = *taken.as_ref().unwrap_or(&0);
         call.note(|| format!("{key}: {left} of {} left", calls.most));
         let name = quota.remaining_header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
@@ -176,9 +204,12 @@ pub(super) fn run(quota: &Quota, call: &mut Call<'_>, quotas: &Quotas) -> Result
         taken.map_err(|wait| used_up(calls.most, "calls", wait))?;
     }
     if let Some(bytes) = bytes {
-        let quotas = quotas.clone();
+        let (quotas, counters, store) = (state.quotas.clone(), state.counters.clone(), quota.shared.clone());
         call.meters.add(move |passed| {
-            quotas.add(&bytes, passed.bytes);
+            match (store, counters) {
+                (Some(store), Some(counters)) => counters.add(&store, bytes.shared(passed.bytes)),
+                _ => quotas.add(&bytes, passed.bytes),
+            }
             Vec::new()
         });
     }

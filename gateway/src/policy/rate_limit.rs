@@ -8,8 +8,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
+use super::counters::{Subject, Within};
 use super::expression;
 use super::uses::LimitUse;
+use super::world::State;
 use crate::model::{RateLimit, Reason};
 
 /// The calls that were let through, by limit and key.
@@ -75,7 +77,7 @@ impl Rates {
 }
 
 /// Counts a call, or refuses it.
-pub(super) fn run(limit: &RateLimit, call: &mut Call<'_>, rates: &Rates) -> Result<(), Box<Fault>> {
+pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
     if let Some(condition) = &limit.condition
         && !expression::holds(condition, call)?
     {
@@ -87,7 +89,19 @@ pub(super) fn run(limit: &RateLimit, call: &mut Call<'_>, rates: &Rates) -> Resu
         None => call.workload.cgroup.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
-    let taken = rates.take(limit, key, call.at);
+    let subject = Subject { kind: "rate-limit", identity: &limit.identity, key: &key };
+    let shared = match &limit.shared {
+        Some(store) => {
+            let count = subject.count(Within::Any(limit.period), limit.calls.into(), 1);
+            subject.shared(store, count, call, state).await?
+        }
+        None => None,
+    };
+    let taken = match shared {
+        Some(Ok(left)) => Ok(u32::try_from(left).unwrap_or(u32::MAX)),
+        Some(Err(wait)) => Err(wait.unwrap_or(limit.period)),
+        None => state.rates.take(limit, key, call.at),
+    };
     let left = *taken.as_ref().unwrap_or(&0);
     call.note(|| format!("{shown}: {left} of {} left", limit.calls));
     for (name, number) in [(&limit.remaining_header, left), (&limit.total_header, limit.calls)] {
@@ -119,6 +133,7 @@ mod tests {
             condition: None,
             remaining_header: None,
             total_header: None,
+            shared: None,
         }
     }
 

@@ -173,10 +173,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
                 authentication_oauth2::run(credentials, call, world).await.map(|()| Outcome::Continue)
             }
             _ if policy.report => {
-                reported(policy, call, world);
+                reported(policy, call, world).await;
                 Ok(Outcome::Continue)
             }
-            _ => now(policy, call, world),
+            _ => counted(policy, call, world).await,
         };
         if !call.told.is_empty() {
             world.tell(std::mem::take(&mut call.told));
@@ -188,6 +188,15 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             Outcome::Continue => {}
             ended => return Ok(ended),
         }
+    }
+}
+
+/// A policy that needs no time, but where nodes count together.
+async fn counted(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
+    match &policy.statement {
+        Statement::Quota(quota) => quota::run(quota, call, world.state()).await.map(|()| Outcome::Continue),
+        Statement::RateLimit(limit) => rate_limit::run(limit, call, world.state()).await.map(|()| Outcome::Continue),
+        _ => now(policy, call, world),
     }
 }
 
@@ -217,8 +226,6 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::LlmTokenLimit(limit) => llm::limit(limit, call, &world.state().spent, &world.state().quotas)?,
         Statement::Log(log) => log::run(log, policy, call)?,
         Statement::MockResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Mocked),
-        Statement::Quota(quota) => quota::run(quota, call, &world.state().quotas)?,
-        Statement::RateLimit(limit) => rate_limit::run(limit, call, &world.state().rates)?,
         Statement::ReturnResponse(answer) => return reply::run(answer, call).map(|()| Outcome::Respond),
         Statement::ReplacePlaceholder(replace) => replace_placeholder::run(replace, call)?,
         Statement::RewriteUri(rewrite) => rewrite_uri::run(rewrite, call)?,
@@ -259,6 +266,8 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::AuthenticationOauth2(_)
         | Statement::Choose(_)
         | Statement::ForwardRequest(_)
+        | Statement::Quota(_)
+        | Statement::RateLimit(_)
         | Statement::Retry(_)
         | Statement::SendRequest(_)
         | Statement::Wait(_) => {}
@@ -267,14 +276,14 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
 }
 
 /// What a policy would do: its counts are kept, and the call stays as it was.
-fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
+async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (request, request_body) = (call.request.clone(), call.request_body.clone());
     let (response, response_body) = (call.response.clone(), call.response_body.clone());
     let (later, variables) = (call.later.len(), call.variables.len());
     let (held, told) = (call.held.len(), call.told.len());
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
     let (service, may_be_secret) = (call.service.clone(), call.may_be_secret);
-    let outcome = now(policy, call, world);
+    let outcome = counted(policy, call, world).await;
     (call.request, call.request_body) = (request, request_body);
     (call.response, call.response_body) = (response, response_body);
     call.later.truncate(later);

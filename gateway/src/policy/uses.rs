@@ -24,6 +24,8 @@ pub struct LimitUse {
     pub limit: Option<u64>,
     /// When the next one is given back, if time does that.
     pub more_in: Option<Duration>,
+    /// Whether other nodes count with this one: then it is as this one saw it last.
+    pub shared: bool,
 }
 
 /// Something that is kept.
@@ -54,7 +56,8 @@ impl LimitUse {
         let (id, by) = rest.split_once('/').unwrap_or((rest, ""));
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (id, by) = (text(id), text(by));
-        Self { kind, scope: scope.to_owned(), id, by, key: key.to_owned(), used, limit: None, more_in: None }
+        let (scope, key) = (scope.to_owned(), key.to_owned());
+        Self { kind, scope, id, by, key, used, limit: None, more_in: None, shared: false }
     }
 
     /// In thousandths.
@@ -66,7 +69,8 @@ impl LimitUse {
 impl State {
     /// At most so many of the limits that are used, the most used first, and how many there are in all.
     pub fn limits(&self, now: SystemTime, at: Duration, most: usize) -> (Vec<LimitUse>, usize) {
-        let mut uses = [self.rates.uses(at), self.quotas.uses(now), self.concurrency.uses()].concat();
+        let mut uses =
+            [self.rates.uses(at), self.quotas.uses(now), self.concurrency.uses(), self.seen.uses(at)].concat();
         uses.sort_by_cached_key(|one| {
             (Reverse((one.share(), one.used)), one.kind, one.scope.clone(), one.id.clone(), one.key.clone())
         });

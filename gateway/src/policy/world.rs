@@ -10,6 +10,7 @@ use http::{Request, Response, request, response};
 use super::authentication_oauth2::Tokens;
 use super::backends::{BackendRow, Backends};
 use super::cache::Caches;
+use super::counters::{Counters, Seen};
 use super::limit_concurrency::Concurrency;
 use super::llm::Spent;
 use super::quota::{QuotaRow, Quotas};
@@ -126,9 +127,17 @@ pub struct State {
     pub(super) tokens: Tokens,
     pub(super) budgets: Budgets,
     pub(super) subscriptions: Subscriptions,
+    pub(super) seen: Seen,
+    /// Where limits are counted that nodes share; without, each is this node's own.
+    pub(super) counters: Option<Arc<dyn Counters>>,
 }
 
 impl State {
+    /// That counts with other nodes, where limits say so.
+    pub fn sharing(counters: Arc<dyn Counters>) -> Self {
+        Self { counters: Some(counters), ..Self::default() }
+    }
+
     /// The counts of quotas, if they have changed since this was asked.
     pub fn changed_quotas(&self) -> Option<Vec<QuotaRow>> {
         self.quotas.changed()

@@ -122,18 +122,45 @@ impl Pool {
     /// # Errors
     /// Why it could not be made.
     pub async fn dial(&self, shelf: &Arc<Shelf>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
-        let Upstream { stream, local, remote } = connect(permit, &self.exempt).await?;
-        let (stream, key) = (Metered::new(stream), &shelf.key);
-        let transport = match &key.secured {
-            None => Transport::Tcp(stream),
-            Some((backend, _)) => Transport::Tls(Box::new(self.tls.connect(backend, &key.host, alpn, stream).await?)),
-        };
+        let key = &shelf.key;
+        let secured = key.secured.as_ref().map(|(backend, _)| (backend, alpn));
+        let (transport, path) = self.connect(permit, &key.host, secured).await?;
         let connection = if transport.is_http2() {
             Connection::Http2(Http2::new(transport).await?)
         } else {
             Connection::Http1(Box::new(Http1::new(transport).await?))
         };
-        Ok(shelf.leased(Path { local, remote }, connection))
+        Ok(shelf.leased(path, connection))
+    }
+
+    /// A new connection for what is not HTTP, which is its user's alone.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub(super) async fn open(
+        &self,
+        permit: &Permit,
+        host: &Host,
+        tls: Option<&Arc<Backend>>,
+    ) -> Result<Transport, Reason> {
+        const NO_OFFER: Alpn = Alpn { http1: false, http2: false };
+        let (transport, _) = self.connect(permit, host, tls.map(|tls| (tls, NO_OFFER))).await?;
+        Ok(transport)
+    }
+
+    async fn connect(
+        &self,
+        permit: &Permit,
+        host: &Host,
+        secured: Option<(&Arc<Backend>, Alpn)>,
+    ) -> Result<(Transport, Path), Reason> {
+        let Upstream { stream, local, remote } = connect(permit, &self.exempt).await?;
+        let stream = Metered::new(stream);
+        let transport = match secured {
+            None => Transport::Tcp(stream),
+            Some((backend, alpn)) => Transport::Tls(Box::new(self.tls.connect(backend, host, alpn, stream).await?)),
+        };
+        Ok((transport, Path { local, remote }))
     }
 
     /// Ends what has been idle for too long or has broken.

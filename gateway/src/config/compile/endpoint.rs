@@ -11,10 +11,30 @@ use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{BreakerFile, HealthFile, ServiceFile, TlsFile};
 use crate::model::{Breaker, Endpoint, Health, Host, Member, Part, Service, Template};
 
+/// What a URL begins with, whether that is TLS, and the usual port.
+pub(super) type Schemes = [(&'static str, bool, u16); 2];
+
+const HTTP: Schemes = [("https://", true, 443), ("http://", false, 80)];
+
+/// Servers that are counted in.
+pub(super) const REDIS: Schemes = [("rediss://", true, 6379), ("redis://", false, 6379)];
+
 const HELP: &str = "like https://hooks.example/path; what comes of a request may follow in the path: /${request.id}";
 
 /// Where a URL leads, and its path and query.
 pub(super) fn url(
+    written: &Spanned<String>,
+    template: Template,
+    tls: Option<&TlsFile>,
+    outside: &Outside<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<(Arc<Endpoint>, Template)> {
+    server(HTTP, written, template, tls, outside, problems)
+}
+
+/// The same of a URL of these schemes.
+pub(super) fn server(
+    schemes: Schemes,
     written: &Spanned<String>,
     template: Template,
     tls: Option<&TlsFile>,
@@ -27,13 +47,11 @@ pub(super) fn url(
         _ => "".into(),
     };
     let text = first.trim_start();
-    let (secured, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (_, Some(rest)) => (false, rest),
-        (None, None) => {
-            problems.push(Problem::at(written, "this URL does not begin with https:// or http://", HELP));
-            return None;
-        }
+    let of = |(scheme, secured, port)| text.strip_prefix(scheme).map(|rest| (secured, port, rest));
+    let Some((secured, usual, rest)) = schemes.into_iter().find_map(of) else {
+        let [(one, ..), (other, ..)] = schemes;
+        problems.push(Problem::at(written, format!("this URL does not begin with {one} or {other}"), HELP));
+        return None;
     };
     let end = rest.find(['/', '?', '#']);
     if end.is_none() && parts.len() > 1 {
@@ -43,7 +61,7 @@ pub(super) fn url(
     }
     let (authority, target) = rest.split_at(end.unwrap_or(rest.len()));
     let (name, port) = match authority.rsplit_once(':') {
-        None => (authority, Some(if secured { 443 } else { 80 })),
+        None => (authority, Some(usual)),
         Some((name, port)) => (name, port.parse::<u16>().ok().filter(|port| *port > 0)),
     };
     let host = Host::parse(name).map_err(|invalid| Problem::at(written, invalid.to_string(), HELP));
@@ -60,7 +78,8 @@ pub(super) fn url(
     }
     if let (Some(tls), false) = (tls, secured) {
         let place = tls.ca.as_ref().or(tls.min_tls.as_ref()).unwrap_or(written);
-        problems.push(Problem::at(place, "there is no TLS with http://", "https://, or no `tls`"));
+        let [(with, ..), (without, ..)] = schemes;
+        problems.push(Problem::at(place, format!("there is no TLS with {without}"), format!("{with}, or no `tls`")));
     }
     let tls = secured.then(|| {
         let default = TlsFile::default();

@@ -32,8 +32,8 @@ use crate::config::document::suggestion;
 use crate::config::file::policies::{PoliciesFile, Step};
 use crate::config::file::{ApiFile, File, OperationFile};
 use crate::model::{
-    ByProduct, Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
-    Statement, looks_at_request,
+    ByProduct, CounterStore, Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules,
+    Section, Service, Statement, looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -45,6 +45,9 @@ pub(super) struct Shared<'a> {
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
     values: BTreeMap<String, Arc<NamedValue>>,
     services: BTreeMap<String, Arc<Service>>,
+    counters: Option<Arc<CounterStore>>,
+    /// Whether they are written, right or wrong.
+    has_counters: bool,
     variables: BTreeSet<String>,
     outside: &'a Outside<'a>,
     /// Each once, whoever checks with them.
@@ -72,6 +75,7 @@ impl<'a> Shared<'a> {
         file: &'a File,
         values: BTreeMap<String, Arc<NamedValue>>,
         services: BTreeMap<String, Arc<Service>>,
+        counters: Option<Arc<CounterStore>>,
         outside: &'a Outside<'a>,
         problems: &mut Vec<Problem>,
     ) -> Self {
@@ -92,6 +96,8 @@ impl<'a> Shared<'a> {
             fragments: &file.fragments,
             values,
             services,
+            counters,
+            has_counters: file.counters.is_some(),
             variables,
             outside,
             keys: RefCell::default(),

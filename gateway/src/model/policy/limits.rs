@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::Expression;
+use crate::model::{CounterStore, Expression};
 
 /// At most so many calls in any period of this length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct RateLimit {
     pub remaining_header: Option<Arc<str>>,
     /// Beside `Retry-After`.
     pub total_header: Option<Arc<str>>,
+    /// Where it is counted together with other nodes; on each node on its own, if absent.
+    pub shared: Option<Arc<CounterStore>>,
 }
 
 /// At most so many calls in a period that was agreed on.
@@ -43,6 +45,8 @@ pub struct Quota {
     pub condition: Option<Expression>,
     /// Field of the answer that tells how many are left.
     pub remaining_header: Option<Arc<str>>,
+    /// Where it is counted together with other nodes; on each node on its own, if absent.
+    pub shared: Option<Arc<CounterStore>>,
 }
 
 /// Which policy a rate limit, or a quota, is.

@@ -109,14 +109,9 @@ impl<'a> List<'a, '_> {
         let value = self.template(written);
         let key = SecretKey { value, encoding: self.one_of(encoding, "not how a key is written", &encodings) };
         // As far as it is known now; a file may hold another one later.
-        let known = key.value.0.iter().map(|part| match part {
-            Part::Text(text) => Some(text.as_bytes().to_vec()),
-            Part::Named(value) => Some(value.current().expose().to_vec()),
-            Part::Expression(_) => None,
-        });
-        if let Some(known) = known.collect::<Option<Vec<_>>>() {
+        if let Some(known) = key.value.constant() {
             let help = "key_encoding (in keys: encoding) says how it is written: text, base64 or hex";
-            match key.encoding.decode(&known.concat()) {
+            match key.encoding.decode(&known) {
                 None => self.problems.push(Problem::at(written, "this key is written in another way", help)),
                 Some(bytes) if bytes.is_empty() => {
                     self.problems.push(Problem::at(written, "this key is empty", "a key that nobody can guess"));

@@ -16,10 +16,10 @@ use crate::config::file::policies::{
     WorkloadFilterFile,
 };
 use crate::model::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit, Refusal,
-    ReplacePlaceholder, Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Statement, Template, WorkloadFilter, WorkloadMatch,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    CounterStore, Exists, Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit,
+    Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus,
+    SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
 };
 
 /// Shortest period of a quota.
@@ -241,7 +241,18 @@ impl<'a> List<'a, '_> {
             key,
             condition,
             remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
+            shared: self.shared_counters(file.shared.as_ref()),
         })
+    }
+
+    /// Where a limit is counted for all nodes together, if it is.
+    fn shared_counters(&mut self, written: Option<&Spanned<bool>>) -> Option<Arc<CounterStore>> {
+        let written = written.filter(|written| written.value)?;
+        if !self.shared.has_counters {
+            let help = "counters: {url: \"rediss://counters.example:6380\"} at the top";
+            self.problems.push(Problem::at(written, "nothing says where the nodes count together", help));
+        }
+        self.shared.counters.clone()
     }
 
     pub(super) fn quota_period(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
@@ -295,6 +306,7 @@ impl<'a> List<'a, '_> {
             condition,
             remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
             total_header: file.total_header.as_ref().and_then(|name| self.header(name)),
+            shared: self.shared_counters(file.shared.as_ref()),
         })
     }
 

@@ -45,6 +45,10 @@ pub(in crate::config) struct QuotaFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
+    /// Whether it is counted in `counters`, for all nodes together. Default: each node counts on its own.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(in crate::config) shared: Option<Spanned<bool>>,
 }
 
 /// Refuses calls beyond so many in a period.
@@ -73,4 +77,8 @@ pub(in crate::config) struct RateLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) total_header: Option<Text>,
+    /// Whether it is counted in `counters`, for all nodes together. Default: each node counts on its own.
+    #[serde(default)]
+    #[schemars(with = "bool")]
+    pub(in crate::config) shared: Option<Spanned<bool>>,
 }
