@@ -42,6 +42,7 @@ mod origination;
 mod passthrough;
 
 mod policies;
+mod policies_cache;
 mod policies_metered;
 
 mod policies_telemetry;

@@ -517,6 +517,9 @@ fn answers_are_kept_and_better_than_none() {
     scene.curl(&["-H", "Cache-Control: no-cache", prices]);
     scene.curl(&["-X", "POST", prices]);
     assert_eq!(asked(), before + 2);
+    // What was kept may have been changed by the POST.
+    assert!(scene.curl(&[prices]).ends_with("\n\nprice"));
+    assert_eq!(asked(), before + 3);
     // The third party goes; what was kept is still there when it is fresh no longer.
     scene.lab.node_ip(&["route", "add", "unreachable", "203.0.113.7"]);
     eventually("it is given although nobody answers", || {

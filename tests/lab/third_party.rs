@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -26,12 +27,22 @@ pub enum Behaviour {
     Upgrade,
     /// HTTP/1.1: answers each request head with these bytes; remembers all that came. Then ends, or goes on.
     Answer(&'static [u8], Then),
-    /// The same over TLS, for ever.
+    /// HTTP/1.1 with keep-alive: the first request head gets the first of these answers, and so on over all connections; the
+    /// last one is for all that follow. See [`Behaviour::in_turn`].
+    InTurn(Arc<AtomicUsize>, &'static [&'static [u8]]),
+    /// The same as `Answer` over TLS, for ever.
     AnswerTls(Identity, &'static [u8]),
     /// Says which of its own addresses the client reached; then ends.
     Mirror,
     /// Reads to the end, then says how many bytes there were.
     Count,
+}
+
+impl Behaviour {
+    /// One answer after the other.
+    pub fn in_turn(answers: &'static [&'static [u8]]) -> Self {
+        Self::InTurn(Arc::default(), answers)
+    }
 }
 
 /// What [`Behaviour::Answer`] does after an answer.
@@ -170,15 +181,16 @@ fn converse(
             say(stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")?;
             converse(stream, &Behaviour::Echo, source, note)
         }
+        Behaviour::InTurn(turn, answers) => {
+            while head(stream, note)? {
+                let answer = turn.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+                stream.write_all(answers[answer])?;
+            }
+            Ok(())
+        }
         Behaviour::Answer(answer, then) => loop {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let read = stream.read(&mut buffer[..1])?;
-                if read == 0 {
-                    return Ok(());
-                }
-                note(&buffer[..read]);
-                head.push(buffer[0]);
+            if !head(stream, note)? {
+                return Ok(());
             }
             stream.write_all(answer)?;
             match then {
@@ -229,6 +241,19 @@ fn converse(
 }
 
 /// Reads to the end.
+/// Reads the head of a request; whether there was one.
+fn head(stream: &mut TcpStream, note: &dyn Fn(&[u8])) -> std::io::Result<bool> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Ok(false);
+        }
+        note(&byte);
+        head.push(byte[0]);
+    }
+    Ok(true)
+}
+
 fn collect(stream: &mut TcpStream, buffer: &mut [u8], note: &dyn Fn(&[u8])) -> std::io::Result<()> {
     loop {
         let read = stream.read(buffer)?;

@@ -1,247 +1,272 @@
-//! Answers and values that are kept: `cache-lookup`, `cache-store` (RFC 9111, as a shared cache) and `cache-*-value`.
+//! Answers that are kept: `cache-lookup`, `cache-store` (RFC 9111, as a shared cache); values are in [`values`].
+
+mod freshness;
+mod kept;
+mod validation;
+mod values;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cel::Value;
-use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, PRAGMA, SET_COOKIE, TRANSFER_ENCODING, VARY,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use moka::sync::Cache;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, response};
 
+use self::freshness::{Directives, is_authorized, is_for_all, lifetime};
+pub(super) use self::kept::Caches;
+use self::kept::Kept;
+pub(super) use self::values::{lookup_value, remove_value, store_value};
 use super::bodies;
-use super::call::{Call, Fault};
-use super::expression;
+use super::call::Call;
 use super::set_query_parameter::parameters;
-use super::uses::CacheUse;
-use crate::model::{CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue};
+use crate::model::{CacheLookup, CacheStore};
 
-/// Bytes of all answers that are kept; those that were used longest ago go first.
-const ANSWERS: u64 = 64 << 20;
-
-/// Bytes of all values that are kept.
-const VALUES: u64 = 16 << 20;
-
-/// What is kept.
-#[derive(Debug)]
-pub(super) struct Caches {
-    answers: Cache<String, Arc<Variants>>,
-    values: Cache<String, (Value, Duration)>,
+/// Under what the answer of a call is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Under {
+    key: String,
+    /// Whether its caller shows who it is, and shares answers only with the third party's word.
+    authorized: bool,
 }
 
-/// The answers to a request that differ by headers of it.
-#[derive(Debug)]
-struct Variants {
-    /// The headers.
-    by: Vec<HeaderName>,
-    answers: Vec<Arc<Kept>>,
+/// An answer that may not be given as it is.
+#[derive(Clone, Debug)]
+pub(super) struct Stale {
+    kept: Arc<Kept>,
+    /// Whether it is better than none, or one of 500 and more.
+    on_error: bool,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Kept {
-    /// Whose it is, and the request, for people.
-    api: Arc<str>,
-    shown: String,
-    /// How often it was given.
-    hits: AtomicU64,
-    /// What the request said in the headers by which answers differ.
-    said: Vec<Option<HeaderValue>>,
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    /// When it came, or its third party made it.
-    since: Duration,
-    fresh_until: Duration,
-    stale_until: Duration,
-}
-
-/// Variants of an answer that are kept at most.
-const VARIANTS: usize = 16;
-
-impl Default for Caches {
-    fn default() -> Self {
-        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-        let weigh = move |key: &String, variants: &Arc<Variants>| {
-            let answers = variants.answers.iter().map(|kept| kept.body.len() + 64 * kept.headers.len() + 256);
-            size(key.len() + answers.sum::<usize>())
-        };
-        let weigh_value =
-            move |key: &String, (value, _): &(Value, Duration)| size(key.len() + expression::spelled(value).len() + 64);
-        Self {
-            answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
-            values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
+impl Stale {
+    /// Asks for an answer only if it is another one; whether that is asked.
+    pub(super) fn ask(&self, request: &mut HeaderMap) -> bool {
+        let asks = validation::has_validator(&self.kept.headers);
+        if asks {
+            validation::ask(request, &self.kept.headers);
         }
-    }
-}
-
-impl Caches {
-    /// All that is of use still.
-    pub(super) fn uses(&self, at: Duration) -> Vec<CacheUse> {
-        let each = |(_, variants): (_, Arc<Variants>)| {
-            let of_use = variants.answers.iter().filter(|kept| at < kept.stale_until);
-            of_use.map(|kept| (variants.by.clone(), Arc::clone(kept))).collect::<Vec<_>>()
-        };
-        let answers = self.answers.iter().flat_map(each).map(|(by, kept)| CacheUse {
-            api: Some(kept.api.to_string()),
-            key: kept.shown.clone(),
-            varies: by.iter().map(ToString::to_string).collect(),
-            status: Some(kept.status.as_u16()),
-            bytes: kept.body.len(),
-            age: Some(at.saturating_sub(kept.since)),
-            fresh_for: kept.fresh_until.saturating_sub(at),
-            hits: Some(kept.hits.load(Ordering::Relaxed)),
-        });
-        let values = self.values.iter().map(|(key, (value, until))| CacheUse {
-            api: None,
-            key: key.to_string(),
-            varies: Vec::new(),
-            status: None,
-            bytes: expression::spelled(&value).len(),
-            age: None,
-            fresh_for: until.saturating_sub(at),
-            hits: None,
-        });
-        answers.chain(values.filter(|value| !value.fresh_for.is_zero())).collect()
+        asks
     }
 }
 
 /// Answers from what is kept; whether it did.
 pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, caches: &Caches) -> bool {
-    let asked = directives(&call.request.headers, CACHE_CONTROL);
-    let unwanted = asked.iter().any(|(name, value)| {
-        matches!(&**name, "no-store" | "no-cache") || (name == "max-age" && value.as_deref() == Some("0"))
-    });
-    if !is_safe(&call.request.method) {
+    if !matches!(call.request.method, Method::GET | Method::HEAD) {
         call.note(|| "only GET and HEAD are looked up".to_owned());
         return false;
     }
-    if call.request.headers.contains_key(AUTHORIZATION) && !lookup.share_authorized {
-        call.note(|| "the caller is authorized: not looked up".to_owned());
-        return false;
+    let asked = Directives::of(&call.request.headers);
+    if validation::is_particular(&call.request.headers) || asked.has("no-store") {
+        call.note(|| "the caller wants a part, or nothing kept: not looked up".to_owned());
+        return nothing_else(&asked, call);
     }
     let key = key(lookup, call);
-    let variants = caches.answers.get(&key);
-    call.cached_under = Some(key);
+    let variants = caches.variants(&key);
+    let authorized = !lookup.share_authorized && is_authorized(&call.request.headers);
+    call.cached_under = Some(Under { key, authorized });
     let kept = variants.and_then(|variants| {
         let said = said(&variants.by, &call.request.headers);
-        variants.answers.iter().find(|kept| kept.said == said).cloned()
+        variants.answers.iter().find(|kept| kept.said == said && (kept.for_all || !authorized)).cloned()
     });
     let Some(kept) = kept else {
         call.note(|| "miss".to_owned());
-        return false;
+        return nothing_else(&asked, call);
     };
-    if unwanted || call.at >= kept.fresh_until {
-        if call.at < kept.stale_until {
-            call.stale = Some(kept);
-        }
-        call.note(|| if unwanted { "the caller wants it anew".to_owned() } else { "no longer fresh".to_owned() });
-        return false;
+    if suits(&kept, &asked, call.at) {
+        call.note(|| "hit".to_owned());
+        give(&kept, call);
+        return true;
     }
-    call.note(|| "hit".to_owned());
-    give(&kept, call);
-    true
+    let anew = asked.has("no-cache");
+    call.note(|| if anew { "the caller wants it anew".to_owned() } else { "no longer fresh".to_owned() });
+    let on_error = !anew && call.at < kept.stale_until;
+    call.stale = Some(Stale { kept, on_error });
+    nothing_else(&asked, call)
+}
+
+/// Whether an answer may be given without a question (RFC 9111 §4.2, and what the caller says, §5.2.1).
+fn suits(kept: &Kept, asked: &Directives, at: Duration) -> bool {
+    let (fresh_for, stale_for) = (kept.fresh_until.saturating_sub(at), at.saturating_sub(kept.fresh_until));
+    let too_old = asked.seconds("max-age").is_some_and(|most| kept.age(at) >= most);
+    let too_near = asked.seconds("min-fresh").is_some_and(|least| fresh_for < least);
+    let bears = asked.is_bare("max-stale") || asked.seconds("max-stale").is_some_and(|most| stale_for <= most);
+    let is_stale = fresh_for.is_zero();
+    !asked.has("no-cache") && !too_old && !too_near && (!is_stale || (bears && !kept.must_revalidate))
+}
+
+/// Refuses where nothing but what is kept was asked for (RFC 9111 §5.2.1.7); whether it did.
+fn nothing_else(asked: &Directives, call: &mut Call<'_>) -> bool {
+    let refuses = asked.has("only-if-cached");
+    if refuses {
+        call.note(|| "only what is kept was asked for".to_owned());
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = StatusCode::GATEWAY_TIMEOUT;
+        (call.response, call.response_body) = (Some(head), Some(Bytes::new()));
+    }
+    refuses
 }
 
 /// Answers with what is kept.
-pub(super) fn give(kept: &Kept, call: &mut Call<'_>) {
+fn give(kept: &Kept, call: &mut Call<'_>) {
     kept.hits.fetch_add(1, Ordering::Relaxed);
     let (mut head, ()) = Response::new(()).into_parts();
     head.status = kept.status;
     head.headers = kept.headers.clone();
-    head.headers.insert(AGE, HeaderValue::from(call.at.saturating_sub(kept.since).as_secs()));
-    let known = call.request.headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes);
-    let same = known.zip(kept.headers.get(ETAG)).is_some_and(|(known, tag)| {
-        known == b"*" || known.split(|byte| *byte == b',').any(|one| one.trim_ascii() == tag.as_bytes())
-    });
-    if same {
+    head.headers.insert(AGE, HeaderValue::from(kept.age(call.at).as_secs()));
+    let has_already = validation::has_already(&call.request.headers, &kept.headers);
+    if has_already {
         // RFC 9110 §15.4.5.
         head.status = StatusCode::NOT_MODIFIED;
-        head.headers.remove(http::header::CONTENT_LENGTH);
-        call.response_body = Some(Bytes::new());
-    } else {
-        call.response_body = Some(kept.body.clone());
+        head.headers.remove(CONTENT_LENGTH);
     }
+    let bodiless = has_already || call.request.method == Method::HEAD;
+    call.response_body = Some(if bodiless { Bytes::new() } else { kept.body.clone() });
     call.response = Some(head);
+}
+
+/// Gives what is kept in place of the answer that came, if any did: where the third party says that it is still so, and where
+/// it is better than an error; whether it did.
+pub(super) fn instead(failed: bool, call: &mut Call<'_>, caches: &Caches) -> bool {
+    let Some(Stale { kept, on_error }) = call.stale.take() else { return false };
+    if call.still_so
+        && let Some(not_modified) = call.response.take()
+    {
+        call.note(|| "what is kept is still so".to_owned());
+        renew(&kept, &not_modified, call, caches);
+        return true;
+    }
+    let better = failed && on_error;
+    if better {
+        call.note(|| "what is kept is better than that".to_owned());
+        give(&kept, call);
+    }
+    better
+}
+
+/// Answers with what was kept, which is still so, and keeps it for longer (RFC 9111 §4.3.4).
+fn renew(kept: &Kept, not_modified: &response::Parts, call: &mut Call<'_>, caches: &Caches) {
+    let headers = validation::renewed(&kept.headers, &not_modified.headers);
+    let renewed = Arc::new(made(call, (kept.status, headers, kept.body.clone()), kept.store.clone(), Some(kept)));
+    let told = Directives::of(&renewed.headers);
+    if let (Some(under), Some(by), false) =
+        (&call.cached_under, varies(&renewed.headers), told.has("no-store") || told.has("private"))
+    {
+        caches.put(&under.key, place_of(&under.key), by, Arc::clone(&renewed));
+    }
+    give(&renewed, call);
 }
 
 /// Keeps the answer, if it may be kept.
 pub(super) fn store(store: &CacheStore, call: &mut Call<'_>, caches: &Caches) {
     let outcome = keep(store, call, caches);
-    call.note(|| outcome.map_or_else(|why| format!("not kept: {why}"), |time| format!("kept for {time:?}")));
+    call.note(|| match outcome {
+        Err(why) => format!("not kept: {why}"),
+        Ok(Duration::ZERO) => "kept, and asked for each time whether it is still so".to_owned(),
+        Ok(time) => format!("kept for {time:?}"),
+    });
 }
 
 /// Whether an answer could be kept: then its body is read as a whole, if it is not too long.
 pub(super) fn is_wanted(call: &Call<'_>) -> bool {
-    call.cached_under.is_some() && call.response.as_ref().is_some_and(|response| response.status.is_success())
+    let is_whole = call.response.as_ref().is_some_and(|response| response.status == StatusCode::OK);
+    call.cached_under.is_some() && is_whole && call.request.method == Method::GET
 }
 
+/// For how long it is fresh.
 fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration, &'static str> {
-    let key = call.cached_under.as_ref().ok_or("it was not looked up")?;
+    let under = call.cached_under.as_ref().ok_or("it was not looked up")?;
     let response = call.response.as_ref().ok_or("there is none")?;
-    let body = call.response_body.as_ref().ok_or("its body is too long")?;
     if call.request.method != Method::GET || response.status != StatusCode::OK {
         return Err("only a 200 to a GET is");
     }
+    let body = call.response_body.as_ref().ok_or("its body is too long")?;
     if response.headers.contains_key(SET_COOKIE) {
         return Err("it sets a cookie");
     }
-    let said_by = |name: HeaderName| directives(&response.headers, name);
-    let told = said_by(CACHE_CONTROL);
-    let has = |wanted: &str| told.iter().any(|(name, _)| name == wanted);
-    let asked = directives(&call.request.headers, CACHE_CONTROL);
-    if has("no-store") || has("private") || asked.iter().any(|(name, _)| name == "no-store") {
+    let told = Directives::of(&response.headers);
+    if told.has("no-store") || told.has("private") {
         return Err("it must not be");
     }
-    let seconds = |wanted: &str| {
-        let (_, value) = told.iter().find(|(name, _)| name == wanted)?;
-        value.as_ref()?.parse().ok().map(Duration::from_secs)
-    };
-    let time = match store.duration {
-        Some(time) => time,
-        None if has("no-cache") || said_by(PRAGMA).iter().any(|(name, _)| name == "no-cache") => {
-            return Err("it must not be");
-        }
-        None => {
-            seconds("s-maxage").or_else(|| seconds("max-age")).ok_or("the third party does not say for how long")?
-        }
-    };
+    if under.authorized && !is_for_all(&response.headers) {
+        return Err("its caller is authorized, and the third party does not say that others may have it");
+    }
     let by = varies(&response.headers).ok_or("it varies by everything")?;
     let mut headers = response.headers.clone();
     headers.remove(TRANSFER_ENCODING);
     bodies::describe_whole(&mut headers, body.len());
-    let kept = Arc::new(Kept {
-        api: Arc::clone(&call.api.name),
-        shown: shown(key, call),
-        hits: AtomicU64::new(0),
-        said: said(&by, &call.request.headers),
-        status: response.status,
-        headers,
-        body: body.clone(),
-        since: call.at,
-        fresh_until: call.at + time,
-        stale_until: call.at + time + store.stale_if_error.unwrap_or_default(),
-    });
-    let mut answers = vec![Arc::clone(&kept)];
-    if let Some(before) = caches.answers.get(key).filter(|before| before.by == by) {
-        let others = before.answers.iter().filter(|other| other.said != kept.said && call.at < other.stale_until);
-        answers.extend(others.take(VARIANTS - 1).cloned());
-    }
-    caches.answers.insert(key.clone(), Arc::new(Variants { by, answers }));
+    let time = lifetime(&headers, store, call.now).fresh;
+    let can_ask = validation::has_validator(&headers);
+    let time = match time {
+        None if !can_ask => return Err("the third party does not say for how long"),
+        Some(Duration::ZERO) if !can_ask && store.stale_if_error.is_none() => return Err("it is not fresh even now"),
+        time => time.unwrap_or_default(),
+    };
+    let kept = made(call, (response.status, headers, body.clone()), store.clone(), None);
+    caches.put(&under.key, place_of(&under.key), by, Arc::new(kept));
     Ok(time)
 }
 
-fn is_safe(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
+/// As it is kept; instead of one before, if it is the same answer.
+fn made(
+    call: &Call<'_>,
+    (status, headers, body): (StatusCode, HeaderMap, Bytes),
+    store: CacheStore,
+    before: Option<&Kept>,
+) -> Kept {
+    let life = lifetime(&headers, &store, call.now);
+    let fresh_until = call.at.saturating_add(life.fresh.unwrap_or_default());
+    let by = varies(&headers).unwrap_or_default();
+    let key = call.cached_under.as_ref().map_or("", |under| &under.key);
+    Kept {
+        api: Arc::clone(&call.api.name),
+        shown: before.map_or_else(|| shown(key, call), |before| before.shown.clone()),
+        hits: before.map(|before| Arc::clone(&before.hits)).unwrap_or_default(),
+        said: said(&by, &call.request.headers),
+        status,
+        for_all: is_for_all(&headers),
+        headers,
+        body,
+        store,
+        came: call.at,
+        age: life.age,
+        fresh_until,
+        stale_until: fresh_until.saturating_add(life.on_error),
+        must_revalidate: life.must_revalidate,
+    }
+}
+
+/// Forgets what a request has changed, if it has: all that is kept of its place, and of those that the answer names
+/// (RFC 9111 §4.4).
+pub(super) fn forget(changed: &[String], call: &Call<'_>, caches: &Caches) {
+    let Some(response) = call.response.as_ref().filter(|response| response.status.as_u16() < 400) else { return };
+    let named = [LOCATION, CONTENT_LOCATION].map(|name| {
+        let uri = response.headers.get(name)?.to_str().ok()?.parse::<Uri>().ok()?;
+        // What another host has is not this one's to say.
+        let ours = uri.host().is_none_or(|host| host.eq_ignore_ascii_case(call.host.as_str()));
+        (ours && uri.path().starts_with('/')).then(|| place(call, uri.path()))
+    });
+    changed.iter().chain(named.iter().flatten()).for_each(|place| caches.forget(place));
+}
+
+/// What a request changes if it succeeds; nothing, if it is safe (RFC 9110 §9.2.1).
+pub(super) fn changed(call: &Call<'_>, caches: &Caches) -> Option<String> {
+    let is_unsafe = !matches!(call.request.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    (is_unsafe && caches.has_answers()).then(|| place(call, call.request.uri.path()))
+}
+
+fn place(call: &Call<'_>, path: &str) -> String {
+    format!("{}\n{}\n{path}\n", call.api.name, call.host)
+}
+
+/// Whose answer is kept under a key.
+fn place_of(key: &str) -> String {
+    key.split_inclusive('\n').take(3).collect()
 }
 
 /// By API, host, path and query, and what the policy adds.
 fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
     let uri = &call.request.uri;
-    let mut key = format!("{}\n{}\n{}\n", call.api.name, call.host, uri.path());
+    let mut key = place(call, uri.path());
     let query = uri.query().unwrap_or_default();
     match &lookup.vary_by_query_parameter {
         None => key.push_str(query),
@@ -269,18 +294,6 @@ fn shown(key: &str, call: &Call<'_>) -> String {
     format!("GET {host}{}", call.shown(path, query))
 }
 
-/// Names in lower case, and values without their quotes.
-fn directives(headers: &HeaderMap, name: HeaderName) -> Vec<(String, Option<String>)> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let items = values.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty());
-    items
-        .map(|item| match item.split_once('=') {
-            Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value.trim().trim_matches('"').to_owned())),
-            None => (item.to_ascii_lowercase(), None),
-        })
-        .collect()
-}
-
 /// By which headers answers differ; `None` by more than is known.
 fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     let values = headers.get_all(VARY).iter().map(|value| value.to_str().ok());
@@ -300,34 +313,4 @@ fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
 
 fn said(by: &[HeaderName], headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
     by.iter().map(|name| headers.get(name).cloned()).collect()
-}
-
-/// Reads a value into a variable.
-pub(super) fn lookup_value(lookup: &CacheLookupValue, call: &mut Call<'_>, caches: &Caches) -> Result<(), Box<Fault>> {
-    let key = expression::text(&lookup.key, call)?;
-    let kept = caches.values.get(&key).filter(|(_, until)| call.at < *until).map(|(value, _)| value);
-    let value = match (kept, &lookup.default) {
-        (Some(value), _) => value,
-        (None, Some(default)) => expression::value(default, call)?,
-        (None, None) => Value::Null,
-    };
-    call.note(|| format!("{} = {}", lookup.variable, expression::spelled(&value)));
-    call.variables.push((Arc::clone(&lookup.variable), value));
-    Ok(())
-}
-
-/// Keeps a value.
-pub(super) fn store_value(store: &CacheStoreValue, call: &mut Call<'_>, caches: &Caches) -> Result<(), Box<Fault>> {
-    let (key, value) = (expression::text(&store.key, call)?, expression::value(&store.value, call)?);
-    call.note(|| format!("{key} = {} for {:?}", expression::spelled(&value), store.duration));
-    caches.values.insert(key, (value, call.at + store.duration));
-    Ok(())
-}
-
-/// Forgets a value.
-pub(super) fn remove_value(remove: &CacheRemoveValue, call: &mut Call<'_>, caches: &Caches) -> Result<(), Box<Fault>> {
-    let key = expression::text(&remove.key, call)?;
-    caches.values.invalidate(&key);
-    call.note(|| key);
-    Ok(())
 }

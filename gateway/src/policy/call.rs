@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::authentication_oauth2::Slot;
-use super::cache::Kept;
+use super::cache::{Stale, Under};
 use super::limit_concurrency::Held;
 use super::meter::Meters;
 use super::set_query_parameter::parameters;
@@ -77,9 +77,11 @@ pub struct Call<'a> {
     /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
     pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
-    pub(super) cached_under: Option<String>,
-    /// An answer that is no longer fresh, and better than none.
-    pub(super) stale: Option<Arc<Kept>>,
+    pub(super) cached_under: Option<Under>,
+    /// An answer that is kept, and that may not be given as it is.
+    pub(super) stale: Option<Stale>,
+    /// Whether the third party says of that one that it is still so.
+    pub(super) still_so: bool,
     /// What policies would have refused that only report: their names, and why.
     pub reports: Vec<(&'static str, Reason, String)>,
     /// What is to be done when the answer has ended.
@@ -218,6 +220,7 @@ impl<'a> Call<'a> {
             peeked: None,
             cached_under: None,
             stale: None,
+            still_so: false,
             secret_parameters: Vec::new(),
             secret_body: false,
             secret_target: false,

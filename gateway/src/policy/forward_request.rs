@@ -9,12 +9,12 @@ use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and what its answers ask for, as far as they are followed.
 pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
-    send(forward, call, world).await?;
+    send(forward, call, world, true).await?;
     for _ in 0..forward.follow_redirects {
         if !redirect::follow(call) {
             break;
         }
-        send(forward, call, world).await?;
+        send(forward, call, world, false).await?;
     }
     let status = call.response.as_ref().map(|response| response.status);
     match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {
@@ -23,11 +23,14 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
     }
 }
 
-/// Sends the request, and waits for the head of the answer.
-async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
+/// Sends the request, and waits for the head of the answer. The first time it asks only for another answer than one that is
+/// kept.
+async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, first: bool) -> Result<(), Box<Fault>> {
     let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
+    let stale = call.stale.as_ref().filter(|_| first);
+    let asks = stale.is_some_and(|stale| stale.ask(&mut head.headers));
     let to = chosen.and_then(|index| member(call, index)).map(|member| {
         head.uri = under(&member.base, &head.uri);
         Arc::clone(&member.endpoint)
@@ -46,6 +49,7 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> 
                 authentication_oauth2::forget(call);
             }
             let status = head.status;
+            call.still_so = asks && status == StatusCode::NOT_MODIFIED;
             call.note(|| status.to_string());
             call.response = Some(head);
             Ok(())
@@ -80,7 +84,7 @@ fn member<'a>(call: &'a Call<'_>, index: usize) -> Option<&'a Member> {
 fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_>, world: &dyn World) {
     let Some(service) = &call.service else { return };
     let status = answer.map(|head| head.status.as_u16());
-    let wait = answer.and_then(|head| retry::told(&head.headers));
+    let wait = answer.and_then(|head| retry::told(&head.headers, call.now));
     world.state().backends.outcome(service, index, (status, wait), world.at());
     if status.is_none_or(|status| status >= 500) {
         call.tried.push(index);

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
@@ -64,7 +64,7 @@ pub(super) fn pause(
     if !again {
         return Ok(None);
     }
-    if let Some(told) = call.response.as_ref().and_then(|response| told(&response.headers)) {
+    if let Some(told) = call.response.as_ref().and_then(|response| told(&response.headers, call.now)) {
         // Longer than its owner waits: the caller is told.
         return Ok((told <= retry.max_interval).then_some(told));
     }
@@ -80,15 +80,29 @@ fn is_idempotent(call: &Call<'_>) -> bool {
     matches!(call.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
 }
 
-/// In seconds (RFC 9110 §10.2.3); dates are left alone.
-pub(super) fn told(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?;
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// How long from now (RFC 9110 §10.2.3): in seconds, or until a time.
+pub(super) fn told(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let until = || httpdate::parse_http_date(value).ok().map(|time| time.duration_since(now).unwrap_or_default());
+    value.parse().ok().map(Duration::from_secs).or_else(until)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_third_party_says_when_to_come_again() {
+        let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:58:59 GMT").unwrap();
+        let told = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static(value))]);
+            super::told(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!(told("120"), Some(120));
+        assert_eq!(told("Fri, 31 Dec 1999 23:59:59 GMT"), Some(60));
+        assert_eq!(told("Fri, 31 Dec 1999 22:59:59 GMT"), Some(0));
+        assert_eq!(told("soon"), None);
+    }
 
     #[test]
     fn a_third_party_that_is_down_gets_little_more_than_there_is() {

@@ -71,20 +71,23 @@ async fn sections(
         return Err(Fault::new(Reason::OperationNotFound, 404, "no operation of this API has this method and path"));
     }
     call.section = Section::Inbound;
+    let mut changed: Vec<_> = cache::changed(call, &world.state().caches).into_iter().collect();
     let mut outcome = list(&policies.inbound, call, world).await?;
     if outcome == Outcome::Continue {
         call.section = Section::Backend;
+        changed.extend(cache::changed(call, &world.state().caches));
         let sent = list(&policies.backend, call, world).await;
         let failed = match (&sent, &call.response) {
             (Err(fault), _) => fault.unanswered.is_some(),
             (Ok(_), Some(response)) => response.status.is_server_error(),
             (Ok(_), None) => false,
         };
-        if let Some(stale) = call.stale.take().filter(|_| failed) {
-            cache::give(&stale, call);
+        let caches = &world.state().caches;
+        if cache::instead(failed, call, caches) {
             return Ok(());
         }
         outcome = sent?;
+        cache::forget(&changed, call, caches);
         if outcome == Outcome::Continue && call.response.is_none() {
             return Err(Fault::new(Reason::NotSent, 500, "no policy has sent the request"));
         }

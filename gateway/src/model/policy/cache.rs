@@ -12,7 +12,7 @@ pub struct CacheLookup {
     pub vary_by_query_parameter: Option<Vec<Arc<str>>>,
     /// Whether workloads do not share answers.
     pub vary_by_workload: bool,
-    /// Whether requests with `Authorization` are looked up, too.
+    /// Whether callers with `Authorization` share answers that the third party does not say are for all.
     pub share_authorized: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct CacheLookup {
 pub struct CacheStore {
     /// How long it is fresh; as the third party says, if absent.
     pub duration: Option<Duration>,
-    /// How long after that it is better than no answer, or one of 500 and more.
+    /// How long after that it is better than no answer, or one of 500 and more; as the third party says, if absent.
     pub stale_if_error: Option<Duration>,
 }
 

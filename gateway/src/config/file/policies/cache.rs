@@ -3,7 +3,8 @@ use serde::Deserialize;
 
 use super::Text;
 
-/// Answers from what is kept.
+/// Answers from what is kept (RFC 9111), to GET and HEAD, as fresh as the caller wants it (Cache-Control of the request). What is
+/// not is asked for only if it is another one (If-None-Match, If-Modified-Since), where the third party has said which it is.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheLookupFile {
@@ -17,20 +18,24 @@ pub(in crate::config) struct CacheLookupFile {
     /// Whether workloads do not share answers. Default false.
     #[serde(default)]
     pub(in crate::config) vary_by_workload: bool,
-    /// Whether also requests with an Authorization of the caller's are looked up. Default false.
+    /// Whether callers with an Authorization of their own share answers. Default false: only those of which the third party says
+    /// that all may have them (`public`, `must-revalidate`, `s-maxage`).
     #[serde(default)]
     pub(in crate::config) share_authorized: bool,
 }
 
-/// Keeps the answer.
+/// Keeps the answer, if it is a 200 to a GET that was looked up, no part, and sets no cookie. What is kept of a path is forgotten
+/// when a request with another method than GET, HEAD, OPTIONS or TRACE succeeds there.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheStoreFile {
-    /// How long it is fresh. Default: as long as the third party says.
+    /// How long it is fresh, whatever the third party says of that. Default: as long as it says (Cache-Control, Expires, Age).
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) duration: Option<Text>,
-    /// How long after that it is given where the third party gives none, or one of 500 and more. Default 0s.
+    /// How long after that it is given where the third party gives none, or one of 500 and more. Default: as long as the third
+    /// party says (`stale-if-error`), else 0s. Without `duration` its `must-revalidate`, `proxy-revalidate`, `s-maxage` and
+    /// `no-cache` forbid it.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) stale_if_error: Option<Text>,

@@ -1,0 +1,168 @@
+//! What is kept, and for how long it is of use.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cel::Value;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use moka::sync::Cache;
+
+use super::super::expression;
+use super::super::uses::CacheUse;
+use super::validation;
+use crate::model::CacheStore;
+
+/// Bytes of all answers that are kept; those that were used longest ago go first.
+const ANSWERS: u64 = 64 << 20;
+
+/// Bytes of all values that are kept.
+const VALUES: u64 = 16 << 20;
+
+/// Variants of an answer that are kept at most.
+const VARIANTS: usize = 16;
+
+/// Places that are known before those without answers are looked for.
+const PLACES: usize = 10_000;
+
+/// What is kept.
+#[derive(Debug)]
+pub(in crate::policy) struct Caches {
+    answers: Cache<String, Arc<Variants>>,
+    pub(super) values: Cache<String, (Value, Duration)>,
+    /// The keys of the answers of a path, which go together when it changes.
+    places: Mutex<HashMap<String, Vec<String>>>,
+}
+
+/// The answers to a request that differ by headers of it.
+#[derive(Debug)]
+pub(super) struct Variants {
+    /// The headers.
+    pub(super) by: Vec<HeaderName>,
+    pub(super) answers: Vec<Arc<Kept>>,
+}
+
+/// An answer. Times are on the clock of [`Call::at`].
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Whose it is, and the request, for people.
+    pub(super) api: Arc<str>,
+    pub(super) shown: String,
+    /// How often it was given.
+    pub(super) hits: Arc<AtomicU64>,
+    /// What the request said in the headers by which answers differ.
+    pub(super) said: Vec<Option<HeaderValue>>,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// How it was to be kept.
+    pub(super) store: CacheStore,
+    /// When it came, or was still so, and how old it was then.
+    pub(super) came: Duration,
+    pub(super) age: Duration,
+    pub(super) fresh_until: Duration,
+    /// Until then it is better than an error.
+    pub(super) stale_until: Duration,
+    pub(super) must_revalidate: bool,
+    /// Whether callers with `Authorization` may share it.
+    pub(super) for_all: bool,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let weigh = move |key: &String, variants: &Arc<Variants>| {
+            let answers = variants.answers.iter().map(|kept| kept.body.len() + 64 * kept.headers.len() + 256);
+            size(key.len() + answers.sum::<usize>())
+        };
+        let weigh_value =
+            move |key: &String, (value, _): &(Value, Duration)| size(key.len() + expression::spelled(value).len() + 64);
+        Self {
+            answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
+            values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
+            places: Mutex::default(),
+        }
+    }
+}
+
+impl Kept {
+    pub(super) fn age(&self, at: Duration) -> Duration {
+        self.age.saturating_add(at.saturating_sub(self.came))
+    }
+
+    fn is_of_use(&self, at: Duration) -> bool {
+        at < self.stale_until || validation::has_validator(&self.headers)
+    }
+}
+
+impl Caches {
+    /// All that is of use still.
+    pub(in crate::policy) fn uses(&self, at: Duration) -> Vec<CacheUse> {
+        let each = |(_, variants): (_, Arc<Variants>)| {
+            let of_use = variants.answers.iter().filter(|kept| kept.is_of_use(at));
+            of_use.map(|kept| (variants.by.clone(), Arc::clone(kept))).collect::<Vec<_>>()
+        };
+        let answers = self.answers.iter().flat_map(each).map(|(by, kept)| CacheUse {
+            api: Some(kept.api.to_string()),
+            key: kept.shown.clone(),
+            varies: by.iter().map(ToString::to_string).collect(),
+            status: Some(kept.status.as_u16()),
+            bytes: kept.body.len(),
+            age: Some(kept.age(at)),
+            fresh_for: kept.fresh_until.saturating_sub(at),
+            hits: Some(kept.hits.load(Ordering::Relaxed)),
+        });
+        let values = self.values.iter().map(|(key, (value, until))| CacheUse {
+            api: None,
+            key: key.to_string(),
+            varies: Vec::new(),
+            status: None,
+            bytes: expression::spelled(&value).len(),
+            age: None,
+            fresh_for: until.saturating_sub(at),
+            hits: None,
+        });
+        answers.chain(values.filter(|value| !value.fresh_for.is_zero())).collect()
+    }
+
+    /// What is kept under a key.
+    pub(super) fn variants(&self, key: &str) -> Option<Arc<Variants>> {
+        self.answers.get(key)
+    }
+
+    /// Whether any answer is kept.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.places.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Keeps an answer under a key, which is one of a place.
+    pub(super) fn put(&self, key: &str, place: String, by: Vec<HeaderName>, kept: Arc<Kept>) {
+        let at = kept.came;
+        let mut answers = vec![Arc::clone(&kept)];
+        if let Some(before) = self.answers.get(key).filter(|before| before.by == by) {
+            let others = before.answers.iter().filter(|other| other.said != kept.said && other.is_of_use(at));
+            answers.extend(others.take(VARIANTS - 1).cloned());
+        }
+        self.answers.insert(key.to_owned(), Arc::new(Variants { by, answers }));
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= PLACES && !places.contains_key(&place) {
+            places.retain(|_, keys| {
+                keys.retain(|key| self.answers.contains_key(key));
+                !keys.is_empty()
+            });
+        }
+        let keys = places.entry(place).or_default();
+        if !keys.iter().any(|known| known == key) {
+            keys.retain(|key| self.answers.contains_key(key));
+            keys.push(key.to_owned());
+        }
+    }
+
+    /// Forgets all answers of a place.
+    pub(super) fn forget(&self, place: &str) {
+        let keys = self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+        keys.iter().flatten().for_each(|key| self.answers.invalidate(key));
+    }
+}
