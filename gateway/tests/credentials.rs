@@ -54,10 +54,11 @@ impl Scene {
         let indented = |text: &str| text.lines().map(|line| format!("        {line}\n")).collect::<String>();
         let (inbound, backend) = (indented(self.inbound), indented(self.backend));
         let text = format!(
-            "version: 1\negress: {{addresses: [192.0.2.10]}}\nvalues:\n  secret: {{file: secret}}\n  id: {{value: AKIDEXAMPLE}}\n\
+            "version: 1\negress: {{addresses: [192.0.2.10]}}\nbackends:\n  clear: {{url: \"http://clear.example\"}}\nvalues:\n  secret: {{file: secret}}\n  key: {{file: key}}\n  id: {{value: AKIDEXAMPLE}}\n\
              apis:\n  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    policies:\n      inbound:\n{inbound}      backend:\n{backend}"
         );
         std::fs::write(directory.join("secret"), "battery staple\n").unwrap();
+        std::fs::write(directory.join("key"), "staple").unwrap();
         std::fs::write(directory.join("egret.yaml"), text).unwrap();
         let compiled =
             config::load(&directory.join("egret.yaml"), Generation(1)).unwrap_or_else(|errors| panic!("{errors}"));
@@ -246,6 +247,55 @@ fn a_key_takes_the_place_of_the_callers() {
     assert!(outcome.header("x-api-key") == "literal" && outcome.is_secret("x-api-key"));
     assert_eq!(outcome.target, "/a?b=c&key=battery%20staple");
     assert_eq!(outcome.steps, "x-api-key: ***\nkey=***\n200 OK");
+}
+
+#[test]
+fn what_comes_of_a_secret_is_a_secret() {
+    let scene = over_tls(
+        "- set-variable: {name: token, value: 'request.headers[\"x-token\"]', secret: true}\n\
+         - set-variable: {name: header, value: '\"Bearer \" + variables.token', secret: true}\n\
+         - cache-store-value: {key: '\"a\"', value: variables.header, duration: 1m}\n\
+         - cache-lookup-value: {key: '\"a\"', variable: kept, secret: true}\n\
+         - set-header: {name: Authorization, value: \"${variables.kept}\"}\n\
+         - set-header: {name: X-Token, exists_action: delete}\n\
+         - set-header: {name: X-Seen, value: '${request.headers[\"authorization\"]}'}",
+    );
+    let mut request = get("/");
+    request.headers_mut().insert("x-token", "battery".parse().unwrap());
+    let outcome = scene.send(request);
+    assert!(outcome.header("authorization") == "Bearer battery" && outcome.is_secret("authorization"));
+    assert_eq!(outcome.header("x-seen"), "***");
+    assert!(outcome.steps.contains("a = *** for 60s") && !outcome.steps.contains("battery"), "{}", outcome.steps);
+
+    let variable = "- set-variable: {name: token, value: request.path, secret: true}\n";
+    let and = |more: &str| over_tls(Box::leak([variable, more].concat().into()));
+    let clear = and("- set-header: {name: A, value: \"${variables.token}\"}");
+    assert_eq!(Scene { tls: false, ..clear }.send(get("/battery")).reason(), "secret_in_clear");
+    let failed = and("- set-header: {name: A, value: \"${int(variables.token)}\"}").send(get("/battery"));
+    assert_eq!(failed.error["error"]["message"], "`int(variables.token)` cannot be said");
+    let kept = and("- cache-store-value: {key: '\"a\"', value: variables.token, duration: 1m}\n\
+                    - cache-lookup-value: {key: '\"a\"', variable: kept}");
+    let failed = kept.send(get("/battery"));
+    assert_eq!(failed.reason(), "expression");
+    assert!(!failed.error.to_string().contains("battery"), "{}", failed.error);
+}
+
+#[test]
+fn a_path_with_a_secret_goes_nowhere_in_the_clear() {
+    let scene = over_tls("- rewrite-uri: {template: \"/{{key}}\"}\n- set-backend: clear");
+    let outcome = scene.send(get("/"));
+    assert_eq!(outcome.reason(), "secret_in_clear", "{outcome:?}");
+}
+
+#[test]
+fn a_body_with_a_secret_is_copied_to_nobody_else() {
+    let scene = over_tls(
+        "- set-body: 'key={{secret}}'\n- send-request: {url: \"https://audit.example/\", copy: true, variable: a}",
+    );
+    let outcome = scene.send(post(b""));
+    assert_eq!(outcome.reason(), "expression");
+    let message = outcome.error["error"]["message"].as_str().unwrap();
+    assert_eq!(message, "a secret is in the body, which is not for https://audit.example: add `body`");
 }
 
 /// Of whoever has the secret.

@@ -160,6 +160,41 @@ fn a_token_is_fetched_once_for_all() {
 }
 
 #[test]
+fn what_another_service_gives_is_as_secret_as_the_key_for_it() {
+    let lab = Lab::new();
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "login.partner.example")]);
+    let pki = lab.pki();
+    let partner =
+        lab.third_party(PARTNER, 443, Behaviour::Https(pki.identity(&[NAME], &[]), vec![EGRESS.parse().unwrap()]));
+    const SESSION: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"token\": \"t0k3n\"} ";
+    let login = pki.identity(&["login.partner.example"], &[]);
+    let login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(login, SESSION));
+    let ca = pki.ca().to_owned();
+    let config = lab.configure_like("policy-secret-variable", |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}")).replace(
+            "secret: true\n                - set",
+            &format!("secret: true\n                    tls: {{ca: {ca}}}\n                - set"),
+        )
+    });
+    let egret = lab.egret(&config, &[]);
+    let told = lab.json(&["explain", "--send", URL]);
+    assert_eq!(told["answered"]["start"], "200 OK", "{told}");
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    let seen = requests(&partner);
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| request.values("authorization") == ["Bearer t0k3n"]));
+    let asked = requests(&login);
+    assert_eq!(asked.len(), 1, "once");
+    assert_eq!(asked[0].body, b"{\"key\": \"correct horse\"}");
+    let steps: Vec<_> = told["steps"].as_array().unwrap().iter().filter_map(|step| step["did"].as_str()).collect();
+    assert!(steps.contains(&"token = ***") && steps.contains(&"authorization: Bearer ***"), "{steps:?}");
+    let caches = lab.json(&["inspect", "caches"]);
+    for text in [told.to_string(), caches.to_string(), egret.log()] {
+        assert!(!text.contains("t0k3n") && !text.contains("horse"), "{text}");
+    }
+}
+
+#[test]
 fn who_gets_no_token_is_told_why() {
     let lab = Lab::new();
     lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "login.partner.example")]);

@@ -18,6 +18,8 @@ pub struct Expression {
     pub reads_request_bytes: bool,
     /// Whether it looks at the body of the answer.
     pub reads_response_body: bool,
+    /// Whether a secret may come of it: it looks at a variable that is one.
+    pub is_secret: bool,
 }
 
 impl PartialEq for Expression {
@@ -79,7 +81,11 @@ impl Template {
 
     /// Whether a secret is in it.
     pub fn is_secret(&self) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Named(value) if value.is_secret()))
+        self.0.iter().any(|part| match part {
+            Part::Text(_) => false,
+            Part::Expression(expression) => expression.is_secret,
+            Part::Named(value) => value.is_secret(),
+        })
     }
 }
 

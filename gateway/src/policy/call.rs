@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::authentication_oauth2::Slot;
 use super::cache::{Stale, Under};
+use super::expression;
 use super::limit_concurrency::Held;
 use super::meter::Meters;
 use super::set_query_parameter::parameters;
@@ -252,10 +253,16 @@ impl<'a> Call<'a> {
         std::mem::replace(&mut self.may_be_secret, endpoint.tls.is_some() || self.plain_secrets)
     }
 
+    /// Keeps a value for later policies.
+    pub(super) fn set_variable(&mut self, name: &Arc<str>, value: Value, secret: bool) {
+        self.note(|| format!("{name} = {}", expression::shown(&value, secret)));
+        self.variables.push((Arc::clone(name), value));
+    }
+
     /// Whether a secret is in the request.
     pub(super) fn has_secret(&self) -> bool {
         let in_head = self.request.headers.values().any(HeaderValue::is_sensitive);
-        in_head || self.secret_body || !self.secret_parameters.is_empty()
+        in_head || self.secret_body || self.secret_target || !self.secret_parameters.is_empty()
     }
 
     /// Whether a secret is in the request's body.

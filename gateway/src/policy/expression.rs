@@ -12,6 +12,7 @@ pub(super) use functions::of_json;
 use cel::{Context, Env, Value};
 
 use super::call::{Call, Fault};
+use super::template::MASK;
 use crate::model::{Expression, Reason};
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::environment()));
@@ -25,7 +26,11 @@ pub(super) fn value(expression: &Expression, call: &Call<'_>) -> Result<Value, B
     context.set_variable_resolver(call);
     let value = expression.program.execute(&context);
     value.map_err(|error| {
-        let message = format!("`{}`: {error}", expression.source);
+        // What is wrong is said with the values.
+        let message = match expression.is_secret {
+            true => format!("`{}` cannot be said", expression.source),
+            false => format!("`{}`: {error}", expression.source),
+        };
         Fault::new(Reason::Expression, 500, message)
     })
 }
@@ -47,6 +52,11 @@ pub(super) fn holds(expression: &Expression, call: &Call<'_>) -> Result<bool, Bo
 /// As a text.
 pub(super) fn text(expression: &Expression, call: &Call<'_>) -> Result<String, Box<Fault>> {
     value(expression, call).map(|value| spelled(&value))
+}
+
+/// A value for people.
+pub(super) fn shown(value: &Value, secret: bool) -> String {
+    if secret { MASK.to_owned() } else { spelled(value) }
 }
 
 /// How a value is written in a text.

@@ -255,8 +255,7 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         }
         Statement::SetVariable(set) => {
             let value = expression::value(&set.value, call)?;
-            call.note(|| format!("{} = {}", set.name, expression::spelled(&value)));
-            call.variables.push((Arc::clone(&set.name), value));
+            call.set_variable(&set.name, value, set.secret);
         }
         Statement::Trace(trace) => trace::run(trace, policy, call)?,
         Statement::ValidateContent(validate) => validate_content::run(validate, call)?,

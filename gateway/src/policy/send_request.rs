@@ -106,6 +106,10 @@ fn filled(request: &SendRequest, call: &mut Call<'_>) -> Result<Request<Bytes>, 
     if request.copy {
         *asked.method_mut() = call.request.method.clone();
         *asked.headers_mut() = copied(&call.request.headers);
+        if asked.body().is_empty() && call.has_secret_body() {
+            let message = format!("a secret is in the body, which is not for {}: add `body`", request.endpoint);
+            return Err(Fault::new(Reason::Expression, 500, message));
+        }
         if asked.body().is_empty() {
             *asked.body_mut() = call.request_body.clone().unwrap_or_default();
         }

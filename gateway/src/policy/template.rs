@@ -92,7 +92,9 @@ pub(super) fn unsent<'a>(template: &'a Template, call: &Call<'_>) -> Result<Fill
     for part in &template.0 {
         let (added, shown) = match part {
             Part::Text(literal) => (Cow::Borrowed(&**literal), None),
-            Part::Expression(expression) => (Cow::Owned(expression::text(expression, call)?), None),
+            Part::Expression(expression) => {
+                (Cow::Owned(expression::text(expression, call)?), expression.is_secret.then_some(MASK))
+            }
             Part::Named(value) => {
                 let current = value.current();
                 let added = String::from_utf8_lossy(current.expose()).into_owned();

@@ -1,6 +1,6 @@
 //! The server in which nodes count together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn password(
     values: &BTreeMap<String, Arc<NamedValue>>,
     problems: &mut Vec<Problem>,
 ) -> Template {
-    let scope = Scope { section: Section::Inbound, variables: &BTreeSet::new(), values };
+    let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
     let template = scope.template(written, problems);
     if template.expressions().next().is_some() {
         problems.push(Problem::at(written, "there is no request that this could be about", "{{named value}}"));

@@ -162,8 +162,8 @@ const MOST_BYTES: usize = 4096;
 pub(super) struct Scope<'a> {
     /// There is no answer before outbound, and no error but in on-error.
     pub(super) section: Section,
-    /// What some policy sets.
-    pub(super) variables: &'a BTreeSet<String>,
+    /// What some policy sets, and whether it is a secret.
+    pub(super) variables: &'a BTreeMap<String, bool>,
     /// By name.
     pub(super) values: &'a BTreeMap<String, Arc<NamedValue>>,
 }
@@ -277,7 +277,16 @@ impl Scope<'_> {
                 help: help.into(),
             }
         })?;
-        let mut check = Check { scope: self, program: &program, bound: Vec::new(), bodies: [false; 2], bytes: false };
+        let mut check = Check {
+            scope: self,
+            program: &program,
+            bound: Vec::new(),
+            bodies: [false; 2],
+            bytes: false,
+            secret: false,
+            said: 0,
+            named: 0,
+        };
         let found = check.kind(program.expression())?;
         if let Kind::Root(index) = found {
             let (name, fields) = ROOTS[index];
@@ -285,6 +294,9 @@ impl Scope<'_> {
             return Err(Fault::whole(format!("`{name}` is no value of its own"), help));
         }
         let ([reads_request_body, reads_response_body], reads_request_bytes) = (check.bodies, check.bytes);
+        // Which variable it is may be known only when a request comes.
+        let any = check.said > check.named && self.variables.values().any(|secret| *secret);
+        let is_secret = check.secret || any;
         let expression = Expression {
             source: source.trim().into(),
             condition: condition::of(program.expression()),
@@ -292,6 +304,7 @@ impl Scope<'_> {
             reads_request_body,
             reads_request_bytes,
             reads_response_body,
+            is_secret,
         };
         Ok((expression, found))
     }
@@ -356,6 +369,11 @@ struct Check<'a> {
     bodies: [bool; 2],
     /// Whether the request's is taken as it is.
     bytes: bool,
+    /// Whether a variable that is a secret is named.
+    secret: bool,
+    /// How often `variables` is said, and how often with a name.
+    said: u32,
+    named: u32,
 }
 
 impl<'a> Check<'a> {
@@ -411,7 +429,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn ident(&self, at: &IdedExpr, name: &str) -> Result<Kind, Fault> {
+    fn ident(&mut self, at: &IdedExpr, name: &str) -> Result<Kind, Fault> {
         if self.bound.contains(&name) || name.starts_with('@') {
             return Ok(Kind::Any);
         }
@@ -422,6 +440,7 @@ impl<'a> Check<'a> {
             let names: Vec<_> = ROOTS.iter().map(|(root, _)| (*root).to_owned()).chain(["now".to_owned()]).collect();
             return Err(self.fault(at, format!("`{name}` is not known"), suggestion(name, names.iter())));
         };
+        self.said += u32::from(name == "variables");
         let section = self.scope.section;
         match name {
             "response" if matches!(section, Section::Inbound) => {
@@ -445,13 +464,15 @@ impl<'a> Check<'a> {
         };
         let (root, fields) = ROOTS[index];
         if root == "variables" {
-            if self.scope.variables.contains(field) {
+            if let Some(secret) = self.scope.variables.get(field) {
+                self.named += 1;
+                self.secret |= secret;
                 return Ok(Kind::Any);
             }
             let rule = format!("no policy sets the variable `{field}`");
             let help = match self.scope.variables.is_empty() {
                 true => format!("set it before: set-variable: {{name: {field}, value: EXPRESSION}}"),
-                false => suggestion(field, self.scope.variables.iter()),
+                false => suggestion(field, self.scope.variables.keys()),
             };
             return Err(self.fault(at, rule, help));
         }

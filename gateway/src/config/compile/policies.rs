@@ -15,7 +15,7 @@ mod tokens;
 mod validation;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
@@ -48,7 +48,8 @@ pub(super) struct Shared<'a> {
     counters: Option<Arc<CounterStore>>,
     /// Whether they are written, right or wrong.
     has_counters: bool,
-    variables: BTreeSet<String>,
+    /// And whether each is a secret.
+    variables: BTreeMap<String, bool>,
     outside: &'a Outside<'a>,
     /// Each once, whoever checks with them.
     keys: RefCell<Vec<Arc<KeySet>>>,
@@ -79,7 +80,7 @@ impl<'a> Shared<'a> {
         outside: &'a Outside<'a>,
         problems: &mut Vec<Problem>,
     ) -> Self {
-        let mut variables = BTreeSet::new();
+        let mut variables = BTreeMap::new();
         let apis = file.apis.iter().flat_map(|api| {
             let operations = api.operations.iter().filter_map(|operation| operation.policies.as_ref());
             api.policies.iter().chain(operations)
@@ -307,14 +308,16 @@ fn sections(file: &PoliciesFile) -> [Option<&Vec<Spanned<Step>>>; 4] {
     [file.inbound.as_ref(), file.backend.as_ref(), file.outbound.as_ref(), file.on_error.as_ref()]
 }
 
-/// What some policy of these sets.
-fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
+/// What these policies set; a secret, if any of them says so.
+fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeMap<String, bool>) {
     for step in steps {
         let Step::Policy(policy) = &step.value else { continue };
         let names = [
-            policy.set_variable.as_ref().map(|set| &set.name),
-            policy.cache_lookup_value.as_ref().map(|lookup| &lookup.variable),
-            policy.send_request.as_ref().and_then(|request| request.variable.as_ref()),
+            policy.set_variable.as_ref().map(|set| (&set.name, set.secret)),
+            policy.cache_lookup_value.as_ref().map(|lookup| (&lookup.variable, lookup.secret)),
+            policy.send_request.as_ref().and_then(|request| Some((request.variable.as_ref()?, request.secret))),
+        ];
+        let found = [
             policy.validate_content.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_headers.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
@@ -322,8 +325,11 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeSet<String>) {
             policy.validate_jwt.as_ref().and_then(|validate| validate.value.output_variable.as_ref()),
         ];
         let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
-        let waited = waited.filter_map(|request| request.variable.as_ref());
-        variables.extend(names.into_iter().flatten().chain(waited).map(|name| name.value.trim().to_owned()));
+        let waited = waited.filter_map(|request| Some((request.variable.as_ref()?, request.secret)));
+        let found = found.into_iter().flatten().map(|name| (name, false));
+        for (name, secret) in names.into_iter().flatten().chain(waited).chain(found) {
+            *variables.entry(name.value.trim().to_owned()).or_default() |= secret;
+        }
         for branch in policy.choose.iter().flatten() {
             branch.then.iter().chain(&branch.otherwise).for_each(|steps| variables_of(steps, variables));
         }

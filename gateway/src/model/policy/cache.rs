@@ -32,6 +32,8 @@ pub struct CacheLookupValue {
     pub key: Expression,
     /// Where it goes.
     pub variable: Arc<str>,
+    /// Whether what that holds is a secret.
+    pub secret: bool,
     /// What it is if there is none.
     pub default: Option<Expression>,
 }

@@ -9,6 +9,8 @@ use crate::model::{Expression, Template};
 pub struct SetVariable {
     /// Expressions say `variables.NAME`.
     pub name: Arc<str>,
+    /// Whether what it holds is a secret.
+    pub secret: bool,
     /// What it is.
     pub value: Expression,
 }

@@ -31,9 +31,19 @@ const PLACES: usize = 10_000;
 #[derive(Debug)]
 pub(in crate::policy) struct Caches {
     answers: Cache<String, Arc<Variants>>,
-    pub(super) values: Cache<String, (Value, Duration)>,
+    pub(super) values: Cache<String, KeptValue>,
     /// The keys of the answers of a path, which go together when it changes.
     places: Mutex<HashMap<String, Vec<String>>>,
+}
+
+/// A value that policies keep.
+#[derive(Clone, Debug)]
+pub(super) struct KeptValue {
+    pub(super) value: Value,
+    /// Whether it came of a secret.
+    pub(super) secret: bool,
+    /// On the clock of [`Call::at`].
+    pub(super) until: Duration,
 }
 
 /// The answers to a request that differ by headers of it.
@@ -78,7 +88,7 @@ impl Default for Caches {
             size(key.len() + answers.sum::<usize>())
         };
         let weigh_value =
-            move |key: &String, (value, _): &(Value, Duration)| size(key.len() + expression::spelled(value).len() + 64);
+            move |key: &String, kept: &KeptValue| size(key.len() + expression::spelled(&kept.value).len() + 64);
         Self {
             answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
             values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
@@ -114,14 +124,14 @@ impl Caches {
             fresh_for: kept.fresh_until.saturating_sub(at),
             hits: Some(kept.hits.load(Ordering::Relaxed)),
         });
-        let values = self.values.iter().map(|(key, (value, until))| CacheUse {
+        let values = self.values.iter().map(|(key, kept)| CacheUse {
             api: None,
             key: key.to_string(),
             varies: Vec::new(),
             status: None,
-            bytes: expression::spelled(&value).len(),
+            bytes: expression::spelled(&kept.value).len(),
             age: None,
-            fresh_for: until.saturating_sub(at),
+            fresh_for: kept.until.saturating_sub(at),
             hits: None,
         });
         answers.chain(values.filter(|value| !value.fresh_for.is_zero())).collect()

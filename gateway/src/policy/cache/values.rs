@@ -1,13 +1,12 @@
 //! Values that policies keep: `cache-*-value`.
 
-use std::sync::Arc;
-
 use cel::Value;
 
 use super::super::call::{Call, Fault};
 use super::super::expression;
 use super::Caches;
-use crate::model::{CacheLookupValue, CacheRemoveValue, CacheStoreValue};
+use super::kept::KeptValue;
+use crate::model::{CacheLookupValue, CacheRemoveValue, CacheStoreValue, Reason};
 
 /// Reads a value into a variable.
 pub(in crate::policy) fn lookup_value(
@@ -16,14 +15,17 @@ pub(in crate::policy) fn lookup_value(
     caches: &Caches,
 ) -> Result<(), Box<Fault>> {
     let key = expression::text(&lookup.key, call)?;
-    let kept = caches.values.get(&key).filter(|(_, until)| call.at < *until).map(|(value, _)| value);
+    let kept = caches.values.get(&key).filter(|kept| call.at < kept.until);
     let value = match (kept, &lookup.default) {
-        (Some(value), _) => value,
+        (Some(kept), _) if kept.secret && !lookup.secret => {
+            let message = format!("what is kept under {key} is a secret: add `secret: true` to cache-lookup-value");
+            return Err(Fault::new(Reason::Expression, 500, message));
+        }
+        (Some(kept), _) => kept.value,
         (None, Some(default)) => expression::value(default, call)?,
         (None, None) => Value::Null,
     };
-    call.note(|| format!("{} = {}", lookup.variable, expression::spelled(&value)));
-    call.variables.push((Arc::clone(&lookup.variable), value));
+    call.set_variable(&lookup.variable, value, lookup.secret);
     Ok(())
 }
 
@@ -34,8 +36,9 @@ pub(in crate::policy) fn store_value(
     caches: &Caches,
 ) -> Result<(), Box<Fault>> {
     let (key, value) = (expression::text(&store.key, call)?, expression::value(&store.value, call)?);
-    call.note(|| format!("{key} = {} for {:?}", expression::spelled(&value), store.duration));
-    caches.values.insert(key, (value, call.at + store.duration));
+    let secret = store.value.is_secret;
+    call.note(|| format!("{key} = {} for {:?}", expression::shown(&value, secret), store.duration));
+    caches.values.insert(key, KeptValue { value, secret, until: call.at + store.duration });
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! Tokens of language models.
 
 use super::list::List;
-use crate::config::compile::expression::Kind;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
 use crate::config::file::policies::llm::LlmTokenMetricFile;
@@ -22,7 +21,7 @@ impl<'a> List<'a, '_> {
             if let (Some(period), None) = (&limit.period, &limit.token_quota) {
                 self.problems.push(Problem::at(period, "the period of which quota?", "add token_quota"));
             }
-            let key = limit.key.as_ref().and_then(|key| self.expression(key, Kind::Any));
+            let key = limit.key.as_ref().and_then(|key| self.key(key));
             let period = self.quota_period(limit.period.as_ref());
             statements.push(Some(Statement::LlmTokenLimit(LlmTokenLimit {
                 identity: self.identity("llm-token-limit", file, key.as_ref()),

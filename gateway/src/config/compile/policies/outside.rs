@@ -24,6 +24,10 @@ impl<'a> List<'a, '_> {
                 let help = "send-request waits for its answer";
                 self.problems.push(Problem::at(variable, "nobody waits for the answer of this request", help));
             }
+            if request.secret && request.variable.is_none() {
+                let help = "remove `secret`; what this sends is masked if secrets are in it";
+                self.problems.push(Problem::at(&request.url, "no answer of this request can be a secret", help));
+            }
             statements.push(self.request(request).map(Statement::SendRequest));
         }
         if let Some(request) = &file.send_request {

@@ -57,12 +57,14 @@ impl<'a> List<'a, '_> {
             })));
         }
         if let Some(lookup) = &file.cache_lookup_value {
-            let (key, variable) = (self.expression(&lookup.key, Kind::Any), self.variable(&lookup.variable));
-            let default = lookup.default.as_ref().and_then(|default| self.expression(default, Kind::Any));
-            statements.push(key.map(|key| Statement::CacheLookupValue(CacheLookupValue { key, variable, default })));
+            let (key, variable) = (self.key(&lookup.key), self.variable(&lookup.variable));
+            let secret = self.is_secret(&variable);
+            let default = lookup.default.as_ref().and_then(|default| self.kept(default, secret));
+            let looked_up = key.map(|key| CacheLookupValue { key, variable, secret, default });
+            statements.push(looked_up.map(Statement::CacheLookupValue));
         }
         if let Some(remove) = &file.cache_remove_value {
-            let key = self.expression(&remove.key, Kind::Any);
+            let key = self.key(&remove.key);
             statements.push(key.map(|key| Statement::CacheRemoveValue(CacheRemoveValue { key })));
         }
         if let Some(store) = &file.cache_store {
@@ -71,7 +73,7 @@ impl<'a> List<'a, '_> {
             statements.push(Some(Statement::CacheStore(CacheStore { duration, stale_if_error })));
         }
         if let Some(store) = &file.cache_store_value {
-            let (key, value) = (self.expression(&store.key, Kind::Any), self.expression(&store.value, Kind::Any));
+            let (key, value) = (self.key(&store.key), self.expression(&store.value, Kind::Any));
             let duration = self.duration(Some(&store.duration)).unwrap_or_default();
             let both = key.zip(value);
             statements
@@ -101,7 +103,7 @@ impl<'a> List<'a, '_> {
         self.conversion(file, &mut statements);
         self.ip_filter(file, &mut statements);
         if let Some(limit) = &file.limit_concurrency {
-            let key = limit.key.as_ref().and_then(|key| self.expression(key, Kind::Any));
+            let key = limit.key.as_ref().and_then(|key| self.key(key));
             let identity = self.identity("limit-concurrency", file, key.as_ref());
             statements.push(Some(Statement::LimitConcurrency(LimitConcurrency {
                 identity,
@@ -161,7 +163,7 @@ impl<'a> List<'a, '_> {
             statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values, fixed })));
         }
         if let Some(method) = &file.set_method {
-            statements.push(Some(Statement::SetMethod(self.template(method))));
+            statements.push(Some(Statement::SetMethod(self.told(method))));
         }
         if let Some(set) = &file.set_query_parameter {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
@@ -172,8 +174,10 @@ impl<'a> List<'a, '_> {
             statements.push(Some(Statement::SetStatus(SetStatus { code: status.value })));
         }
         if let Some(set) = &file.set_variable {
-            let (name, value) = (self.variable(&set.name), self.expression(&set.value, Kind::Any));
-            statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, value })));
+            let name = self.variable(&set.name);
+            let secret = self.is_secret(&name);
+            let value = self.kept(&set.value, secret);
+            statements.push(value.map(|value| Statement::SetVariable(SetVariable { name, secret, value })));
         }
         self.validation(file, &mut statements);
         if let Some(filter) = &file.workload_filter {
@@ -189,6 +193,26 @@ impl<'a> List<'a, '_> {
             self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));
         }
         name.into()
+    }
+
+    /// Whether what this variable holds is a secret: some policy that sets it says so.
+    fn is_secret(&self, variable: &str) -> bool {
+        self.shared.variables.get(variable).is_some_and(|secret| *secret)
+    }
+
+    /// What a variable holds.
+    fn kept(&mut self, written: &Spanned<String>, secret: bool) -> Option<Expression> {
+        let value = self.expression(written, Kind::Any)?;
+        if value.is_secret && !secret {
+            let help = "add `secret: true`: what comes of it is a secret, too";
+            self.problems.push(Problem::at(written, "a secret would be in a variable that is none", help));
+        }
+        Some(value)
+    }
+
+    /// What is counted or kept on its own. `inspect` and `explain` show it.
+    pub(super) fn key(&mut self, written: &Spanned<String>) -> Option<Expression> {
+        self.told_expression(written, Kind::Any)
     }
 
     fn branches(&mut self, files: &'a [BranchFile]) -> Vec<Branch> {
@@ -283,7 +307,7 @@ impl<'a> List<'a, '_> {
             }
             (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}
         }
-        key.and_then(|key| self.expression(key, Kind::Any))
+        key.and_then(|key| self.key(key))
     }
 
     fn rate_limit(&mut self, file: &RateLimitFile, policy: &PolicyFile, kind: RateKind) -> Statement {
@@ -340,13 +364,13 @@ impl<'a> List<'a, '_> {
         let mut headers = Vec::new();
         for (name, value) in &file.headers {
             match HeaderName::from_bytes(name.as_bytes()) {
-                Ok(name) => headers.push((name.as_str().into(), self.shown(value))),
+                Ok(name) => headers.push((name.as_str().into(), self.for_caller(value))),
                 Err(_) => {
                     self.problems.push(Problem::at(value, format!("`{name}` is not a header's name"), "like X-Reason"))
                 }
             }
         }
-        let body = file.body.as_ref().map_or_else(|| Template(Vec::new()), |body| self.shown(body));
+        let body = file.body.as_ref().map_or_else(|| Template(Vec::new()), |body| self.for_caller(body));
         Reply { status: file.status.unwrap_or(200), headers, body }
     }
 
@@ -397,8 +421,16 @@ impl<'a> List<'a, '_> {
 
     /// What a caller may see, where the section is about the answer: no secret then.
     fn shown(&mut self, written: &Spanned<String>) -> Template {
+        match self.section {
+            Section::Inbound | Section::Backend => self.template(written),
+            Section::Outbound | Section::OnError => self.for_caller(written),
+        }
+    }
+
+    /// What a caller will see: no secret.
+    fn for_caller(&mut self, written: &Spanned<String>) -> Template {
         let template = self.template(written);
-        if template.is_secret() && matches!(self.section, Section::Outbound | Section::OnError) {
+        if template.is_secret() {
             let help = "secrets are for requests; a value for all to see is {value: ...}";
             self.problems.push(Problem::at(written, "a secret would go to the caller", help));
         }

@@ -11,7 +11,7 @@ use crate::config::compile::expression::Kind;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
 use crate::config::file::policies::telemetry::{EmitMetricFile, LogFile, RedactFile, TraceFile};
-use crate::model::{EmitMetric, Log, Pattern, Redact, Severity, Statement, Template, Trace};
+use crate::model::{EmitMetric, Expression, Log, Pattern, Redact, Severity, Statement, Template, Trace};
 
 /// Labels of a metric.
 const MOST_DIMENSIONS: usize = 5;
@@ -37,7 +37,7 @@ impl<'a> List<'a, '_> {
         self.metric_names(Some(&file.name), &file.dimensions, MOST_DIMENSIONS);
         EmitMetric {
             name: file.name.value.as_str().into(),
-            value: file.value.as_ref().and_then(|value| self.expression(value, Kind::Number)),
+            value: file.value.as_ref().and_then(|value| self.told_expression(value, Kind::Number)),
             dimensions: self.told_by_name(&file.dimensions),
         }
     }
@@ -146,13 +146,24 @@ impl<'a> List<'a, '_> {
     }
 
     /// What people will read: no secret.
-    fn told(&mut self, written: &Spanned<String>) -> Template {
+    pub(super) fn told(&mut self, written: &Spanned<String>) -> Template {
         let template = self.template(written);
-        if template.is_secret() {
+        self.no_secret_on_record(template.is_secret(), written);
+        template
+    }
+
+    /// What people will read, or find things by: no secret.
+    pub(super) fn told_expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {
+        let expression = self.expression(written, kind)?;
+        self.no_secret_on_record(expression.is_secret, written);
+        Some(expression)
+    }
+
+    fn no_secret_on_record(&mut self, is_secret: bool, written: &Spanned<String>) {
+        if is_secret {
             let help = "secrets are for requests; a value for all to see is {value: ...}";
             self.problems.push(Problem::at(written, "a secret would be on record", help));
         }
-        template
     }
 }
 

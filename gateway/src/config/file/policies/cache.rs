@@ -51,6 +51,10 @@ pub(in crate::config) struct CacheLookupValueFile {
     /// The variable that it goes to.
     #[schemars(with = "String")]
     pub(in crate::config) variable: Text,
+    /// Whether it is a secret: what comes of it is masked where people read, and goes to no caller, no record and no server
+    /// without TLS. Default false.
+    #[serde(default)]
+    pub(in crate::config) secret: bool,
     /// An expression: what it is if there is none. Default: null.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

@@ -104,4 +104,8 @@ pub(in crate::config) struct SetVariableFile {
     /// An expression.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
+    /// Whether it is a secret: what comes of it is masked where people read, and goes to no caller, no record and no server
+    /// without TLS. Default false.
+    #[serde(default)]
+    pub(in crate::config) secret: bool,
 }

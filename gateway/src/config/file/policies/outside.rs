@@ -40,6 +40,10 @@ pub(in crate::config) struct SendRequestFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) variable: Option<Text>,
+    /// Whether it is a secret: what comes of it is masked where people read, and goes to no caller, no record and no server
+    /// without TLS. Default false.
+    #[serde(default)]
+    pub(in crate::config) secret: bool,
     /// Whether the variable is null, and the request goes on, where there is no answer. Default false.
     #[serde(default)]
     pub(in crate::config) ignore_error: bool,
