@@ -221,7 +221,7 @@ async fn admit(
     }
     let permit = policy::admit(&model, &flow, &route, &carriage, name, &rooms.addresses, &rooms.on_node)?;
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
-    record.connected(upstream.local, upstream.remote);
+    record.connected(upstream.local, upstream.remote, permit.proxy());
     Ok(Admitted::Bytes(upstream.stream, prefix))
 }
 

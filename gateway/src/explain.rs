@@ -26,7 +26,7 @@ pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Re
     let Some((_, api)) = asked.api(model) else {
         return Ok(Explained { note: Some(asked.unlisted()), ..Explained::default() });
     };
-    let explained = begun(model, api);
+    let explained = begun(model, api, &asked.host);
     match (asked.unseen(api), &api.rules) {
         (Some(why), _) => Ok(Explained { note: Some(why.to_owned()), ..explained }),
         (None, None) => Ok(Explained { note: Some(NO_POLICIES.to_owned()), ..explained }),
@@ -44,7 +44,7 @@ pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> 
     if let Some(why) = asked.unseen(api) {
         anyhow::bail!("nothing was sent: {why}");
     }
-    let explained = begun(&model, api);
+    let explained = begun(&model, api, &asked.host);
     let no_policies = api.rules.is_none().then(|| NO_POLICIES.to_owned());
     let address = asked.address.or_else(|| (rooms.addresses)(&asked.host).first().copied());
     let sample = Sample {
@@ -182,11 +182,13 @@ fn workload(question: &Question) -> Workload {
     }
 }
 
-fn begun(model: &Model, api: &Api) -> Explained {
+fn begun(model: &Model, api: &Api, host: &Host) -> Explained {
+    let egress = model.egress_of(api);
     Explained {
         api: Some(api.name.to_string()),
         mode: Some(api.mode.label().to_owned()),
-        leaves_from: model.egress_of(api).addresses.clone(),
+        leaves_from: egress.addresses.clone(),
+        through: egress.proxy_for(Some(host)).map(ToString::to_string),
         ..Explained::default()
     }
 }

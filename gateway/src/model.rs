@@ -4,6 +4,7 @@ mod api;
 mod condition;
 mod counters;
 mod decision;
+mod egress;
 mod endpoint;
 mod expression;
 mod flow;
@@ -18,12 +19,13 @@ mod secret;
 mod told;
 
 pub use api::{
-    Api, ApiId, Backend, ClientCertificate, Drain, Egress, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin,
-    Pool, TlsVersion,
+    Api, ApiId, Backend, ClientCertificate, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin, Pool,
+    TlsVersion,
 };
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::CounterStore;
 pub use decision::Decision;
+pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};

@@ -60,7 +60,7 @@ pub use counters::{Count, Counters, Left, Within};
 pub use dry::Dry;
 pub use limit_concurrency::Held;
 pub use meter::{Meters, Passed, Usage};
-pub use permit::{Permit, Target, admit, admit_endpoint, admit_own};
+pub use permit::{Permit, Target, Tunnel, admit, admit_endpoint, admit_own};
 pub use quota::QuotaRow;
 pub use run::run;
 pub use subscription::Used;

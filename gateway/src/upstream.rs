@@ -8,6 +8,7 @@ mod request;
 mod tcp_info;
 mod tls;
 mod transport;
+mod tunnel;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::{Exempt, Reason};
-use crate::policy::{Permit, Target};
+use crate::policy::{Permit, Target, Tunnel};
 
 pub use self::redis::Redis;
 pub use http1::Http1;
@@ -52,7 +53,7 @@ pub struct Upstream {
     pub stream: TcpStream,
     /// The egress address and port.
     pub local: SocketAddr,
-    /// The third party's address.
+    /// The third party's address, or that of the proxy on the way to it.
     pub remote: SocketAddr,
 }
 
@@ -66,13 +67,25 @@ pub async fn connect(permit: &Permit, exempt: &Exempt) -> Result<Upstream, Reaso
     for (index, target) in permit.targets().iter().enumerate() {
         let last = index + 1 == permit.targets().len();
         let limit = if last { end } else { end.min(Instant::now() + PATIENCE_EACH) };
-        match timeout_at(limit, dial(target, exempt)).await {
+        match timeout_at(limit, open(target, permit.tunnel(), exempt)).await {
             Ok(Ok(upstream)) => return Ok(upstream),
             Ok(Err(reason)) => refusal = reason,
             Err(_) => refusal = Reason::UpstreamTimeout,
         }
     }
     Err(refusal)
+}
+
+async fn open(target: &Target, tunnel: Option<&Tunnel>, exempt: &Exempt) -> Result<Upstream, Reason> {
+    let Some(tunnel) = tunnel else { return dial(target, exempt).await };
+    let mut upstream = dial(target, exempt).await.map_err(|reason| match reason {
+        Reason::UpstreamRefused | Reason::UpstreamReset | Reason::UpstreamTimeout | Reason::UpstreamUnreachable => {
+            Reason::ProxyUnreachable
+        }
+        here => here,
+    })?;
+    tunnel::open(&mut upstream.stream, tunnel).await?;
+    Ok(upstream)
 }
 
 async fn dial(target: &Target, exempt: &Exempt) -> Result<Upstream, Reason> {

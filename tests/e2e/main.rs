@@ -55,6 +55,8 @@ mod pool;
 
 mod refusals;
 
+mod proxy;
+
 mod reload;
 
 mod shared_limits;

@@ -135,6 +135,15 @@ impl Lab {
         Service::start(command, port)
     }
 
+    /// The same of one that connects to others itself, as on another machine: outside of the captured cgroup.
+    pub fn outside_service(&self, port: u16, program: &str, arguments: &[&str]) -> Service {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let place = Place { namespace: &self.internet, cgroup: cgroup_root(), files: &self.directory };
+        place.put(&mut command);
+        Service::start(command, port)
+    }
+
     /// A socket that listens in the internet, for a third party of the caller's own.
     pub fn listen(&self, address: &str, port: u16) -> TcpListener {
         let address: IpAddr = address.parse().expect("an address");

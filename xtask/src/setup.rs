@@ -47,6 +47,7 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
     Need { program: "nginx", package: "nginx-light", why: "is a third party that speaks HTTP/2" },
+    Need { program: "tinyproxy", package: "tinyproxy-bin", why: "is a company's proxy" },
     Need { program: "promtool", package: "prometheus", why: "judges the metrics" },
 ];
 

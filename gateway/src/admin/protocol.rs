@@ -139,9 +139,11 @@ pub struct Explained {
     pub subscription: Option<String>,
     /// The API's egress addresses.
     pub leaves_from: Vec<IpAddr>,
+    /// The proxy that it leaves through, and where that is.
+    pub through: Option<String>,
     /// Where it left from, if it was sent.
     pub left_from: Option<SocketAddr>,
-    /// The third party's address that it was sent to.
+    /// The address that it was sent to: the third party's, or the proxy's.
     pub went_to: Option<SocketAddr>,
     /// What policies did, in their order.
     pub steps: Vec<StepRow>,
@@ -346,8 +348,10 @@ pub struct FlowRow {
     pub api: Option<String>,
     /// Source address and port at the third party.
     pub egress: Option<SocketAddr>,
-    /// The third party's address.
+    /// The third party's address, or that of the proxy on the way to it.
     pub upstream: Option<SocketAddr>,
+    /// The proxy's name, if there is one.
+    pub proxy: Option<String>,
     /// Bytes from the workload to the third party.
     pub bytes_sent: u64,
     /// Bytes from the third party to the workload.
@@ -443,6 +447,8 @@ pub struct ApiRow {
     pub fail: String,
     /// Where it leaves from.
     pub egress: Vec<IpAddr>,
+    /// The proxy that it leaves through, and where that is.
+    pub proxy: Option<String>,
 }
 
 /// A listed host.

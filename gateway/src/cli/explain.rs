@@ -140,6 +140,9 @@ fn shown(explained: &Explained, sent: bool) -> String {
             }
         }
     }
+    if let Some(proxy) = &explained.through {
+        line("through", proxy);
+    }
     if let Some(operation) = &explained.operation {
         let parameters: Vec<_> = explained.parameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         line("operation", &[vec![operation.clone()], parameters].concat().join(", "));

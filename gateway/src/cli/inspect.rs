@@ -167,7 +167,10 @@ fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
             or_dash(row.name.as_ref()),
             or_dash(row.api.as_ref()),
             or_dash(row.egress),
-            or_dash(row.upstream),
+            match (row.upstream, &row.proxy) {
+                (Some(upstream), Some(proxy)) => format!("{upstream} ({proxy})"),
+                (upstream, _) => or_dash(upstream),
+            },
             row.bytes_sent.to_string(),
             row.bytes_received.to_string(),
             format!("{} s", row.age_seconds),
@@ -206,7 +209,10 @@ fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
             list(&row.ports),
             row.mode.clone(),
             row.fail.clone(),
-            list(&row.egress),
+            match &row.proxy {
+                Some(proxy) => format!("{}\nthrough {proxy}", list(&row.egress)),
+                None => list(&row.egress),
+            },
         ]
     })
 }

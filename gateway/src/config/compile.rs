@@ -4,6 +4,7 @@ mod backend;
 mod condition;
 mod contract;
 mod counters;
+mod egress;
 mod endpoint;
 mod expression;
 mod openapi;
@@ -13,20 +14,20 @@ mod values;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use self::egress::Ways;
 use self::policies::Shared;
 use super::diagnostic::Problem;
-use super::file::{ApiFile, EgressFile, File, LimitsFile, socket_address};
+use super::file::{ApiFile, File, LimitsFile, socket_address};
 use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, DEFAULT_STATE, Settings,
 };
-use crate::model::{Api, Drain, Egress, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
+use crate::model::{Api, Drain, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -57,22 +58,19 @@ pub(super) fn compile(
     outside: &Outside<'_>,
     problems: &mut Vec<Problem>,
 ) -> Compiled {
-    let addresses = file.egress.as_ref().map(|file| egress(file, problems)).unwrap_or_default();
     let values = values::compile(&file.values, outside, problems);
+    let ways = Ways::new(file, &values, problems);
     let named = values.values().cloned().collect();
     let counters = file.counters.as_ref().and_then(|file| counters::compile(&file.value, &values, outside, problems));
     let services = endpoint::services(&file.backends, outside, problems);
     let backends = services.values().cloned().collect();
     let policies = Shared::new(file, values, services, counters.clone(), outside, problems);
     let mut seen = Seen::default();
-    let apis: Vec<_> = file
-        .apis
-        .iter()
-        .map(|api| self::api(api, file.egress.as_ref(), &policies, outside, &mut seen, problems))
-        .collect();
+    let apis: Vec<_> =
+        file.apis.iter().map(|api| self::api(api, &ways, &policies, outside, &mut seen, problems)).collect();
     let model = Model {
         generation,
-        egress: addresses,
+        egress: ways.all,
         apis,
         values: named,
         backends,
@@ -94,50 +92,9 @@ struct Seen<'a> {
     hosts: HashMap<(Host, u16), &'a Spanned<String>>,
 }
 
-fn egress(file: &EgressFile, problems: &mut Vec<Problem>) -> Egress {
-    let mut addresses: Vec<(IpAddr, &Spanned<String>)> = Vec::new();
-    for written in &file.addresses {
-        let text = written.value.trim();
-        let Ok(address) = text.parse::<IpAddr>() else {
-            let help = match text.split_once('/') {
-                Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
-                    format!("without the prefix length: {address}")
-                }
-                _ => "an address like 192.0.2.10 or 2001:db8::10".to_owned(),
-            };
-            problems.push(Problem::at(written, "not an IP address", help));
-            continue;
-        };
-        let address = address.to_canonical();
-        if !can_leave_from(address) {
-            let rule = "no third party sees a connection come from this address";
-            problems.push(Problem::at(
-                written,
-                rule,
-                "name an address of this node that is routed: `ip address` lists them",
-            ));
-        } else if let Some((_, other)) = addresses.iter().find(|(other, _)| other.is_ipv4() == address.is_ipv4()) {
-            let rule = "a second address of this family would not be used";
-            let help = "one address for each of IPv4 and IPv6; an API may have its own in apis[].egress";
-            problems.push(Problem::at(written, rule, help).with(other));
-        } else {
-            addresses.push((address, written));
-        }
-    }
-    Egress { addresses: addresses.into_iter().map(|(address, _)| address).collect() }
-}
-
-fn can_leave_from(address: IpAddr) -> bool {
-    let local = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    !(local || address.is_unspecified() || address.is_multicast() || address.is_loopback())
-}
-
 fn api<'a>(
     file: &'a ApiFile,
-    global: Option<&EgressFile>,
+    ways: &Ways<'_>,
     policies: &Shared<'_>,
     outside: &Outside<'_>,
     seen: &mut Seen<'a>,
@@ -152,15 +109,6 @@ fn api<'a>(
     }
     let ports = ports(file, problems);
     let mode = mode(file, problems);
-    let own = file.egress.as_ref().map(|file| egress(file, problems));
-    let written = file.egress.as_ref().or(global).is_some_and(|egress| !egress.addresses.is_empty());
-    if !written && mode != Mode::Deny {
-        problems.push(Problem::at(
-            &file.name,
-            "this API has no address to leave from",
-            "name one in egress.addresses, for all APIs or in this one",
-        ));
-    }
     Api {
         hosts: hosts(file, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
@@ -169,7 +117,7 @@ fn api<'a>(
         name: name.into(),
         ports,
         mode,
-        egress: own,
+        egress: ways.of_api(file, mode, problems),
         pool: Pool {
             idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
             isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),

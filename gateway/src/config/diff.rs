@@ -6,6 +6,7 @@ mod policies;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::{Compiled, Settings, base};
 use crate::model::{
-    Api, Backend, CounterStore, Egress, Member, Model, NamedValue, Operation, Product, Rules, Service, ValueSource,
+    Api, Backend, CounterStore, Member, Model, NamedValue, Operation, Product, Proxy, Rules, Service, ValueSource,
 };
 
 /// A difference.
@@ -128,7 +129,8 @@ impl Changes {
     }
 
     fn model(&mut self, old: &Model, new: &Model) {
-        self.value("egress.addresses", &old.egress, &new.egress, addresses);
+        self.value("egress.addresses", &old.egress.addresses, &new.egress.addresses, addresses);
+        self.value("egress.proxy", &old.egress.proxy, &new.egress.proxy, proxy);
         let (before, after) = (&old.limits, &new.limits);
         self.value("limits.request_head", &before.request_head, &after.request_head, plain);
         self.value("limits.idle", &before.idle, &after.idle, optional);
@@ -174,7 +176,9 @@ impl Changes {
         self.each("opaque_ports", &old.opaque_ports, &new.opaque_ports);
         self.value("mode", &old.mode, &new.mode, |mode| mode.label().to_owned());
         self.value("fail", &old.fail, &new.fail, |fail| fail.label().to_owned());
-        self.value("egress", before.egress_of(old), after.egress_of(new), addresses);
+        let (from, to) = (before.egress_of(old), after.egress_of(new));
+        self.value("egress", &from.addresses, &to.addresses, addresses);
+        self.value("egress.proxy", &from.proxy, &to.proxy, proxy);
         self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
         self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
         let isolated = (&old.pool.isolate_workloads, &new.pool.isolate_workloads);
@@ -303,9 +307,17 @@ fn optional<T: Debug>(value: &Option<T>) -> String {
     value.as_ref().map_or_else(|| "none".to_owned(), plain)
 }
 
-fn addresses(egress: &Egress) -> String {
-    let addresses: Vec<_> = egress.addresses.iter().map(ToString::to_string).collect();
+fn addresses(addresses: &Vec<IpAddr>) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }
+}
+
+fn proxy(proxy: &Option<Arc<Proxy>>) -> String {
+    let Some(proxy) = proxy else { return "none".to_owned() };
+    let who = proxy.credentials.as_ref().map(|(username, _)| format!(" as {username}"));
+    let except: Vec<_> = proxy.except.iter().map(ToString::to_string).collect();
+    let except = if except.is_empty() { String::new() } else { format!(", except {}", except.join(", ")) };
+    format!("{proxy}{}{except}", who.unwrap_or_default())
 }
 
 fn source(source: &ValueSource, base: &Path) -> String {

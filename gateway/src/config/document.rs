@@ -141,11 +141,13 @@ fn allows_null(schema: &Value) -> bool {
     schema["nullable"] == true || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
 }
 
-pub(super) fn suggestion<'a>(key: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
-    let near = known.clone().map(|name| (strsim::damerau_levenshtein(key, name), name)).min();
+pub(super) fn suggestion<Name: AsRef<str>>(key: &str, known: impl Iterator<Item = Name>) -> String {
+    let known: Vec<_> = known.collect();
+    let names = || known.iter().map(AsRef::as_ref);
+    let near = names().map(|name: &str| (strsim::damerau_levenshtein(key, name), name)).min();
     match near {
         Some((distance, name)) if distance <= name.len().max(key.len()) / 3 => format!("did you mean `{name}`?"),
-        _ => format!("here are {}", known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        _ => format!("here are {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`super::document`]'s.
 
 mod counters;
+mod egress;
 mod operation;
 pub(super) mod policies;
 mod product;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 pub(super) use counters::CountersFile;
+pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use operation::OperationFile;
 use policies::{PoliciesFile, ServiceFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
@@ -30,9 +32,13 @@ pub(super) struct File {
     /// Version of this format: 1.
     #[schemars(range(min = 1, max = 1))]
     pub(super) version: u32,
-    /// The fixed source addresses.
+    /// The way out: the fixed source addresses.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
+    /// Forward proxies by name, for `egress.proxy`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ProxyFile>")]
+    pub(super) proxies: BTreeMap<String, Spanned<ProxyFile>>,
     /// The third parties.
     #[serde(default)]
     pub(super) apis: Vec<ApiFile>,
@@ -95,6 +101,7 @@ impl File {
         Self {
             version: self.version,
             egress: self.egress.or(other.egress),
+            proxies: self.proxies.into_iter().chain(other.proxies).collect(),
             apis: self.apis.into_iter().chain(other.apis).collect(),
             policies: self.policies.or(other.policies),
             products: self.products.into_iter().chain(other.products).collect(),
@@ -113,15 +120,6 @@ impl File {
             stop: self.stop.or(other.stop),
         }
     }
-}
-
-/// Fixed source addresses.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(super) struct EgressFile {
-    /// Addresses of the node: one of IPv4, one of IPv6, or one of each.
-    #[schemars(with = "Vec<String>")]
-    pub(super) addresses: Vec<Spanned<String>>,
 }
 
 /// A third party.
@@ -159,7 +157,7 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) fail: Option<Spanned<String>>,
-    /// Source addresses of its own.
+    /// A way out of its own; what is not said here is as for all.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
     /// TLS with the third party: for plain HTTP of the application, which goes on as it came without this, and in mode

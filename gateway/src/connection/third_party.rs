@@ -98,7 +98,7 @@ impl ThirdParty {
     pub(super) async fn first(&self, record: &FlowRecord) -> Result<Option<Lease>, Reason> {
         match self.lease(self.offered, Kept::Idle).await {
             Ok(lease) => {
-                record.connected(lease.path().local, lease.path().remote);
+                record.connected(lease.path().local, lease.path().remote, self.permit()?.proxy());
                 Ok(Some(lease))
             }
             Err(reason) if self.rulebook().is_some() => {

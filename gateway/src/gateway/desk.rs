@@ -127,6 +127,7 @@ impl Rooms {
             mode: api.mode.label().to_owned(),
             fail: api.fail.label().to_owned(),
             egress: model.egress_of(api).addresses.clone(),
+            proxy: model.egress_of(api).proxy.as_ref().map(ToString::to_string),
         };
         model.apis.iter().map(row).collect()
     }
@@ -194,6 +195,7 @@ impl Rooms {
             api: snapshot.api.map(|(name, _)| name.to_string()),
             egress: snapshot.egress,
             upstream: snapshot.upstream,
+            proxy: snapshot.proxy.as_deref().map(str::to_owned),
             bytes_sent: snapshot.sent,
             bytes_received: snapshot.received,
             age_seconds: snapshot.age.as_secs(),

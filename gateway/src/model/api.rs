@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CounterStore, Host, KeySet, NamedValue, Policies, Rules, Secret, Service};
+use super::{CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Rules, Secret, Service};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +24,7 @@ pub struct ApiId(pub u32);
 pub struct Model {
     /// Which version this is.
     pub generation: Generation,
-    /// The egress addresses that hold where an API names none of its own.
+    /// The way out of APIs that have none of their own.
     pub egress: Egress,
     /// The third parties, in the order of the configuration; [`ApiId`] is the index.
     pub apis: Vec<Api>,
@@ -54,12 +53,14 @@ impl Model {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
     }
 
-    /// The names that Egret must know the addresses of: those of the third parties, and those that policies send to.
+    /// The names that Egret must know the addresses of: those of the third parties, of proxies on the way to them, and those
+    /// that policies send to.
     pub fn hosts(&self) -> BTreeSet<Host> {
         let mut hosts: BTreeSet<_> = self.apis.iter().flat_map(|api| &api.hosts).cloned().collect();
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
         let members = self.backends.iter().flat_map(|service| &service.members);
         hosts.extend(members.map(|member| member.endpoint.host.clone()));
+        hosts.extend(self.proxies().filter_map(|proxy| proxy.at.name().cloned()));
         hosts.extend(self.counters.iter().map(|counters| counters.endpoint.host.clone()));
         for policy in lists.flat_map(Policies::sections).flatten() {
             policy.statement.each_endpoint(&mut |endpoint| {
@@ -82,7 +83,13 @@ impl Model {
         })
     }
 
-    /// The addresses that flows of this API leave from.
+    /// The proxies that something leaves through.
+    fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        let all = self.apis.iter().filter_map(|api| api.egress.as_ref()).chain([&self.egress]);
+        all.filter_map(|egress| egress.proxy.as_deref())
+    }
+
+    /// How flows of this API leave.
     pub fn egress_of<'a>(&'a self, api: &'a Api) -> &'a Egress {
         api.egress.as_ref().unwrap_or(&self.egress)
     }
@@ -103,7 +110,7 @@ pub struct Api {
     pub mode: Mode,
     /// What happens to them while Egret is not there.
     pub fail: FailMode,
-    /// Addresses of its own to leave from.
+    /// A way out of its own.
     pub egress: Option<Egress>,
     /// How Egret speaks TLS with it: for plain HTTP of its callers, which goes on as it came without this, and in mode
     /// `intercept`.
@@ -224,20 +231,6 @@ impl FailMode {
             Self::Closed => "closed",
             Self::Open => "open",
         }
-    }
-}
-
-/// The fixed source addresses: at least one in all, at most one per family is used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Egress {
-    /// In the order of the configuration; the first of a family is used.
-    pub addresses: Vec<IpAddr>,
-}
-
-impl Egress {
-    /// The source address for a destination of this family.
-    pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|source| source.is_ipv4() == destination.is_ipv4())
     }
 }
 

@@ -84,6 +84,12 @@ reasons! {
     ParameterNotValid = "parameter_not_valid";
     /// No source port is left between the egress address and the third party.
     PortsExhausted = "ports_exhausted";
+    /// The proxy on the way to the third party wants to know who Egret is, and what it was told is not enough.
+    ProxyAuthentication = "proxy_authentication";
+    /// The proxy on the way to the third party does not let Egret through.
+    ProxyRefused = "proxy_refused";
+    /// The proxy on the way to the third party cannot be reached.
+    ProxyUnreachable = "proxy_unreachable";
     /// As many calls as a quota allows were made in its period.
     QuotaExceeded = "quota_exceeded";
     /// More calls than a rate limit allows.

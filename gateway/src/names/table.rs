@@ -71,7 +71,7 @@ mod tests {
 
     fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
         let drain = Drain { hand_over: Duration::ZERO, stop: Duration::ZERO };
-        let egress = Egress { addresses: vec!["192.0.2.10".parse().unwrap()] };
+        let egress = Egress { addresses: vec!["192.0.2.10".parse().unwrap()], ..Egress::default() };
         let model = Model {
             generation: Generation(4),
             egress,

@@ -1,12 +1,23 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use crate::model::{Egress, Endpoint, FailMode, Flow, Host, Model, Reason};
+use crate::model::{Egress, Endpoint, FailMode, Flow, Host, Model, Proxy, ProxyHost, Reason};
 use crate::route::{Carriage, Route};
 
 /// Permission to dial, from one source address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     targets: Vec<Target>,
+    tunnel: Option<Tunnel>,
+}
+
+/// What is asked of a proxy, which the targets of a permit lead to then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Whom.
+    pub proxy: Arc<Proxy>,
+    /// The third party's name, or address, and port (RFC 9110 §9.3.6).
+    pub authority: String,
 }
 
 /// One way to the third party.
@@ -24,6 +35,16 @@ impl Permit {
         &self.targets
     }
 
+    /// What is asked of a proxy first.
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_ref()
+    }
+
+    /// The name of that proxy.
+    pub fn proxy(&self) -> Option<&Arc<str>> {
+        self.tunnel.as_ref().map(|tunnel| &tunnel.proxy.name)
+    }
+
     /// Whether a connection on this path would be permitted now.
     pub fn allows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
         let from_here = |source: Option<IpAddr>| source.is_none_or(|source| source == local.ip());
@@ -33,7 +54,8 @@ impl Permit {
 
 /// Permits a flow to go to its API, or where it wanted to go if it is nobody's.
 ///
-/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them.
+/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them; a proxy is told the
+/// name.
 ///
 /// # Errors
 /// There is no address to go to or none to leave from.
@@ -53,6 +75,11 @@ pub fn admit(
     };
     let port = carriage.port().unwrap_or(wanted.port());
     let unlisted = matches!(route, Route::Unlisted);
+    if let Some(proxy) = egress.proxy_for(name).filter(|_| !unlisted) {
+        let authority =
+            name.map_or_else(|| SocketAddr::new(wanted.ip(), port).to_string(), |name| format!("{name}:{port}"));
+        return through(proxy, authority, &addresses, |ip| source(egress, ip, fail, false, &on_node));
+    }
     let mut destinations = match (route, name) {
         (Route::Api(..), Some(name)) => addresses(name),
         _ => vec![wanted.ip()],
@@ -71,7 +98,11 @@ pub fn admit_endpoint(
     addresses: impl Fn(&Host) -> Vec<IpAddr>,
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Permit, Reason> {
-    permit(addresses(&endpoint.host), endpoint.port, |ip| source(egress, ip, fail, false, &on_node))
+    let source = |ip| source(egress, ip, fail, false, &on_node);
+    match egress.proxy_for(Some(&endpoint.host)) {
+        Some(proxy) => through(proxy, format!("{}:{}", endpoint.host, endpoint.port), addresses, source),
+        None => permit(addresses(&endpoint.host), endpoint.port, source),
+    }
 }
 
 /// Permits Egret to go to a server of its owner's own, which knows nobody by its address, from whichever the kernel chooses.
@@ -80,6 +111,23 @@ pub fn admit_endpoint(
 /// There is no address to go to.
 pub fn admit_own(endpoint: &Endpoint, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Result<Permit, Reason> {
     permit(addresses(&endpoint.host), endpoint.port, |_| Ok(None))
+}
+
+fn through(
+    proxy: &Arc<Proxy>,
+    authority: String,
+    addresses: impl Fn(&Host) -> Vec<IpAddr>,
+    source: impl Fn(IpAddr) -> Result<Option<IpAddr>, Reason>,
+) -> Result<Permit, Reason> {
+    let destinations = match &proxy.at {
+        ProxyHost::Name(name) => addresses(name),
+        ProxyHost::Address(address) => vec![*address],
+    };
+    if destinations.is_empty() {
+        return Err(Reason::ProxyUnreachable);
+    }
+    let permit = permit(destinations, proxy.port, source)?;
+    Ok(Permit { tunnel: Some(Tunnel { proxy: Arc::clone(proxy), authority }), ..permit })
 }
 
 fn permit(
@@ -98,7 +146,7 @@ fn permit(
             source(ip).map(|source| Target { destination, source }).map_err(|reason| refusal = reason).ok()
         })
         .collect();
-    if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets }) }
+    if targets.is_empty() { Err(refusal) } else { Ok(Permit { targets, tunnel: None }) }
 }
 
 fn source(

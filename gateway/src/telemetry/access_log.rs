@@ -146,6 +146,8 @@ struct Line<'a> {
     name: Option<&'a str>,
     original_destination: Option<SocketAddr>,
     upstream: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<&'a str>,
     egress: Option<SocketAddr>,
     workload: Option<&'a str>,
     pid: Option<u32>,
@@ -172,6 +174,7 @@ impl<'a> Line<'a> {
             name: snapshot.name.as_ref().map(|name| name.as_str()),
             original_destination: flow.map(|flow| flow.original_dst.0),
             upstream: snapshot.upstream,
+            proxy: snapshot.proxy.as_deref(),
             egress: snapshot.egress,
             workload: flow.map(|flow| &*flow.workload.name),
             pid: flow.map(|flow| flow.workload.pid),

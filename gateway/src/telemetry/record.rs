@@ -50,8 +50,10 @@ pub struct Snapshot {
     pub api: Option<(Arc<str>, &'static str)>,
     /// Egress address and port.
     pub egress: Option<SocketAddr>,
-    /// The third party.
+    /// The third party, or the proxy on the way to it.
     pub upstream: Option<SocketAddr>,
+    /// The proxy's name, if there is one.
+    pub proxy: Option<Arc<str>>,
     /// Bytes to the third party.
     pub sent: u64,
     /// Bytes from the third party.
@@ -99,6 +101,7 @@ impl Snapshot {
             api: None,
             egress: None,
             upstream: None,
+            proxy: None,
             sent: 0,
             received: 0,
         }
@@ -154,9 +157,12 @@ impl FlowRecord {
         self.note(|facts| facts.api = Some((Arc::clone(api), mode)));
     }
 
-    /// From where to where it leaves.
-    pub fn connected(&self, egress: SocketAddr, upstream: SocketAddr) {
-        self.note(|facts| (facts.egress, facts.upstream) = (Some(egress), Some(upstream)));
+    /// From where to where it leaves, and through which proxy.
+    pub fn connected(&self, egress: SocketAddr, upstream: SocketAddr, proxy: Option<&Arc<str>>) {
+        self.note(|facts| {
+            (facts.egress, facts.upstream) = (Some(egress), Some(upstream));
+            facts.proxy = proxy.cloned();
+        });
     }
 
     /// How it ended. Without this it ended with the process.

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_saphyr::Spanned;
-
-use super::expression::Scope;
+use super::values::constant;
 use super::{Outside, duration, endpoint};
 use crate::config::diagnostic::Problem;
 use crate::config::file::CountersFile;
-use crate::model::{CounterStore, NamedValue, Part, Section, Template};
+use crate::model::{CounterStore, NamedValue, Part, Template};
 
 /// Longest that a request may wait for a count.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -36,7 +34,7 @@ pub(super) fn compile(
             false
         }
     };
-    let password = file.password.as_ref().map(|written| password(written, values, problems));
+    let password = file.password.as_ref().map(|written| constant(written, values, problems));
     let (endpoint, target) = found?;
     if password.is_some() && endpoint.tls.is_none() {
         let help = "rediss://: else everybody between here and there reads it";
@@ -56,17 +54,4 @@ pub(super) fn compile(
         timeout,
         refuse,
     }))
-}
-
-fn password(
-    written: &Spanned<String>,
-    values: &BTreeMap<String, Arc<NamedValue>>,
-    problems: &mut Vec<Problem>,
-) -> Template {
-    let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
-    let template = scope.template(written, problems);
-    if template.expressions().next().is_some() {
-        problems.push(Problem::at(written, "there is no request that this could be about", "{{named value}}"));
-    }
-    template
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::Outside;
+use super::expression::Scope;
 use crate::config::diagnostic::Problem;
 use crate::config::file::NamedValueFile;
-use crate::model::{NamedValue, Secret, ValueSource};
+use crate::model::{NamedValue, Secret, Section, Template, ValueSource};
 
 /// Where systemd keeps credentials (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -63,4 +64,18 @@ fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> R
             Err(Problem::at(written, rule, "a file with the value and nothing else"))
         }
     }
+}
+
+/// A text that is about no request: named values, no expressions.
+pub(super) fn constant(
+    written: &Spanned<String>,
+    values: &BTreeMap<String, Arc<NamedValue>>,
+    problems: &mut Vec<Problem>,
+) -> Template {
+    let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
+    let template = scope.template(written, problems);
+    if template.expressions().next().is_some() {
+        problems.push(Problem::at(written, "there is no request that this could be about", "{{named value}}"));
+    }
+    template
 }

@@ -231,6 +231,8 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
         "authentication-managed-identity",
         "authentication-oauth2: a token for a client and a secret of Entra ID (token_url, client_id, client_secret, scope)",
     ),
+    ("get-authorization-context", "authentication-oauth2: a token for the gateway itself, fetched and renewed"),
+    ("proxy", "it is how all of an API leaves: proxies: {NAME: {url: http://...}}, and egress: {proxy: NAME} there"),
     (
         "validate-azure-ad-token",
         "validate-jwt: {openid_config: https://login.microsoftonline.com/TENANT/v2.0/.well-known/openid-configuration, audiences: [...]}",
