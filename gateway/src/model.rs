@@ -35,12 +35,12 @@ pub use policy::{
     Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,
     Described, EmitMetric, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, IpFilter, JsonKind,
-    JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Parameter, Pattern, Place, Policies,
-    Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim, Retry, RewriteUri,
-    Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable,
-    Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace, ValidateContent,
-    ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName,
-    XmlToJson, looks_at_request,
+    JsonToXml, Length, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Parameter, Pattern, Periods,
+    Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
+    Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus,
+    SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace,
+    ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
+    WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;

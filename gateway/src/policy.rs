@@ -14,6 +14,7 @@ mod call;
 mod check_header;
 mod conversion;
 mod counters;
+mod counting;
 mod described;
 mod dry;
 mod emit_metric;

@@ -1,6 +1,6 @@
 //! What is known only when an answer has ended: its bytes, its tokens.
 
-use egret_tests::{Behaviour, EGRESS, Egret, Lab, Then, ThirdParty, eventually};
+use egret_tests::{Behaviour, EGRESS, Egret, Lab, Then, ThirdParty, eventually, wire};
 
 const URL: &str = "http://api.partner.example/v1/chat/completions";
 
@@ -69,4 +69,46 @@ fn tokens_of_a_stream_are_counted_as_it_passes() {
     eventually("they are in the metrics", || {
         metrics(&lab).contains("egret_custom_llm_tokens_total{team=\"\",kind=\"completion\"} 6.0\n")
     });
+}
+
+fn requests(party: &ThirdParty) -> usize {
+    party.seen().iter().map(|seen| wire::requests(&seen.all).0.len()).sum()
+}
+
+const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const BROKEN: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+const UNKNOWN: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn what_the_partner_did_not_do_is_not_paid_for() {
+    let (lab, partner, _egret) = scene("policy-limits-by-answer", Behaviour::in_turn(&[GOOD, BROKEN, GOOD]));
+    let call = |orders: &str| {
+        let heard = curl(&lab, &["-H", &format!("X-Orders: {orders}"), "-H", &format!("X-User: {orders}"), URL]);
+        let left = heard.lines().find_map(|line| line.strip_prefix("x-calls-left: ")).map(ToOwned::to_owned);
+        (heard.split(' ').nth(1).unwrap_or_default().to_owned(), left.unwrap_or_default())
+    };
+    let is = |status: &str, left: &str| (status.to_owned(), left.to_owned());
+    assert_eq!(call("1"), is("200", "2"));
+    assert_eq!(call("2"), is("500", "0"), "it counts until the answer is known");
+    assert_eq!(call("3"), is("403", ""), "more than are left");
+    assert_eq!(call("2"), is("200", "0"));
+    assert_eq!(call("1"), is("403", ""));
+    assert_eq!(call("0"), is("200", "0"), "what counts as none is let through");
+    assert_eq!(requests(&partner), 4);
+    let limits = lab.json(&["inspect", "limits"]);
+    let used: Vec<_> =
+        limits.as_array().unwrap().iter().map(|row| (row["kind"].clone(), row["used"].clone())).collect();
+    assert_eq!(used, [(serde_json::json!("quota"), serde_json::json!(3))], "{limits}");
+}
+
+#[test]
+fn who_fails_too_often_is_not_let_try_again() {
+    let (lab, partner, _egret) = scene("policy-limits-by-answer", Behaviour::in_turn(&[GOOD, UNKNOWN, UNKNOWN, GOOD]));
+    let call = |user: &str| {
+        let heard = curl(&lab, &["-H", &format!("X-User: {user}"), URL]);
+        heard.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let statuses = ["a", "a", "a", "a", "b", "a"].map(call);
+    assert_eq!(statuses, ["200", "401", "401", "429", "200", "429"]);
+    assert_eq!(requests(&partner), 4);
 }

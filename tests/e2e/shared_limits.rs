@@ -80,6 +80,18 @@ fn what_one_process_has_counted_the_next_one_knows() {
 }
 
 #[test]
+fn a_call_may_count_as_several() {
+    let scene = Scene::new();
+    let _redis = scene.redis();
+    let limit = scene.egret(|text| text.replace("calls: 100, period: 1m", "calls: 5, period: 1m, count: 2"));
+    assert_eq!([scene.ask(), scene.ask(), scene.ask()], ["200 3", "200 1", "429 0"]);
+    limit.stop();
+    let _quota = scene.egret(|text| text.replace("calls: 10000, period: 1d", "calls: 5, period: month, count: 2"));
+    let statuses = [scene.ask(), scene.ask(), scene.ask()].map(|said| said[..3].to_owned());
+    assert_eq!(statuses, ["200", "200", "403"]);
+}
+
+#[test]
 fn callers_at_once_get_no_more_and_a_period_gives_them_back() {
     let scene = Scene::new();
     let _redis = scene.redis();

@@ -129,7 +129,7 @@ impl Changes {
     }
 
     fn model(&mut self, old: &Model, new: &Model) {
-        self.value("egress.addresses", &old.egress.addresses, &new.egress.addresses, addresses);
+        self.value("egress.addresses", &old.egress.addresses, &new.egress.addresses, |all| addresses(all));
         self.value("egress.proxy", &old.egress.proxy, &new.egress.proxy, proxy);
         let (before, after) = (&old.limits, &new.limits);
         self.value("limits.request_head", &before.request_head, &after.request_head, plain);
@@ -177,7 +177,7 @@ impl Changes {
         self.value("mode", &old.mode, &new.mode, |mode| mode.label().to_owned());
         self.value("fail", &old.fail, &new.fail, |fail| fail.label().to_owned());
         let (from, to) = (before.egress_of(old), after.egress_of(new));
-        self.value("egress", &from.addresses, &to.addresses, addresses);
+        self.value("egress", &from.addresses, &to.addresses, |all| addresses(all));
         self.value("egress.proxy", &from.proxy, &to.proxy, proxy);
         self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
         self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
@@ -307,7 +307,7 @@ fn optional<T: Debug>(value: &Option<T>) -> String {
     value.as_ref().map_or_else(|| "none".to_owned(), plain)
 }
 
-fn addresses(addresses: &Vec<IpAddr>) -> String {
+fn addresses(addresses: &[IpAddr]) -> String {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }
 }

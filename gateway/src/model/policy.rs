@@ -10,6 +10,7 @@ mod limits;
 mod llm;
 mod message;
 mod outside;
+mod period;
 mod statement;
 mod telemetry;
 mod validation;
@@ -29,6 +30,7 @@ pub use limits::{LimitConcurrency, Quota, RateKind, RateLimit};
 pub use llm::{LlmTokenLimit, LlmTokenMetric};
 pub use message::{Exists, FindAndReplace, RewriteUri, SetHeader, SetQueryParameter, SetStatus};
 pub use outside::{ClientCredentials, SendRequest, SetBackend, Wait};
+pub use period::{Length, Periods};
 pub use statement::{Statement, looks_at_request};
 pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};
 pub use validation::{

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::authentication_oauth2::Slot;
 use super::cache::{Stale, Under};
+use super::counting::Undecided;
 use super::expression;
 use super::limit_concurrency::Held;
 use super::meter::Meters;
@@ -95,6 +96,8 @@ pub struct Call<'a> {
     pub(super) max_body: usize,
     /// Whether anything looks at the request after it was sent.
     pub(super) looks_back: bool,
+    /// What counts only if the answer says so.
+    pub(super) undecided: Vec<Undecided>,
     /// Which section runs.
     pub(super) section: Section,
     /// Fields that the answer will have, whatever it is.
@@ -228,6 +231,7 @@ impl<'a> Call<'a> {
             unmasked: false,
             max_body: 0,
             looks_back: true,
+            undecided: Vec::new(),
             section: Section::Inbound,
             later: Vec::new(),
         }

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, HeaderValue};
-
 use super::call::{Call, Fault};
 use super::counters::{Count, Left, Subject, Within};
+use super::counting::{self, Counted, Counts};
 use super::expression;
 use super::uses::LimitUse;
 use super::world::State;
-use crate::model::{CounterStore, Quota, Reason};
+use crate::model::{CounterStore, Periods, Quota, Reason};
 
 /// What was used, by quota and key.
 #[derive(Clone, Debug, Default)]
@@ -64,12 +63,9 @@ pub(super) struct Counter {
 
 impl Counter {
     /// In the period that this moment is in.
-    pub(super) fn new(identity: &str, key: &str, most: u64, period: Option<Duration>, now: SystemTime) -> Self {
+    pub(super) fn new(identity: &str, key: &str, most: u64, periods: Option<Periods>, now: SystemTime) -> Self {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let until = period.map(|period| {
-            let period = period.as_secs().max(1);
-            (seconds / period + 1) * period
-        });
+        let until = periods.map(|periods| periods.end(now.into()));
         Self { name: (identity.to_owned(), key.to_owned()), most, seconds, until }
     }
 
@@ -100,7 +96,8 @@ impl Counter {
 }
 
 impl Quotas {
-    /// Counts so many, unless all are used up: how many are left then; or how long to wait for the next period.
+    /// Counts so many, if there are so many left, and for none, if there is one: how many are left then; or how long to wait for
+    /// the next period.
     pub(super) fn take(&self, counter: &Counter, count: u64) -> Result<u64, Option<Duration>> {
         let mut kept = self.lock();
         let used = kept.used(counter);
@@ -109,7 +106,7 @@ impl Quotas {
             *used = Used { count: 0, until: counter.until, limit: None };
         }
         used.limit = Some(counter.most);
-        if used.count >= counter.most {
+        if used.count.saturating_add(count.max(1)) > counter.most {
             return Err(counter.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
         }
         used.count += count;
@@ -125,6 +122,16 @@ impl Quotas {
         // What ends after its period counts in none.
         if used.until == counter.until {
             used.count += count;
+            kept.changed |= count > 0;
+        }
+    }
+
+    /// As if so many had not been counted.
+    pub(super) fn take_back(&self, counter: &Counter, count: u64) {
+        let mut kept = self.lock();
+        let used = kept.used(counter);
+        if used.until == counter.until {
+            used.count = used.count.saturating_sub(count);
             kept.changed |= count > 0;
         }
     }
@@ -172,12 +179,9 @@ impl Quotas {
 
 /// Counts a call, or refuses it.
 pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
-    if let Some(condition) = &quota.condition
-        && !expression::holds(condition, call)?
-    {
-        call.note(|| "does not count".to_owned());
-        return Ok(());
-    }
+    let (condition, count) = (quota.condition.as_ref(), quota.count.as_ref());
+    let counts = Counts { condition, by_answer: quota.by_answer, count };
+    let count = counts.now(call)?;
     let key = match &quota.key {
         Some(key) => expression::text(key, call)?,
         None => call.workload.cgroup.to_string(),
@@ -188,7 +192,7 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State) -> Re
         Counter::new(&identity, &key, most, quota.period, now)
     };
     // First what is only looked at: a call that is refused counts nowhere.
-    let bytes = quota.bytes.map(|most| period("/bytes", most));
+    let bytes = quota.bytes.filter(|_| count > 0).map(|most| period("/bytes", most));
     let store = quota.shared.as_ref();
     if let Some(bytes) = &bytes {
         let left = bytes.taken(0, store, call, state).await?.map_err(|wait| used_up(bytes.most, "bytes", wait))?;
@@ -196,12 +200,15 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State) -> Re
     }
     let calls = quota.calls.map(|most| period("", most));
     if let Some(calls) = &calls {
-        let taken = calls.taken(1, store, call, state).await?;
+        let taken = calls.taken(count, store, call, state).await?;
         let left = *taken.as_ref().unwrap_or(&0);
         call.note(|| format!("{key}: {left} of {} left", calls.most));
-        let name = quota.remaining_header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-        call.later.extend(name.map(|name| (name, HeaderValue::from(left))));
+        counting::tell(call, left, quota.remaining_header.as_deref(), quota.remaining_variable.as_ref());
+        if count == 0 {
+            return Ok(());
+        }
         taken.map_err(|wait| used_up(calls.most, "calls", wait))?;
+        counts.until_answered(call, || Counted::Quota(calls.clone(), count));
     }
     if let Some(bytes) = bytes {
         let (quotas, counters, store) = (state.quotas.clone(), state.counters.clone(), quota.shared.clone());
@@ -230,9 +237,14 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::{Counter, Quotas};
+    use crate::model::{Length, Periods};
 
     fn take(quotas: &Quotas, (most, period): (u64, Option<u64>), key: &str, now: u64) -> Result<u64, Option<Duration>> {
-        quotas.take(&Counter::new("quota", key, most, period.map(Duration::from_secs), at(now)), 1)
+        quotas.take(&Counter::new("quota", key, most, period.map(seconds), at(now)), 1)
+    }
+
+    fn seconds(count: u64) -> Periods {
+        Periods { length: Length::Of(Duration::from_secs(count)), start: SystemTime::UNIX_EPOCH.into() }
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -260,7 +272,7 @@ mod tests {
     #[test]
     fn what_has_cost_more_than_was_left_is_counted() {
         let quotas = Quotas::default();
-        let counter = |now| Counter::new("quota", "", 100, Some(Duration::from_secs(60)), at(now));
+        let counter = |now| Counter::new("quota", "", 100, Some(seconds(60)), at(now));
         quotas.add(&counter(0), 250);
         assert_eq!(quotas.take(&counter(1), 0), Err(Some(Duration::from_secs(59))));
         assert_eq!(quotas.take(&counter(60), 0), Ok(100));

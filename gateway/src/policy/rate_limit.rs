@@ -5,10 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-
 use super::call::{Call, Fault};
 use super::counters::{Subject, Within};
+use super::counting::{self, Counted, Counts};
 use super::expression;
 use super::uses::LimitUse;
 use super::world::State;
@@ -27,7 +26,9 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct Calls {
-    times: VecDeque<Duration>,
+    /// When, and as how many.
+    times: VecDeque<(Duration, u32)>,
+    used: u64,
     period: Duration,
     limit: u32,
 }
@@ -36,36 +37,54 @@ struct Calls {
 const KEYS: usize = 10_000;
 
 impl Rates {
-    /// Lets one through: how many are left then; or how long to wait until the next.
-    fn take(&self, limit: &RateLimit, key: String, now: Duration) -> Result<u32, Duration> {
+    /// Lets one through that counts as so many: how many are left then; or how long to wait until it fits.
+    fn take(&self, limit: &RateLimit, key: String, now: Duration, count: u32) -> Result<u32, Duration> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.calls.len() >= kept.sweep_at.max(KEYS) {
-            kept.calls
-                .retain(|_, calls| calls.times.back().is_some_and(|last| now.saturating_sub(*last) < calls.period));
+            kept.calls.retain(|_, calls| {
+                calls.times.back().is_some_and(|(last, _)| now.saturating_sub(*last) < calls.period)
+            });
             kept.sweep_at = kept.calls.len() * 2;
         }
         let calls = kept.calls.entry((Arc::clone(&limit.identity), key)).or_default();
         (calls.period, calls.limit) = (limit.period, limit.calls);
-        while calls.times.front().is_some_and(|first| now.saturating_sub(*first) >= limit.period) {
-            calls.times.pop_front();
+        while let Some((_, over)) = calls.times.pop_front_if(|(first, _)| now.saturating_sub(*first) >= limit.period) {
+            calls.used -= u64::from(over);
         }
-        let used = u32::try_from(calls.times.len()).unwrap_or(u32::MAX);
-        if used < limit.calls {
-            calls.times.push_back(now);
-            return Ok(limit.calls - used - 1);
+        let (most, with_it) = (u64::from(limit.calls), calls.used + u64::from(count));
+        if with_it <= most {
+            if count > 0 {
+                calls.times.push_back((now, count));
+            }
+            calls.used = with_it;
+            return Ok(u32::try_from(most - with_it).unwrap_or(u32::MAX));
         }
-        // After a change to fewer calls there may be more of them than are allowed: all but the newest must be over.
-        let first = calls.times.get(calls.times.len() - usize::try_from(limit.calls).unwrap_or(usize::MAX));
-        Err(first.map_or(limit.period, |first| limit.period.saturating_sub(now.saturating_sub(*first))))
+        // After a change to fewer calls there may be more of them than are allowed.
+        let mut beyond = with_it - most;
+        let last = calls.times.iter().find(|(_, count)| {
+            beyond = beyond.saturating_sub(u64::from(*count));
+            beyond == 0
+        });
+        Err(last.map_or(limit.period, |(last, _)| limit.period.saturating_sub(now.saturating_sub(*last))))
+    }
+
+    /// As if one had not been let through.
+    pub(super) fn take_back(&self, identity: Arc<str>, key: String, at: Duration, count: u32) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(calls) = kept.calls.get_mut(&(identity, key)) else { return };
+        if let Some(index) = calls.times.iter().rposition(|call| *call == (at, count)) {
+            calls.times.remove(index);
+            calls.used -= u64::from(count);
+        }
     }
 
     /// What was used of each limit in the period that ends now.
     pub(super) fn uses(&self, now: Duration) -> Vec<LimitUse> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |((identity, key), calls): (&(Arc<str>, String), &Calls)| {
-            let mut within = calls.times.iter().filter(|time| now.saturating_sub(**time) < calls.period);
-            let first = within.next()?;
-            let used = u64::try_from(within.count()).unwrap_or(u64::MAX).saturating_add(1);
+            let within = || calls.times.iter().filter(|(time, _)| now.saturating_sub(*time) < calls.period);
+            let (first, _) = within().next()?;
+            let used = within().map(|(_, count)| u64::from(*count)).sum();
             Some(LimitUse {
                 limit: Some(calls.limit.into()),
                 more_in: Some(calls.period.saturating_sub(now.saturating_sub(*first))),
@@ -78,21 +97,18 @@ impl Rates {
 
 /// Counts a call, or refuses it.
 pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
-    if let Some(condition) = &limit.condition
-        && !expression::holds(condition, call)?
-    {
-        call.note(|| "does not count".to_owned());
-        return Ok(());
-    }
+    let RateLimit { by_answer, identity, .. } = limit;
+    let counts = Counts { condition: limit.condition.as_ref(), by_answer: *by_answer, count: limit.count.as_ref() };
+    let count = u32::try_from(counts.now(call)?).unwrap_or(u32::MAX);
     let key = match &limit.key {
         Some(key) => expression::text(key, call)?,
         None => call.workload.cgroup.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
-    let subject = Subject { kind: "rate-limit", identity: &limit.identity, key: &key };
+    let subject = Subject { kind: "rate-limit", identity, key: &key };
     let shared = match &limit.shared {
         Some(store) => {
-            let count = subject.count(Within::Any(limit.period), limit.calls.into(), 1);
+            let count = subject.count(Within::Any(limit.period), limit.calls.into(), count.into());
             subject.shared(store, count, call, state).await?
         }
         None => None,
@@ -100,19 +116,21 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -
     let taken = match shared {
         Some(Ok(left)) => Ok(u32::try_from(left).unwrap_or(u32::MAX)),
         Some(Err(wait)) => Err(wait.unwrap_or(limit.period)),
-        None => state.rates.take(limit, key, call.at),
+        None => state.rates.take(limit, key.clone(), call.at, count),
     };
-    let left = *taken.as_ref().unwrap_or(&0);
+    let (left, at) = (*taken.as_ref().unwrap_or(&0), call.at);
     call.note(|| format!("{shown}: {left} of {} left", limit.calls));
-    for (name, number) in [(&limit.remaining_header, left), (&limit.total_header, limit.calls)] {
-        if let Some(name) = name.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok()) {
-            call.later.push((name, HeaderValue::from(number)));
-        }
+    counting::tell(call, left.into(), limit.remaining_header.as_deref(), limit.remaining_variable.as_ref());
+    counting::tell(call, limit.calls.into(), limit.total_header.as_deref(), None);
+    if count == 0 {
+        return Ok(());
     }
-    taken.map(drop).map_err(|wait| {
+    taken.map_err(|wait| {
         let message = format!("more than {} calls in {:?}", limit.calls, limit.period);
         Fault::new(Reason::RateLimitExceeded, 429, message).after(wait)
-    })
+    })?;
+    counts.until_answered(call, || Counted::Rate { identity: Arc::clone(identity), key, at, count });
+    Ok(())
 }
 
 #[cfg(test)]
@@ -131,7 +149,10 @@ mod tests {
             period: Duration::from_millis(period),
             key: None,
             condition: None,
+            by_answer: false,
+            count: None,
             remaining_header: None,
+            remaining_variable: None,
             total_header: None,
             shared: None,
         }
@@ -148,33 +169,45 @@ mod tests {
         })
     }
 
+    /// Calls of several weights, some of which are taken back, against a model that keeps them all.
     #[test]
     fn no_period_has_more_and_none_is_refused_that_need_not_be() {
         let mut numbers = numbers();
         let mut next = |below: u64| numbers.next().unwrap_or_default() % below;
-        for _ in 0..200 {
-            let limit = limit(u32::try_from(1 + next(20)).unwrap(), 1 + next(1000));
-            let (rates, start) = (Rates::default(), Duration::from_secs(1));
-            let (mut time, mut through) = (0, Vec::<u64>::new());
-            for _ in 0..500 {
-                time += next(100);
+        for heaviest in [1, 1, 1, 4] {
+            for _ in 0..100 {
+                let limit = limit(u32::try_from(1 + next(20)).unwrap(), 1 + next(1000));
+                let (rates, start) = (Rates::default(), Duration::from_secs(1));
                 let period = u64::try_from(limit.period.as_millis()).unwrap();
-                let within = through.iter().filter(|before| time - **before < period).count();
-                let taken = rates.take(&limit, String::new(), start + Duration::from_millis(time));
-                assert_eq!(taken.is_ok(), within < limit.calls as usize, "the model lets through as many");
-                match taken {
-                    Ok(left) => {
-                        assert_eq!(left as usize, limit.calls as usize - within - 1);
-                        through.push(time);
-                    }
-                    Err(wait) => {
-                        let later = start + Duration::from_millis(time) + wait;
-                        assert!(wait > Duration::ZERO && wait <= limit.period);
-                        let before = later - Duration::from_millis(1);
-                        let still = through
-                            .iter()
-                            .filter(|passed| before - (start + Duration::from_millis(**passed)) < limit.period);
-                        assert!(still.count() >= limit.calls as usize, "a moment before, it would be refused still");
+                let (mut time, mut through) = (0, Vec::<(u64, u32)>::new());
+                for _ in 0..500 {
+                    time += next(100);
+                    let count = u32::try_from(1 + next(heaviest)).unwrap();
+                    let used = |through: &[(u64, u32)], now: u64| {
+                        through.iter().filter(|(before, _)| now - before < period).map(|(_, count)| count).sum::<u32>()
+                    };
+                    let within = used(&through, time);
+                    let at = start + Duration::from_millis(time);
+                    let taken = rates.take(&limit, String::new(), at, count);
+                    assert_eq!(taken.is_ok(), within + count <= limit.calls, "the model lets through as many");
+                    match taken {
+                        Ok(left) => {
+                            assert_eq!(left, limit.calls - within - count);
+                            if next(4) == 0 {
+                                rates.take_back(Arc::clone(&limit.identity), String::new(), at, count);
+                            } else {
+                                through.push((time, count));
+                            }
+                        }
+                        Err(wait) => {
+                            assert!(wait > Duration::ZERO && wait <= limit.period);
+                            let later = time + u64::try_from(wait.as_millis()).unwrap();
+                            let still = used(&through, later - 1) + count;
+                            assert!(still > limit.calls, "a moment before, it would be refused still");
+                            if count <= limit.calls {
+                                assert!(used(&through, later) + count <= limit.calls, "then it is let through");
+                            }
+                        }
                     }
                 }
             }
@@ -187,7 +220,9 @@ mod tests {
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let (rates, limit) = (Arc::clone(&rates), Arc::clone(&limit));
-                std::thread::spawn(move || (0..1000).filter(|_| rates.take(&limit, String::new(), now).is_ok()).count())
+                std::thread::spawn(move || {
+                    (0..1000).filter(|_| rates.take(&limit, String::new(), now, 1).is_ok()).count()
+                })
             })
             .collect();
         assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 1000);
@@ -197,18 +232,18 @@ mod tests {
     fn a_change_holds_for_the_calls_before_it() {
         let (rates, now) = (Rates::default(), Duration::from_secs(1));
         for _ in 0..10 {
-            rates.take(&limit(10, 1000), String::new(), now).unwrap();
+            rates.take(&limit(10, 1000), String::new(), now, 1).unwrap();
         }
         let later = now + Duration::from_millis(400);
-        assert_eq!(rates.take(&limit(5, 1000), String::new(), later), Err(Duration::from_millis(600)));
-        assert_eq!(rates.take(&limit(11, 1000), String::new(), later), Ok(0));
+        assert_eq!(rates.take(&limit(5, 1000), String::new(), later, 1), Err(Duration::from_millis(600)));
+        assert_eq!(rates.take(&limit(11, 1000), String::new(), later, 1), Ok(0));
     }
 
     #[test]
     fn what_is_used_can_be_seen() {
         let (rates, limit, now) = (Rates::default(), limit(3, 1000), Duration::from_secs(1));
         for milliseconds in [0, 400] {
-            rates.take(&limit, "a".to_owned(), now + Duration::from_millis(milliseconds)).unwrap();
+            rates.take(&limit, "a".to_owned(), now + Duration::from_millis(milliseconds), 1).unwrap();
         }
         let uses = |milliseconds| {
             let uses = rates.uses(now + Duration::from_millis(milliseconds));
@@ -224,7 +259,7 @@ mod tests {
     fn what_is_over_is_forgotten() {
         let (rates, now) = (Rates::default(), Duration::from_secs(1));
         for key in 0..50_000_u64 {
-            let _ = rates.take(&limit(1, 10), key.to_string(), now + Duration::from_millis(key));
+            let _ = rates.take(&limit(1, 10), key.to_string(), now + Duration::from_millis(key), 1);
         }
         assert!(rates.0.lock().unwrap().calls.len() <= 2 * super::KEYS);
     }

@@ -10,10 +10,10 @@ use super::conversion::Format;
 use super::world::{Pending, Side, World};
 use super::{
     authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, authentication_oauth2,
-    bodies, cache, check_header, conversion, emit_metric, error, expression, forward_request, ip_filter, json_to_xml,
-    limit_concurrency, llm, log, quota, rate_limit, replace_placeholder, reply, retry, rewrite_uri, send_request,
-    set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers, validate_jwt,
-    validate_parameters, validate_status_code, workload_filter, xml_to_json,
+    bodies, cache, check_header, conversion, counting, emit_metric, error, expression, forward_request, ip_filter,
+    json_to_xml, limit_concurrency, llm, log, quota, rate_limit, replace_placeholder, reply, retry, rewrite_uri,
+    send_request, set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers,
+    validate_jwt, validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
 use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
@@ -50,11 +50,15 @@ pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn Worl
     };
     if let Err(fault) = ended {
         let fault = match fault.unanswered {
-            Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => return Err(fault),
+            Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => {
+                counting::decide(call, world.state());
+                return Err(fault);
+            }
             _ => fault,
         };
         failed(call, policies, world, fault).await;
     }
+    counting::decide(call, world.state());
     if let Some(response) = &mut call.response {
         response.headers.extend(call.later.drain(..));
     }

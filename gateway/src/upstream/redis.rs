@@ -24,22 +24,25 @@ static ANY_PERIOD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local clock = redis.call('TIME')
-local now, most, period = clock[1] * 1000000 + clock[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local now, most, period, add = clock[1] * 1000000 + clock[2], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local first = redis.call('LINDEX', KEYS[1], 0)
 while first and now - first >= period do
   redis.call('LPOP', KEYS[1])
   first = redis.call('LINDEX', KEYS[1], 0)
 end
 local used = redis.call('LLEN', KEYS[1])
-if used < most then
-  if ARGV[3] ~= '0' then
+local beyond = used + math.max(add, 1) - most
+if beyond <= 0 then
+  for _ = 1, add do
     redis.call('RPUSH', KEYS[1], string.format('%.0f', now))
-    redis.call('PEXPIRE', KEYS[1], math.ceil(period / 1000))
-    used = used + 1
   end
-  return {most - used, 0}
+  if add > 0 then
+    redis.call('PEXPIRE', KEYS[1], math.ceil(period / 1000))
+  end
+  return {most - used - add, 0}
 end
-return {-1, period - (now - redis.call('LINDEX', KEYS[1], used - most))}
+local last = redis.call('LINDEX', KEYS[1], beyond - 1)
+return {-1, last and period - (now - last) or period}
 ",
     )
 });
@@ -49,7 +52,7 @@ static ONE_PERIOD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local used, most = tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1])
-if used >= most and ARGV[4] == '0' then
+if used + math.max(tonumber(ARGV[2]), 1) > most and ARGV[4] == '0' then
   return {-1, 0}
 end
 if ARGV[2] ~= '0' then

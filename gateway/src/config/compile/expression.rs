@@ -254,7 +254,11 @@ impl Scope<'_> {
         let (expression, found) = self.compiled(source)?;
         if !found.fits(kind) {
             let rule = format!("this is {}, not {}", found.label(), kind.label());
-            return Err(Fault::whole(rule, "a condition compares: request.method == \"POST\"".to_owned()));
+            let help = match kind {
+                Kind::Int => "int(...) makes one of a text: int(request.headers[\"x-count\"])",
+                _ => "a condition compares: request.method == \"POST\"",
+            };
+            return Err(Fault::whole(rule, help.to_owned()));
         }
         Ok(expression)
     }

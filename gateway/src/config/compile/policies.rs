@@ -3,6 +3,7 @@
 mod conversion;
 mod credentials;
 mod ip_filter;
+mod limits;
 mod list;
 mod llm;
 mod outside;
@@ -323,6 +324,10 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeMap<String, bool>)
             policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_status_code.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
             policy.validate_jwt.as_ref().and_then(|validate| validate.value.output_variable.as_ref()),
+            policy.rate_limit.as_ref().and_then(|limit| limit.remaining_variable.as_ref()),
+            policy.rate_limit_by_key.as_ref().and_then(|limit| limit.remaining_variable.as_ref()),
+            policy.quota.as_ref().and_then(|quota| quota.value.remaining_variable.as_ref()),
+            policy.quota_by_key.as_ref().and_then(|quota| quota.value.remaining_variable.as_ref()),
         ];
         let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
         let waited = waited.filter_map(|request| Some((request.variable.as_ref()?, request.secret)));
@@ -364,6 +369,7 @@ fn compose<'a>(scopes: &[&'a Scoped], problems: &mut Vec<Problem>) -> Policies {
     let policies = |running: Running<'_>| running.into_iter().map(|(policy, _)| policy).collect::<Vec<_>>();
     let [inbound, backend, outbound, on_error] =
         [inbound, backend, section(2, Vec::new()), section(3, Vec::new())].map(policies);
-    let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies));
+    let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies))
+        || inbound.iter().any(|policy| policy.statement.waits_for_answer());
     Policies { inbound, backend, outbound, on_error, looks_back }
 }

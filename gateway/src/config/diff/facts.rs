@@ -14,7 +14,9 @@ pub(super) fn facts(statement: &Statement) -> Vec<(String, String)> {
     };
     // What follows from other fields, or is told on its own.
     let left_out: &[&str] = match statement {
-        Statement::LimitConcurrency(_) | Statement::Quota(_) | Statement::RateLimit(_) => &["identity", "kind"],
+        Statement::LimitConcurrency(_) | Statement::Quota(_) | Statement::RateLimit(_) => {
+            &["identity", "kind", "by_answer"]
+        }
         Statement::Retry(_) => &["policies"],
         Statement::SetHeader(_) => &["fixed"],
         _ => &[],

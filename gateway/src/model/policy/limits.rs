@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Periods;
 use crate::model::{CounterStore, Expression};
 
 /// At most so many calls in any period of this length.
@@ -18,9 +19,15 @@ pub struct RateLimit {
     pub key: Option<Expression>,
     /// What counts, if not everything.
     pub condition: Option<Expression>,
-    /// Fields of the answer that tell how many are left, and when there will be more.
+    /// Whether that is known only with the answer: until then a call counts.
+    pub by_answer: bool,
+    /// How many calls one counts as; one, if absent.
+    pub count: Option<Expression>,
+    /// Field of the answer that tells how many are left.
     pub remaining_header: Option<Arc<str>>,
-    /// Beside `Retry-After`.
+    /// Where policies find that.
+    pub remaining_variable: Option<Arc<str>>,
+    /// Field of the answer that tells how many there are in all.
     pub total_header: Option<Arc<str>>,
     /// Where it is counted together with other nodes; on each node on its own, if absent.
     pub shared: Option<Arc<CounterStore>>,
@@ -37,14 +44,20 @@ pub struct Quota {
     pub calls: Option<u64>,
     /// How many bytes, of the bodies of requests and answers.
     pub bytes: Option<u64>,
-    /// How long; for ever, if absent.
-    pub period: Option<Duration>,
+    /// In what time; for ever, if absent.
+    pub period: Option<Periods>,
     /// What is counted on its own; each workload, if absent.
     pub key: Option<Expression>,
     /// What counts, if not everything.
     pub condition: Option<Expression>,
+    /// Whether that is known only with the answer: until then a call counts.
+    pub by_answer: bool,
+    /// How many calls one counts as; one, if absent.
+    pub count: Option<Expression>,
     /// Field of the answer that tells how many are left.
     pub remaining_header: Option<Arc<str>>,
+    /// Where policies find that.
+    pub remaining_variable: Option<Arc<str>>,
     /// Where it is counted together with other nodes; on each node on its own, if absent.
     pub shared: Option<Arc<CounterStore>>,
 }

@@ -1,8 +1,8 @@
 //! Tokens of language models.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::Periods;
 use crate::model::{Expression, Template};
 
 /// Refuses requests of those who have used their tokens up.
@@ -15,7 +15,7 @@ pub struct LlmTokenLimit {
     /// Tokens in any minute.
     pub tokens_per_minute: Option<u64>,
     /// Tokens in a period that was agreed on; for ever, if it has none.
-    pub quota: Option<(u64, Option<Duration>)>,
+    pub quota: Option<(u64, Option<Periods>)>,
     /// Whether a request is refused whose prompt alone is likely too long.
     pub estimate_prompt: bool,
     /// Field of the answer that tells how many were left.

@@ -145,8 +145,8 @@ impl Statement {
                 templates(&[&reply.body]);
                 reply.headers.iter().flat_map(|(_, value)| value.expressions()).for_each(see);
             }
-            Self::Quota(quota) => quota.key.iter().chain(&quota.condition).for_each(see),
-            Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).for_each(see),
+            Self::Quota(quota) => quota.key.iter().chain(&quota.condition).chain(&quota.count).for_each(see),
+            Self::RateLimit(limit) => limit.key.iter().chain(&limit.condition).chain(&limit.count).for_each(see),
             Self::Retry(retry) => retry.condition.iter().for_each(see),
             Self::ReplacePlaceholder(replace) => templates(&[&replace.value]),
             Self::RewriteUri(rewrite) => templates(&[&rewrite.template]),
@@ -185,6 +185,15 @@ impl Statement {
             Self::Wait(wait) => wait.requests.iter().any(|request| request.copy),
             _ => false,
         }
+    }
+
+    /// Whether it, or a policy in it, is about the answer, too, although it stands before it.
+    pub fn waits_for_answer(&self) -> bool {
+        self.any(&|statement| match statement {
+            Self::Quota(quota) => quota.by_answer,
+            Self::RateLimit(limit) => limit.by_answer,
+            _ => false,
+        })
     }
 
     /// The policies in it.

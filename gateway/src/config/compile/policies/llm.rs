@@ -22,7 +22,7 @@ impl<'a> List<'a, '_> {
                 self.problems.push(Problem::at(period, "the period of which quota?", "add token_quota"));
             }
             let key = limit.key.as_ref().and_then(|key| self.key(key));
-            let period = self.quota_period(limit.period.as_ref());
+            let period = self.quota_period(limit.period.as_ref(), None);
             statements.push(Some(Statement::LlmTokenLimit(LlmTokenLimit {
                 identity: self.identity("llm-token-limit", file, key.as_ref()),
                 key,

@@ -12,30 +12,23 @@ use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{
-    BranchFile, CheckHeaderFile, PolicyFile, QuotaFile, RateLimitFile, ReplyFile, RetryFile, WorkloadFile,
-    WorkloadFilterFile,
+    BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
 };
 use crate::model::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    CounterStore, Exists, Expression, FindAndReplace, Forward, LimitConcurrency, Policy, Quota, RateKind, RateLimit,
-    Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus,
-    SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
+    Expression, FindAndReplace, Forward, Policy, Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri, Section,
+    SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
 };
-
-/// Shortest period of a quota.
-const SHORTEST_QUOTA: Duration = Duration::from_secs(60);
 
 /// Requests of a hundred that may be sent again.
 const DEFAULT_BUDGET: u32 = 20;
-
-/// Longest period of a rate limit.
-const LONGEST_PERIOD: Duration = Duration::from_secs(3600);
 
 impl<'a> List<'a, '_> {
     /// What is written; `None` for what cannot be.
     pub(super) fn statements(&mut self, file: &'a PolicyFile) -> Vec<Option<Statement>> {
         let mut statements = Vec::new();
         self.llm(file, &mut statements);
+        self.limits(file, &mut statements);
         self.outside(file, &mut statements);
         self.credentials(file, &mut statements);
         if let Some(basic) = &file.authentication_basic {
@@ -102,29 +95,8 @@ impl<'a> List<'a, '_> {
         }
         self.conversion(file, &mut statements);
         self.ip_filter(file, &mut statements);
-        if let Some(limit) = &file.limit_concurrency {
-            let key = limit.key.as_ref().and_then(|key| self.key(key));
-            let identity = self.identity("limit-concurrency", file, key.as_ref());
-            statements.push(Some(Statement::LimitConcurrency(LimitConcurrency {
-                identity,
-                max: limit.max.value,
-                key,
-            })));
-        }
         if let Some(reply) = &file.mock_response {
             statements.push(Some(Statement::MockResponse(self.reply(reply))));
-        }
-        if let Some(quota) = &file.quota {
-            statements.push(Some(self.quota(quota, file, RateKind::Workload)));
-        }
-        if let Some(quota) = &file.quota_by_key {
-            statements.push(Some(self.quota(quota, file, RateKind::Key)));
-        }
-        if let Some(limit) = &file.rate_limit {
-            statements.push(Some(self.rate_limit(limit, file, RateKind::Workload)));
-        }
-        if let Some(limit) = &file.rate_limit_by_key {
-            statements.push(Some(self.rate_limit(limit, file, RateKind::Key)));
         }
         if let Some(retry) = &file.retry {
             statements.push(Some(Statement::Retry(self.retry(retry, file))));
@@ -247,91 +219,6 @@ impl<'a> List<'a, '_> {
             message: file.failed_message.as_deref().map(Arc::from),
         };
         Some(CheckHeader { name: self.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
-    }
-
-    fn quota(&mut self, written: &Spanned<QuotaFile>, policy: &PolicyFile, kind: RateKind) -> Statement {
-        let file = &written.value;
-        let key = self.key_of(kind, ["quota", "quota-by-key"], written, file.key.as_ref());
-        let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
-        if file.calls.is_none() && file.bytes.is_none() {
-            self.problems.push(Problem::at(written, "a quota of what?", "calls: 10000, bytes: 1000000000, or both"));
-        }
-        Statement::Quota(Quota {
-            identity: self.identity("quota", policy, key.as_ref()),
-            kind,
-            calls: file.calls,
-            bytes: file.bytes,
-            period: self.quota_period(file.period.as_ref()),
-            key,
-            condition,
-            remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
-            shared: self.shared_counters(file.shared.as_ref()),
-        })
-    }
-
-    /// Where a limit is counted for all nodes together, if it is.
-    fn shared_counters(&mut self, written: Option<&Spanned<bool>>) -> Option<Arc<CounterStore>> {
-        let written = written.filter(|written| written.value)?;
-        if !self.shared.has_counters {
-            let help = "counters: {url: \"rediss://counters.example:6380\"} at the top";
-            self.problems.push(Problem::at(written, "nothing says where the nodes count together", help));
-        }
-        self.shared.counters.clone()
-    }
-
-    pub(super) fn quota_period(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
-        let written = written?;
-        let period = duration(Some(written), SHORTEST_QUOTA, self.problems);
-        if period < SHORTEST_QUOTA {
-            self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
-        }
-        Some(period)
-    }
-
-    /// What is counted on its own, which one of two policies needs.
-    fn key_of<T>(
-        &mut self,
-        kind: RateKind,
-        [by_workload, by_key]: [&str; 2],
-        place: &Spanned<T>,
-        key: Option<&Spanned<String>>,
-    ) -> Option<Expression> {
-        match (kind, key) {
-            (RateKind::Workload, Some(key)) => {
-                let (rule, help) = (format!("{by_workload} counts by workload"), format!("{by_key} counts by a key"));
-                self.problems.push(Problem::at(key, rule, help));
-            }
-            (RateKind::Key, None) => {
-                let help = "add `key`: an expression, like workload.name";
-                self.problems.push(Problem::at(place, "`key` is missing", help));
-            }
-            (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}
-        }
-        key.and_then(|key| self.key(key))
-    }
-
-    fn rate_limit(&mut self, file: &RateLimitFile, policy: &PolicyFile, kind: RateKind) -> Statement {
-        let key = self.key_of(kind, ["rate-limit", "rate-limit-by-key"], &file.calls, file.key.as_ref());
-        let condition = file.condition.as_ref().and_then(|condition| self.expression(condition, Kind::Bool));
-        let period = duration(Some(&file.period), Duration::from_secs(60), self.problems);
-        if period.is_zero() || period > LONGEST_PERIOD {
-            self.problems.push(Problem::at(
-                &file.period,
-                "out of range",
-                "a period from 1ms to 1h; longer ones are quotas",
-            ));
-        }
-        Statement::RateLimit(RateLimit {
-            identity: self.identity("rate-limit", policy, key.as_ref()),
-            kind,
-            calls: file.calls.value,
-            period,
-            key,
-            condition,
-            remaining_header: file.remaining_header.as_ref().and_then(|name| self.header(name)),
-            total_header: file.total_header.as_ref().and_then(|name| self.header(name)),
-            shared: self.shared_counters(file.shared.as_ref()),
-        })
     }
 
     fn retry(&mut self, file: &'a RetryFile, policy: &PolicyFile) -> Retry {

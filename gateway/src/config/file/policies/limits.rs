@@ -29,22 +29,35 @@ pub(in crate::config) struct QuotaFile {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(in crate::config) bytes: Option<u64>,
-    /// A time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
+    /// `month`, or a time like 1d, at least 1m; periods follow one another. Default: for ever.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) period: Option<Text>,
+    /// When one of them begins, like 2026-01-15T00:00:00+01:00 (RFC 3339). Default: the start of 1970 (UTC).
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) first_period_start: Option<Text>,
     /// An expression: what is counted on its own. For `quota-by-key`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. Default: each does.
+    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides; until then, and where
+    /// that cannot be said, the call counts. Default: each does.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
+    /// An expression: how many calls one counts as, a whole number. Default 1; one that counts as 0 is let through.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) count: Option<Text>,
     /// Header of the answer that says how many calls are left.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
+    /// The variable that says so.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) remaining_variable: Option<Text>,
     /// Whether it is counted in `counters`, for all nodes together. Default: each node counts on its own.
     #[serde(default)]
     #[schemars(with = "bool")]
@@ -65,14 +78,23 @@ pub(in crate::config) struct RateLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. Default: each does.
+    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides; until then, and where
+    /// that cannot be said, the call counts. Default: each does.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
+    /// An expression: how many calls one counts as, a whole number. Default 1; one that counts as 0 is let through.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) count: Option<Text>,
     /// Header of the answer that says how many calls are left.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
+    /// The variable that says so.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) remaining_variable: Option<Text>,
     /// Header of the answer that says how many calls there are in all.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

@@ -21,7 +21,7 @@ pub(in crate::config) struct LlmTokenLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<u64>", range(min = 1))]
     pub(in crate::config) token_quota: Option<Spanned<u64>>,
-    /// A time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
+    /// `month`, or a time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) period: Option<Text>,
