@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Uid, User};
 
 use super::cgroup;
+use super::kubelet::{Kubelet, Pod};
 use crate::model::{Origin, Workload};
 
 /// Cgroup ids and users to names, remembered.
 #[derive(Debug)]
 pub struct Workloads {
     root: PathBuf,
+    kubelet: Kubelet,
     known: Mutex<HashMap<u64, Names>>,
     users: Mutex<HashMap<u32, (Arc<str>, Instant)>>,
 }
@@ -26,29 +28,39 @@ struct Names {
     unit: Option<Arc<str>>,
     container: Option<Arc<str>>,
     pod: Option<Arc<str>>,
+    /// What Kubernetes calls it, as far as that was found.
+    kubernetes: Option<Pod>,
+    /// When that was looked for.
+    looked: Option<Instant>,
 }
 
 /// A user who is given another name has it after this time.
 const USER_KNOWN: Duration = Duration::from_secs(60);
 
+/// A pod may be younger than what the kubelet says of it: after this time it is looked for again.
+const NOT_FOUND_KNOWN: Duration = Duration::from_secs(1);
+
 impl Workloads {
     /// Cgroups come and go: past this many the memory starts anew.
     const REMEMBERED: usize = 4096;
 
-    /// Below this mount of the cgroup v2 hierarchy.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root, known: Mutex::default(), users: Mutex::default() }
+    /// Below this mount of the cgroup v2 hierarchy, on the node of this kubelet.
+    pub fn new(root: PathBuf, kubelet: Kubelet) -> Self {
+        Self { root, kubelet, known: Mutex::default(), users: Mutex::default() }
     }
 
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
-        let Names { name, cgroup, unit, container, pod } = self.names_of(origin.cgroup, origin.pid);
+        let Names { name, cgroup, unit, container, pod, kubernetes, .. } = self.names_of(origin.cgroup, origin.pid);
         Workload {
             name,
             cgroup,
             unit,
             container,
             pod,
+            namespace: kubernetes.as_ref().map(|pod| Arc::clone(&pod.namespace)),
+            pod_name: kubernetes.as_ref().map(|pod| Arc::clone(&pod.name)),
+            service_account: kubernetes.and_then(|pod| pod.service_account),
             pid: origin.pid,
             uid: origin.uid,
             user: self.user(origin.uid),
@@ -60,7 +72,8 @@ impl Workloads {
 
     fn names_of(&self, id: u64, pid: u32) -> Names {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(&id) {
+        if let Some(found) = known.get_mut(&id) {
+            found.ask(&self.kubelet);
             return found.clone();
         }
         let Some(path) = self.of_process(id, pid).or_else(|| find(&self.root, &self.root, id)) else {
@@ -69,7 +82,9 @@ impl Workloads {
         if known.len() >= Self::REMEMBERED {
             known.clear();
         }
-        known.entry(id).or_insert_with(|| Names::of(&path)).clone()
+        let names = known.entry(id).or_insert_with(|| Names::of(&path));
+        names.ask(&self.kubelet);
+        names.clone()
     }
 
     /// The node's name of a user, or its number.
@@ -105,7 +120,23 @@ impl Names {
             unit: said.unit.map(Arc::from),
             container: said.container.map(Arc::from),
             pod: said.pod.as_deref().map(Arc::from),
+            kubernetes: None,
+            looked: None,
         }
+    }
+
+    /// What Kubernetes calls its pod, until all of that is known.
+    fn ask(&mut self, kubelet: &Kubelet) {
+        let Some(uid) = &self.pod else { return };
+        let whole = self.kubernetes.as_ref().is_some_and(|pod| pod.service_account.is_some());
+        if whole || self.looked.is_some_and(|since| since.elapsed() < NOT_FOUND_KNOWN) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        // What was found stays while a pod that ends loses its directories.
+        let Some(pod) = kubelet.pod(uid) else { return };
+        self.name = format!("{}/{}", pod.namespace, pod.name).into();
+        self.kubernetes = Some(pod);
     }
 }
 
