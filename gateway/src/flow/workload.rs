@@ -51,7 +51,8 @@ impl Workloads {
 
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
-        let Names { name, cgroup, unit, container, pod, kubernetes, .. } = self.names_of(origin.cgroup, origin.pid);
+        let Names { name, cgroup, unit, container, pod, kubernetes, .. } =
+            self.names_of(origin.cgroup, origin.pid, Instant::now());
         Workload {
             name,
             cgroup,
@@ -70,10 +71,10 @@ impl Workloads {
         }
     }
 
-    fn names_of(&self, id: u64, pid: u32) -> Names {
+    fn names_of(&self, id: u64, pid: u32, now: Instant) -> Names {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get_mut(&id) {
-            found.ask(&self.kubelet);
+            found.ask(&self.kubelet, now);
             return found.clone();
         }
         let Some(path) = self.of_process(id, pid).or_else(|| find(&self.root, &self.root, id)) else {
@@ -83,7 +84,7 @@ impl Workloads {
             known.clear();
         }
         let names = known.entry(id).or_insert_with(|| Names::of(&path));
-        names.ask(&self.kubelet);
+        names.ask(&self.kubelet, now);
         names.clone()
     }
 
@@ -126,13 +127,13 @@ impl Names {
     }
 
     /// What Kubernetes calls its pod, until all of that is known.
-    fn ask(&mut self, kubelet: &Kubelet) {
+    fn ask(&mut self, kubelet: &Kubelet, now: Instant) {
         let Some(uid) = &self.pod else { return };
         let whole = self.kubernetes.as_ref().is_some_and(|pod| pod.service_account.is_some());
-        if whole || self.looked.is_some_and(|since| since.elapsed() < NOT_FOUND_KNOWN) {
+        if whole || self.looked.is_some_and(|since| now.duration_since(since) < NOT_FOUND_KNOWN) {
             return;
         }
-        self.looked = Some(Instant::now());
+        self.looked = Some(now);
         // What was found stays while a pod that ends loses its directories.
         let Some(pod) = kubelet.pod(uid) else { return };
         self.name = format!("{}/{}", pod.namespace, pod.name).into();
@@ -159,4 +160,43 @@ fn find(root: &Path, directory: &Path, id: u64) -> Option<String> {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .find_map(|entry| find(root, &entry.path(), id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "9d3f2b1a-4c5e-4f60-8a7b-112233445566";
+
+    #[test]
+    fn a_pod_gets_its_names_when_the_kubelet_says_them_and_keeps_them() {
+        let directory = std::env::temp_dir().join(format!("egret-workloads-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        let (cgroups, logs) = (directory.join("cgroups"), directory.join("logs"));
+        let [pod, service] = ["kubepods/besteffort", "system.slice"].map(|name| cgroups.join(name));
+        let (pod, service) = (pod.join(format!("pod{UID}")), service.join("billing.service"));
+        let id = |path: &Path| {
+            fs::create_dir_all(path).unwrap();
+            fs::metadata(path).unwrap().ino()
+        };
+        let (pod, service) = (id(&pod), id(&service));
+        let workloads = Workloads::new(cgroups, Kubelet::new(directory.join("pods"), logs.clone()));
+        let start = Instant::now();
+        let called = |id, after| {
+            let names = workloads.names_of(id, 0, start + after);
+            (names.name.to_string(), names.kubernetes.map(|pod| pod.namespace.to_string()))
+        };
+        let nobody = || (format!("pod {UID}"), None);
+        let found = || ("billing/api-0".to_owned(), Some("billing".to_owned()));
+
+        assert_eq!(called(pod, Duration::ZERO), nobody());
+        let log = logs.join(format!("billing_api-0_{UID}"));
+        fs::create_dir_all(&log).unwrap();
+        assert_eq!(called(pod, NOT_FOUND_KNOWN / 2), nobody(), "it is not looked for at each connection");
+        assert_eq!(called(pod, NOT_FOUND_KNOWN), found());
+        fs::remove_dir(log).unwrap();
+        assert_eq!(called(pod, NOT_FOUND_KNOWN * 3), found(), "it is the same pod while it ends");
+        assert_eq!(called(service, Duration::ZERO), ("billing.service".to_owned(), None));
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
