@@ -43,6 +43,11 @@ pub const DEFAULT_PINS: &str = "/sys/fs/bpf/egret";
 /// Where what outlives the process is kept, if not said otherwise.
 pub const DEFAULT_STATE: &str = "/var/lib/egret";
 
+/// Where the kubelet keeps pods, if not said otherwise.
+pub const DEFAULT_KUBELET_PODS: &str = "/var/lib/kubelet/pods";
+/// Where it keeps their logs, if not said otherwise.
+pub const DEFAULT_KUBELET_LOGS: &str = "/var/log/pods";
+
 /// Where the CA's certificate is, if not said otherwise.
 pub const DEFAULT_CA: &str = "/var/lib/egret/ca.pem";
 /// Where its key is, if not said otherwise.
@@ -72,6 +77,8 @@ pub struct Settings {
     pub resolvers: Vec<SocketAddr>,
     /// How long an address is captured after DNS has dropped it.
     pub keep: Duration,
+    /// The kubelet's directories.
+    pub kubelet: Kubelet,
     /// The CA of intercepted APIs.
     pub ca: Ca,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
@@ -80,6 +87,15 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// Whether each request has a record there, too.
     pub log_requests: bool,
+}
+
+/// The kubelet's directories on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubelet {
+    /// A directory for each pod, with its volumes.
+    pub pods: PathBuf,
+    /// A directory for each pod, with its logs.
+    pub logs: PathBuf,
 }
 
 /// The files of the CA.

@@ -1,11 +1,13 @@
 //! Who connected, and to where: an accepted socket and its origin record become a flow.
 
 mod cgroup;
+mod kubelet;
 mod places;
 mod workload;
 
 use crate::model::{Flow, Origin};
 
+pub use kubelet::Kubelet;
 pub use places::{Place, Places};
 pub use workload::Workloads;
 

@@ -206,7 +206,7 @@ impl Issuer {
     }
 
     fn jwk(&self) -> String {
-        let x = base64(self.key.der_bytes());
+        let x = wire::base64url(self.key.der_bytes());
         format!(
             "{{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"{}\", \"use\": \"sig\", \"x\": \"{x}\"}}",
             self.id
@@ -223,19 +223,9 @@ impl Issuer {
             "{{\"iss\": \"{issuer}\", \"aud\": \"partner\", \"sub\": \"billing\", \
              \"scope\": \"{scope}\", \"exp\": {expires}}}"
         );
-        let signed = format!("{}.{}", base64(header.as_bytes()), base64(claims.as_bytes()));
-        format!("{signed}.{}", base64(&self.key.sign(signed.as_bytes()).unwrap()))
+        let signed = format!("{}.{}", wire::base64url(header.as_bytes()), wire::base64url(claims.as_bytes()));
+        format!("{signed}.{}", wire::base64url(&self.key.sign(signed.as_bytes()).unwrap()))
     }
-}
-
-/// RFC 4648 §5, without padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digits = |group: &[u8]| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | group.get(at).copied().map_or(0, u32::from));
-        (0..=group.len()).map(move |at| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63])).collect::<Vec<_>>()
-    };
-    bytes.chunks(3).flat_map(digits).collect()
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod namespace;
 
 mod pki;
 
+mod pod;
+
 mod third_party;
 
 pub mod wire;
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant};
 pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
 pub use pki::{Identity, Pki};
+pub use pod::{Pod, SIGNATURE};
 pub use third_party::{Behaviour, Seen, Then, ThirdParty};
 pub use workload::{Conversation, Service, listens};
 
@@ -176,6 +179,11 @@ impl Lab {
         command
     }
 
+    /// A new pod on the node, of which its kubelet says nothing yet.
+    pub fn pod(&self, namespace: &str, name: &str) -> Pod<'_> {
+        Pod::new(self, namespace, name)
+    }
+
     /// A command of an application in a network namespace other than the node's, as in a container.
     pub fn foreign_workload(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
@@ -242,10 +250,12 @@ impl Lab {
     /// What holds for each configuration of the lab.
     fn settings(&self) -> String {
         format!(
-            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nadmin:\n  socket: {}\nstate:\n  directory: {}\nca:\n  certificate: {}\n  key: {}\n\
+            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nkubelet:\n  pods: {}\n  logs: {}\nadmin:\n  socket: {}\nstate:\n  directory: {}\nca:\n  certificate: {}\n  key: {}\n\
              telemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\n",
             self.cgroup.display(),
             self.pins.display(),
+            self.kubelet("pods").display(),
+            self.kubelet("logs").display(),
             self.socket().display(),
             self.directory.join("state").display(),
             self.directory.join("egret-ca.pem").display(),
@@ -312,6 +322,11 @@ impl Lab {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// A directory of the node's kubelet.
+    fn kubelet(&self, name: &str) -> PathBuf {
+        self.directory.join("kubelet").join(name)
+    }
+
     fn place(&self, cgroup: &str) -> Place<'_> {
         Place { namespace: &self.node, cgroup: self.cgroup.join(cgroup), files: &self.directory }
     }
@@ -331,9 +346,7 @@ impl Drop for Lab {
 
 /// Removes what is there of a lab, but for its namespaces.
 fn remove(cgroup: &Path, pins: &Path, directory: &Path) {
-    for cgroup in ["workload", "egret", "internet", ""].map(|name| cgroup.join(name)) {
-        namespace::empty(&cgroup);
-    }
+    namespace::empty(cgroup);
     if pins.exists() {
         let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(pins).output();
     }

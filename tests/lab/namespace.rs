@@ -88,8 +88,10 @@ pub(crate) fn mount_bpffs() {
     }
 }
 
-/// Ends what still runs in a cgroup of the lab, then removes it.
+/// Ends what still runs in a cgroup of the lab and below it, then removes it.
 pub(crate) fn empty(cgroup: &Path) {
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten().map(|entry| entry.path());
+    below.filter(|path| path.is_dir()).for_each(|path| empty(&path));
     let end = Instant::now() + Duration::from_secs(5);
     while cgroup.exists() && fs::remove_dir(cgroup).is_err() && Instant::now() < end {
         for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {

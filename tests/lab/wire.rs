@@ -160,3 +160,13 @@ fn is_token(text: &str) -> bool {
 fn wrong<T>(what: &str, found: &dyn std::fmt::Debug) -> Result<T, Fault> {
     Err(Fault::Wrong(format!("{what}: {found:?}")))
 }
+
+/// RFC 4648 §5, without padding.
+pub fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digits = |group: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | group.get(at).copied().map_or(0, u32::from));
+        (0..=group.len()).map(move |at| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63])).collect::<Vec<_>>()
+    };
+    bytes.chunks(3).flat_map(digits).collect()
+}

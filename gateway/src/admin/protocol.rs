@@ -305,6 +305,15 @@ pub struct Caller {
     /// The uid of its pod.
     #[serde(default)]
     pub pod: Option<String>,
+    /// Its pod's namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Its pod's name.
+    #[serde(default)]
+    pub pod_name: Option<String>,
+    /// Its pod's service account.
+    #[serde(default)]
+    pub service_account: Option<String>,
     /// What it runs.
     #[serde(default)]
     pub executable: Option<String>,

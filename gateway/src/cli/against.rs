@@ -35,6 +35,9 @@ struct Line {
     unit: Option<String>,
     container: Option<String>,
     pod: Option<String>,
+    namespace: Option<String>,
+    pod_name: Option<String>,
+    service_account: Option<String>,
     executable: Option<String>,
     request: Facts,
 }
@@ -76,7 +79,7 @@ struct Change {
     /// One of them.
     target: String,
     operation: Option<String>,
-    /// The unit, or what else it is called.
+    /// The pod or the unit, or what else it is called.
     workload: String,
     before: Treatment,
     after: Treatment,
@@ -158,7 +161,9 @@ impl<'a> Replay<'a> {
             // Another API or operation is known.
             let unknown = unknown && before.outcome != after.outcome;
             *if unknown { &mut replayed.unknown } else { &mut replayed.differ } += 1;
-            let workload = line.unit.clone().unwrap_or_else(|| line.workload.clone());
+            // A pod's unit is that of its container.
+            let unit = line.unit.as_ref().filter(|_| line.pod_name.is_none());
+            let workload = unit.unwrap_or(&line.workload).clone();
             let facts = &line.request;
             // An operation has many paths.
             let subject = facts.operation.clone().unwrap_or_else(|| facts.target.clone());
@@ -308,6 +313,9 @@ fn workload(line: &Line) -> Workload {
         unit: text(&line.unit),
         container: text(&line.container),
         pod: text(&line.pod),
+        namespace: text(&line.namespace),
+        pod_name: text(&line.pod_name),
+        service_account: text(&line.service_account),
         uid: line.uid,
         user: line.user.as_str().into(),
         executable: text(&line.executable),

@@ -48,6 +48,15 @@ pub(super) struct Explain {
     /// The uid of its pod.
     #[arg(long, value_name = "UID")]
     pod: Option<String>,
+    /// The namespace of its pod.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// The name of its pod.
+    #[arg(long, value_name = "NAME")]
+    pod_name: Option<String>,
+    /// The service account of its pod.
+    #[arg(long, value_name = "NAME")]
+    service_account: Option<String>,
     /// What it runs.
     #[arg(long, value_name = "PATH")]
     executable: Option<String>,
@@ -118,6 +127,9 @@ impl Explain {
                 unit: self.unit.clone(),
                 container: self.container.clone(),
                 pod: self.pod.clone(),
+                namespace: self.namespace.clone(),
+                pod_name: self.pod_name.clone(),
+                service_account: self.service_account.clone(),
                 executable: self.executable.clone(),
                 original_destination: self.address.map(|address| SocketAddr::new(address, 0)),
             },

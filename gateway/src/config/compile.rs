@@ -25,7 +25,8 @@ use self::policies::Shared;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, File, LimitsFile, socket_address};
 use super::{
-    AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_PINS, DEFAULT_SOCKET, DEFAULT_STATE, Settings,
+    AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
+    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Settings,
 };
 use crate::model::{Api, Drain, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
 
@@ -273,6 +274,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
         admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
+        kubelet: kubelet(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),
         telemetry: address,
@@ -282,6 +284,23 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             Some("off") => AccessLog::Off,
             Some(path) => AccessLog::File(path.into()),
         },
+    }
+}
+
+fn kubelet(file: &File, problems: &mut Vec<Problem>) -> Kubelet {
+    let kubelet = file.kubelet.as_ref();
+    let mut directory = |written: Option<&Spanned<String>>, default: &str| {
+        let Some(written) = written else { return PathBuf::from(default) };
+        let path = PathBuf::from(written.value.trim());
+        if path.is_relative() {
+            let help = format!("its path on the node, from the root, like {default}");
+            problems.push(Problem::at(written, "not a directory of the kubelet's", help));
+        }
+        path
+    };
+    Kubelet {
+        pods: directory(kubelet.and_then(|kubelet| kubelet.pods.as_ref()), DEFAULT_KUBELET_PODS),
+        logs: directory(kubelet.and_then(|kubelet| kubelet.logs.as_ref()), DEFAULT_KUBELET_LOGS),
     }
 }
 

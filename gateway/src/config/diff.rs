@@ -163,6 +163,8 @@ impl Changes {
         self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
         self.each("resolver.servers", &old.resolvers, &new.resolvers);
         self.value("resolver.keep", &old.keep, &new.keep, plain);
+        self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, plain);
+        self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, plain);
         self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, plain);
         self.value("ca.key", &old.ca.key, &new.ca.key, plain);
         self.value("telemetry.address", &old.telemetry, &new.telemetry, optional);

@@ -67,6 +67,9 @@ pub(super) struct File {
     /// What is captured, and where the hooks are kept.
     #[serde(default)]
     pub(super) capture: Option<CaptureFile>,
+    /// Where the kubelet keeps what it knows of the node's pods.
+    #[serde(default)]
+    pub(super) kubelet: Option<KubeletFile>,
     /// The CA that vouches for leaves of intercepted APIs.
     #[serde(default)]
     pub(super) ca: Option<CaFile>,
@@ -110,6 +113,7 @@ impl File {
             counters: self.counters.or(other.counters),
             values: self.values.into_iter().chain(other.values).collect(),
             capture: self.capture.or(other.capture),
+            kubelet: self.kubelet.or(other.kubelet),
             ca: self.ca.or(other.ca),
             admin: self.admin.or(other.admin),
             state: self.state.or(other.state),
@@ -258,6 +262,22 @@ pub(super) struct CaptureFile {
     /// Directory, on a bpffs, for the pins of `egret run --persist`. Default /sys/fs/bpf/egret.
     #[serde(default)]
     pub(super) pins: Option<PathBuf>,
+}
+
+/// Where the kubelet keeps what it knows of the node's pods: who a workload is in Kubernetes is read there. Root alone can. Where
+/// the directories are not, nothing is known.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct KubeletFile {
+    /// A directory for each pod, called by its uid, with its volumes: its service account. In a container, mount it with
+    /// `mountPropagation: HostToContainer`. Default /var/lib/kubelet/pods.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) pods: Option<Spanned<String>>,
+    /// A directory for each pod, called `NAMESPACE_NAME_UID`, with its logs: its namespace and its name. Default /var/log/pods.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) logs: Option<Spanned<String>>,
 }
 
 /// The CA that vouches for leaves of intercepted APIs. Where neither file is, both are made at the first need.

@@ -18,12 +18,33 @@ pub(super) struct Said<'a> {
 pub(super) fn read(path: &str) -> Said<'_> {
     let parts = || path.split('/').filter(|part| !part.is_empty());
     let unit = parts().find(|part| !part.ends_with(".slice")).map(|part| part.strip_prefix('_').unwrap_or(part));
+    Said { unit: unit.filter(|part| is_unit(part)), container: parts().find_map(container), pod: kubelets(parts()) }
+}
+
+/// The pod, if the kubelet has made its cgroup. One that lies in a unit or a container was made there, by whom it may be: that
+/// it is called like a pod's says nothing.
+fn kubelets<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Cow<'a, str>> {
+    /// Units in which containerd makes cgroups of pods where the kubelet's driver is another than its own.
+    const RUNTIMES: [&str; 7] = [
+        "containerd.service",
+        "k0scontroller.service",
+        "k0sworker.service",
+        "k3s-agent.service",
+        "k3s.service",
+        "rke2-agent.service",
+        "rke2-server.service",
+    ];
     let mut in_kubernetes = false;
-    let pod = parts().find_map(|part| {
+    for part in parts {
         in_kubernetes |= part.contains("kubepods");
-        pod(part).filter(|_| in_kubernetes)
-    });
-    Said { unit: unit.filter(|part| is_unit(part)), container: parts().find_map(container), pod }
+        if let Some(uid) = pod(part).filter(|_| in_kubernetes) {
+            return Some(uid);
+        }
+        if container(part).is_some() || (is_unit(part) && !RUNTIMES.contains(&part)) {
+            return None;
+        }
+    }
+    None
 }
 
 /// What a person calls it: the innermost systemd unit, container or pod in the path; else the path.
@@ -133,6 +154,23 @@ mod tests {
                 ["cri-containerd-ID.scope", "ID", "3dbb4c0d3b2d5e2f9a0b1c2d3e4f5061"],
                 "C",
             ),
+            (
+                "/system.slice/k3s.service/kubepods-burstable-podU_U.slice:cri-containerd:ID",
+                ["k3s.service", "ID", "U-U"],
+                "C",
+            ),
+            // Who has a unit or a container of his own plays the kubelet in it.
+            (
+                "/user.slice/user-1000.slice/user@1000.service/kubepods/podU-U",
+                ["user@1000.service", "-", "-"],
+                "pod U-U",
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/k3s.service/kubepods-podU_U.slice:cri-containerd:ID",
+                ["user@1000.service", "ID", "-"],
+                "C",
+            ),
+            ("/docker/ID/kubepods.slice/kubepods-podU_U.slice", ["-", "ID", "-"], "pod U-U"),
             // CRI-O
             (
                 "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podU_U.slice/crio-ID.scope",

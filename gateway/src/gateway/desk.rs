@@ -301,6 +301,9 @@ fn caller(snapshot: &Snapshot) -> Caller {
         unit: flow.workload.unit.as_deref().map(str::to_owned),
         container: flow.workload.container.as_deref().map(str::to_owned),
         pod: flow.workload.pod.as_deref().map(str::to_owned),
+        namespace: flow.workload.namespace.as_deref().map(str::to_owned),
+        pod_name: flow.workload.pod_name.as_deref().map(str::to_owned),
+        service_account: flow.workload.service_account.as_deref().map(str::to_owned),
         executable: flow.workload.executable.as_deref().map(str::to_owned),
         original_destination: Some(flow.original_dst.0),
     };

@@ -22,7 +22,7 @@ use crate::admin::{self, Draining, Handed, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
-use crate::flow::{Places, Workloads};
+use crate::flow::{Kubelet, Places, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
 use crate::names::Names;
@@ -132,7 +132,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });
     }
 
-    let rooms = Arc::new(rooms(&capture, &models, &names, &node, &telemetry, Arc::clone(&leaves), changes)?);
+    let config::Kubelet { pods, logs } = settings.kubelet.clone();
+    let workloads = Workloads::new(capture::cgroup_root()?, Kubelet::new(pods, logs));
+    let rooms = rooms(&capture, (&models, changes), &names, &node, workloads, &telemetry, Arc::clone(&leaves));
+    let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
     spawn_health(&rooms, &stop);
@@ -255,33 +258,33 @@ fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
 
 fn rooms(
     capture: &Arc<Capture>,
-    models: &Arc<Models>,
+    (models, changes): (&Arc<Models>, watch::Receiver<Arc<Model>>),
     names: &Arc<Names>,
     node: &Arc<NodeAddresses>,
+    workloads: Workloads,
     telemetry: &Arc<Telemetry>,
     leaves: Arc<Leaves>,
-    changes: watch::Receiver<Arc<Model>>,
-) -> Result<Rooms, capture::Error> {
+) -> Rooms {
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
     let exempt: Exempt = Arc::new(move |socket| exempt.exempt(socket));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
     let pool = Arc::new(Pool::new(Arc::clone(&exempt)));
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
-    Ok(Rooms {
+    Rooms {
         origin: Box::new(move |peer| origin.origin(peer)),
         exempt,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
-        workloads: Workloads::new(capture::cgroup_root()?),
+        workloads,
         places: Places::default(),
         leaves,
         pool,
         policies: Arc::new(policy::State::sharing(Arc::new(counters))),
         changes,
         telemetry: Arc::clone(telemetry),
-    })
+    }
 }
 
 /// Signs of life, from the runtime that serves; records that nobody fetched are swept on the way.

@@ -34,6 +34,9 @@ pub enum Field {
     Scheme,
     SubscriptionName,
     WorkloadName,
+    WorkloadNamespace,
+    WorkloadPodName,
+    WorkloadServiceAccount,
     WorkloadUnit,
 }
 

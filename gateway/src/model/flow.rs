@@ -41,7 +41,7 @@ pub struct Origin {
 /// Who the caller is, attested by the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// What a person calls it: systemd unit, container, or the cgroup's path.
+    /// What a person calls it: `namespace/pod`, systemd unit, container, or the cgroup's path.
     pub name: Arc<str>,
     /// Path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
     pub cgroup: Arc<str>,
@@ -51,6 +51,12 @@ pub struct Workload {
     pub container: Option<Arc<str>>,
     /// The uid of its Kubernetes pod.
     pub pod: Option<Arc<str>>,
+    /// The namespace of its pod.
+    pub namespace: Option<Arc<str>>,
+    /// The name of its pod.
+    pub pod_name: Option<Arc<str>>,
+    /// The name of its pod's service account, in that namespace.
+    pub service_account: Option<Arc<str>>,
     /// Process id.
     pub pid: u32,
     /// User id.

@@ -23,6 +23,9 @@ pub(super) fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
         (&pattern.unit, workload.unit.as_ref()),
         (&pattern.container, workload.container.as_ref()),
         (&pattern.pod, workload.pod.as_ref()),
+        (&pattern.namespace, workload.namespace.as_ref()),
+        (&pattern.pod_name, workload.pod_name.as_ref()),
+        (&pattern.service_account, workload.service_account.as_ref()),
         (&pattern.executable, workload.executable.as_ref()),
         (&pattern.user, Some(&workload.user)),
     ];
@@ -61,6 +64,18 @@ mod tests {
         assert!(!matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(8), ..any() }, &workload));
         assert!(!matches(&WorkloadMatch { user: Some("root".into()), ..any() }, &workload));
         assert!(!matches(&WorkloadMatch { container: Some("*".into()), ..any() }, &workload), "it is in none");
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_pod_matches_nothing() {
+        let workload =
+            Workload { namespace: Some("billing".into()), pod_name: Some("api-0".into()), ..Workload::default() };
+        let any = WorkloadMatch::default;
+        let billing = || WorkloadMatch { namespace: Some("billing".into()), ..any() };
+        assert!(matches(&WorkloadMatch { pod_name: Some("api-*".into()), ..billing() }, &workload));
+        assert!(!matches(&WorkloadMatch { namespace: Some("bill".into()), ..any() }, &workload));
+        assert!(!matches(&WorkloadMatch { service_account: Some("*".into()), ..billing() }, &workload));
+        assert!(!matches(&billing(), &Workload::default()));
     }
 
     #[test]

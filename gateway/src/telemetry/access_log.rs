@@ -201,6 +201,12 @@ struct Who<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     executable: Option<&'a str>,
 }
 
@@ -213,6 +219,9 @@ impl<'a> Who<'a> {
             unit: workload.unit.as_deref(),
             container: workload.container.as_deref(),
             pod: workload.pod.as_deref(),
+            namespace: workload.namespace.as_deref(),
+            pod_name: workload.pod_name.as_deref(),
+            service_account: workload.service_account.as_deref(),
             executable: workload.executable.as_deref(),
         }
     }

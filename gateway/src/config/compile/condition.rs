@@ -57,6 +57,9 @@ fn field(expression: &IdedExpr) -> Option<Field> {
         ("request", "scheme") => Field::Scheme,
         ("subscription", "name") => Field::SubscriptionName,
         ("workload", "name") => Field::WorkloadName,
+        ("workload", "namespace") => Field::WorkloadNamespace,
+        ("workload", "pod_name") => Field::WorkloadPodName,
+        ("workload", "service_account") => Field::WorkloadServiceAccount,
         ("workload", "unit") => Field::WorkloadUnit,
         _ => return None,
     })

@@ -57,6 +57,12 @@ pub struct WorkloadMatch {
     pub container: Option<Arc<str>>,
     /// Its pod.
     pub pod: Option<Arc<str>>,
+    /// Its pod's namespace.
+    pub namespace: Option<Arc<str>>,
+    /// Its pod's name.
+    pub pod_name: Option<Arc<str>>,
+    /// Its pod's service account.
+    pub service_account: Option<Arc<str>>,
     /// What it runs.
     pub executable: Option<Arc<str>>,
     /// Its user.

@@ -53,6 +53,9 @@ fn said<'a>(field: &Field, call: &'a Call<'_>) -> Cow<'a, str> {
         Field::Scheme => call.scheme,
         Field::SubscriptionName => call.subscription,
         Field::WorkloadName => &call.workload.name,
+        Field::WorkloadNamespace => call.workload.namespace.as_deref().unwrap_or_default(),
+        Field::WorkloadPodName => call.workload.pod_name.as_deref().unwrap_or_default(),
+        Field::WorkloadServiceAccount => call.workload.service_account.as_deref().unwrap_or_default(),
         Field::WorkloadUnit => call.workload.unit.as_deref().unwrap_or_default(),
     };
     Cow::Borrowed(text)

@@ -97,6 +97,11 @@ impl<'a> View<'a> {
             (Self::Workload(call), "container") => text(call.workload.container.as_deref().unwrap_or_default()),
             (Self::Workload(call), "executable") => text(call.workload.executable.as_deref().unwrap_or_default()),
             (Self::Workload(call), "pod") => text(call.workload.pod.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "namespace") => text(call.workload.namespace.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "pod_name") => text(call.workload.pod_name.as_deref().unwrap_or_default()),
+            (Self::Workload(call), "service_account") => {
+                text(call.workload.service_account.as_deref().unwrap_or_default())
+            }
             (Self::Workload(call), "unit") => text(call.workload.unit.as_deref().unwrap_or_default()),
             (Self::Workload(call), "user") => text(&call.workload.user),
             (Self::Workload(call), "uid") => number(call.workload.uid.into()),

@@ -76,7 +76,8 @@ impl Shared<'_> {
             }
             key
         });
-        Subscription { name: file.name.value.trim().into(), workloads: workloads(&file.workloads), key }
+        let workloads = workloads(&file.workloads, problems);
+        Subscription { name: file.name.value.trim().into(), workloads, key }
     }
 }
 

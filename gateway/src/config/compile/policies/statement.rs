@@ -271,7 +271,7 @@ impl<'a> List<'a, '_> {
                 return None;
             }
         };
-        Some(WorkloadFilter { allow, matches: workloads(files) })
+        Some(WorkloadFilter { allow, matches: workloads(files, self.problems) })
     }
 
     fn values(
@@ -386,7 +386,7 @@ impl<'a> List<'a, '_> {
     }
 }
 
-pub(super) fn workloads(files: &[WorkloadFile]) -> Vec<WorkloadMatch> {
+pub(super) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> Vec<WorkloadMatch> {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     let matches = files.iter().map(|file| WorkloadMatch {
         name: text(&file.name),
@@ -394,9 +394,27 @@ pub(super) fn workloads(files: &[WorkloadFile]) -> Vec<WorkloadMatch> {
         unit: text(&file.unit),
         container: text(&file.container),
         pod: text(&file.pod),
+        namespace: in_kubernetes(file.namespace.as_ref(), problems),
+        pod_name: in_kubernetes(file.pod_name.as_ref(), problems),
+        service_account: in_kubernetes(file.service_account.as_ref(), problems),
         executable: text(&file.executable),
         uid: file.uid,
         user: text(&file.user),
     });
     matches.collect()
+}
+
+/// A name that Kubernetes can give (RFC 1123), in which `*` stands for anything.
+fn in_kubernetes(written: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> Option<Arc<str>> {
+    let written = written?;
+    let name = written.value.trim();
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'*');
+    if name.is_empty() || !name.bytes().all(fits) {
+        let help = match name.rsplit_once(['/', ':']) {
+            Some((_, name)) => format!("{name} alone: its namespace is said by `namespace`"),
+            None => "lower-case letters, digits, - and .; * stands for anything".to_owned(),
+        };
+        problems.push(Problem::at(written, "nothing in Kubernetes has such a name", help));
+    }
+    Some(name.into())
 }

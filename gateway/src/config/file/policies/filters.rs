@@ -83,6 +83,22 @@ pub(in crate::config) struct WorkloadFile {
     /// The uid of its Kubernetes pod.
     #[serde(default)]
     pub(in crate::config) pod: Option<String>,
+    /// The namespace of its Kubernetes pod, from the kubelet's directories on the node (`kubelet`). They are found by the
+    /// pod's cgroup: who can write there, or below the cgroup kubepods, is root on the node. A pod so young that it is not in
+    /// them is in no namespace: rather `allow` some than `forbid` others.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) namespace: Option<Spanned<String>>,
+    /// The name of its Kubernetes pod, found likewise. Others may be called so elsewhere: say also the namespace.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) pod_name: Option<Spanned<String>>,
+    /// The name of its pod's service account, found likewise, in the token that the kubelet has put into the pod; none
+    /// where it puts none (`automountServiceAccountToken: false`). Say also the namespace: others have accounts of this
+    /// name, and who may make pods in a namespace may use, and pretend, any account of it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) service_account: Option<Spanned<String>>,
     /// The path of what it runs. Others can call theirs so in a container: say also whose.
     #[serde(default)]
     pub(in crate::config) executable: Option<String>,
