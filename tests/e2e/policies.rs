@@ -278,6 +278,22 @@ fn a_slow_third_party_is_an_error_that_says_so() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_none() {
+    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ";
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole";
+    // The third party's first connection ends after half of an answer.
+    let scene = scene_with("policy-forward-request-buffered", Behaviour::Answer(HALF, Then::Ends));
+    let heard = scene.curl(&[URL]);
+    assert!(!heard.contains("half") && !heard.contains("200"), "{heard}");
+    assert_eq!(scene.seen().len(), 3);
+    let scene = scene_with("policy-forward-request-buffered", Behaviour::Answer(WHOLE, Then::GoesOn));
+    let heard = scene.curl(&["-H", "Transfer-Encoding: chunked", "-d", "an order", "-X", "PUT", URL]);
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("whole"), "{heard}");
+    let sent = scene.seen().remove(0);
+    assert!(sent.values("content-length") == ["8"] && sent.values("transfer-encoding").is_empty(), "{sent:?}");
+}
+
+#[test]
 fn statuses_are_changed() {
     let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
     let scene = scene_with("policy-set-status", Behaviour::Answer(gone, Then::GoesOn));

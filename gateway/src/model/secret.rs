@@ -1,20 +1,22 @@
 use std::fmt;
 
-/// Bytes that no log, dump or message shows.
+use zeroize::Zeroizing;
+
+/// Bytes that no log, dump or message shows, and that are wiped from memory when nobody needs them any more.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Hides them.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// What a file holds, without the newline that editors add.
     pub fn of_file(mut bytes: Vec<u8>) -> Self {
         let length = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).map_or(bytes.len(), <[u8]>::len);
         bytes.truncate(length);
-        Self(bytes)
+        Self::new(bytes)
     }
 
     /// The bytes: for what needs them, and nothing that is read by people.

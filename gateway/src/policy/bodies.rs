@@ -1,5 +1,5 @@
-//! What policies do with whole bodies: `set-body`, `find-and-replace`. A body that is set is sent with its length; what
-//! described the old one goes.
+//! Whole bodies: how they are had, and what is done with them (`set-body`, `find-and-replace`). A body that is set is sent with
+//! its length; what described the old one goes.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING};
@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::call::{Call, Fault};
 use super::template;
-use super::world::Side;
+use super::world::{Side, World};
 use crate::model::{FindAndReplace, Reason, Template};
 
 pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -89,4 +89,45 @@ pub(super) fn describe_whole(headers: &mut HeaderMap, length: usize) {
         headers.remove(name);
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+}
+
+/// Reads a body to its end, if it is not there already.
+pub(super) async fn whole(side: Side, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    let known = match side {
+        Side::Request => call.request_body.is_some(),
+        Side::Response => call.response_body.is_some(),
+    };
+    if known {
+        return Ok(());
+    }
+    let most = call.max_body;
+    let bytes = world.body(side, most).await.map_err(|reason| broken(side, reason, most))?;
+    match side {
+        Side::Request => {
+            if !bytes.is_empty() {
+                describe_whole(&mut call.request.headers, bytes.len());
+            }
+            call.request_body = Some(bytes);
+        }
+        Side::Response => {
+            if let Some(response) = call.response.as_mut().filter(|_| !bytes.is_empty()) {
+                describe_whole(&mut response.headers, bytes.len());
+            }
+            call.response_body = Some(bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Why it cannot be had.
+pub(super) fn broken(side: Side, reason: Reason, most: usize) -> Box<Fault> {
+    let (status, whose) = match side {
+        Side::Request => (413, "request's"),
+        Side::Response => (502, "answer's"),
+    };
+    let message = match reason {
+        Reason::BodyTooLarge => format!("the {whose} body has more than {most} bytes (max_body)"),
+        other => format!("the {whose} body broke off: {other}"),
+    };
+    Fault::new(reason, status, message)
 }

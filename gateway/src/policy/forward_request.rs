@@ -3,8 +3,8 @@ use std::sync::Arc;
 use http::{StatusCode, Uri, response};
 
 use super::call::{Call, Fault};
-use super::world::{Asked, Unanswerable, World};
-use super::{authentication_oauth2, redirect, retry};
+use super::world::{Asked, Side, Unanswerable, World};
+use super::{authentication_oauth2, bodies, redirect, retry};
 use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and what its answers ask for, as far as they are followed.
@@ -26,6 +26,9 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
 /// Sends the request, and waits for the head of the answer. The first time it asks only for another answer than one that is
 /// kept.
 async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, first: bool) -> Result<(), Box<Fault>> {
+    if forward.buffer_request {
+        bodies::whole(Side::Request, call, world).await?;
+    }
     let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
@@ -39,7 +42,13 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, fir
     let asked = Asked { head, body: call.request_body.clone(), to, count };
     call.response_body = None;
     call.response = None;
-    let answered = world.ask(asked, forward.timeout).await;
+    let answered = match world.ask(asked, forward.timeout).await {
+        Ok(head) if forward.buffer_response => match world.peek(call.max_body).await {
+            Ok(_) => Ok(head),
+            Err(reason) => Err(Unanswerable { reason, error: reason.into() }),
+        },
+        answered => answered,
+    };
     if let Some(index) = chosen {
         came_of_it(answered.as_ref().ok(), index, call, world);
     }

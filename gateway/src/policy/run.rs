@@ -135,7 +135,7 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             bodies::is_plain(side, call).map_err(fault)?;
         }
         while let Some(side) = reads_body(policy, call) {
-            body(side, call, world).await.map_err(fault)?;
+            bodies::whole(side, call, world).await.map_err(fault)?;
         }
         if matches!(policy.statement, Statement::CacheStore(_))
             && call.response_body.is_none()
@@ -143,13 +143,13 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
         {
             let most = call.max_body;
             let whole = world.answer_up_to(most).await;
-            call.response_body = whole.map_err(|reason| fault(broken(Side::Response, reason, most)))?;
+            call.response_body = whole.map_err(|reason| fault(bodies::broken(Side::Response, reason, most)))?;
         }
         if let Statement::Log(log) = &policy.statement
             && let Some(most) = log::looks_at(log, call)
         {
             let peeked = world.peek(most).await;
-            call.peeked = Some(peeked.map_err(|reason| fault(broken(Side::Response, reason, most)))?);
+            call.peeked = Some(peeked.map_err(|reason| fault(bodies::broken(Side::Response, reason, most)))?);
         }
         if let Statement::ValidateJwt(validate) = &policy.statement {
             validate_jwt::fetch_keys(validate, call, world).await;
@@ -316,7 +316,7 @@ fn again<'a>(
 ) -> Pending<'a, Result<Outcome, Box<Fault>>> {
     Box::pin(async move {
         // What is streamed can be sent once.
-        body(Side::Request, call, world).await?;
+        bodies::whole(Side::Request, call, world).await?;
         world.state().budgets.earn(retry);
         for times in 0.. {
             let outcome = list(&retry.policies, call, world).await;
@@ -364,43 +364,4 @@ fn reads_body(policy: &Policy, call: &Call<'_>) -> Option<Side> {
     } else {
         None
     }
-}
-
-async fn body(side: Side, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
-    let known = match side {
-        Side::Request => call.request_body.is_some(),
-        Side::Response => call.response_body.is_some(),
-    };
-    if known {
-        return Ok(());
-    }
-    let most = call.max_body;
-    let bytes = world.body(side, most).await.map_err(|reason| broken(side, reason, most))?;
-    match side {
-        Side::Request => {
-            if !bytes.is_empty() {
-                bodies::describe_whole(&mut call.request.headers, bytes.len());
-            }
-            call.request_body = Some(bytes);
-        }
-        Side::Response => {
-            if let Some(response) = call.response.as_mut().filter(|_| !bytes.is_empty()) {
-                bodies::describe_whole(&mut response.headers, bytes.len());
-            }
-            call.response_body = Some(bytes);
-        }
-    }
-    Ok(())
-}
-
-fn broken(side: Side, reason: Reason, most: usize) -> Box<Fault> {
-    let (status, whose) = match side {
-        Side::Request => (413, "request's"),
-        Side::Response => (502, "answer's"),
-    };
-    let message = match reason {
-        Reason::BodyTooLarge => format!("the {whose} body has more than {most} bytes (max_body)"),
-        other => format!("the {whose} body broke off: {other}"),
-    };
-    Fault::new(reason, status, message)
 }

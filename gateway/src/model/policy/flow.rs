@@ -44,6 +44,10 @@ pub struct Forward {
     pub fail_on_error_status: bool,
     /// How many redirects to the third party itself are followed.
     pub follow_redirects: u32,
+    /// Whether the request is there as a whole before it is sent.
+    pub buffer_request: bool,
+    /// Whether the answer is there as a whole before anything is done with it, if it is not too long for that.
+    pub buffer_response: bool,
 }
 
 /// Does it again while a condition holds.

@@ -91,6 +91,8 @@ impl<'a> List<'a, '_> {
                 timeout,
                 fail_on_error_status: forward.fail_on_error_status,
                 follow_redirects: forward.follow_redirects,
+                buffer_request: forward.buffer_request,
+                buffer_response: forward.buffer_response,
             })));
         }
         self.conversion(file, &mut statements);

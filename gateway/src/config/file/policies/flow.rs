@@ -40,6 +40,14 @@ pub(in crate::config) struct ForwardFile {
     #[serde(default)]
     #[schemars(range(max = 20))]
     pub(in crate::config) follow_redirects: u32,
+    /// Whether the request is sent only when its body is there as a whole, of at most `max_body` bytes: a slow caller keeps no
+    /// connection to the third party. Default false.
+    #[serde(default)]
+    pub(in crate::config) buffer_request: bool,
+    /// Whether the caller gets the answer only when it is there as a whole; one that breaks off is none then, for on-error, `retry`
+    /// and `stale_if_error`. What has more than `max_body` bytes is streamed. Not for server-sent events. Default false.
+    #[serde(default)]
+    pub(in crate::config) buffer_response: bool,
 }
 
 /// An answer.
