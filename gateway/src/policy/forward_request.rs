@@ -51,6 +51,7 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, fir
             let status = head.status;
             call.still_so = asks && status == StatusCode::NOT_MODIFIED;
             call.note(|| status.to_string());
+            call.came = call.cached_under.as_ref().map(|_| head.headers.clone());
             call.response = Some(head);
             Ok(())
         }

@@ -211,7 +211,7 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
         Statement::AuthenticationHmac(sign) => authentication_hmac::run(sign, call)?,
         Statement::CacheLookup(lookup) => {
-            if cache::lookup(lookup, call, &world.state().caches) {
+            if cache::lookup(lookup, call, world) {
                 return Ok(Outcome::Respond);
             }
         }
