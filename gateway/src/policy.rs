@@ -24,6 +24,7 @@ mod forward_request;
 mod ip_filter;
 mod json;
 mod json_to_xml;
+mod keyed;
 mod limit_concurrency;
 mod llm;
 mod log;

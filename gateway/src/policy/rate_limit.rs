@@ -1,7 +1,7 @@
 //! At most so many calls in any period of a length: a log of the calls that were let through, so that the promise holds over
 //! every period, not over those that begin on the minute.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,20 +10,14 @@ use http::{HeaderName, HeaderValue};
 use super::call::{Call, Fault};
 use super::counters::{Subject, Within};
 use super::expression;
+use super::keyed::{Keyed, short};
 use super::uses::LimitUse;
 use super::world::State;
 use crate::model::{RateLimit, Reason};
 
 /// The calls that were let through, by limit and key.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    calls: HashMap<(Arc<str>, String), Calls>,
-    /// Keys at which those that are over are taken out.
-    sweep_at: usize,
-}
+pub(super) struct Rates(Mutex<Keyed<Calls>>);
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -32,19 +26,13 @@ struct Calls {
     limit: u32,
 }
 
-/// Keys that are kept before those that are over are looked for.
-const KEYS: usize = 10_000;
-
 impl Rates {
     /// Lets one through: how many are left then; or how long to wait until the next.
     fn take(&self, limit: &RateLimit, key: String, now: Duration) -> Result<u32, Duration> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.calls.len() >= kept.sweep_at.max(KEYS) {
-            kept.calls
-                .retain(|_, calls| calls.times.back().is_some_and(|last| now.saturating_sub(*last) < calls.period));
-            kept.sweep_at = kept.calls.len() * 2;
-        }
-        let calls = kept.calls.entry((Arc::clone(&limit.identity), key)).or_default();
+        let is_over =
+            |calls: &mut Calls| calls.times.back().is_none_or(|last| now.saturating_sub(*last) >= calls.period);
+        let calls = kept.entry((Arc::clone(&limit.identity), key), now, is_over, Calls::default);
         (calls.period, calls.limit) = (limit.period, limit.calls);
         while calls.times.front().is_some_and(|first| now.saturating_sub(*first) >= limit.period) {
             calls.times.pop_front();
@@ -72,12 +60,12 @@ impl Rates {
                 ..LimitUse::new("rate-limit", identity, key, used)
             })
         };
-        kept.calls.iter().filter_map(one).collect()
+        kept.iter().filter_map(one).collect()
     }
 }
 
-/// Counts a call, or refuses it.
-pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
+/// Counts a call at the time at which it is made, or refuses it: its caller may have begun to speak long before.
+pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, at: Duration) -> Result<(), Box<Fault>> {
     if let Some(condition) = &limit.condition
         && !expression::holds(condition, call)?
     {
@@ -85,7 +73,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -
         return Ok(());
     }
     let key = match &limit.key {
-        Some(key) => expression::text(key, call)?,
+        Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
@@ -100,7 +88,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -
     let taken = match shared {
         Some(Ok(left)) => Ok(u32::try_from(left).unwrap_or(u32::MAX)),
         Some(Err(wait)) => Err(wait.unwrap_or(limit.period)),
-        None => state.rates.take(limit, key, call.at),
+        None => state.rates.take(limit, key, at),
     };
     let left = *taken.as_ref().unwrap_or(&0);
     call.note(|| format!("{shown}: {left} of {} left", limit.calls));
@@ -226,6 +214,6 @@ mod tests {
         for key in 0..50_000_u64 {
             let _ = rates.take(&limit(1, 10), key.to_string(), now + Duration::from_millis(key));
         }
-        assert!(rates.0.lock().unwrap().calls.len() <= 2 * super::KEYS);
+        assert!(rates.uses(now).len() <= 20_000);
     }
 }

@@ -1,4 +1,5 @@
 //! Policies, from the configuration to what is sent and answered, among callers and third parties who mean no good.
 
 mod cache;
+mod limits;
 mod scripted;
