@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{StatusCode, Uri, response};
+use http::{Method, StatusCode, Uri, response};
 
 use super::call::{Call, Fault};
 use super::world::{Asked, Unanswerable, World};
@@ -16,6 +16,7 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
         }
         send(forward, call, world, false).await?;
     }
+    redirect::hide(call);
     let status = call.response.as_ref().map(|response| response.status);
     match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {
         Some(status) => Err(Fault::new(Reason::UpstreamStatus, 502, format!("the third party answered {status}"))),
@@ -26,6 +27,11 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
 /// Sends the request, and waits for the head of the answer. The first time it asks only for another answer than one that is
 /// kept.
 async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, first: bool) -> Result<(), Box<Fault>> {
+    // RFC 9110 §9.3.8: its answer is the request.
+    if call.request.method == Method::TRACE && call.has_secret() {
+        let message = "TRACE would show the caller a secret that is in the request";
+        return Err(Fault::new(Reason::SecretInClear, 405, message));
+    }
     let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };

@@ -3,3 +3,4 @@
 mod cache;
 mod limits;
 mod scripted;
+mod secrets;
