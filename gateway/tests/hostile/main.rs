@@ -2,5 +2,6 @@
 
 mod cache;
 mod limits;
+mod others;
 mod scripted;
 mod secrets;
