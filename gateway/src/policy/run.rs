@@ -3,6 +3,7 @@
 use std::slice::Iter;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
@@ -34,6 +35,7 @@ enum Outcome {
 /// # Errors
 /// The third party gave no answer and on-error has none: the caller sees what it would have seen without us.
 pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    let asks_for_head = call.request.method == Method::HEAD;
     if let Some((operation, parameters)) =
         route::operation(rules, call.request.method.as_str(), call.request.uri.path())
     {
@@ -57,6 +59,9 @@ pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn Worl
     }
     if let Some(response) = &mut call.response {
         response.headers.extend(call.later.drain(..));
+        if bodies::has_none(asks_for_head, response) {
+            call.response_body = Some(Bytes::new());
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod limits;
+mod messages;
 mod others;
 mod scripted;
 mod secrets;
