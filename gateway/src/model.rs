@@ -10,6 +10,7 @@ mod expression;
 mod flow;
 mod host;
 mod keys;
+mod path;
 mod policy;
 mod product;
 mod reason;
@@ -31,6 +32,7 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
+pub use path::spelled;
 pub use policy::{
     Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,

@@ -25,6 +25,7 @@ mod forward_request;
 mod ip_filter;
 mod json;
 mod json_to_xml;
+mod keyed;
 mod limit_concurrency;
 mod llm;
 mod log;

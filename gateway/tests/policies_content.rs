@@ -35,6 +35,10 @@ impl World for Answering {
         Box::pin(ready(if bytes.len() > most { Err(Reason::BodyTooLarge) } else { Ok(bytes) }))
     }
 
+    fn has_body(&self) -> bool {
+        !self.request.is_empty()
+    }
+
     fn answer_up_to(&mut self, _: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(ready(Ok(None)))
     }

@@ -130,6 +130,10 @@ impl World for Wire<'_> {
         }
     }
 
+    fn has_body(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| !hyper::body::Body::is_end_stream(body))
+    }
+
     fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };

@@ -26,8 +26,8 @@ pub struct KeySet {
     /// Where they are.
     pub source: KeySource,
     current: RwLock<Current>,
-    /// When its server was asked; whoever holds it is asking.
-    pub asked: Turn<Option<Duration>>,
+    /// When its server was asked, and whether that has ended; whoever holds it is asking.
+    pub asked: Turn<Option<(Duration, bool)>>,
 }
 
 /// What a document was read as.

@@ -25,7 +25,14 @@ pub(super) struct Tokens {
 }
 
 /// Who asks first fetches; the others wait for its token.
-pub(super) type Slot = Turn<Option<Token>>;
+pub(super) type Slot = Turn<Kept>;
+
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    token: Option<Token>,
+    /// With which secret the last one was asked for that did not come, and why.
+    failed: Option<(Secret, String)>,
+}
 
 #[derive(Debug)]
 pub(super) struct Token {
@@ -46,6 +53,9 @@ const LARGEST: usize = 64 << 10;
 /// Life of a token that does not say (RFC 6749 §5.1 recommends that it does).
 const UNSAID: u64 = 300;
 
+/// Longest life that counts.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// Before its end.
 const EARLY: Duration = Duration::from_secs(60);
 
@@ -62,18 +72,32 @@ pub(super) async fn run(
     call.may_be_secret = own;
     let asked = asked?;
     let slot = world.state().tokens.slot(&asked.name(credentials));
-    let mut kept = slot.lock().await;
+    let (mut kept, waited) = match slot.try_lock() {
+        Some(kept) => (kept, false),
+        None => (slot.lock().await, true),
+    };
     let now = world.at();
-    let current = kept.as_ref().filter(|token| token.secret == asked.secret && now < token.until);
-    let fresh = current.is_some_and(|token| now < token.renewed);
-    if !fresh {
-        match fetch(credentials, &asked, call.max_body, world).await {
+    let current = kept.token.as_ref().filter(|token| token.secret == asked.secret && now < token.until);
+    let (is_current, is_fresh) = (current.is_some(), current.is_some_and(|token| now < token.renewed));
+    if !is_fresh {
+        // Of those who wait none waits for one attempt after another.
+        let fetched = match &kept.failed {
+            Some((secret, why)) if waited && *secret == asked.secret => Err(missing(why.clone())),
+            _ => {
+                kept.failed = None;
+                let fetched = fetch(credentials, &asked, call.max_body, world).await;
+                let own = || Secret::new(asked.secret.expose().to_vec());
+                kept.failed = fetched.as_ref().err().map(|fault| (own(), fault.message.clone()));
+                fetched
+            }
+        };
+        match fetched {
             Ok(token) => {
                 call.note(|| format!("a token of {}", credentials.endpoint));
-                *kept = Some(token);
+                kept.token = Some(token);
             }
             // It still has some time.
-            Err(fault) if current.is_some() => {
+            Err(fault) if is_current => {
                 tracing::warn!(endpoint = %credentials.endpoint, reason = %fault.message, "no new token; the old one holds");
             }
             Err(fault) => return Err(fault),
@@ -81,7 +105,7 @@ pub(super) async fn run(
     } else {
         call.note(|| format!("the token of {} that there is", credentials.endpoint));
     }
-    if let Some(token) = &*kept {
+    if let Some(token) = &kept.token {
         call.request.headers.insert(AUTHORIZATION, token.value.clone());
         call.token = Some((Arc::clone(&slot), token.value.clone()));
     }
@@ -93,9 +117,9 @@ pub(super) fn forget(call: &Call<'_>) {
     if let Some((slot, refused)) = &call.token
         // Whoever has it is fetching another.
         && let Some(mut kept) = slot.try_lock()
-        && kept.as_ref().is_some_and(|token| token.value == *refused)
+        && kept.token.as_ref().is_some_and(|token| token.value == *refused)
     {
-        *kept = None;
+        kept.token = None;
     }
 }
 
@@ -164,7 +188,7 @@ async fn fetch(
     let (endpoint, within) = (&credentials.endpoint, credentials.timeout);
     let request = asked.request(credentials.in_body)?;
     let answer = world.fetch(endpoint, request, most.max(LARGEST), within).await;
-    let failed = |why: String| Fault::new(Reason::NoToken, 502, format!("no token of {endpoint}: {why}"));
+    let failed = |why: String| missing(format!("no token of {endpoint}: {why}"));
     let answer = answer.map_err(|reason| failed(reason.to_string()))?;
     let json: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let token = match json["access_token"].as_str() {
@@ -179,7 +203,7 @@ async fn fetch(
         HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| failed("it is no token".to_owned()))?;
     value.set_sensitive(true);
     let says = json["expires_in"].as_u64().or_else(|| json["expires_in"].as_str()?.parse().ok());
-    let life = Duration::from_secs(says.unwrap_or(UNSAID));
+    let life = Duration::from_secs(says.unwrap_or(UNSAID)).min(LONGEST);
     let now = world.at();
     Ok(Token {
         value,
@@ -187,6 +211,10 @@ async fn fetch(
         renewed: now + life - EARLY.min(life / 10),
         until: now + life,
     })
+}
+
+fn missing(why: String) -> Box<Fault> {
+    Fault::new(Reason::NoToken, 502, why)
 }
 
 impl Tokens {

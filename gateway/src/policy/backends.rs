@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::call::Fault;
 use crate::model::{Breaker, Member, Reason, Service};
 
+/// Longest pause that a member can ask for.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// How the members of services are.
 #[derive(Debug, Default)]
 pub(super) struct Backends {
@@ -128,7 +131,7 @@ impl Backends {
         let probed = state.probed.take().is_some();
         if probed || state.failures.len() >= breaker.failures as usize {
             state.failures.clear();
-            state.open = Some(at + breaker.open.max(retry_after.unwrap_or_default()));
+            state.open = Some(at + breaker.open.max(retry_after.unwrap_or_default().min(LONGEST)));
             tracing::warn!(backend = %service.name, member = %member.endpoint, "failed too often: left alone for a while");
         }
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::{Call, Fault};
 use super::template;
@@ -18,6 +18,9 @@ pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fa
     Ok(())
 }
 
+/// Most bytes of what is made, for each that policies may look at.
+const MOST_GROWTH: usize = 4;
+
 /// In a body that is there as a whole.
 pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let from = template::fill(&replace.from, call)?;
@@ -30,8 +33,14 @@ pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(
     if from.is_empty() {
         return Ok(());
     }
+    let most = call.max_body.saturating_mul(MOST_GROWTH);
     let (mut replaced, mut rest, mut times) = (Vec::with_capacity(body.len()), &body[..], 0_usize);
     while let Some(at) = find(rest, from) {
+        if replaced.len() + at + to.text.len() > most {
+            let status = if call.side() == Side::Request { 413 } else { 502 };
+            let message = format!("the body would have more than {most} bytes with what is put in");
+            return Err(Fault::new(Reason::BodyTooLarge, status, message));
+        }
         replaced.extend_from_slice(&rest[..at]);
         replaced.extend_from_slice(to.text.as_bytes());
         rest = &rest[at + from.len()..];
@@ -52,14 +61,31 @@ pub(super) fn is_plain(side: Side, call: &Call<'_>) -> Result<(), Box<Fault>> {
         Side::Request => Some(&call.request.headers),
         Side::Response => call.response.as_ref().map(|response| &response.headers),
     };
-    match headers.and_then(|headers| headers.get(CONTENT_ENCODING)).filter(|coding| *coding != "identity") {
+    match headers.and_then(coding) {
         None => Ok(()),
         Some(coding) => {
-            let coding = String::from_utf8_lossy(coding.as_bytes());
             let help = "set-header in inbound: {name: Accept-Encoding, value: identity}";
             Err(Fault::new(Reason::BodyEncoded, 502, format!("the body is encoded ({coding}): {help}")))
         }
     }
+}
+
+/// Whether an answer has no body, whatever policies have made of it (RFC 9110 §6.4.1); then its head does not announce one.
+pub(super) fn has_none(asks_for_head: bool, response: &mut response::Parts) -> bool {
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status);
+    if response.status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6.
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            response.headers.remove(name);
+        }
+    }
+    bodiless || asks_for_head
+}
+
+/// How a body is compressed, if it is: one field of several is enough.
+pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
+    let coding = headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity")?;
+    Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {

@@ -19,7 +19,8 @@ use self::kept::Kept;
 pub(super) use self::values::{lookup_value, remove_value, store_value};
 use super::bodies;
 use super::call::Call;
-use super::set_query_parameter::parameters;
+use super::set_query_parameter::{pairs, parameters};
+use super::world::World;
 use crate::model::{CacheLookup, CacheStore};
 
 /// Under what the answer of a call is kept.
@@ -50,7 +51,8 @@ impl Stale {
 }
 
 /// Answers from what is kept; whether it did.
-pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, caches: &Caches) -> bool {
+pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, world: &dyn World) -> bool {
+    let caches = &world.state().caches;
     if !matches!(call.request.method, Method::GET | Method::HEAD) {
         call.note(|| "only GET and HEAD are looked up".to_owned());
         return false;
@@ -58,6 +60,11 @@ pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, caches: &Caches)
     let asked = Directives::of(&call.request.headers);
     if validation::is_particular(&call.request.headers) || asked.has("no-store") {
         call.note(|| "the caller wants a part, or nothing kept: not looked up".to_owned());
+        return nothing_else(&asked, call);
+    }
+    // What a third party makes of the body of a GET, nobody else has asked for.
+    if call.request_body.as_ref().map_or_else(|| world.has_body(), |body| !body.is_empty()) {
+        call.note(|| "there is a body: not looked up".to_owned());
         return nothing_else(&asked, call);
     }
     let key = key(lookup, call);
@@ -145,15 +152,23 @@ pub(super) fn instead(failed: bool, call: &mut Call<'_>, caches: &Caches) -> boo
 
 /// Answers with what was kept, which is still so, and keeps it for longer (RFC 9111 §4.3.4).
 fn renew(kept: &Kept, not_modified: &response::Parts, call: &mut Call<'_>, caches: &Caches) {
-    let headers = validation::renewed(&kept.headers, &not_modified.headers);
+    let headers = validation::renewed(&kept.headers, &not_modified.headers, &kept.changed);
     let renewed = Arc::new(made(call, (kept.status, headers, kept.body.clone()), kept.store.clone(), Some(kept)));
     let told = Directives::of(&renewed.headers);
-    if let (Some(under), Some(by), false) =
-        (&call.cached_under, varies(&renewed.headers), told.has("no-store") || told.has("private"))
+    let is_anothers = |under: &Under| {
+        told.has("no-store") || told.has("private") || (under.authorized && !is_for_all(&renewed.headers))
+    };
+    if let (Some(under), Some(by)) =
+        (call.cached_under.as_ref().filter(|under| !is_anothers(under)), varies(&renewed.headers))
     {
         caches.put(&under.key, place_of(&under.key), by, Arc::clone(&renewed));
     }
     give(&renewed, call);
+    // Its caller's alone.
+    if let Some(response) = call.response.as_mut().filter(|_| !kept.changed.contains(&SET_COOKIE)) {
+        let cookies = not_modified.headers.get_all(SET_COOKIE).iter();
+        response.headers.extend(cookies.map(|cookie| (SET_COOKIE, cookie.clone())));
+    }
 }
 
 /// Keeps the answer, if it may be kept.
@@ -201,7 +216,9 @@ fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration
         Some(Duration::ZERO) if !can_ask && store.stale_if_error.is_none() => return Err("it is not fresh even now"),
         time => time.unwrap_or_default(),
     };
-    let kept = made(call, (response.status, headers, body.clone()), store.clone(), None);
+    // What came is a piece of what was read: kept, it would keep all of that.
+    let own = (response.status, owned(&headers), Bytes::copy_from_slice(body));
+    let kept = made(call, own, store.clone(), None);
     caches.put(&under.key, place_of(&under.key), by, Arc::new(kept));
     Ok(time)
 }
@@ -222,6 +239,7 @@ fn made(
         shown: before.map_or_else(|| shown(key, call), |before| before.shown.clone()),
         hits: before.map(|before| Arc::clone(&before.hits)).unwrap_or_default(),
         said: said(&by, &call.request.headers),
+        changed: before.map_or_else(|| changed_since(call.came.as_ref(), &headers), |before| before.changed.clone()),
         status,
         for_all: is_for_all(&headers),
         headers,
@@ -233,6 +251,26 @@ fn made(
         stale_until: fresh_until.saturating_add(life.on_error),
         must_revalidate: life.must_revalidate,
     }
+}
+
+/// With values of its own.
+fn owned(headers: &HeaderMap) -> HeaderMap {
+    let value = |value: &HeaderValue| {
+        let mut own = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        own.set_sensitive(value.is_sensitive());
+        Some(own)
+    };
+    headers.iter().filter_map(|(name, field)| Some((name.clone(), value(field)?))).collect()
+}
+
+/// The headers that policies have changed since an answer came.
+fn changed_since(came: Option<&HeaderMap>, headers: &HeaderMap) -> Vec<HeaderName> {
+    let Some(came) = came else { return Vec::new() };
+    let mut names: Vec<_> = came.keys().chain(headers.keys()).cloned().collect();
+    names.retain(|name| !came.get_all(name).iter().eq(headers.get_all(name).iter()));
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
 }
 
 /// Forgets what a request has changed, if it has: all that is kept of its place, and of those that the answer names
@@ -263,7 +301,8 @@ fn place_of(key: &str) -> String {
     key.split_inclusive('\n').take(3).collect()
 }
 
-/// By API, host, path and query, and what the policy adds.
+/// By API, host, path and query, what the policy adds, and the backend. All as it is written: decoded, a part of the one could
+/// be read as the other.
 fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
     let uri = &call.request.uri;
     let mut key = place(call, uri.path());
@@ -271,17 +310,22 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
     match &lookup.vary_by_query_parameter {
         None => key.push_str(query),
         Some(names) => {
-            for (name, value) in parameters(query).filter(|(name, _)| names.iter().any(|known| **known == **name)) {
-                key.push_str(&format!("{name}={value}&"));
+            let is_named = |pair: &&str| parameters(pair).any(|(name, _)| names.iter().any(|known| **known == *name));
+            for pair in pairs(query).filter(is_named) {
+                key.push_str(&format!("{pair}&"));
             }
         }
     }
     for name in &lookup.vary_by_header {
-        let values: Vec<_> = call.request.headers.get_all(&**name).iter().map(HeaderValue::as_bytes).collect();
-        key.push_str(&format!("\n{name}: {}", String::from_utf8_lossy(&values.join(&b','))));
+        let values = call.request.headers.get_all(&**name);
+        let values: Vec<_> = values.iter().map(|value| value.as_bytes().escape_ascii().to_string()).collect();
+        key.push_str(&format!("\n{name}: {}", values.join(",")));
     }
     if lookup.vary_by_workload {
         key.push_str(&format!("\n{}", call.workload.cgroup));
+    }
+    if let Some(service) = &call.service {
+        key.push_str(&format!("\nof {}", service.name));
     }
     key
 }
@@ -311,6 +355,9 @@ fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     Some(names)
 }
 
-fn said(by: &[HeaderName], headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
-    by.iter().map(|name| headers.get(name).cloned()).collect()
+/// All that a request says in these.
+fn said(by: &[HeaderName], headers: &HeaderMap) -> Vec<Vec<u8>> {
+    by.iter()
+        .map(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b'\n'))
+        .collect()
 }

@@ -80,6 +80,8 @@ pub struct Call<'a> {
     pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
     pub(super) cached_under: Option<Under>,
+    /// The headers of an answer that may be kept, as they came.
+    pub(super) came: Option<HeaderMap>,
     /// An answer that is kept, and that may not be given as it is.
     pub(super) stale: Option<Stale>,
     /// Whether the third party says of that one that it is still so.
@@ -223,6 +225,7 @@ impl<'a> Call<'a> {
             told: Vec::new(),
             peeked: None,
             cached_under: None,
+            came: None,
             stale: None,
             still_so: false,
             secret_parameters: Vec::new(),

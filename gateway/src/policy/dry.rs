@@ -41,6 +41,10 @@ impl World for Dry {
         Box::pin(std::future::ready(outcome))
     }
 
+    fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
     fn answer_up_to(&mut self, _: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(std::future::ready(Ok(Some(Bytes::new()))))
     }

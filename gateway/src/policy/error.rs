@@ -52,7 +52,7 @@ pub(super) fn answer(fault: &Fault, call: &Call<'_>) -> (response::Parts, Bytes)
 
 /// Whoever waits for so long does not come too early.
 fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 /// The codes of gRPC for statuses of HTTP, as its own mapping has them, and for those it leaves out.

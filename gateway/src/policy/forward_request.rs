@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{StatusCode, Uri, response};
+use http::{Method, StatusCode, Uri, response};
 
 use super::call::{Call, Fault};
 use super::world::{Asked, Side, Unanswerable, World};
@@ -16,6 +16,7 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
         }
         send(forward, call, world, false).await?;
     }
+    redirect::hide(call);
     let status = call.response.as_ref().map(|response| response.status);
     match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {
         Some(status) => Err(Fault::new(Reason::UpstreamStatus, 502, format!("the third party answered {status}"))),
@@ -28,6 +29,11 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
 async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, first: bool) -> Result<(), Box<Fault>> {
     if forward.buffer_request {
         bodies::whole(Side::Request, call, world).await?;
+    }
+    // RFC 9110 §9.3.8: its answer is the request.
+    if call.request.method == Method::TRACE && call.has_secret() {
+        let message = "TRACE would show the caller a secret that is in the request";
+        return Err(Fault::new(Reason::SecretInClear, 405, message));
     }
     let chosen = chosen(call, world)?;
     // A copy is as dear as some policies together.
@@ -60,6 +66,7 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, fir
             let status = head.status;
             call.still_so = asks && status == StatusCode::NOT_MODIFIED;
             call.note(|| status.to_string());
+            call.came = call.cached_under.as_ref().map(|_| head.headers.clone());
             call.response = Some(head);
             Ok(())
         }

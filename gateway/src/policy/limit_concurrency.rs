@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::keyed::short;
 use super::uses::LimitUse;
 use crate::model::{LimitConcurrency, Reason};
 
@@ -52,7 +53,7 @@ impl Concurrency {
 
 /// Takes a place until the answer has ended, or refuses.
 pub(super) fn run(limit: &LimitConcurrency, call: &mut Call<'_>, concurrency: &Concurrency) -> Result<(), Box<Fault>> {
-    let key = limit.key.as_ref().map(|key| expression::text(key, call)).transpose()?.unwrap_or_default();
+    let key = limit.key.as_ref().map(|key| expression::text(key, call).map(short)).transpose()?.unwrap_or_default();
     let key = (Arc::clone(&limit.identity), key);
     let mut counts = concurrency.0.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counts.entry(key.clone()).or_default();

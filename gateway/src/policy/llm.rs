@@ -1,6 +1,6 @@
 //! Tokens of language models: `llm-token-limit`, `llm-emit-token-metric`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
+use super::keyed::{Keyed, short};
 use super::quota::{Counter, Quotas};
 use super::{emit_metric, expression, meter, quota};
 use crate::model::{Counted, LlmTokenLimit, LlmTokenMetric, Reason, Told};
@@ -16,30 +17,28 @@ use crate::model::{Counted, LlmTokenLimit, LlmTokenMetric, Reason, Told};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spent(Arc<Mutex<Windows>>);
 
-type Windows = HashMap<(Arc<str>, String), Window>;
+type Windows = Keyed<Window>;
 
 /// When, and how many.
 type Window = VecDeque<(Duration, u64)>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Keys that are kept before those that are over are looked for.
-const KEYS: usize = 10_000;
-
 impl Spent {
     /// How many are left; or how long to wait until some are.
     fn left(&self, limit: &LlmTokenLimit, most: u64, key: &str, now: Duration) -> Result<u64, Duration> {
         let mut all = self.lock();
-        let Some(window) = all.get_mut(&(Arc::clone(&limit.identity), key.to_owned())) else { return Ok(most) };
+        let Some(window) = all.find((Arc::clone(&limit.identity), key.to_owned())) else { return Ok(most) };
         forget(window, now);
-        let mut spent: u64 = window.iter().map(|(_, tokens)| tokens).sum();
-        if spent < most {
-            return Ok(most - spent);
+        let mut spent: u128 = window.iter().map(|(_, tokens)| u128::from(*tokens)).sum();
+        if let Some(left) = u64::try_from(spent).ok().and_then(|spent| most.checked_sub(spent)).filter(|left| *left > 0)
+        {
+            return Ok(left);
         }
         // The first of those after whose minute it is below the limit again.
         for (at, tokens) in window.iter() {
-            spent -= tokens;
-            if spent < most {
+            spent -= u128::from(*tokens);
+            if spent < most.into() {
                 return Err((*at + MINUTE).saturating_sub(now));
             }
         }
@@ -47,15 +46,14 @@ impl Spent {
     }
 
     fn add(&self, identity: &Arc<str>, key: &str, tokens: u64, now: Duration) {
-        let mut all = self.lock();
-        if all.len() >= KEYS {
-            all.retain(|_, window| {
-                forget(window, now);
-                !window.is_empty()
-            });
-        }
+        let is_over = |window: &mut Window| {
+            forget(window, now);
+            window.is_empty()
+        };
         if tokens > 0 {
-            all.entry((Arc::clone(identity), key.to_owned())).or_default().push_back((now, tokens));
+            let mut all = self.lock();
+            let window = all.entry((Arc::clone(identity), key.to_owned()), now, is_over, Window::new);
+            window.push_back((now, tokens));
         }
     }
 
@@ -78,7 +76,7 @@ pub(super) fn limit(
     quotas: &Quotas,
 ) -> Result<(), Box<Fault>> {
     let key = match &limit.key {
-        Some(key) => expression::text(key, call)?,
+        Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),
     };
     let guessed = match (&call.request_body, limit.estimate_prompt) {
@@ -166,5 +164,9 @@ mod tests {
         assert_eq!(spent.left(&limit, 100, "b", at(20)), Ok(100));
         assert_eq!(spent.left(&limit, 100, "a", at(60)), Ok(10));
         assert_eq!(spent.left(&limit, 100, "a", at(70)), Ok(100));
+        // Whatever a third party says.
+        spent.add(&limit.identity, "a", u64::MAX, at(80));
+        spent.add(&limit.identity, "a", u64::MAX, at(81));
+        assert_eq!(spent.left(&limit, 100, "a", at(90)), Err(at(51)));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::bodies;
 use super::call::{Call, Fault};
 use super::template::{self, MASK};
 use super::world::{Peeked, Side};
@@ -62,8 +63,7 @@ fn headers_of<'a>(call: &'a Call<'_>) -> Option<&'a HeaderMap> {
 }
 
 fn encoding(call: &Call<'_>) -> Option<String> {
-    let coding = headers_of(call)?.get(CONTENT_ENCODING).filter(|coding| *coding != "identity")?;
-    Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
+    headers_of(call).and_then(bodies::coding)
 }
 
 fn body(log: &Log, call: &Call<'_>) -> Result<LoggedBody, String> {

@@ -12,6 +12,9 @@ use crate::model::Told;
 /// Bytes of an answer, or of a line of one, that are kept to find its usage in.
 const LARGEST: usize = 1 << 20;
 
+/// Of a larger answer, the end: its usage is there.
+const END: usize = 64 << 10;
+
 /// Watches a request and its answer as they pass, and settles when the answer has ended.
 #[derive(Default)]
 pub struct Meters {
@@ -109,6 +112,8 @@ struct Tokens {
     stream: bool,
     /// Of the answer, or of a line of it.
     kept: Vec<u8>,
+    /// Whether that is only the end of the answer.
+    cut: bool,
     found: Option<Usage>,
     /// Events with a piece of the answer: about a token each.
     pieces: u64,
@@ -117,8 +122,10 @@ struct Tokens {
 impl Tokens {
     fn see(&mut self, bytes: &[u8]) {
         if !self.stream {
-            if self.kept.len() + bytes.len() <= LARGEST {
-                self.kept.extend_from_slice(bytes);
+            self.kept.extend_from_slice(bytes);
+            if self.kept.len() > LARGEST {
+                self.cut = true;
+                self.kept.drain(..self.kept.len() - END);
             }
             return;
         }
@@ -144,6 +151,17 @@ impl Tokens {
         self.pieces += u64::from(chat || other);
     }
 
+    /// Of an answer whose beginning is gone.
+    fn end(&mut self, text: &[u8]) {
+        // In a text of the answer its quotes would be escaped.
+        const NAME: &[u8] = b"\"usage\"";
+        let Some(at) = text.windows(NAME.len()).rposition(|window| window == NAME) else { return };
+        let Some(value) = text[at + NAME.len()..].trim_ascii_start().strip_prefix(b":") else { return };
+        if let Some(Ok(usage)) = serde_json::Deserializer::from_slice(value).into_iter::<Value>().next() {
+            self.learn(&serde_json::json!({ "usage": usage }));
+        }
+    }
+
     /// Providers say it here and there; of several sayings the largest number holds.
     fn learn(&mut self, json: &Value) {
         for usage in [&json["usage"], &json["response"]["usage"], &json["message"]["usage"]] {
@@ -162,6 +180,10 @@ impl Tokens {
         let rest = std::mem::take(&mut self.kept);
         if self.stream {
             self.line(&rest);
+        } else if self.cut {
+            self.end(&rest);
+            // What is as large has cost something.
+            self.found.get_or_insert(Usage { prompt: guess(sent), completion: 0, guessed: true });
         } else if let Ok(json) = serde_json::from_slice(&rest) {
             self.learn(&json);
         }
@@ -209,6 +231,17 @@ mod tests {
         assert_eq!(usage(json, &["{\"usage\": {\"input_tokens\": 3, \"output_tokens\": 4}}"]), said(3, 4));
         assert_eq!(usage(json, &["{\"error\": {\"message\": \"no\"}}"]), said(0, 0));
         assert_eq!(usage(json, &["not JSON"]), said(0, 0));
+    }
+
+    /// Embeddings are.
+    #[test]
+    fn large_answers_cost_what_they_say() {
+        let vectors = format!("{{\"data\": [{}], ", ["0.25"; 400_000].join(","));
+        let end = "\"text\": \"\\\"usage\\\": 1\", \"usage\": {\"prompt_tokens\": 9, \"total_tokens\": 9}}";
+        let kind = "application/json";
+        assert_eq!(usage(kind, &[&vectors, end]), Usage { prompt: 9, completion: 0, guessed: false });
+        assert_eq!(usage(kind, &[&[&vectors, end].concat()]).total(), 9);
+        assert_eq!(usage(kind, &[&vectors, "\"data2\": []}"]), Usage { prompt: 10, completion: 0, guessed: true });
     }
 
     #[test]

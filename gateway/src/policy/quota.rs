@@ -1,7 +1,6 @@
 //! So many calls in a period that was agreed on: a day, a month, for ever. Periods follow one another from the start of 1970
 //! (UTC); counts outlive the process.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +8,7 @@ use super::call::{Call, Fault};
 use super::counters::{Count, Left, Subject, Within};
 use super::counting::{self, Counted, Counts};
 use super::expression;
+use super::keyed::{Keyed, Name, short};
 use super::uses::LimitUse;
 use super::world::State;
 use crate::model::{CounterStore, Periods, Quota, Reason};
@@ -19,10 +19,8 @@ pub(super) struct Quotas(Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    used: HashMap<(String, String), Used>,
+    used: Keyed<Used>,
     changed: bool,
-    /// Keys at which those whose period is over are taken out.
-    sweep_at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +28,8 @@ struct Used {
     count: u64,
     /// Seconds since 1970; none if it is for ever.
     until: Option<u64>,
+    /// Which periods it is of, once that is known.
+    periods: Option<Periods>,
     /// How many there may be, once that is known.
     limit: Option<u64>,
 }
@@ -37,17 +37,11 @@ struct Used {
 /// A count as it is saved: the quota, the key, the count, and the second since 1970 at which they are forgotten.
 pub type QuotaRow = (String, String, u64, Option<u64>);
 
-/// Keys that are kept before those that are over are looked for.
-const KEYS: usize = 10_000;
-
 impl Kept {
     fn used(&mut self, counter: &Counter) -> &mut Used {
-        if self.used.len() >= self.sweep_at.max(KEYS) {
-            self.used.retain(|_, used| used.until.is_none_or(|until| until > counter.seconds));
-            self.sweep_at = self.used.len() * 2;
-        }
-        let Counter { name, until, .. } = counter;
-        self.used.entry(name.clone()).or_insert(Used { count: 0, until: *until, limit: None })
+        let is_over = |used: &mut Used| used.until.is_some_and(|until| until <= counter.seconds);
+        let now = Duration::from_secs(counter.seconds);
+        self.used.entry(counter.name.clone(), now, is_over, || counter.unused())
     }
 }
 
@@ -55,10 +49,11 @@ impl Kept {
 #[derive(Clone, Debug)]
 pub(super) struct Counter {
     /// The quota and the key.
-    name: (String, String),
+    name: Name,
     most: u64,
     seconds: u64,
     until: Option<u64>,
+    periods: Option<Periods>,
 }
 
 impl Counter {
@@ -66,7 +61,11 @@ impl Counter {
     pub(super) fn new(identity: &str, key: &str, most: u64, periods: Option<Periods>, now: SystemTime) -> Self {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let until = periods.map(|periods| periods.end(now.into()));
-        Self { name: (identity.to_owned(), key.to_owned()), most, seconds, until }
+        Self { name: (identity.into(), key.to_owned()), most, seconds, until, periods }
+    }
+
+    fn unused(&self) -> Used {
+        Used { count: 0, until: self.until, periods: self.periods, limit: None }
     }
 
     fn subject(&self) -> Subject<'_> {
@@ -101,15 +100,17 @@ impl Quotas {
     pub(super) fn take(&self, counter: &Counter, count: u64) -> Result<u64, Option<Duration>> {
         let mut kept = self.lock();
         let used = kept.used(counter);
-        if used.until != counter.until {
+        // Of two at once the later may have been counted first: the period that has begun goes on.
+        let is_late = used.periods == counter.periods && used.until > counter.until;
+        if used.until != counter.until && !is_late {
             // Another period, or periods of another length.
-            *used = Used { count: 0, until: counter.until, limit: None };
+            *used = counter.unused();
         }
-        used.limit = Some(counter.most);
+        (used.limit, used.periods) = (Some(counter.most), counter.periods);
         if used.count.saturating_add(count.max(1)) > counter.most {
-            return Err(counter.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
+            return Err(used.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
         }
-        used.count += count;
+        used.count = used.count.saturating_add(count);
         let left = counter.most.saturating_sub(used.count);
         kept.changed |= count > 0;
         Ok(left)
@@ -121,7 +122,7 @@ impl Quotas {
         let used = kept.used(counter);
         // What ends after its period counts in none.
         if used.until == counter.until {
-            used.count += count;
+            used.count = used.count.saturating_add(count);
             kept.changed |= count > 0;
         }
     }
@@ -141,15 +142,14 @@ impl Quotas {
         if !std::mem::take(&mut kept.changed) {
             return None;
         }
-        let row =
-            |((quota, key), used): (&(String, String), &Used)| (quota.clone(), key.clone(), used.count, used.until);
+        let row = |((quota, key), used): (&Name, &Used)| (quota.to_string(), key.clone(), used.count, used.until);
         Some(kept.used.iter().map(row).collect())
     }
 
     pub(super) fn restore(&self, rows: Vec<QuotaRow>) {
         let rows = rows
             .into_iter()
-            .map(|(quota, key, calls, until)| ((quota, key), Used { count: calls, until, limit: None }));
+            .map(|(quota, key, count, until)| ((quota.into(), key), Used { count, until, periods: None, limit: None }));
         self.lock().used.extend(rows);
     }
 
@@ -158,7 +158,7 @@ impl Quotas {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let kept = self.lock();
         let running = kept.used.iter().filter(|(_, used)| used.until.is_none_or(|until| until > seconds));
-        let one = |((identity, key), used): (&(String, String), &Used)| LimitUse {
+        let one = |((identity, key), used): (&Name, &Used)| LimitUse {
             limit: used.limit,
             more_in: used.until.map(|until| Duration::from_secs(until.saturating_sub(seconds))),
             ..match (identity.strip_suffix("/bytes"), identity.strip_suffix("/tokens")) {
@@ -177,16 +177,16 @@ impl Quotas {
     }
 }
 
-/// Counts a call, or refuses it.
-pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
+/// Counts a call at the time at which it is made, or refuses it.
+pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: Duration) -> Result<(), Box<Fault>> {
     let (condition, count) = (quota.condition.as_ref(), quota.count.as_ref());
     let counts = Counts { condition, by_answer: quota.by_answer, count };
     let count = counts.now(call)?;
     let key = match &quota.key {
-        Some(key) => expression::text(key, call)?,
+        Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),
     };
-    let now = call.now;
+    let now = call.now + at.saturating_sub(call.at);
     let period = |what: &str, most| {
         let identity = format!("{}{what}", quota.identity);
         Counter::new(&identity, &key, most, quota.period, now)
@@ -288,5 +288,21 @@ mod tests {
         anew.restore(quotas.changed().unwrap());
         assert_eq!(quotas.changed(), None);
         assert_eq!(take(&anew, (5, Some(60)), "a", 59), Ok(3));
+    }
+
+    #[test]
+    fn who_says_that_there_was_no_end_of_bytes_ends_it() {
+        let (quotas, counter) = (Quotas::default(), Counter::new("quota", "", 100, None, at(0)));
+        quotas.add(&counter, u64::MAX);
+        quotas.add(&counter, u64::MAX);
+        assert_eq!(quotas.take(&counter, 1), Err(None));
+    }
+
+    #[test]
+    fn another_length_begins_anew() {
+        let quotas = Quotas::default();
+        assert_eq!(take(&quotas, (1, Some(86_400)), "", 10), Ok(0));
+        assert_eq!(take(&quotas, (1, Some(3_600)), "", 10), Ok(0));
+        assert!(take(&quotas, (1, Some(3_600)), "", 10).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! At most so many calls in any period of a length: a log of the calls that were let through, so that the promise holds over
 //! every period, not over those that begin on the minute.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,20 +9,14 @@ use super::call::{Call, Fault};
 use super::counters::{Subject, Within};
 use super::counting::{self, Counted, Counts};
 use super::expression;
+use super::keyed::{Keyed, short};
 use super::uses::LimitUse;
 use super::world::State;
 use crate::model::{RateLimit, Reason};
 
 /// The calls that were let through, by limit and key.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    calls: HashMap<(Arc<str>, String), Calls>,
-    /// Keys at which those that are over are taken out.
-    sweep_at: usize,
-}
+pub(super) struct Rates(Mutex<Keyed<Calls>>);
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -33,20 +27,13 @@ struct Calls {
     limit: u32,
 }
 
-/// Keys that are kept before those that are over are looked for.
-const KEYS: usize = 10_000;
-
 impl Rates {
     /// Lets one through that counts as so many: how many are left then; or how long to wait until it fits.
     fn take(&self, limit: &RateLimit, key: String, now: Duration, count: u32) -> Result<u32, Duration> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.calls.len() >= kept.sweep_at.max(KEYS) {
-            kept.calls.retain(|_, calls| {
-                calls.times.back().is_some_and(|(last, _)| now.saturating_sub(*last) < calls.period)
-            });
-            kept.sweep_at = kept.calls.len() * 2;
-        }
-        let calls = kept.calls.entry((Arc::clone(&limit.identity), key)).or_default();
+        let is_over =
+            |calls: &mut Calls| calls.times.back().is_none_or(|(last, _)| now.saturating_sub(*last) >= calls.period);
+        let calls = kept.entry((Arc::clone(&limit.identity), key), now, is_over, Calls::default);
         (calls.period, calls.limit) = (limit.period, limit.calls);
         while let Some((_, over)) = calls.times.pop_front_if(|(first, _)| now.saturating_sub(*first) >= limit.period) {
             calls.used -= u64::from(over);
@@ -71,7 +58,7 @@ impl Rates {
     /// As if one had not been let through.
     pub(super) fn take_back(&self, identity: Arc<str>, key: String, at: Duration, count: u32) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(calls) = kept.calls.get_mut(&(identity, key)) else { return };
+        let Some(calls) = kept.find((identity, key)) else { return };
         if let Some(index) = calls.times.iter().rposition(|call| *call == (at, count)) {
             calls.times.remove(index);
             calls.used -= u64::from(count);
@@ -91,17 +78,17 @@ impl Rates {
                 ..LimitUse::new("rate-limit", identity, key, used)
             })
         };
-        kept.calls.iter().filter_map(one).collect()
+        kept.iter().filter_map(one).collect()
     }
 }
 
-/// Counts a call, or refuses it.
-pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -> Result<(), Box<Fault>> {
+/// Counts a call at the time at which it is made, or refuses it: its caller may have begun to speak long before.
+pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, at: Duration) -> Result<(), Box<Fault>> {
     let RateLimit { by_answer, identity, .. } = limit;
     let counts = Counts { condition: limit.condition.as_ref(), by_answer: *by_answer, count: limit.count.as_ref() };
     let count = u32::try_from(counts.now(call)?).unwrap_or(u32::MAX);
     let key = match &limit.key {
-        Some(key) => expression::text(key, call)?,
+        Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
@@ -116,9 +103,9 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State) -
     let taken = match shared {
         Some(Ok(left)) => Ok(u32::try_from(left).unwrap_or(u32::MAX)),
         Some(Err(wait)) => Err(wait.unwrap_or(limit.period)),
-        None => state.rates.take(limit, key.clone(), call.at, count),
+        None => state.rates.take(limit, key.clone(), at, count),
     };
-    let (left, at) = (*taken.as_ref().unwrap_or(&0), call.at);
+    let left = *taken.as_ref().unwrap_or(&0);
     call.note(|| format!("{shown}: {left} of {} left", limit.calls));
     counting::tell(call, left.into(), limit.remaining_header.as_deref(), limit.remaining_variable.as_ref());
     counting::tell(call, limit.calls.into(), limit.total_header.as_deref(), None);
@@ -261,6 +248,6 @@ mod tests {
         for key in 0..50_000_u64 {
             let _ = rates.take(&limit(1, 10), key.to_string(), now + Duration::from_millis(key), 1);
         }
-        assert!(rates.0.lock().unwrap().calls.len() <= 2 * super::KEYS);
+        assert!(rates.uses(now).len() <= 20_000);
     }
 }

@@ -1,10 +1,14 @@
 //! Redirects that are followed: to the third party itself only. Where another one is named, its caller decides.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use http::{Method, StatusCode, Uri};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::call::Call;
 use super::rewrite_uri;
+use super::set_query_parameter::{pairs, parameters};
 
 /// Makes the request that an answer asks for; whether it is to be sent (RFC 9110 §15.4).
 pub(super) fn follow(call: &mut Call<'_>) -> bool {
@@ -36,7 +40,8 @@ pub(super) fn follow(call: &mut Call<'_>) -> bool {
             call.request.headers.remove(name);
         }
     }
-    call.note(|| format!("redirected to {target}"));
+    let shown = call.shown_target();
+    call.note(|| format!("redirected to {shown}"));
     true
 }
 
@@ -66,4 +71,44 @@ fn target(location: &str, call: &Call<'_>) -> Option<String> {
         true => format!("{path}{location}"),
         false => format!("{directory}/{location}"),
     })
+}
+
+/// Takes parameters that are secrets out of the places that an answer names: third parties lead to the same query elsewhere.
+pub(super) fn hide(call: &mut Call<'_>) {
+    let (secrets, Some(response)) = (&call.secret_parameters, &mut call.response) else { return };
+    if secrets.is_empty() {
+        return;
+    }
+    for name in [LOCATION, CONTENT_LOCATION, LINK] {
+        for (_, value) in response.headers.iter_mut().filter(|(known, _)| **known == name) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            // RFC 8288 §3: links are in angle brackets.
+            let shown = match name == LINK {
+                true => text.split('>').map(|text| hidden_after(text, secrets)).collect::<Vec<_>>().join(">"),
+                false => hidden(&text, secrets).into_owned(),
+            };
+            if shown != text {
+                // What cannot be said is not.
+                *value = HeaderValue::from_bytes(shown.as_bytes()).unwrap_or(HeaderValue::from_static(""));
+            }
+        }
+    }
+}
+
+fn hidden_after(text: &str, secrets: &[Arc<str>]) -> String {
+    text.rsplit_once('<').map_or(text.to_owned(), |(before, place)| format!("{before}<{}", hidden(place, secrets)))
+}
+
+/// A reference without these parameters.
+fn hidden<'a>(place: &'a str, secrets: &[Arc<str>]) -> Cow<'a, str> {
+    let is_secret = |pair: &str| parameters(pair).any(|(name, _)| secrets.iter().any(|secret| **secret == *name));
+    let (place_and_query, fragment) = place.split_once('#').map_or((place, None), |(rest, end)| (rest, Some(end)));
+    let Some((path, query)) = place_and_query.split_once('?') else { return Cow::Borrowed(place) };
+    if !pairs(query).any(is_secret) {
+        return Cow::Borrowed(place);
+    }
+    let query = pairs(query).filter(|pair| !is_secret(pair)).collect::<Vec<_>>().join("&");
+    let query = if query.is_empty() { query } else { format!("?{query}") };
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    format!("{path}{query}{fragment}").into()
 }

@@ -3,6 +3,7 @@
 use std::slice::Iter;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
@@ -34,6 +35,7 @@ enum Outcome {
 /// # Errors
 /// The third party gave no answer and on-error has none: the caller sees what it would have seen without us.
 pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    let asks_for_head = call.request.method == Method::HEAD;
     if let Some((operation, parameters)) =
         route::operation(rules, call.request.method.as_str(), call.request.uri.path())
     {
@@ -61,6 +63,9 @@ pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn Worl
     counting::decide(call, world.state());
     if let Some(response) = &mut call.response {
         response.headers.extend(call.later.drain(..));
+        if bodies::has_none(asks_for_head, response) {
+            call.response_body = Some(Bytes::new());
+        }
     }
     Ok(())
 }
@@ -200,9 +205,16 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
 
 /// A policy that needs no time, but where nodes count together.
 async fn counted(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
+    let at = |call: &Call<'_>| world.at().max(call.at);
     match &policy.statement {
-        Statement::Quota(quota) => quota::run(quota, call, world.state()).await.map(|()| Outcome::Continue),
-        Statement::RateLimit(limit) => rate_limit::run(limit, call, world.state()).await.map(|()| Outcome::Continue),
+        Statement::Quota(quota) => {
+            let at = at(call);
+            quota::run(quota, call, world.state(), at).await.map(|()| Outcome::Continue)
+        }
+        Statement::RateLimit(limit) => {
+            let at = at(call);
+            rate_limit::run(limit, call, world.state(), at).await.map(|()| Outcome::Continue)
+        }
         _ => now(policy, call, world),
     }
 }
@@ -215,7 +227,7 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::AuthenticationBasic(basic) => authentication_basic::run(basic, call)?,
         Statement::AuthenticationHmac(sign) => authentication_hmac::run(sign, call)?,
         Statement::CacheLookup(lookup) => {
-            if cache::lookup(lookup, call, &world.state().caches) {
+            if cache::lookup(lookup, call, world) {
                 return Ok(Outcome::Respond);
             }
         }
@@ -281,12 +293,13 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
     Ok(Outcome::Continue)
 }
 
-/// What a policy would do: its counts are kept, and the call stays as it was.
+/// What a policy would do: its counts are kept, also of what is on its way, and the call stays as it was.
 async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (request, request_body) = (call.request.clone(), call.request_body.clone());
     let (response, response_body) = (call.response.clone(), call.response_body.clone());
     let (later, variables) = (call.later.len(), call.variables.len());
-    let (held, told) = (call.held.len(), call.told.len());
+    let told = call.told.len();
+    let (secret_body, secret_target, secrets) = (call.secret_body, call.secret_target, call.secret_parameters.len());
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
     let (service, may_be_secret) = (call.service.clone(), call.may_be_secret);
     let outcome = counted(policy, call, world).await;
@@ -294,8 +307,9 @@ async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     (call.response, call.response_body) = (response, response_body);
     call.later.truncate(later);
     call.variables.truncate(variables);
-    call.held.truncate(held);
     call.told.truncate(told);
+    (call.secret_body, call.secret_target) = (secret_body, secret_target);
+    call.secret_parameters.truncate(secrets);
     (call.cached_under, call.stale) = (cached_under, stale);
     (call.service, call.may_be_secret) = (service, may_be_secret);
     match outcome {

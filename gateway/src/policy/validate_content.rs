@@ -1,12 +1,12 @@
 //! `validate-content`. A body is read as a whole only where that tells something: other types are streamed.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 
 use super::call::{Call, Fault};
 use super::findings::{Findings, wrong};
 use super::world::Side;
-use super::{json, workload_filter};
+use super::{bodies, json, workload_filter};
 use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent};
 
 /// Looks at the body that the section is about.
@@ -74,11 +74,7 @@ impl Body {
         let kind = text(headers, &CONTENT_TYPE).filter(|_| is_one).and_then(|kind| kind.split(';').next());
         let kind = kind.unwrap_or_default();
         Some(Self {
-            coding: headers
-                .get_all(CONTENT_ENCODING)
-                .iter()
-                .find(|coding| *coding != "identity")
-                .map(|coding| String::from_utf8_lossy(coding.as_bytes()).into_owned()),
+            coding: bodies::coding(headers),
             length: whole.as_ref().map(bytes::Bytes::len).or(said),
             may_be_none: bare || kind.trim().is_empty(),
             kind: kind.trim().to_ascii_lowercase(),

@@ -70,6 +70,9 @@ pub trait World: Send + Sync {
     /// [`Reason::BodyTooLarge`] beyond this many bytes, or why it broke off.
     fn body(&mut self, side: Side, most: usize) -> Pending<'_, Result<Bytes, Reason>>;
 
+    /// Whether the caller sends a body that was not read yet.
+    fn has_body(&self) -> bool;
+
     /// Reads the answer's body to its end, unless it has more than this many bytes: then it is left as it was.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use crate::model::{Operation, PathTemplate, Rules, Segment};
+use crate::model::{Operation, PathTemplate, Rules, Segment, spelled};
 
-/// The parameters of a path, by name: as they came, so that in another path they are no more than they were.
+/// The parameters of a path, by name: encoded as they came, so that in another path they are no more than they were.
 pub type Parameters = Vec<(Arc<str>, String)>;
 
 /// The most exact of the operations that a request matches: segment by segment from the left a text goes before a parameter,
@@ -11,7 +11,8 @@ pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a 
     if rules.operations.is_empty() {
         return None;
     }
-    let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let path = spelled(path);
+    let segments = segments(&path);
     let candidates = rules.operations.iter().filter(|operation| {
         operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path, &segments)
     });
@@ -32,9 +33,29 @@ pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a 
     Some((operation, parameters.collect()))
 }
 
+/// What third parties take for the same path is the same (RFC 3986 §6.2.2), also where a slash is there twice: else it would be for
+/// callers to choose which policies hold for a request. Of a path that ends with a slash the last one is empty.
+fn segments(path: &str) -> Vec<&str> {
+    let (mut segments, mut ends) = (Vec::new(), true);
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        ends = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    if ends {
+        segments.push("");
+    }
+    segments
+}
+
 fn matches(template: &PathTemplate, segments: &[&str]) -> bool {
     let length = template.segments.len();
-    (if template.open { segments.len() > length } else { segments.len() == length })
+    // With or without a slash at the end it is the same to many.
+    let all = segments.len() == length || (segments.len() == length + 1 && segments.last() == Some(&""));
+    (if template.open { segments.len() > length } else { all })
         && template.segments.iter().zip(segments).all(|(segment, text)| match segment {
             Segment::Literal(literal) => **literal == **text,
             Segment::Parameter { before, after, .. } => inside(text, before, after).is_some(),

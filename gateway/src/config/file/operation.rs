@@ -16,7 +16,8 @@ pub(in crate::config) struct OperationFile {
     #[schemars(with = "Option<String>")]
     pub(in crate::config) method: Option<Text>,
     /// Like `/prices/{id}`; `*` as the last segment stands for any rest. Default: that of the operation of this name in
-    /// `openapi`.
+    /// `openapi`. However it is spelled: percent-encoding, `.` and `..`, two slashes for one and one at the end make no
+    /// difference; where a third party takes more for the same (capitals, an encoded slash, `;`), `only_operations` refuses it.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) path: Option<Text>,

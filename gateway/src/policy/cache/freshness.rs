@@ -65,7 +65,7 @@ pub(super) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime)
     let told = Directives::of(headers);
     let date = time(headers, DATE);
     let apparent = date.and_then(|date| now.duration_since(date).ok()).unwrap_or_default();
-    let said = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
+    let said = headers.get(AGE).and_then(|age| number(age.to_str().ok()?.trim())).unwrap_or(0);
     let age = apparent.max(Duration::from_secs(said)).min(LONGEST);
     // Its owner's word stands for all that the third party says of it.
     if let Some(fresh) = store.duration {
@@ -88,6 +88,12 @@ pub(super) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime)
         false => store.stale_if_error.or_else(|| told.seconds("stale-if-error")).unwrap_or_default(),
     };
     Lifetime { age, fresh: total.map(|total| total.min(LONGEST).saturating_sub(age)), on_error, must_revalidate }
+}
+
+/// A number of seconds, the largest there is if it is larger (§1.2.2).
+fn number(text: &str) -> Option<u64> {
+    let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_one.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// Whether callers with `Authorization` may share an answer (§3.5).

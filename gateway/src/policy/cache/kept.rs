@@ -1,13 +1,13 @@
 //! What is kept, and for how long it is of use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cel::Value;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use moka::sync::Cache;
 
 use super::super::expression;
@@ -24,16 +24,52 @@ const VALUES: u64 = 16 << 20;
 /// Variants of an answer that are kept at most.
 const VARIANTS: usize = 16;
 
-/// Places that are known before those without answers are looked for.
-const PLACES: usize = 10_000;
+/// Bytes of the keys of places before those without answers are looked for.
+const PLACES: usize = 1 << 20;
 
 /// What is kept.
 #[derive(Debug)]
 pub(in crate::policy) struct Caches {
     answers: Cache<String, Arc<Variants>>,
     pub(super) values: Cache<String, KeptValue>,
-    /// The keys of the answers of a path, which go together when it changes.
-    places: Mutex<HashMap<String, Vec<String>>>,
+    places: Mutex<Places>,
+}
+
+/// The keys of the answers of a path, which go together when it changes.
+#[derive(Debug, Default)]
+struct Places {
+    keys: HashMap<String, HashSet<String>>,
+    /// How long all of them are.
+    bytes: usize,
+    /// How long they are when those without answers are looked for: seldom enough that a key costs the same, however many there are.
+    sweep_at: usize,
+}
+
+impl Places {
+    fn add(&mut self, place: String, key: &str, is_kept: impl Fn(&str) -> bool) {
+        if self.bytes >= self.sweep_at.max(PLACES) {
+            self.keys.retain(|_, keys| {
+                keys.retain(|key| is_kept(key));
+                !keys.is_empty()
+            });
+            self.bytes = self.keys.values().flatten().map(|key| weight(key)).sum();
+            self.sweep_at = self.bytes * 2;
+        }
+        if self.keys.entry(place).or_default().insert(key.to_owned()) {
+            self.bytes += weight(key);
+        }
+    }
+
+    fn take(&mut self, place: &str) -> HashSet<String> {
+        let keys = self.keys.remove(place).unwrap_or_default();
+        self.bytes -= keys.iter().map(|key| weight(key)).sum::<usize>();
+        keys
+    }
+}
+
+/// A key begins with its place.
+fn weight(key: &str) -> usize {
+    2 * key.len() + 64
 }
 
 /// A value that policies keep.
@@ -63,7 +99,9 @@ pub(super) struct Kept {
     /// How often it was given.
     pub(super) hits: Arc<AtomicU64>,
     /// What the request said in the headers by which answers differ.
-    pub(super) said: Vec<Option<HeaderValue>>,
+    pub(super) said: Vec<Vec<u8>>,
+    /// The headers that are not as they came: policies have changed them.
+    pub(super) changed: Vec<HeaderName>,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -84,8 +122,7 @@ impl Default for Caches {
     fn default() -> Self {
         let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let weigh = move |key: &String, variants: &Arc<Variants>| {
-            let answers = variants.answers.iter().map(|kept| kept.body.len() + 64 * kept.headers.len() + 256);
-            size(key.len() + answers.sum::<usize>())
+            size(2 * key.len() + variants.answers.iter().map(|kept| kept.bytes()).sum::<usize>())
         };
         let weigh_value =
             move |key: &String, kept: &KeptValue| size(key.len() + expression::spelled(&kept.value).len() + 64);
@@ -100,6 +137,13 @@ impl Default for Caches {
 impl Kept {
     pub(super) fn age(&self, at: Duration) -> Duration {
         self.age.saturating_add(at.saturating_sub(self.came))
+    }
+
+    /// About as many as it takes.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
+        let said = self.said.iter().map(|said| said.len() + 24);
+        self.body.len() + self.shown.len() + headers.sum::<usize>() + said.sum::<usize>() + 256
     }
 
     fn is_of_use(&self, at: Duration) -> bool {
@@ -144,7 +188,7 @@ impl Caches {
 
     /// Whether any answer is kept.
     pub(super) fn has_answers(&self) -> bool {
-        !self.places.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.places.lock().unwrap_or_else(PoisonError::into_inner).keys.is_empty()
     }
 
     /// Keeps an answer under a key, which is one of a place.
@@ -157,22 +201,65 @@ impl Caches {
         }
         self.answers.insert(key.to_owned(), Arc::new(Variants { by, answers }));
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= PLACES && !places.contains_key(&place) {
-            places.retain(|_, keys| {
-                keys.retain(|key| self.answers.contains_key(key));
-                !keys.is_empty()
-            });
-        }
-        let keys = places.entry(place).or_default();
-        if !keys.iter().any(|known| known == key) {
-            keys.retain(|key| self.answers.contains_key(key));
-            keys.push(key.to_owned());
-        }
+        places.add(place, key, |key| self.answers.contains_key(key));
     }
 
     /// Forgets all answers of a place.
     pub(super) fn forget(&self, place: &str) {
-        let keys = self.places.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
-        keys.iter().flatten().for_each(|key| self.answers.invalidate(key));
+        let keys = self.places.lock().unwrap_or_else(PoisonError::into_inner).take(place);
+        keys.iter().for_each(|key| self.answers.invalidate(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(said: usize, header: usize) -> Arc<Kept> {
+        let header = (HeaderName::from_static("x-long"), "a".repeat(header).parse().unwrap());
+        Arc::new(Kept {
+            api: "api".into(),
+            shown: String::new(),
+            hits: Arc::default(),
+            said: vec![vec![b'a'; said]],
+            changed: Vec::new(),
+            status: StatusCode::OK,
+            headers: HeaderMap::from_iter([header]),
+            body: Bytes::new(),
+            store: CacheStore::default(),
+            came: Duration::ZERO,
+            age: Duration::ZERO,
+            fresh_until: Duration::from_secs(1),
+            stale_until: Duration::from_secs(1),
+            must_revalidate: false,
+            for_all: true,
+        })
+    }
+
+    /// Neither callers nor third parties choose how much memory there is.
+    #[test]
+    fn long_headers_take_their_room() {
+        for (said, header) in [(300_000, 0), (0, 300_000)] {
+            let caches = Caches::default();
+            for number in 0..400 {
+                caches.put(&format!("place\n{number}"), "place\n".to_owned(), Vec::new(), kept(said, header));
+            }
+            caches.answers.run_pending_tasks();
+            assert!(caches.answers.entry_count() < 250, "{}", caches.answers.entry_count());
+        }
+    }
+
+    #[test]
+    fn keys_without_answers_are_forgotten() {
+        let caches = Caches::default();
+        for number in 0..500 {
+            let key = format!("place{number}\n{}", "a".repeat(10_000));
+            caches.put(&key, format!("place{number}\n"), Vec::new(), kept(0, 0));
+            caches.answers.invalidate(&key);
+        }
+        assert!(caches.places.lock().unwrap().keys.len() < 100);
+        caches.put("place\na", "place\n".to_owned(), Vec::new(), kept(0, 0));
+        caches.forget("place\n");
+        assert!(caches.variants("place\na").is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName};
 
@@ -47,13 +47,14 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// The headers of an answer of which the third party says that it is still so, with what it says now (RFC 9111 §3.2).
-pub(super) fn renewed(kept: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
-    const OF_THE_KEPT: [HeaderName; 7] =
-        [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+/// The headers of an answer of which the third party says that it is still so, with what it says now (RFC 9111 §3.2), but of those
+/// that policies have changed, and of cookies, which are one caller's.
+pub(super) fn renewed(kept: &HeaderMap, not_modified: &HeaderMap, changed: &[HeaderName]) -> HeaderMap {
+    const OF_THE_KEPT: [HeaderName; 8] =
+        [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, TRAILER, TRANSFER_ENCODING, UPGRADE];
     let mut headers = kept.clone();
     headers.remove(http::header::AGE);
-    for name in not_modified.keys().filter(|name| !OF_THE_KEPT.contains(name)) {
+    for name in not_modified.keys().filter(|name| !OF_THE_KEPT.contains(name) && !changed.contains(name)) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -99,7 +100,7 @@ mod tests {
             (http::header::VIA, "1.1 a"),
             (http::header::VIA, "1.1 b"),
         ]);
-        let renewed = renewed(&kept, &now);
+        let renewed = renewed(&kept, &now, &[]);
         assert_eq!(renewed[CONTENT_LENGTH], "5");
         assert_eq!(renewed[http::header::DATE], "now");
         assert_eq!(renewed.get_all(http::header::VIA).iter().count(), 2);

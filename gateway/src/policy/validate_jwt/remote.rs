@@ -13,7 +13,7 @@ use super::super::world::World;
 use super::{Refused, candidates, keys, token};
 use crate::model::{Discovery, Endpoint, KeySource, Reason, TokenKeys, ValidateJwt};
 
-/// From one time that a server is asked for keys to the next: while there are none,
+/// From one time that a server is asked for keys to the next: while there are none, or whoever asked has gone meanwhile,
 const SOON: Duration = Duration::from_secs(1);
 /// for one that is missed,
 const MISSED: Duration = Duration::from_secs(30);
@@ -51,17 +51,19 @@ async fn ask_for_keys(validate: &ValidateJwt, missed: bool, most: usize, world: 
             None => set.asked.lock().await,
         };
         let now = world.at();
-        let again = match (missed, set.current().is_empty()) {
-            (_, true) => SOON,
-            (true, false) => MISSED,
-            (false, false) => HOUR,
+        let has_keys = !set.current().is_empty();
+        let again = |ended| match (missed, has_keys && ended) {
+            (_, false) => SOON,
+            (true, true) => MISSED,
+            (false, true) => HOUR,
         };
-        if asked.is_some_and(|asked| now.saturating_sub(asked) < again) {
+        if asked.is_some_and(|(asked, ended)| now.saturating_sub(asked) < again(ended)) {
             continue;
         }
-        *asked = Some(now);
+        *asked = Some((now, false));
         let document = documented(endpoint, target, discovery.as_ref(), most.max(LARGEST), world).await;
         let outcome = document.and_then(|document| set.replace(&document).map_err(|error| error.to_string()));
+        *asked = Some((now, true));
         if let Err(error) = outcome {
             tracing::warn!(%endpoint, %error, "the keys of tokens cannot be had; the old ones are kept");
         }

@@ -1,7 +1,7 @@
 use serde_saphyr::Spanned;
 
 use crate::config::diagnostic::Problem;
-use crate::model::{PathTemplate, Segment};
+use crate::model::{PathTemplate, Segment, spelled};
 
 /// What stands at this place, or is named there.
 pub(super) fn template(text: &str, written: &Spanned<String>, problems: &mut Vec<Problem>) -> PathTemplate {
@@ -28,9 +28,9 @@ pub(super) fn template(text: &str, written: &Spanned<String>, problems: &mut Vec
         }
         match parameter {
             Some((before, (name, after))) => {
-                Segment::Parameter { before: before.into(), name: name.into(), after: after.into() }
+                Segment::Parameter { before: spelled(before).into(), name: name.into(), after: spelled(after).into() }
             }
-            None => Segment::Literal(text.into()),
+            None => Segment::Literal(spelled(text).into()),
         }
     };
     let segments: Vec<_> = all.into_iter().map(&mut segment).collect();

@@ -1,0 +1,112 @@
+use crate::scripted::{Scene, answer, get, post, with};
+
+fn cached(lookup: &str) -> Scene {
+    Scene::policies(&[("inbound", lookup), ("outbound", "- cache-store: {duration: 1m}")])
+}
+
+#[test]
+fn answers_differ_by_all_that_a_header_says() {
+    let scene = cached("- cache-lookup: {}");
+    scene.will(answer(200, &[("vary", "x-lang")], "of another"));
+    scene.will(answer(200, &[("vary", "x-lang")], "english"));
+    scene.send(with(get("/"), &[("x-lang", "en"), ("x-lang", "other")]));
+    assert_eq!(scene.send(with(get("/"), &[("x-lang", "en")])).body, "english");
+}
+
+#[test]
+fn parameters_are_told_apart_as_they_are_written() {
+    let scene = cached("- cache-lookup: {vary_by_query_parameter: [a, b]}");
+    for target in ["/?a=1%26b%3D2", "/?a=1&b=2", "/?a=1%0Ab%3D2", "/?a=1"] {
+        let before = scene.times();
+        scene.send(get(target));
+        assert_eq!(scene.times(), before + 1, "{target}");
+    }
+    scene.send(get("/?a=1&c=3"));
+    assert_eq!(scene.times(), 4);
+}
+
+#[test]
+fn headers_are_told_apart_as_they_are() {
+    let scene = cached("- cache-lookup: {vary_by_header: [X-Key]}");
+    for value in [&b"\xfe"[..], b"\xff"] {
+        let mut request = get("/");
+        request.headers_mut().insert("x-key", http::HeaderValue::from_bytes(value).unwrap());
+        scene.send(request);
+    }
+    assert_eq!(scene.times(), 2);
+}
+
+/// What a third party makes of the body of a GET, nobody else has asked for.
+#[test]
+fn a_request_with_a_body_is_not_looked_up() {
+    let scene = cached("- cache-lookup: {}");
+    scene.will(answer(200, &[], "of the body"));
+    scene.will(answer(200, &[], "of none"));
+    let mut request = post("/", "poison");
+    *request.method_mut() = http::Method::GET;
+    scene.send(request);
+    assert_eq!(scene.send(get("/")).body, "of none");
+    let mut request = with(get("/"), &[("transfer-encoding", "chunked")]);
+    *request.body_mut() = "x";
+    scene.send(request);
+    assert_eq!(scene.times(), 3);
+}
+
+#[test]
+fn a_cookie_of_one_caller_is_not_anothers() {
+    let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+    scene.will(answer(200, &[("etag", "\"1\""), ("cache-control", "no-cache")], "body"));
+    scene.will(answer(304, &[("etag", "\"1\""), ("set-cookie", "session=mine")], ""));
+    scene.will(answer(304, &[("etag", "\"1\"")], ""));
+    scene.send(get("/"));
+    let own = scene.send(get("/"));
+    assert_eq!((own.body.as_str(), own.header("set-cookie")), ("body", "session=mine"));
+    let other = scene.send(get("/"));
+    assert_eq!((other.body.as_str(), other.header("set-cookie")), ("body", ""));
+}
+
+#[test]
+fn what_outbound_has_changed_stays_so_when_the_answer_is_still_so() {
+    let outbound = "- set-header: {name: X-Internal, exists_action: delete}\n- set-header: {name: Server, value: ours}\n- cache-store: {}";
+    let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", outbound)]);
+    let fields = [("etag", "\"1\""), ("cache-control", "no-cache"), ("x-internal", "10.0.0.1"), ("server", "theirs")];
+    scene.will(answer(200, &[&fields[..], &[("x-new", "1")]].concat(), "body"));
+    scene.will(answer(304, &[&fields[..], &[("x-new", "2")]].concat(), ""));
+    scene.send(get("/"));
+    let renewed = scene.send(get("/"));
+    assert_eq!((renewed.header("x-internal"), renewed.header("server"), renewed.header("x-new")), ("", "ours", "2"));
+}
+
+/// RFC 9111 §3.5.
+#[test]
+fn what_is_still_so_for_an_authorized_caller_is_not_for_all() {
+    let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+    let own = |request| with(request, &[("authorization", "Bearer a")]);
+    scene.will(answer(200, &[("etag", "\"1\""), ("cache-control", "public, max-age=0")], "body"));
+    scene.will(answer(304, &[("etag", "\"1\""), ("cache-control", "max-age=60")], ""));
+    scene.send(own(get("/")));
+    assert_eq!(scene.send(own(get("/"))).body, "body");
+    scene.send(get("/"));
+    assert_eq!(scene.times(), 3, "it is asked again");
+}
+
+#[test]
+fn answers_of_other_servers_are_kept_apart() {
+    let choose =
+        "- choose: [{when: 'request.headers[\"x-beta\"] == \"1\"', then: [{set-backend: beta}]}]\n- cache-lookup: {}";
+    let scene = cached(choose);
+    scene.will(answer(200, &[], "beta"));
+    scene.will(answer(200, &[], "partner"));
+    scene.send(with(get("/"), &[("x-beta", "1")]));
+    assert_eq!(scene.send(get("/")).body, "partner");
+    assert_eq!(scene.send(with(get("/"), &[("x-beta", "1")])).body, "beta");
+}
+
+#[test]
+fn an_age_beyond_all_numbers_is_old() {
+    let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+    scene.will(answer(200, &[("cache-control", "max-age=60"), ("age", "99999999999999999999")], ""));
+    scene.send(get("/"));
+    scene.send(get("/"));
+    assert_eq!(scene.times(), 2);
+}

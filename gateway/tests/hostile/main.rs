@@ -1,0 +1,8 @@
+//! Policies, from the configuration to what is sent and answered, among callers and third parties who mean no good.
+
+mod cache;
+mod limits;
+mod messages;
+mod others;
+mod scripted;
+mod secrets;
