@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
-use super::third_party::{Rulebook, ThirdParty};
+use super::third_party::{Rulebook, ThirdParty, WELL};
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
@@ -62,8 +62,8 @@ pub(super) async fn answer(
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
-    let reason = fault.map_or("ok", |fault| fault.reason.label());
-    third_party.metrics().request(&api.name, reason);
+    let reason = fault.map_or(WELL, |fault| fault.reason.label());
+    third_party.count(&api.name, reason);
     for (policy, reason, _) in &call.reports {
         third_party.metrics().report(&api.name, policy, reason.label());
     }
