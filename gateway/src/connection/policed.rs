@@ -166,7 +166,8 @@ impl World for Wire<'_> {
         // An answer that is not wanted gives up its connection before another one is taken.
         self.answer = None;
         Box::pin(async move {
-            let since = Instant::now();
+            // Only records say how long it was.
+            let since = self.record.is_some().then(Instant::now);
             let request = Request::from_parts(head, body);
             let elsewhere = to.map(|to| (to, (self.elsewhere)()));
             let asked = match &elsewhere {
@@ -177,7 +178,7 @@ impl World for Wire<'_> {
                 None => asked.await,
                 Some(within) => timeout(within, asked).await.unwrap_or(Err(Reason::UpstreamTimeout.into())),
             };
-            self.waited += since.elapsed();
+            self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
             let response = answered.map_err(|error| {
                 let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
                 Unanswerable { reason, error }
