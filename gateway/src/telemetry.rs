@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use access_log::AccessLog;
 pub use http::serve;
-pub use metrics::{Gauges, Metrics};
+pub use metrics::{Counter, Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use requests::{RequestRecord, RequestSnapshot};
 pub use told::Teller;

@@ -21,7 +21,7 @@ const TABLES: [(&str, u16, u16); 3] = [("10 rules", 1, 10), ("10,000 rules", 2, 
 
 pub(crate) fn run(rounds: u32) -> Report {
     let _counting: OwnedFd = enable_stats(Stats::RunTime).expect("the kernel keeps run times of programs");
-    let mut report = Report::new("connect", rounds, "");
+    let mut report = Report::new("connect", rounds, Vec::new());
     for round in 1..=rounds {
         for (table, addresses, ports) in TABLES {
             eprintln!("bench: round {round} of {rounds}: {table}");

@@ -2,7 +2,7 @@
 //! each connection or request.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use egret_tests::{Egret, Lab, eventually, listens};
@@ -11,12 +11,17 @@ use crate::{APPLICATIONS, GATEWAY, on_cpu};
 
 pub(crate) const THIRD_PARTY: &str = "203.0.113.7";
 
+/// The variable that names Envoy's executable.
+const ENVOY: &str = "ENVOY_BIN";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contestant {
     Direct,
     Egret,
     Nginx,
     Haproxy,
+    /// Only where `ENVOY_BIN` says where it is.
+    Envoy,
 }
 
 /// What the contestants are told. Each peer listens for a port of the third party on [`Contestant::port`].
@@ -25,6 +30,7 @@ pub(crate) struct Configs {
     pub(crate) egret: String,
     pub(crate) nginx: String,
     pub(crate) haproxy: String,
+    pub(crate) envoy: String,
     /// A port of the third party: a peer is ready when it listens for it.
     pub(crate) ready: u16,
 }
@@ -48,7 +54,7 @@ impl Running {
     pub(crate) fn to(&self, port: u16) -> String {
         let address = match self.contestant {
             Contestant::Direct | Contestant::Egret => THIRD_PARTY,
-            Contestant::Nginx | Contestant::Haproxy => "127.0.0.1",
+            Contestant::Nginx | Contestant::Haproxy | Contestant::Envoy => "127.0.0.1",
         };
         format!("{address}:{}", self.contestant.port(port))
     }
@@ -57,7 +63,37 @@ impl Running {
 struct Peer(Child);
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Egret, Self::Nginx, Self::Haproxy];
+    /// Those that are on this machine.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::Direct, Self::Egret, Self::Nginx, Self::Haproxy];
+        all.extend(std::env::var_os(ENVOY).map(|_| Self::Envoy));
+        all
+    }
+
+    /// Those that Egret is compared with, and their versions.
+    pub(crate) fn peers() -> Vec<(&'static str, String)> {
+        let peers = Self::all().into_iter().filter(|contestant| !matches!(contestant, Self::Direct | Self::Egret));
+        peers.map(|peer| (peer.name(), peer.version())).collect()
+    }
+
+    fn version(self) -> String {
+        let option = if self == Self::Envoy { "--version" } else { "-v" };
+        let output = Command::new(self.program()).arg(option).output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", self.program()));
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let (_, text) = text.split_once("version").expect("a version");
+        let mut words = text.split([' ', '/', '-', '\n']);
+        let numbered = |word: &&str| word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit());
+        words.find(numbered).expect("a version's number").to_owned()
+    }
+
+    /// The executable of a peer.
+    fn program(self) -> String {
+        match self {
+            Self::Envoy => std::env::var(ENVOY).expect("a path in UTF-8"),
+            _ => self.name().to_owned(),
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -65,6 +101,7 @@ impl Contestant {
             Self::Egret => "egret",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Envoy => "envoy",
         }
     }
 
@@ -74,6 +111,7 @@ impl Contestant {
             Self::Direct | Self::Egret => port,
             Self::Nginx => 8000 + port,
             Self::Haproxy => 9000 + port,
+            Self::Envoy => 7000 + port,
         }
     }
 
@@ -85,8 +123,12 @@ impl Contestant {
         match self {
             Self::Direct => {}
             Self::Egret => egret = Some(lab.egret(&lab.configure(&configs.egret), &[])),
-            Self::Nginx => peer = Some(Peer::start(lab, "nginx", "-c", &configs.nginx, ready)),
-            Self::Haproxy => peer = Some(Peer::start(lab, "haproxy", "-f", &configs.haproxy, ready)),
+            Self::Nginx => peer = Some(Peer::start(lab, self, &["-c"], &configs.nginx, ready)),
+            Self::Haproxy => peer = Some(Peer::start(lab, self, &["-f"], &configs.haproxy, ready)),
+            Self::Envoy => {
+                let options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"];
+                peer = Some(Peer::start(lab, self, &options, &configs.envoy, ready));
+            }
         }
         on_cpu(APPLICATIONS);
         Running { contestant: self, egret, peer }
@@ -94,18 +136,21 @@ impl Contestant {
 }
 
 impl Peer {
-    fn start(lab: &Lab, program: &str, option: &str, config: &str, port: u16) -> Self {
-        let path = lab.directory().join(format!("{program}.conf"));
+    /// The last of the options takes the configuration's path.
+    fn start(lab: &Lab, peer: Contestant, options: &[&str], config: &str, port: u16) -> Self {
+        let (name, program) = (peer.name(), peer.program());
+        // Envoy goes by the ending, the others do not.
+        let path = lab.directory().join(format!("{name}.json"));
         fs::write(&path, config).expect("a configuration");
-        let log = fs::File::create(lab.directory().join(format!("{program}.log"))).expect("a log");
+        let log = fs::File::create(lab.directory().join(format!("{name}.log"))).expect("a log");
         let mut process = lab
-            .gateway(program, &[option, path.to_str().expect("a path in UTF-8")])
+            .gateway(&program, &[options, &[path.to_str().expect("a path in UTF-8")]].concat())
             .stdin(Stdio::null())
             .stdout(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{program}: {error}"));
-        eventually(program, || {
-            assert!(process.try_wait().expect("a child").is_none(), "{program} ended");
+        eventually(name, || {
+            assert!(process.try_wait().expect("a child").is_none(), "{name} ended");
             listens(process.id(), port)
         });
         Self(process)

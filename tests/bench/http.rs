@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 use egret_tests::{EGRESS, Lab, NODE, Service};
+use serde_json::json;
 
+use crate::envoy;
 use crate::gateway::{Configs, Contestant, Running, THIRD_PARTY, cpu};
 use crate::passthrough::{idle, load, many_ports, number};
 use crate::report::Report;
@@ -59,15 +61,16 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
         ),
         nginx: nginx(&lab, &paths, pki.ca()),
         haproxy: haproxy(&lab, &paths, pki.ca()),
+        envoy: envoy(&lab, &paths, pki.ca()),
         ready: PLAIN,
     };
-    let mut report = Report::new("http", rounds, "nginx, haproxy");
+    let mut report = Report::new("http", rounds, Contestant::peers());
     for round in 1..=rounds {
-        for contestant in Contestant::ALL {
+        for contestant in Contestant::all() {
             eprintln!("bench: round {round} of {rounds}: {}", contestant.name());
             let authority = match contestant {
                 Contestant::Egret => lab.directory().join("egret-ca.pem"),
-                Contestant::Direct | Contestant::Nginx | Contestant::Haproxy => pki.ca().into(),
+                _ => pki.ca().into(),
             };
             let authority = authority.to_str().expect("a path in UTF-8").to_owned();
             let running = contestant.start(&lab, &configs);
@@ -231,5 +234,38 @@ fn haproxy(lab: &Lab, [certificate, key]: &[String; 2], ca: &str) -> String {
         backend("plain", &PLAIN.to_string()),
         backend("originated", &tls(ORIGINATED_NAME)),
         backend("secure", &tls(NAME)),
+    )
+}
+
+/// With kept upstream connections, and the third party verified.
+fn envoy(lab: &Lab, [certificate, key]: &[String; 2], ca: &str) -> String {
+    const TLS: &str = "envoy.extensions.transport_sockets.tls.v3";
+    let versions = json!({ "tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3" });
+    let tls =
+        |context: &str, config| envoy::extension("envoy.transport_sockets.tls", &format!("{TLS}.{context}"), config);
+    let verified = |cluster: &str, name: &str| {
+        let validation = json!({
+            "trusted_ca": { "filename": ca },
+            "match_typed_subject_alt_names": [{ "san_type": "DNS", "matcher": { "exact": name } }],
+        });
+        let common = json!({ "tls_params": versions, "validation_context": validation });
+        let mut cluster = envoy::cluster(cluster, SECURE);
+        cluster["transport_socket"] = tls("UpstreamTlsContext", json!({ "sni": name, "common_tls_context": common }));
+        cluster
+    };
+    let chain = |cluster: &str| json!({ "filters": [envoy::http(lab, Vec::new(), &[envoy::route(cluster)])] });
+    let common = json!({
+        "tls_params": versions,
+        "tls_certificates": [{ "certificate_chain": { "filename": certificate }, "private_key": { "filename": key } }],
+    });
+    let mut secure = chain("secure");
+    secure["transport_socket"] = tls("DownstreamTlsContext", json!({ "common_tls_context": common }));
+    envoy::config(
+        &[
+            envoy::listener(PLAIN, chain("plain")),
+            envoy::listener(ORIGINATED, chain("originated")),
+            envoy::listener(SECURE, secure),
+        ],
+        &[envoy::cluster("plain", PLAIN), verified("originated", ORIGINATED_NAME), verified("secure", NAME)],
     )
 }

@@ -4,6 +4,7 @@
 //! counted is the CPU time of the gateway's cgroup, kernel work included: on a shared machine it is the steadiest figure.
 
 mod connect;
+mod envoy;
 mod floor;
 mod gateway;
 mod http;
@@ -25,7 +26,7 @@ use passthrough::Scenario;
 enum Bench {
     /// The hooks: nanoseconds of a miss and of a hit, with 10 to 100,000 rules.
     Connect(Options),
-    /// Bytes carried untouched: throughput, CPU, latency, new and idle connections; against nginx and HAProxy.
+    /// Bytes carried untouched: throughput, CPU, latency, new and idle connections; against nginx, HAProxy and Envoy.
     Passthrough {
         #[command(flatten)]
         options: Options,
@@ -33,7 +34,7 @@ enum Bench {
         #[arg(long, value_delimiter = ',', default_values = ["download", "upload", "connections", "latency", "idle"])]
         scenario: Vec<Scenario>,
     },
-    /// Requests: plain, TLS origination, interception; new and kept connections, latency, memory; against nginx and HAProxy.
+    /// Requests: plain, TLS origination, interception; new and kept connections, latency, memory; against nginx, HAProxy and Envoy.
     Http {
         #[command(flatten)]
         options: Options,
@@ -43,7 +44,7 @@ enum Bench {
         ])]
         scenario: Vec<http::Scenario>,
     },
-    /// Policies: none, ten headers set, a condition; against nginx and HAProxy.
+    /// Policies: none, ten headers set, a condition, a condition that needs CEL's interpreter; against nginx, HAProxy and Envoy.
     Policies(Options),
     /// The application of a run.
     #[command(hide = true, subcommand)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use egret_tests::{EGRESS, Lab};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::envoy;
 use crate::gateway::{Configs, Contestant, Running, THIRD_PARTY, cpu, memory};
 use crate::report::Report;
 use crate::third_party;
@@ -45,11 +46,12 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
         egret: "  - name: partner\n    hosts: [api.partner.example]\n".to_owned(),
         nginx: nginx(&lab),
         haproxy: haproxy(),
+        envoy: envoy(&lab),
         ready: PORT,
     };
-    let mut report = Report::new("passthrough", rounds, "nginx, haproxy");
+    let mut report = Report::new("passthrough", rounds, Contestant::peers());
     for round in 1..=rounds {
-        for contestant in Contestant::ALL {
+        for contestant in Contestant::all() {
             eprintln!("bench: round {round} of {rounds}: {}", contestant.name());
             measure(&lab, contestant.start(&lab, &configs), contestant, scenarios, &mut report);
         }
@@ -84,6 +86,17 @@ fn haproxy() -> String {
          use_backend partner if {{ req.ssl_sni -i api.partner.example }}\nbackend partner\n  source {EGRESS}\n  \
          server partner {THIRD_PARTY}:{PORT}\n"
     )
+}
+
+/// By SNI.
+fn envoy(lab: &Lab) -> String {
+    let proxy = envoy::extension(
+        "envoy.filters.network.tcp_proxy",
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        json!({ "stat_prefix": "tcp", "cluster": "partner", "access_log": [envoy::access_log(lab)] }),
+    );
+    let chain = json!({ "filter_chain_match": { "server_names": ["api.partner.example"] }, "filters": [proxy] });
+    envoy::config(&[envoy::listener(PORT, chain)], &[envoy::cluster("partner", PORT)])
 }
 
 /// Enough source ports for every contestant, none of them a listener's, and their reuse after a second.

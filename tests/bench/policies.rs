@@ -1,7 +1,9 @@
-//! What policies cost: none, ten cheap ones, a condition; each on a port of its own.
+//! What policies cost: none, ten cheap ones, a condition, a condition in CEL; each on a port of its own.
 
 use egret_tests::{EGRESS, Lab, NODE, Service};
+use serde_json::{Value, json};
 
+use crate::envoy;
 use crate::gateway::{Configs, Contestant, THIRD_PARTY, cpu};
 use crate::passthrough::{load, many_ports, number};
 use crate::report::Report;
@@ -11,7 +13,11 @@ const REQUESTS: u64 = 60_000;
 const CONNECTIONS: &str = "32";
 
 /// What is measured, and the third party's port for it.
-const SCENARIOS: [(&str, u16); 3] = [("no policy", 80), ("ten headers set", 81), ("one condition", 82)];
+const SCENARIOS: [(&str, u16); 4] =
+    [("no policy", 80), ("ten headers set", 81), ("one condition", 82), ("one condition in CEL", CEL)];
+
+/// A refusal on a condition that no comparison of texts can say: nginx and HAProxy have nothing that does the same.
+const CEL: u16 = 83;
 
 /// Headers that are set on the way there; two more are on the way back.
 const THERE: usize = 8;
@@ -21,10 +27,10 @@ pub(crate) fn run(rounds: u32) -> Report {
     lab.hosts(&[(THIRD_PARTY, NAME)]);
     many_ports(&lab);
     let _third_party = third_party(&lab);
-    let configs = Configs { egret: egret(), nginx: nginx(&lab), haproxy: haproxy(), ready: 80 };
-    let mut report = Report::new("policies", rounds, "nginx, haproxy");
+    let configs = Configs { egret: egret(), nginx: nginx(&lab), haproxy: haproxy(), envoy: envoy(&lab), ready: 80 };
+    let mut report = Report::new("policies", rounds, Contestant::peers());
     for round in 1..=rounds {
-        for contestant in Contestant::ALL {
+        for contestant in Contestant::all() {
             eprintln!("bench: round {round} of {rounds}: {}", contestant.name());
             let running = contestant.start(&lab, &configs);
             let source = if contestant == Contestant::Direct { NODE } else { EGRESS };
@@ -32,10 +38,12 @@ pub(crate) fn run(rounds: u32) -> Report {
                 let (to, count) = (running.to(port), count.to_string());
                 load(&lab, &["http", &to, NAME, connections, &count, "--source", source])
             };
-            for (_, port) in SCENARIOS {
+            let has = |port: u16| port != CEL || !matches!(contestant, Contestant::Nginx | Contestant::Haproxy);
+            let scenarios = || SCENARIOS.into_iter().filter(|(_, port)| has(*port));
+            for (_, port) in scenarios() {
                 run(port, "8", 500);
             }
-            for (scenario, port) in SCENARIOS {
+            for (scenario, port) in scenarios() {
                 let before = cpu(&lab);
                 let measured = run(port, CONNECTIONS, REQUESTS);
                 let used = (cpu(&lab) - before).as_secs_f64();
@@ -76,6 +84,10 @@ fn egret() -> String {
         api("condition", 82),
         "    policies:\n      inbound:\n        - choose:\n            - when: 'request.headers[\"x-kind\"] == \"b\" && request.path.startsWith(\"/v1\")'\n              \
          then:\n                - set-header: {name: X-There, value: some-value}\n"
+            .to_owned(),
+        api("cel", CEL),
+        "    policies:\n      inbound:\n        - choose:\n            - when: size(request.headers[\"user-agent\"]) + size(request.path) == 3\n              \
+         then:\n                - return-response: {status: 403}\n"
             .to_owned(),
     ]
     .concat()
@@ -124,5 +136,47 @@ fn haproxy() -> String {
         part(80, ""),
         part(81, &(there + back)),
         part(82, condition),
+    )
+}
+
+fn envoy(lab: &Lab) -> String {
+    let name = |port: u16| format!("to{port}");
+    let every = |port: u16| envoy::route(&name(port));
+    let set = |name: String| json!({ "header": { "key": name, "value": "some-value" }, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" });
+    let mut ten = every(81);
+    ten["request_headers_to_add"] = (0..THERE).map(|number| set(format!("X-There-{number}"))).collect();
+    ten["response_headers_to_add"] = (0..2).map(|number| set(format!("X-Back-{number}"))).collect();
+    let mut chosen = every(82);
+    chosen["match"] = json!({ "prefix": "/v1", "headers": [{ "name": "x-kind", "string_match": { "exact": "b" } }] });
+    chosen["request_headers_to_add"] = json!([set("X-There".to_owned())]);
+    let listener = |port: u16, filters: Vec<Value>, routes: &[Value]| {
+        envoy::listener(port, json!({ "filters": [envoy::http(lab, filters, routes)] }))
+    };
+    envoy::config(
+        &[
+            listener(80, Vec::new(), &[every(80)]),
+            listener(81, Vec::new(), &[ten]),
+            listener(82, Vec::new(), &[chosen, every(82)]),
+            listener(CEL, vec![refuse_on_cel()], &[every(CEL)]),
+        ],
+        &SCENARIOS.map(|(_, port)| envoy::cluster(&name(port), port)),
+    )
+}
+
+/// What Egret is told in [`egret`], as the syntax tree that Envoy wants.
+fn refuse_on_cel() -> Value {
+    let call =
+        |function: &str, arguments: &[Value]| json!({ "call_expr": { "function": function, "args": arguments } });
+    let request =
+        |field: &str| json!({ "select_expr": { "operand": { "ident_expr": { "name": "request" } }, "field": field } });
+    let agent = call("_[_]", &[request("headers"), json!({ "const_expr": { "string_value": "user-agent" } })]);
+    let sum = call("_+_", &[call("size", &[agent]), call("size", &[request("path")])]);
+    let condition = call("_==_", &[sum, json!({ "const_expr": { "int64_value": 3 } })]);
+    envoy::extension(
+        "envoy.filters.http.rbac",
+        "envoy.extensions.filters.http.rbac.v3.RBAC",
+        json!({ "rules": { "action": "DENY", "policies": { "cel": {
+            "permissions": [{ "any": true }], "principals": [{ "any": true }], "condition": condition,
+        } } } }),
     )
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 pub(crate) struct Report {
     bench: &'static str,
     rounds: u32,
-    peers: &'static str,
+    /// Who Egret is compared with: name and version.
+    peers: Vec<(&'static str, String)>,
     figures: Vec<Figure>,
 }
 
@@ -23,7 +24,7 @@ struct Figure {
 }
 
 impl Report {
-    pub(crate) fn new(bench: &'static str, rounds: u32, peers: &'static str) -> Self {
+    pub(crate) fn new(bench: &'static str, rounds: u32, peers: Vec<(&'static str, String)>) -> Self {
         Self { bench, rounds, peers, figures: Vec::new() }
     }
 
@@ -61,17 +62,21 @@ impl Report {
             let mut row = vec![figure.scenario.clone(), figure.name.to_owned(), figure.unit.to_owned()];
             row.extend(contestants.iter().map(|name| figure.median(name).map_or_else(|| "-".to_owned(), short)));
             if compared {
-                row.push(figure.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
+                row.push(figure.ratio(&self.peers).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
             }
             table.add_row(row);
         }
         for column in table.column_iter_mut().skip(3) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        let peers: Vec<_> = self.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
         println!("{table}\nmedians of {} rounds; absolutes are this machine's, compare the ratios", self.rounds);
-        let figures: Vec<_> = self.figures.iter().map(|figure| figure.to_json(&contestants)).collect();
+        if compared {
+            println!("peers: {}", peers.join(", "));
+        }
+        let figures: Vec<_> = self.figures.iter().map(|figure| figure.to_json(&contestants, &self.peers)).collect();
         let document = json!({
-            "bench": self.bench, "rounds": self.rounds, "peers": self.peers, "kernel": kernel(), "figures": figures,
+            "bench": self.bench, "rounds": self.rounds, "peers": peers, "kernel": kernel(), "figures": figures,
         });
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).expect("a directory for the figures");
@@ -89,22 +94,22 @@ impl Figure {
         values.get(values.len() / 2).copied()
     }
 
-    /// Egret to the better of the peers; below 1 is better, except for rates.
-    fn ratio(&self) -> Option<f64> {
+    /// Egret to the best of the peers that did this; below 1 is better, except for rates.
+    fn ratio(&self, peers: &[(&'static str, String)]) -> Option<f64> {
         let more_is_better = self.unit.ends_with("/s");
-        let peers = ["nginx", "haproxy"].into_iter().filter_map(|peer| self.median(peer));
+        let peers = peers.iter().filter_map(|(peer, _)| self.median(peer));
         let best = peers.reduce(if more_is_better { f64::max } else { f64::min })?;
         Some(self.median("egret")? / best)
     }
 
-    fn to_json(&self, contestants: &[&'static str]) -> Value {
+    fn to_json(&self, contestants: &[&'static str], peers: &[(&'static str, String)]) -> Value {
         let medians: serde_json::Map<_, _> =
             contestants.iter().filter_map(|name| Some(((*name).to_owned(), json!(self.median(name)?)))).collect();
         let rounds: serde_json::Map<_, _> =
             self.values.iter().map(|(name, values)| ((*name).to_owned(), json!(values))).collect();
         json!({
             "scenario": self.scenario, "figure": self.name, "unit": self.unit, "median": medians, "rounds": rounds,
-            "egret_to_best_peer": self.ratio(),
+            "egret_to_best_peer": self.ratio(peers),
         })
     }
 }

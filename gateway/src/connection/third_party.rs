@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -12,11 +12,14 @@ use super::requests::Tell;
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
-use crate::telemetry::{FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
+use crate::telemetry::{Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
 use crate::upstream::{self, Http1, Http2, Key, Lease, Leased, Outgoing, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
+
+/// The outcome of a request that went well.
+pub(super) const WELL: &str = "ok";
 
 /// The third party of a flow, as its requests see it: any connection that the flow's permit allows at the moment.
 pub(super) struct ThirdParty {
@@ -31,6 +34,8 @@ pub(super) struct ThirdParty {
     permit: Mutex<Option<(Instant, Arc<Permit>)>>,
     /// How many requests there were.
     requests: AtomicU64,
+    /// Where those that went well are counted.
+    well: OnceLock<Counter>,
 }
 
 /// What is done with a request: it ends under the configuration that it began with.
@@ -90,6 +95,7 @@ impl ThirdParty {
             shelf,
             permit: Mutex::default(),
             requests: AtomicU64::new(0),
+            well: OnceLock::new(),
         }
     }
 
@@ -245,6 +251,17 @@ impl ThirdParty {
     /// Counts.
     pub(super) fn metrics(&self) -> &Metrics {
         self.rooms.telemetry.metrics()
+    }
+
+    /// Counts a request of its API with policies.
+    pub(super) fn count(&self, api: &Arc<str>, outcome: &'static str) {
+        let counter = || self.metrics().requests(api, outcome);
+        // Finding the counter is as dear as a policy.
+        if outcome == WELL {
+            self.well.get_or_init(counter).inc()
+        } else {
+            counter().inc()
+        };
     }
 
     /// Waits until the configuration has other rules for this flow's API than those that it began with.

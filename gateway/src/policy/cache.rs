@@ -274,8 +274,11 @@ fn changed_since(came: Option<&HeaderMap>, headers: &HeaderMap) -> Vec<HeaderNam
 }
 
 /// Forgets what a request has changed, if it has: all that is kept of its place, and of those that the answer names
-/// (RFC 9111 §4.4).
+/// (RFC 9111 §4.4). Where it has changed nothing, its answer's `Location` says nothing of what is kept.
 pub(super) fn forget(changed: &[String], call: &Call<'_>, caches: &Caches) {
+    if changed.is_empty() {
+        return;
+    }
     let Some(response) = call.response.as_ref().filter(|response| response.status.as_u16() < 400) else { return };
     let named = [LOCATION, CONTENT_LOCATION].map(|name| {
         let uri = response.headers.get(name)?.to_str().ok()?.parse::<Uri>().ok()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -87,9 +87,9 @@ impl Metrics {
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
     }
 
-    /// A request of an API with policies was answered.
-    pub fn request(&self, api: &Arc<str>, outcome: &'static str) {
-        self.requests.get_or_create(&FlowLabels { api: Arc::clone(api), outcome }).inc();
+    /// Counts requests of an API with policies that came to this.
+    pub fn requests(&self, api: &Arc<str>, outcome: &'static str) -> Counter {
+        self.requests.get_or_create(&FlowLabels { api: Arc::clone(api), outcome }).clone()
     }
 
     /// A policy that only reports would have refused it.

