@@ -106,6 +106,8 @@ pub struct Policy {
     pub reads_bodies: [bool; 2],
     /// Whether it takes the body of the request as it is.
     pub reads_request_bytes: bool,
+    /// Whether anything must, or may have to, be there before it runs: a body, keys.
+    pub needs_something: bool,
 }
 
 impl Policy {
@@ -121,6 +123,18 @@ impl Policy {
             reads_request_bytes |= expression.reads_request_bytes;
         });
         reads_bodies[0] |= statement.copies_request();
-        Self { id, scope, report, statement, reads_bodies, reads_request_bytes }
+        let needs_something = reads_request_bytes
+            || reads_bodies.contains(&true)
+            || matches!(
+                statement,
+                Statement::CacheStore(_)
+                    | Statement::FindAndReplace(_)
+                    | Statement::JsonToXml(_)
+                    | Statement::Log(_)
+                    | Statement::ValidateContent(_)
+                    | Statement::ValidateJwt(_)
+                    | Statement::XmlToJson(_)
+            );
+        Self { id, scope, report, statement, reads_bodies, reads_request_bytes, needs_something }
     }
 }

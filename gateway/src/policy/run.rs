@@ -136,28 +136,9 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
         call.begins(policy);
         let section = call.section;
         let fault = |fault: Box<Fault>| fault.of(policy, section);
-        for side in [Side::Request, Side::Response].into_iter().filter(|side| reads_text(policy, *side, call)) {
-            bodies::is_plain(side, call).map_err(fault)?;
-        }
-        while let Some(side) = reads_body(policy, call) {
-            bodies::whole(side, call, world).await.map_err(fault)?;
-        }
-        if matches!(policy.statement, Statement::CacheStore(_))
-            && call.response_body.is_none()
-            && cache::is_wanted(call)
-        {
-            let most = call.max_body;
-            let whole = world.answer_up_to(most).await;
-            call.response_body = whole.map_err(|reason| fault(bodies::broken(Side::Response, reason, most)))?;
-        }
-        if let Statement::Log(log) = &policy.statement
-            && let Some(most) = log::looks_at(log, call)
-        {
-            let peeked = world.peek(most).await;
-            call.peeked = Some(peeked.map_err(|reason| fault(bodies::broken(Side::Response, reason, most)))?);
-        }
-        if let Statement::ValidateJwt(validate) = &policy.statement {
-            validate_jwt::fetch_keys(validate, call, world).await;
+        if policy.needs_something {
+            // Few do: in a box of its own it makes the way of the others no longer.
+            Box::pin(ready(policy, call, world)).await.map_err(fault)?;
         }
         let outcome = match &policy.statement {
             Statement::Choose(branches) => {
@@ -178,11 +159,11 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
                 forward_request::run(forward, call, world).await.map(|()| Outcome::Continue)
             }
             Statement::SendRequest(request) if request.variable.is_some() || !policy.report => {
-                send_request::run(request, call, world).await.map(|()| Outcome::Continue)
+                Box::pin(send_request::run(request, call, world)).await.map(|()| Outcome::Continue)
             }
-            Statement::Wait(wait) => send_request::wait(wait, call, world).await.map(|()| Outcome::Continue),
+            Statement::Wait(wait) => Box::pin(send_request::wait(wait, call, world)).await.map(|()| Outcome::Continue),
             Statement::AuthenticationOauth2(credentials) if !policy.report => {
-                authentication_oauth2::run(credentials, call, world).await.map(|()| Outcome::Continue)
+                Box::pin(authentication_oauth2::run(credentials, call, world)).await.map(|()| Outcome::Continue)
             }
             _ if policy.report => {
                 reported(policy, call, world).await;
@@ -201,6 +182,30 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             ended => return Ok(ended),
         }
     }
+}
+
+/// Gets what a policy looks at: bodies, keys.
+async fn ready(policy: &Policy, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    for side in [Side::Request, Side::Response].into_iter().filter(|side| reads_text(policy, *side, call)) {
+        bodies::is_plain(side, call)?;
+    }
+    while let Some(side) = reads_body(policy, call) {
+        bodies::whole(side, call, world).await?;
+    }
+    let (most, broken) = (call.max_body, |reason| bodies::broken(Side::Response, reason, call.max_body));
+    match &policy.statement {
+        Statement::CacheStore(_) if call.response_body.is_none() && cache::is_wanted(call) => {
+            call.response_body = world.answer_up_to(most).await.map_err(broken)?;
+        }
+        Statement::Log(log) => {
+            if let Some(most) = log::looks_at(log, call) {
+                call.peeked = Some(world.peek(most).await.map_err(broken)?);
+            }
+        }
+        Statement::ValidateJwt(validate) => validate_jwt::fetch_keys(validate, call, world).await,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A policy that needs no time, but where nodes count together.
