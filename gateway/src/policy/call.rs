@@ -76,6 +76,8 @@ pub struct Call<'a> {
     pub(super) secret_body: bool,
     /// Whether one is in its path, or anywhere in what `rewrite-uri` made of it.
     pub(super) secret_target: bool,
+    /// Those secrets.
+    pub(super) secrets_of_target: Vec<String>,
     /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
     pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
@@ -231,6 +233,7 @@ impl<'a> Call<'a> {
             secret_parameters: Vec::new(),
             secret_body: false,
             secret_target: false,
+            secrets_of_target: Vec::new(),
             unmasked: false,
             max_body: 0,
             looks_back: true,

@@ -9,12 +9,12 @@ use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and what its answers ask for, as far as they are followed.
 pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World) -> Result<(), Box<Fault>> {
-    send(forward, call, world, true).await?;
+    let mut base = send(forward, call, world, true).await?;
     for _ in 0..forward.follow_redirects {
-        if !redirect::follow(call) {
+        if !redirect::follow(call, base.as_deref().unwrap_or_default()) {
             break;
         }
-        send(forward, call, world, false).await?;
+        base = send(forward, call, world, false).await?;
     }
     redirect::hide(call);
     let status = call.response.as_ref().map(|response| response.status);
@@ -24,9 +24,14 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
     }
 }
 
-/// Sends the request, and waits for the head of the answer. The first time it asks only for another answer than one that is
-/// kept.
-async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, first: bool) -> Result<(), Box<Fault>> {
+/// Sends the request, and waits for the head of the answer: below which path, if it went to a server of `set-backend`. The first
+/// time it asks only for another answer than one that is kept.
+async fn send(
+    forward: &Forward,
+    call: &mut Call<'_>,
+    world: &mut dyn World,
+    first: bool,
+) -> Result<Option<Arc<str>>, Box<Fault>> {
     if forward.buffer_request {
         bodies::whole(Side::Request, call, world).await?;
     }
@@ -40,10 +45,13 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, fir
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
     let stale = call.stale.as_ref().filter(|_| first);
     let asks = stale.is_some_and(|stale| stale.ask(&mut head.headers));
-    let to = chosen.and_then(|index| member(call, index)).map(|member| {
-        head.uri = under(&member.base, &head.uri);
-        Arc::clone(&member.endpoint)
-    });
+    let (to, base) = match chosen.and_then(|index| member(call, index)) {
+        Some(member) => {
+            head.uri = under(&member.base, &head.uri);
+            (Some(Arc::clone(&member.endpoint)), Some(Arc::clone(&member.base)))
+        }
+        None => (None, None),
+    };
     let count = (!call.meters.is_empty()).then(|| call.meters.sent());
     let asked = Asked { head, body: call.request_body.clone(), to, count };
     call.response_body = None;
@@ -68,7 +76,7 @@ async fn send(forward: &Forward, call: &mut Call<'_>, world: &mut dyn World, fir
             call.note(|| status.to_string());
             call.came = call.cached_under.as_ref().map(|_| head.headers.clone());
             call.response = Some(head);
-            Ok(())
+            Ok(base)
         }
         Err(Unanswerable { reason, error }) => {
             let message = format!("no answer of {}: {reason}", call.host);

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 
 use super::call::Call;
 use super::rewrite_uri;
 use super::set_query_parameter::{pairs, parameters};
+use super::template::MASK;
 
-/// Makes the request that an answer asks for; whether it is to be sent (RFC 9110 §15.4).
-pub(super) fn follow(call: &mut Call<'_>) -> bool {
+/// Makes the request that an answer asks for, of a server below this path; whether it is to be sent (RFC 9110 §15.4).
+pub(super) fn follow(call: &mut Call<'_>, base: &str) -> bool {
     let Some(response) = &call.response else { return false };
     let (status, method) = (response.status, call.request.method.clone());
     let becomes_get = match status {
@@ -26,7 +28,7 @@ pub(super) fn follow(call: &mut Call<'_>) -> bool {
         return false;
     }
     let location = response.headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
-    let Some(target) = location.as_deref().and_then(|location| target(location, call)) else {
+    let Some(target) = location.as_deref().and_then(|location| target(location, call, base)) else {
         call.note(|| "not followed: it leads elsewhere".to_owned());
         return false;
     };
@@ -46,7 +48,7 @@ pub(super) fn follow(call: &mut Call<'_>) -> bool {
 }
 
 /// The path and the query that a reference leads to, at the same third party (RFC 3986 §4.2).
-fn target(location: &str, call: &Call<'_>) -> Option<String> {
+fn target(location: &str, call: &Call<'_>, base: &str) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let of_host = |rest: &str| {
         let uri = Uri::try_from(format!("{}://{rest}", call.scheme)).ok()?;
@@ -62,7 +64,9 @@ fn target(location: &str, call: &Call<'_>) -> Option<String> {
         return of_host(rest);
     }
     if location.starts_with('/') {
-        return Some(location.to_owned());
+        // What is sent gets the path before it again.
+        let below = location.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        return below.map(|rest| if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") });
     }
     let path = call.request.uri.path();
     let plain = !location.is_empty() && !location.contains(':') && !location.split('/').any(|part| part == "..");
@@ -73,26 +77,40 @@ fn target(location: &str, call: &Call<'_>) -> Option<String> {
     })
 }
 
-/// Takes parameters that are secrets out of the places that an answer names: third parties lead to the same query elsewhere.
+/// Takes secrets out of the places that an answer names: third parties lead to the same path and query elsewhere.
 pub(super) fn hide(call: &mut Call<'_>) {
-    let (secrets, Some(response)) = (&call.secret_parameters, &mut call.response) else { return };
-    if secrets.is_empty() {
+    let (secrets, in_target) = (&call.secret_parameters, &call.secrets_of_target);
+    let Some(response) = call.response.as_mut().filter(|_| !secrets.is_empty() || !in_target.is_empty()) else {
         return;
-    }
+    };
     for name in [LOCATION, CONTENT_LOCATION, LINK] {
         for (_, value) in response.headers.iter_mut().filter(|(known, _)| **known == name) {
-            let text = String::from_utf8_lossy(value.as_bytes());
+            let told = String::from_utf8_lossy(value.as_bytes());
+            let text = masked(&told, in_target);
             // RFC 8288 §3: links are in angle brackets.
             let shown = match name == LINK {
                 true => text.split('>').map(|text| hidden_after(text, secrets)).collect::<Vec<_>>().join(">"),
                 false => hidden(&text, secrets).into_owned(),
             };
-            if shown != text {
+            if shown != told {
                 // What cannot be said is not.
                 *value = HeaderValue::from_bytes(shown.as_bytes()).unwrap_or(HeaderValue::from_static(""));
             }
         }
     }
+}
+
+/// Without these texts, however they are encoded.
+fn masked<'a>(told: &'a str, secrets: &[String]) -> Cow<'a, str> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut text = Cow::Borrowed(told);
+    for secret in secrets {
+        text = if text.contains(secret) { text.replace(secret, MASK).into() } else { text };
+        if decoded(&text).contains(&decoded(secret)) {
+            return Cow::Borrowed(MASK);
+        }
+    }
+    text
 }
 
 fn hidden_after(text: &str, secrets: &[Arc<str>]) -> String {

@@ -10,6 +10,7 @@ pub(super) fn run(rewrite: &RewriteUri, call: &mut Call<'_>) -> Result<(), Box<F
     let filled = template::fill(&rewrite.template, call)?;
     call.note(|| filled.shown().to_owned());
     call.secret_target |= filled.is_secret();
+    call.secrets_of_target.extend(filled.secrets());
     let query = call.request.uri.query().filter(|query| rewrite.copy_query && !query.is_empty());
     let target = match query {
         Some(query) => format!("{}{}{query}", filled.text, if filled.text.contains('?') { '&' } else { '?' }),

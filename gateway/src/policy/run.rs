@@ -305,6 +305,7 @@ async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (later, variables) = (call.later.len(), call.variables.len());
     let told = call.told.len();
     let (secret_body, secret_target, secrets) = (call.secret_body, call.secret_target, call.secret_parameters.len());
+    let in_target = call.secrets_of_target.len();
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
     let (service, may_be_secret) = (call.service.clone(), call.may_be_secret);
     let outcome = counted(policy, call, world).await;
@@ -315,6 +316,7 @@ async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     call.told.truncate(told);
     (call.secret_body, call.secret_target) = (secret_body, secret_target);
     call.secret_parameters.truncate(secrets);
+    call.secrets_of_target.truncate(in_target);
     (call.cached_under, call.stale) = (cached_under, stale);
     (call.service, call.may_be_secret) = (service, may_be_secret);
     match outcome {

@@ -17,12 +17,19 @@ pub(super) struct Filled<'a> {
     pub(super) text: Cow<'a, str>,
     /// If that is not the text.
     masked: Option<String>,
+    /// What is masked there.
+    secrets: Vec<String>,
 }
 
 impl Filled<'_> {
     /// Whether a secret is in it.
     pub(super) fn is_secret(&self) -> bool {
         self.masked.is_some()
+    }
+
+    /// The secrets that are in it.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = String> + '_ {
+        self.secrets.iter().filter(|secret| !secret.is_empty()).cloned()
     }
 
     /// With secrets masked.
@@ -82,10 +89,10 @@ pub(super) fn key(key: &SecretKey, call: &mut Call<'_>) -> Result<Vec<u8>, Box<F
 /// An expression cannot be said.
 pub(super) fn unsent<'a>(template: &'a Template, call: &Call<'_>) -> Result<Filled<'a>, Box<Fault>> {
     if let Some(literal) = template.literal() {
-        return Ok(Filled { text: Cow::Borrowed(literal), masked: None });
+        return Ok(Filled { text: Cow::Borrowed(literal), masked: None, secrets: Vec::new() });
     }
     let mut text = String::new();
-    let mut masked = template.is_secret().then(String::new);
+    let (mut masked, mut secrets) = (template.is_secret().then(String::new), Vec::new());
     for part in &template.0 {
         let (added, shown) = match part {
             Part::Text(literal) => (Cow::Borrowed(&**literal), None),
@@ -101,7 +108,8 @@ pub(super) fn unsent<'a>(template: &'a Template, call: &Call<'_>) -> Result<Fill
         text.push_str(&added);
         if let Some(masked) = &mut masked {
             masked.push_str(shown.unwrap_or(&added));
+            secrets.extend(shown.map(|_| added.into_owned()));
         }
     }
-    Ok(Filled { text: Cow::Owned(text), masked })
+    Ok(Filled { text: Cow::Owned(text), masked, secrets })
 }

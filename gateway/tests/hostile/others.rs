@@ -66,3 +66,17 @@ fn who_goes_away_does_not_keep_others_from_keys() {
     scene.clock.fetch_add(2, Ordering::Relaxed);
     assert_eq!(scene.send(token()).reason(), "token_signature_invalid", "the new key is there");
 }
+
+/// What a server says of itself begins with the path that it is below.
+#[test]
+fn a_redirect_of_a_server_below_a_path_stays_there() {
+    for (told, next) in
+        [("/v2/b?c=1", "/v2/b?c=1"), ("/v2?c=1", "/v2/?c=1"), ("b", "/v2/b"), ("/v20/b", "/v2/a"), ("/b", "/v2/a")]
+    {
+        let follow = "- forward-request: {follow_redirects: 1}";
+        let scene = Scene::policies(&[("inbound", "- set-backend: below"), ("backend", follow)]);
+        scene.will(answer(302, &[("location", told)], ""));
+        scene.send(get("/a"));
+        assert_eq!(scene.last().uri, next, "{told}");
+    }
+}

@@ -79,7 +79,7 @@ impl Scene {
         let api: String = api.lines().map(|line| format!("    {line}\n")).collect();
         let text = format!(
             "version: 1\negress: {{addresses: [192.0.2.10]}}\nbackends:\n  clear: {{url: \"http://clear.example\"}}\n  \
-             beta: {{url: \"https://beta.example\"}}\n  frail:\n    pool: [{{url: \"https://a.example\"}}, {{url: \"https://b.example\"}}]\n    \
+             beta: {{url: \"https://beta.example\"}}\n  below: {{url: \"https://below.example/v2\"}}\n  frail:\n    pool: [{{url: \"https://a.example\"}}, {{url: \"https://b.example\"}}]\n    \
              circuit_breaker: {{failures: 1, open: 10s}}\n\
              values:\n  secret: {{file: secret}}\napis:\n  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n{api}"
         );

@@ -34,6 +34,25 @@ fn a_place_that_repeats_a_secret_is_told_without_it() {
     }
 }
 
+/// As of interfaces that have their key in the path.
+#[test]
+fn a_place_that_repeats_a_secret_path_is_told_without_it() {
+    let scene = Scene::inbound(
+        "- set-variable: {name: key, value: '\"battery:staple\"', secret: true}\n\
+         - rewrite-uri: {template: \"/bot${variables.key}/me\"}",
+    );
+    for (told, shown) in [
+        ("/botbattery:staple/me/", "/bot***/me/"),
+        ("https://other.example/v2/battery:staple", "https://other.example/v2/***"),
+        ("/bot%62attery%3Astaple/me/", "***"),
+        ("/elsewhere", "/elsewhere"),
+    ] {
+        scene.will(answer(301, &[("location", told)], ""));
+        assert_eq!(scene.send(get("/a")).header("location"), shown, "{told}");
+        assert_eq!(scene.last().uri, "/botbattery:staple/me");
+    }
+}
+
 #[test]
 fn a_redirect_that_is_followed_is_told_without_secrets() {
     let scene = Scene::policies(&[("inbound", KEY), ("backend", "- forward-request: {follow_redirects: 1}")]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::Method;
 use serde_saphyr::Spanned;
 
 use super::list::List;
@@ -80,11 +80,8 @@ impl<'a> List<'a, '_> {
             };
         let mut headers: Vec<(Arc<str>, Template)> = Vec::new();
         for (name, value) in &file.headers {
-            match HeaderName::from_bytes(name.as_bytes()) {
-                Ok(name) => headers.push((name.as_str().into(), self.template(value))),
-                Err(_) => {
-                    self.problems.push(Problem::at(value, format!("`{name}` is not a header's name"), "like X-Reason"));
-                }
+            if let Some(name) = self.header_named(name, value) {
+                headers.push((name, self.template(value)));
             }
         }
         Some(SendRequest {

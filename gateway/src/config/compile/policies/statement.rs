@@ -252,11 +252,8 @@ impl<'a> List<'a, '_> {
     fn reply(&mut self, file: &ReplyFile) -> Reply {
         let mut headers = Vec::new();
         for (name, value) in &file.headers {
-            match HeaderName::from_bytes(name.as_bytes()) {
-                Ok(name) => headers.push((name.as_str().into(), self.for_caller(value))),
-                Err(_) => {
-                    self.problems.push(Problem::at(value, format!("`{name}` is not a header's name"), "like X-Reason"))
-                }
+            if let Some(name) = self.header_named(name, value) {
+                headers.push((name, self.for_caller(value)));
             }
         }
         let body = file.body.as_ref().map_or_else(|| Template(Vec::new()), |body| self.for_caller(body));
@@ -327,30 +324,27 @@ impl<'a> List<'a, '_> {
     }
 
     pub(super) fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
+        self.header_named(&written.value, written)
+    }
+
+    /// The same of a name that is the key of what is written there.
+    pub(super) fn header_named(&mut self, name: &str, written: &Spanned<String>) -> Option<Arc<str>> {
         /// What is for one connection only (RFC 9110 §7.6.1), and what says where a message ends.
         const FRAMING: [&str; 7] =
             ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
-        match HeaderName::from_bytes(written.value.trim().as_bytes()) {
-            Ok(name) if FRAMING.contains(&name.as_str()) => {
-                let help = "set the body with set-body; its length follows";
-                self.problems.push(Problem::at(
-                    written,
-                    "this header is Egret's to set: it says how a message is sent",
-                    help,
-                ));
-                None
-            }
+        let (rule, help) = match HeaderName::from_bytes(name.trim().as_bytes()) {
+            Ok(name) if FRAMING.contains(&name.as_str()) => (
+                "this header is Egret's to set: it says how a message is sent",
+                "set the body with set-body; its length follows",
+            ),
             Ok(name) if name == http::header::HOST => {
-                let help = "Egret sends requests to the host that they are for";
-                self.problems.push(Problem::at(written, "the host is not a policy's to change", help));
-                None
+                ("the host is not a policy's to change", "Egret sends requests to the host that they are for")
             }
-            Ok(name) => Some(name.as_str().into()),
-            Err(_) => {
-                self.problems.push(Problem::at(written, "not a header's name", "like X-Api-Key"));
-                None
-            }
-        }
+            Ok(name) => return Some(name.as_str().into()),
+            Err(_) => ("not a header's name", "like X-Api-Key"),
+        };
+        self.problems.push(Problem::at(written, rule, help));
+        None
     }
 
     /// What counts are kept under: of two policies that are told apart by nothing, the second has a number.
