@@ -4,7 +4,8 @@ use serde::Deserialize;
 use super::Text;
 
 /// Answers from what is kept (RFC 9111), to GET and HEAD, as fresh as the caller wants it (Cache-Control of the request). What is
-/// not is asked for only if it is another one (If-None-Match, If-Modified-Since), where the third party has said which it is.
+/// not is asked for only if it is another one (If-None-Match, If-Modified-Since), where the third party has said which it is. An
+/// answer is given as `cache-store` found it: outbound does not run for it again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheLookupFile {
