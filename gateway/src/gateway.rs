@@ -10,7 +10,7 @@ mod models;
 
 mod publish;
 
-mod quotas;
+mod remembered;
 
 mod start;
 

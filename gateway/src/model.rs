@@ -17,6 +17,7 @@ mod reason;
 mod redirect;
 mod rules;
 mod secret;
+mod signing;
 mod told;
 
 pub use api::{
@@ -34,11 +35,11 @@ pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
 pub use path::spelled;
 pub use policy::{
-    Answer, ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
-    CacheStoreValue, CheckHeader, ClientCredentials, Content, ContentRule, Contract, Converted, CredentialPlace,
-    Described, EmitMetric, Encoding, Exists, FindAndReplace, Forward, Hmac, HmacAlgorithm, IpFilter, JsonKind,
-    JsonToXml, Length, LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, OnInvalid, Parameter, Pattern, Periods,
-    Place, Policies, Policy, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
+    Answer, ApiKey, AssertionKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
+    CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,
+    Encoding, Exists, FindAndReplace, Forward, Grant, Hmac, HmacAlgorithm, IpFilter, JsonKind, JsonToXml, Length,
+    LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, Oauth2, OnInvalid, Parameter, Pattern, Periods, Place,
+    Policies, Policy, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
     Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus,
     SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace,
     ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
@@ -49,4 +50,5 @@ pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
+pub use signing::{SIGNING, Signer};
 pub use told::{Counted, Logged, LoggedBody, Told, Traced};

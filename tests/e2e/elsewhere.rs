@@ -153,10 +153,116 @@ fn a_token_is_fetched_once_for_all() {
     assert_eq!(asked.len(), 1, "once");
     assert_eq!(asked[0].start, "POST /oauth2/token HTTP/1.1");
     assert_eq!(asked[0].values("authorization"), ["Basic YWNtZTpjb3JyZWN0JTIwaG9yc2U="]);
-    assert_eq!(asked[0].body, b"grant_type=client_credentials&scope=prices%2Eread");
+    assert_eq!(asked[0].body, b"grant_type=client_credentials&scope=prices.read");
     let told = lab.cli(&["explain", "--config", config.to_str().unwrap(), URL]);
     assert!(told.contains("authorization: ***") && !told.contains("horse"), "{told}");
     assert!(!egret.log().contains("t0k3n") && !egret.log().contains("horse"), "{}", egret.log());
+}
+
+const TOKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"access_token\": \"t0k3n\"}  ";
+const TOKEN_AND_NEXT: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 71\r\n\r\n\
+    {\"access_token\": \"t0k3n\", \"expires_in\": 1, \"refresh_token\": \"the-next\"}";
+
+/// A partner and its login server, which gives this, over TLS; and the example that asks it.
+fn with_login(lab: &Lab, example: &str, gives: &'static [u8]) -> (ThirdParty, ThirdParty, std::path::PathBuf) {
+    lab.hosts(&[(PARTNER, NAME), ("203.0.113.8", "login.partner.example")]);
+    let pki = lab.pki();
+    let https = Behaviour::Https(pki.identity(&[NAME], &[]), vec![EGRESS.parse().unwrap()]);
+    let partner = lab.third_party(PARTNER, 443, https);
+    let login = Behaviour::AnswerTls(pki.identity(&["login.partner.example"], &[]), gives);
+    let login = lab.third_party("203.0.113.8", 443, login);
+    let ca = pki.ca();
+    let config = lab.configure_like(example, |text| {
+        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+            .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
+    });
+    (partner, login, config)
+}
+
+/// The fields of a form.
+fn form(body: &[u8]) -> std::collections::BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(body).replace("%3A", ":");
+    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn a_service_account_signs_who_it_is() {
+    let lab = Lab::new();
+    let (partner, login, config) = with_login(&lab, "policy-authentication-oauth2-key", TOKEN);
+    let egret = lab.egret(&config, &[]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    assert_eq!(requests(&partner)[0].values("authorization"), ["Bearer t0k3n"]);
+    let asked = requests(&login).remove(0);
+    assert!(asked.values("authorization").is_empty(), "{asked:?}");
+    let form = form(&asked.body);
+    assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    assert_eq!(form.keys().collect::<Vec<_>>(), ["assertion", "grant_type"]);
+    // Who checks it is a program of another hand.
+    let key = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../config/examples/policy-authentication-oauth2-key.key");
+    let program = r#"
+import base64, json, subprocess, sys, tempfile
+token, key = sys.argv[1:]
+head, claims, signature = token.split(".")
+bytes_of = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+raw = bytes_of(signature)
+def integer(part):
+    part = part.lstrip(b"\0")
+    part = b"\0" + part if part[0] & 0x80 else part
+    return b"\2" + bytes([len(part)]) + part
+body = integer(raw[:32]) + integer(raw[32:])
+with tempfile.NamedTemporaryFile() as public, tempfile.NamedTemporaryFile() as signed:
+    public.write(subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, check=True).stdout)
+    signed.write(b"0" + bytes([len(body)]) + body)
+    public.flush(); signed.flush()
+    check = ["openssl", "dgst", "-sha256", "-verify", public.name, "-signature", signed.name]
+    said = subprocess.run(check, input=f"{head}.{claims}".encode(), capture_output=True).stdout.decode().strip()
+claims = json.loads(bytes_of(claims))
+print(said, json.loads(bytes_of(head))["kid"], claims["iss"], claims["aud"], claims["scope"], claims["exp"] - claims["iat"])
+"#;
+    let told = lab.python(program, &[&form["assertion"], key.to_str().unwrap()]);
+    let wanted = "Verified OK key-1 prices@acme.example https://login.partner.example/oauth2/token prices.read 300";
+    assert_eq!(told, wanted);
+    assert!(!egret.log().contains("t0k3n"), "{}", egret.log());
+}
+
+#[test]
+fn a_refresh_token_that_was_given_is_the_next_one_after_a_restart_too() {
+    let lab = Lab::new();
+    let (partner, login, config) = with_login(&lab, "policy-authentication-oauth2-refresh", TOKEN_AND_NEXT);
+    let told = |login: &ThirdParty| {
+        let asked = requests(login);
+        asked.iter().map(|asked| form(&asked.body)["refresh_token"].clone()).collect::<Vec<_>>()
+    };
+    let egret = lab.egret(&config, &[]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    let asked = form(&requests(&login)[0].body);
+    assert_eq!([&asked["grant_type"], &asked["client_id"]], ["refresh_token", "acme"]);
+    assert_eq!(told(&login), ["first-consent"]);
+    eventually("the token is over", || {
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+        told(&login).get(1).is_some_and(|token| token == "the-next")
+    });
+    egret.stop();
+    let kept = lab.directory().join("state/refresh-tokens.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&kept).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let before = told(&login).len();
+    let egret = lab.egret(&config, &[]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    assert_eq!(told(&login)[before..], ["the-next"]);
+    egret.stop();
+    // Another consent is another beginning.
+    std::fs::write(lab.directory().join("egret.d/policy-authentication-oauth2-refresh.token"), "second-consent")
+        .unwrap();
+    let before = told(&login).len();
+    let egret = lab.egret(&config, &[]);
+    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+    assert_eq!(told(&login)[before..], ["second-consent"]);
+    assert!(requests(&partner).iter().all(|request| request.values("authorization") == ["Bearer t0k3n"]));
+    for secret in ["t0k3n", "the-next", "consent"] {
+        assert!(!egret.log().contains(secret), "{}", egret.log());
+    }
 }
 
 #[test]

@@ -328,7 +328,7 @@ pub(super) struct AdminFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct StateFile {
-    /// Directory of the counts of quotas. Default /var/lib/egret.
+    /// Directory of the counts of quotas, and of refresh tokens that login servers have given. Default /var/lib/egret.
     #[serde(default)]
     pub(super) directory: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::health::spawn_health;
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
-use super::quotas::Quotas;
+use super::remembered::Remembered;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
 use super::{Error, Options};
@@ -139,8 +139,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     spawn_sweep(&rooms.pool, &stop);
     spawn_values(&models, &stop);
     spawn_health(&rooms, &stop);
-    let quotas = Quotas::restored(&settings.state, Arc::clone(&rooms.policies))?;
-    quotas.spawn(&stop);
+    let remembered = Remembered::restored(&settings.state, Arc::clone(&rooms.policies))?;
+    remembered.spawn(&stop);
     let record = {
         let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
         move || spawn_decisions(&capture, rooms, stop)
@@ -204,7 +204,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => {
             let ended = running.shut_down(options.persist, &settings).await;
-            quotas.save();
+            remembered.save();
             ended?;
         }
     }

@@ -29,7 +29,7 @@ pub use flow::{Branch, Forward, Reply, Retry, SetVariable};
 pub use limits::{LimitConcurrency, Quota, RateKind, RateLimit};
 pub use llm::{LlmTokenLimit, LlmTokenMetric};
 pub use message::{Exists, FindAndReplace, RewriteUri, SetHeader, SetQueryParameter, SetStatus};
-pub use outside::{ClientCredentials, SendRequest, SetBackend, Wait};
+pub use outside::{AssertionKey, Grant, Oauth2, Proof, SendRequest, SetBackend, Wait};
 pub use period::{Length, Periods};
 pub use statement::{Statement, looks_at_request};
 pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};

@@ -1,8 +1,11 @@
-//! A token for the gateway itself: fetched once for all requests that need it, and again before it expires (RFC 6749 §4.4).
+//! A token for the gateway itself: fetched once for all requests that need it, and again before it expires (RFC 6749).
+
+mod assertion;
+mod rotated;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,18 +13,24 @@ use bytes::Bytes;
 use futures_util::lock::Mutex as Turn;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::call::{Call, Fault};
 use super::template;
 use super::world::World;
-use crate::model::{ClientCredentials, Reason, Secret, Template};
+use crate::model::{Grant, Oauth2, Proof, Reason, Secret, Template};
+use assertion::Says;
+use rotated::Rotated;
+
+pub use rotated::RefreshRow;
 
 /// Tokens, by what they were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
+    /// What servers have given in the place of refresh tokens.
+    pub(super) rotated: Rotated,
 }
 
 /// Who asks first fetches; the others wait for its token.
@@ -59,11 +68,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Before its end.
 const EARLY: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(
-    credentials: &ClientCredentials,
-    call: &mut Call<'_>,
-    world: &dyn World,
-) -> Result<(), Box<Fault>> {
+pub(super) async fn run(credentials: &Oauth2, call: &mut Call<'_>, world: &dyn World) -> Result<(), Box<Fault>> {
     if !call.may_be_secret {
         return Err(Fault::secret_in_clear());
     }
@@ -125,48 +130,123 @@ pub(super) fn forget(call: &Call<'_>) {
 
 /// What a token is asked for with.
 struct Asked {
+    /// Where, as a URL and as it is sent.
+    url: String,
     target: String,
     client: String,
+    /// All that it is fetched with and nobody may see.
     secret: Secret,
     scope: Option<String>,
     audience: Option<String>,
+    /// The key's name.
+    key_id: Option<String>,
+    /// On whose behalf.
+    subject: Option<String>,
+    /// The refresh token of the configuration.
+    refresh: Option<Secret>,
+    now: SystemTime,
 }
 
 impl Asked {
-    fn of(credentials: &ClientCredentials, call: &Call<'_>) -> Result<Self, Box<Fault>> {
+    fn of(credentials: &Oauth2, call: &mut Call<'_>) -> Result<Self, Box<Fault>> {
+        let mut secret = match &credentials.proof {
+            Proof::None => Vec::new(),
+            Proof::Secret(secret) => template::fill(secret, call)?.text.into_owned().into_bytes(),
+            Proof::Key(key) => template::bytes(&key.pem, call)?,
+        };
         let text = |template: &Template| template::fill(template, call).map(|filled| filled.text.into_owned());
+        let optional = |template: Option<&Template>| template.map(text).transpose();
+        let (subject, refresh) = match &credentials.grant {
+            Grant::ClientCredentials => (None, None),
+            Grant::RefreshToken(token) => (None, Some(text(token)?)),
+            Grant::JwtBearer(subject) => (optional(subject.as_ref())?, None),
+        };
+        let key_id = match &credentials.proof {
+            Proof::Key(key) => optional(key.id.as_ref())?,
+            Proof::None | Proof::Secret(_) => None,
+        };
+        // A token is as good as what it was fetched with.
+        secret.extend(refresh.iter().flat_map(|token| token.bytes()));
+        let target = text(&credentials.target)?;
         Ok(Self {
-            target: text(&credentials.target)?,
+            url: format!("{}{}", credentials.endpoint, target.split('?').next().unwrap_or_default()),
+            target,
             client: text(&credentials.client_id)?,
-            secret: Secret::new(text(&credentials.client_secret)?.into_bytes()),
-            scope: credentials.scope.as_ref().map(text).transpose()?,
-            audience: credentials.audience.as_ref().map(text).transpose()?,
+            secret: Secret::new(secret),
+            scope: optional(credentials.scope.as_ref())?,
+            audience: optional(credentials.audience.as_ref())?,
+            key_id,
+            subject,
+            refresh: refresh.map(|token| Secret::new(token.into_bytes())),
+            now: call.now,
         })
     }
 
-    fn name(&self, credentials: &ClientCredentials) -> String {
-        let Self { target, client, scope, audience, .. } = self;
-        format!("{}{target}\n{client}\n{scope:?}\n{audience:?}", credentials.endpoint)
+    /// Under which name its token is kept.
+    fn name(&self, credentials: &Oauth2) -> String {
+        let Self { target, client, scope, audience, subject, .. } = self;
+        let grant = match credentials.grant {
+            Grant::ClientCredentials => "client",
+            Grant::RefreshToken(_) => "user",
+            Grant::JwtBearer(_) => "statement",
+        };
+        format!("{}{target}\n{client}\n{grant} {scope:?}\n{audience:?}\n{subject:?}", credentials.endpoint)
     }
 
-    fn request(&self, in_body: bool) -> Result<Request<Bytes>, Box<Fault>> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let secret = String::from_utf8_lossy(self.secret.expose()).into_owned();
-        let mut form = "grant_type=client_credentials".to_owned();
-        let optional = [("scope", &self.scope), ("audience", &self.audience)];
-        for (name, value) in optional.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
-            form.push_str(&format!("&{name}={}", encoded(value)));
-        }
-        let mut authorization = None;
-        if in_body {
-            form.push_str(&format!("&client_id={}&client_secret={}", encoded(&self.client), encoded(&secret)));
-        } else {
-            // RFC 6749 §2.3.1: both encoded first.
-            let pair = format!("{}:{}", encoded(&self.client), encoded(&secret));
-            authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(pair)));
-        }
+    fn request(&self, credentials: &Oauth2, refresh: Option<&Secret>) -> Result<Request<Bytes>, Box<Fault>> {
         let failed = || Fault::new(Reason::NoToken, 500, "the token's request cannot be made");
-        let mut request = Request::new(Bytes::from(form));
+        let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+        let mut form: Vec<(&str, String)> = Vec::new();
+        let (mut authorization, mut in_statement) = (None, false);
+        match (&credentials.grant, &credentials.proof) {
+            (Grant::ClientCredentials, _) => form.push(("grant_type", "client_credentials".to_owned())),
+            (Grant::RefreshToken(_), _) => {
+                form.push(("grant_type", "refresh_token".to_owned()));
+                form.extend(refresh.map(|token| ("refresh_token", text(token))));
+            }
+            (Grant::JwtBearer(_), Proof::Key(key)) => {
+                let says = Says {
+                    issuer: &self.client,
+                    subject: self.subject.as_deref().unwrap_or(&self.client),
+                    audience: self.audience.as_deref().unwrap_or(&self.url),
+                    scope: self.scope.as_deref(),
+                };
+                let key = (self.secret.expose(), key.algorithm, self.key_id.as_deref());
+                form.push(("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()));
+                form.push(("assertion", assertion::signed(&says, key, self.now).ok_or_else(failed)?));
+                in_statement = true;
+            }
+            // The statement is the proof.
+            (Grant::JwtBearer(_), Proof::None | Proof::Secret(_)) => return Err(failed()),
+        }
+        if !in_statement {
+            form.extend(self.scope.clone().map(|scope| ("scope", scope)));
+            form.extend(self.audience.clone().map(|audience| ("audience", audience)));
+        }
+        match &credentials.proof {
+            _ if in_statement => {}
+            Proof::None => form.push(("client_id", self.client.clone())),
+            Proof::Secret(_) if credentials.in_body => {
+                form.extend([("client_id", self.client.clone()), ("client_secret", self.own_secret())]);
+            }
+            Proof::Secret(_) => {
+                // RFC 6749 §2.3.1: both encoded first.
+                let pair = format!("{}:{}", encoded(&self.client), encoded(&self.own_secret()));
+                authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(pair)));
+            }
+            Proof::Key(key) => {
+                let (client, url) = (self.client.as_str(), self.url.as_str());
+                let says = Says { issuer: client, subject: client, audience: url, scope: None };
+                let pem = self.own_secret();
+                let key = (pem.as_bytes(), key.algorithm, self.key_id.as_deref());
+                let statement = assertion::signed(&says, key, self.now).ok_or_else(failed)?;
+                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned();
+                form.extend([("client_id", self.client.clone()), ("client_assertion_type", kind)]);
+                form.push(("client_assertion", statement));
+            }
+        }
+        let form: Vec<_> = form.into_iter().map(|(name, value)| format!("{name}={}", encoded(&value))).collect();
+        let mut request = Request::new(Bytes::from(form.join("&")));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::try_from(&self.target).map_err(|_| failed())?;
         let headers = request.headers_mut();
@@ -177,16 +257,26 @@ impl Asked {
         }
         Ok(request)
     }
+
+    /// Without the refresh token that follows it.
+    fn own_secret(&self) -> String {
+        let refresh = self.refresh.as_ref().map_or(0, |token| token.expose().len());
+        let all = self.secret.expose();
+        String::from_utf8_lossy(&all[..all.len() - refresh]).into_owned()
+    }
 }
 
-async fn fetch(
-    credentials: &ClientCredentials,
-    asked: &Asked,
-    most: usize,
-    world: &dyn World,
-) -> Result<Token, Box<Fault>> {
+/// As in a form: what nobody reserves (RFC 3986 §2.3) stays as it is.
+fn encoded(text: &str) -> String {
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
+}
+
+async fn fetch(credentials: &Oauth2, asked: &Asked, most: usize, world: &dyn World) -> Result<Token, Box<Fault>> {
     let (endpoint, within) = (&credentials.endpoint, credentials.timeout);
-    let request = asked.request(credentials.in_body)?;
+    let (rotated, name) = (&world.state().tokens.rotated, asked.name(credentials));
+    let refresh = asked.refresh.as_ref().map(|first| rotated.instead_of(&name, first));
+    let request = asked.request(credentials, refresh.as_ref())?;
     let answer = world.fetch(endpoint, request, most.max(LARGEST), within).await;
     let failed = |why: String| missing(format!("no token of {endpoint}: {why}"));
     let answer = answer.map_err(|reason| failed(reason.to_string()))?;
@@ -199,6 +289,9 @@ async fn fetch(
             return Err(failed(format!("{} {}", answer.status(), error.unwrap_or_default()).trim_end().to_owned()));
         }
     };
+    if let (Some(first), Some(next)) = (&asked.refresh, json["refresh_token"].as_str()) {
+        rotated.keep(name, first, next);
+    }
     let mut value =
         HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| failed("it is no token".to_owned()))?;
     value.set_sensitive(true);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, request, response};
 
-use super::authentication_oauth2::Tokens;
+use super::authentication_oauth2::{RefreshRow, Tokens};
 use super::backends::{BackendRow, Backends};
 use super::cache::Caches;
 use super::counters::{Counters, Seen};
@@ -159,6 +159,16 @@ impl State {
     /// What a health check says of one of them: why it is not well, if it is not.
     pub fn checked(&self, service: &Service, member: usize, ill: Option<String>) {
         self.backends.checked(service, member, ill);
+    }
+
+    /// Refresh tokens that servers have given, if they have changed since this was asked.
+    pub fn changed_refresh_tokens(&self) -> Option<Vec<RefreshRow>> {
+        self.tokens.rotated.changed()
+    }
+
+    /// Goes on with these.
+    pub fn restore_refresh_tokens(&self, rows: Vec<RefreshRow>) {
+        self.tokens.rotated.restore(rows);
     }
 
     /// Goes on from these counts.

@@ -6,6 +6,7 @@ mod ip_filter;
 mod limits;
 mod list;
 mod llm;
+mod oauth2;
 mod outside;
 mod path;
 mod product;

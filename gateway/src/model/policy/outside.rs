@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
+
 use http::Method;
 
 use crate::model::{Endpoint, Expression, Service, Template};
@@ -46,9 +48,9 @@ pub struct SetBackend {
     pub service: Arc<Service>,
 }
 
-/// `Authorization: Bearer`, with a token that is fetched for the gateway itself (RFC 6749 §4.4).
+/// `Authorization: Bearer`, with a token that is fetched for the gateway itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCredentials {
+pub struct Oauth2 {
     /// Who gives tokens.
     pub endpoint: Arc<Endpoint>,
     /// Path and query of its token endpoint.
@@ -56,7 +58,9 @@ pub struct ClientCredentials {
     /// Who.
     pub client_id: Template,
     /// Proof.
-    pub client_secret: Template,
+    pub proof: Proof,
+    /// By what right.
+    pub grant: Grant,
     /// What for.
     pub scope: Option<Template>,
     /// For whom: a parameter that many servers want beside the standard's.
@@ -67,6 +71,39 @@ pub struct ClientCredentials {
     pub timeout: Duration,
 }
 
+/// How a client shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Not at all.
+    None,
+    /// With a secret that both know.
+    Secret(Template),
+    /// With a statement that is signed (RFC 7523 §2.2); the key is never sent.
+    Key(AssertionKey),
+}
+
+/// What statements are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionKey {
+    /// The private key, in PEM.
+    pub pem: Template,
+    /// By which the server knows the public one.
+    pub id: Option<Template>,
+    /// How.
+    pub algorithm: Algorithm,
+}
+
+/// By what right there is a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The client's own (RFC 6749 §4.4).
+    ClientCredentials,
+    /// A user's, who has once consented (RFC 6749 §6).
+    RefreshToken(Template),
+    /// The signed statement itself (RFC 7523 §2.1): of this subject, or of the client.
+    JwtBearer(Option<Template>),
+}
+
 impl SendRequest {
     pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
         let templates = self.headers.iter().map(|(_, value)| value).chain([&self.target, &self.body]);
@@ -74,10 +111,19 @@ impl SendRequest {
     }
 }
 
-impl ClientCredentials {
+impl Oauth2 {
     pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
-        let optional = self.scope.iter().chain(&self.audience);
-        let templates = [&self.target, &self.client_id, &self.client_secret].into_iter().chain(optional);
-        templates.flat_map(Template::expressions).for_each(see);
+        let proof = match &self.proof {
+            Proof::None => [None, None],
+            Proof::Secret(secret) => [Some(secret), None],
+            Proof::Key(key) => [Some(&key.pem), key.id.as_ref()],
+        };
+        let grant = match &self.grant {
+            Grant::ClientCredentials => None,
+            Grant::RefreshToken(token) => Some(token),
+            Grant::JwtBearer(subject) => subject.as_ref(),
+        };
+        let optional = self.scope.iter().chain(&self.audience).chain(proof.into_iter().flatten()).chain(grant);
+        [&self.target, &self.client_id].into_iter().chain(optional).flat_map(Template::expressions).for_each(see);
     }
 }

@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use super::{
     ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue,
-    CheckHeader, ClientCredentials, EmitMetric, FindAndReplace, Forward, Hmac, IpFilter, JsonToXml, LimitConcurrency,
-    LlmTokenLimit, LlmTokenMetric, Log, Policy, Quota, RateKind, RateLimit, ReplacePlaceholder, Reply, Retry,
-    RewriteUri, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Trace, ValidateContent,
+    CheckHeader, EmitMetric, FindAndReplace, Forward, Hmac, IpFilter, JsonToXml, LimitConcurrency, LlmTokenLimit,
+    LlmTokenMetric, Log, Oauth2, Policy, Quota, RateKind, RateLimit, ReplacePlaceholder, Reply, Retry, RewriteUri,
+    SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Trace, ValidateContent,
     ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, XmlToJson,
 };
 use crate::model::{Endpoint, Expression, Template};
@@ -16,7 +16,7 @@ pub enum Statement {
     AuthenticationApiKey(ApiKey),
     AuthenticationAwsSigv4(Box<AwsSigv4>),
     AuthenticationBasic(Basic),
-    AuthenticationOauth2(ClientCredentials),
+    AuthenticationOauth2(Oauth2),
     AuthenticationHmac(Box<Hmac>),
     CacheLookup(CacheLookup),
     CacheLookupValue(CacheLookupValue),

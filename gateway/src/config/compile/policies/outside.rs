@@ -10,8 +10,8 @@ use super::list::List;
 use crate::config::compile::endpoint;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::config::file::policies::{Oauth2File, PolicyFile, SendRequestFile, TlsFile, WaitFile};
-use crate::model::{ClientCredentials, Endpoint, SendRequest, SetBackend, Statement, Template, Wait};
+use crate::config::file::policies::{PolicyFile, SendRequestFile, TlsFile, WaitFile};
+use crate::model::{Endpoint, SendRequest, SetBackend, Statement, Template, Wait};
 
 impl<'a> List<'a, '_> {
     /// What is written of it; `None` for what cannot be.
@@ -94,28 +94,6 @@ impl<'a> List<'a, '_> {
             timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(60)),
             variable: file.variable.as_ref().map(|variable| self.variable(variable)),
             ignore_error: file.ignore_error,
-        })
-    }
-
-    fn oauth2(&mut self, file: &Oauth2File) -> Option<ClientCredentials> {
-        let in_body = match file.credentials_in.as_ref().map(|written| (written, written.value.as_str())) {
-            None | Some((_, "header")) => false,
-            Some((_, "body")) => true,
-            Some((written, _)) => {
-                self.problems.push(Problem::at(written, "not where credentials can be sent", "header or body"));
-                false
-            }
-        };
-        let (endpoint, target) = self.url(&file.token_url, file.tls.as_ref())?;
-        Some(ClientCredentials {
-            endpoint,
-            target,
-            client_id: self.template(&file.client_id),
-            client_secret: self.template(&file.client_secret),
-            scope: file.scope.as_ref().map(|scope| self.template(scope)),
-            audience: file.audience.as_ref().map(|audience| self.template(audience)),
-            in_body,
-            timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(10)),
         })
     }
 

@@ -75,14 +75,42 @@ pub(in crate::config) struct Oauth2File {
     /// Who.
     #[schemars(with = "String")]
     pub(in crate::config) client_id: Text,
-    /// Proof, as a rule `{{named value}}`.
-    #[schemars(with = "String")]
-    pub(in crate::config) client_secret: Text,
+    /// Proof, as a rule `{{named value}}`. This, or `private_key`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) client_secret: Option<Text>,
+    /// Instead: a key in PEM, as a rule `{{named value}}`, with which Egret signs who it is (RFC 7523). It is never sent.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) private_key: Option<Text>,
+    /// The `kid` by which the server knows that key.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) key_id: Option<Text>,
+    /// How it signs: RS256 (default), PS256, ES256, ES384 or EdDSA.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) algorithm: Option<Text>,
+    /// By what right: `client_credentials` (default), the client's own; `jwt_bearer`, a statement that is signed with `private_key`,
+    /// as service accounts do; `refresh_token`, a user's who has once consented.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) grant: Option<Text>,
+    /// For grant `jwt_bearer`: on whose behalf. Default: the client's.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) subject: Option<Text>,
+    /// For grant `refresh_token`: the first one, as a rule `{{named value}}`. Where the server gives another with a token, that one is
+    /// kept in `state.directory` for the next, until this one is changed.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) refresh_token: Option<Text>,
     /// What for.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) scope: Option<Text>,
-    /// For whom, where the server wants to know.
+    /// For whom, where the server wants to know. In a signed statement it is for `token_url`, but with grant `jwt_bearer` for this, if
+    /// it is said.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) audience: Option<Text>,

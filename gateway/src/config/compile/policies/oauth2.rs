@@ -1,0 +1,93 @@
+//! `authentication-oauth2`: by what right there is a token, and how it is shown who asks.
+
+use std::time::Duration;
+
+use serde_saphyr::Spanned;
+
+use super::list::List;
+use crate::config::diagnostic::Problem;
+use crate::config::file::policies::Oauth2File;
+use crate::model::{AssertionKey, Grant, Oauth2, Proof, SIGNING, Signer};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Right {
+    Client,
+    Statement,
+    User,
+}
+
+impl List<'_, '_> {
+    pub(super) fn oauth2(&mut self, file: &Oauth2File) -> Option<Oauth2> {
+        let places = [("header", false), ("body", true)];
+        let in_body = self.one_of(file.credentials_in.as_ref(), "not where credentials can be sent", &places);
+        let grants =
+            [("client_credentials", Right::Client), ("jwt_bearer", Right::Statement), ("refresh_token", Right::User)];
+        let right = self.one_of(file.grant.as_ref(), "not a right to a token", &grants);
+        let proof = self.proof(file, right);
+        let grant = match (right, &file.refresh_token) {
+            (Right::Client, _) => Some(Grant::ClientCredentials),
+            (Right::Statement, _) => {
+                Some(Grant::JwtBearer(file.subject.as_ref().map(|subject| self.template(subject))))
+            }
+            (Right::User, Some(token)) => Some(Grant::RefreshToken(self.template(token))),
+            (Right::User, None) => {
+                let help = "refresh_token: \"{{named value}}\"";
+                self.problems.push(Problem::at(&file.token_url, "the refresh token is missing", help));
+                None
+            }
+        };
+        self.idle(file.refresh_token.as_ref().filter(|_| right != Right::User), "grant: refresh_token");
+        self.idle(file.subject.as_ref().filter(|_| right != Right::Statement), "grant: jwt_bearer");
+        let (endpoint, target) = self.url(&file.token_url, file.tls.as_ref())?;
+        Some(Oauth2 {
+            endpoint,
+            target,
+            client_id: self.template(&file.client_id),
+            proof: proof?,
+            grant: grant?,
+            scope: file.scope.as_ref().map(|scope| self.template(scope)),
+            audience: file.audience.as_ref().map(|audience| self.template(audience)),
+            in_body,
+            timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(10)),
+        })
+    }
+
+    fn proof(&mut self, file: &Oauth2File, right: Right) -> Option<Proof> {
+        if file.private_key.is_none() {
+            self.idle(file.key_id.as_ref(), "private_key");
+            self.idle(file.algorithm.as_ref(), "private_key");
+        }
+        match (&file.client_secret, &file.private_key) {
+            (Some(secret), None) if right != Right::Statement => Some(Proof::Secret(self.template(secret))),
+            (None, Some(key)) => {
+                let algorithm = self.one_of(file.algorithm.as_ref(), "not how Egret signs", &SIGNING);
+                let pem = self.template(key);
+                // As far as it is known now; a file may hold another one later.
+                if pem.constant().is_some_and(|pem| Signer::read(&pem, algorithm).is_none()) {
+                    let help = "a private key in PEM (PKCS #8), of RSA, or what `algorithm` says";
+                    self.problems.push(Problem::at(key, format!("not a private key of {algorithm:?}"), help));
+                }
+                let id = file.key_id.as_ref().map(|id| self.template(id));
+                Some(Proof::Key(AssertionKey { pem, id, algorithm }))
+            }
+            (None, None) if right == Right::User => Some(Proof::None),
+            _ => {
+                let help = match right {
+                    Right::Client => "client_secret, or private_key",
+                    Right::Statement => "private_key alone",
+                    Right::User => "client_secret, private_key, or neither",
+                };
+                self.problems.push(Problem::at(&file.client_id, "how does the client show who it is?", help));
+                None
+            }
+        }
+    }
+
+    /// What is written and means nothing.
+    fn idle(&mut self, written: Option<&Spanned<String>>, without: &str) {
+        if let Some(written) = written {
+            let rule = format!("this is of no use without `{without}`");
+            self.problems.push(Problem::at(written, rule, "add that, or remove this"));
+        }
+    }
+}
