@@ -420,6 +420,18 @@ fn what_only_reports_changes_nothing() {
 }
 
 #[test]
+fn a_limit_that_is_not_enforced_yet_says_whom_it_would_meet() {
+    let scene = scene("policy-report");
+    for _ in 0..2 {
+        assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
+    }
+    let metrics = scene.lab.run("curl", &["-s", "http://127.0.0.1:9464/metrics"]).stdout;
+    let reports = "egret_policy_reports_total{api=\"partner\",policy=\"rate-limit\",reason=\"rate_limit_exceeded\"} 1";
+    assert!(String::from_utf8_lossy(&metrics).contains(reports), "{}", String::from_utf8_lossy(&metrics));
+    assert_eq!(scene.seen().len(), 2);
+}
+
+#[test]
 fn without_on_error_a_caller_sees_what_it_would_see_directly() {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, NAME)]);
