@@ -1,7 +1,11 @@
 //! What is kept of a third party's answers, by RFC 9111: what it was asked again, and what callers got.
 
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
 use egret_tests::wire::{self, Message};
-use egret_tests::{Behaviour, Egret, Lab, ThirdParty};
+use egret_tests::{Behaviour, Egret, Lab, ThirdParty, eventually};
 
 const ADDRESS: &str = "203.0.113.7";
 const URL: &str = "http://api.partner.example/prices";
@@ -41,6 +45,57 @@ impl Scene {
         };
         self.partner.seen().into_iter().flat_map(requests).collect()
     }
+}
+
+/// How many requests came, of callers who came while the first was not answered yet; and what they got.
+fn at_once(answer: &'static [u8]) -> (usize, String) {
+    const CALLERS: usize = 20;
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, "api.partner.example")]);
+    let (come, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new((Mutex::new(false), Condvar::new())));
+    let listener = lab.listen(ADDRESS, 80);
+    let (count, may_answer) = (Arc::clone(&come), Arc::clone(&answers));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, count, may_answer) = (stream.unwrap(), Arc::clone(&count), Arc::clone(&may_answer));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while stream.read(&mut bytes).is_ok_and(|read| read > 0) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let may = may_answer.1.wait_while(may_answer.0.lock().unwrap(), |may| !*may);
+                    drop(may);
+                    stream.write_all(answer).unwrap();
+                }
+            });
+        }
+    });
+    let _egret = lab.egret(&lab.configure_like("policy-cache-wait", |text| text), &[]);
+    let urls = format!("{URL}#[1-{CALLERS}]");
+    let arguments = ["-s", "-Z", "--parallel-immediate", "--parallel-max", "20", "-m", "10", &urls];
+    let mut curl = lab.workload("curl", &arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("all are there", || lab.json(&["inspect", "flows"]).as_array().unwrap().len() == CALLERS);
+    eventually("one has asked", || come.load(Ordering::SeqCst) > 0);
+    *answers.0.lock().unwrap() = true;
+    answers.1.notify_all();
+    let mut said = String::new();
+    curl.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(curl.wait().unwrap().success());
+    (come.load(Ordering::SeqCst), said)
+}
+
+#[test]
+fn callers_at_once_wait_for_the_same_answer() {
+    let (come, said) = at_once(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n7 ");
+    assert_eq!(said, "7 ".repeat(20));
+    assert_eq!(come, 1);
+}
+
+/// What is not for all is not waited for by one after the other.
+#[test]
+fn what_is_not_kept_is_asked_for_by_each() {
+    let (come, said) = at_once(b"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: 2\r\n\r\n7 ");
+    assert_eq!(said, "7 ".repeat(20));
+    assert_eq!(come, 20);
 }
 
 const STALE_WITH_TAG: &[u8] =

@@ -2,6 +2,7 @@
 
 mod freshness;
 mod kept;
+mod under_way;
 mod validation;
 mod values;
 
@@ -10,12 +11,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::select;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, response};
 
 use self::freshness::{Directives, is_authorized, is_for_all, lifetime};
 pub(super) use self::kept::Caches;
 use self::kept::Kept;
+pub(super) use self::under_way::Leading;
+use self::under_way::Place;
 pub(super) use self::values::{lookup_value, remove_value, store_value};
 use super::bodies;
 use super::call::Call;
@@ -48,6 +52,32 @@ impl Stale {
         }
         asks
     }
+}
+
+/// The same, after a wait for such an answer that is on its way to somebody else; it is waited for once, for so long.
+pub(super) async fn lookup_in_turn(
+    cache: &CacheLookup,
+    wait: Duration,
+    call: &mut Call<'_>,
+    world: &mut dyn World,
+) -> bool {
+    if lookup(cache, call, world) {
+        return true;
+    }
+    // An answer that is one's own, or is to be new, is nobody else's.
+    let own = Directives::of(&call.request.headers).has("no-cache");
+    let Some(under) = call.cached_under.as_ref().filter(|under| !under.authorized && !own) else { return false };
+    let turn = match world.state().caches.under_way.come(&under.key) {
+        Place::First(leading) => {
+            call.leading = Some(leading);
+            return false;
+        }
+        Place::Later(turn) => turn,
+    };
+    call.note(|| "waits for the same answer, which is on its way".to_owned());
+    let _ = select(turn.lock(), world.pause(wait)).await;
+    (call.cached_under, call.stale) = (None, None);
+    lookup(cache, call, world)
 }
 
 /// Answers from what is kept; whether it did.
@@ -174,6 +204,7 @@ fn renew(kept: &Kept, not_modified: &response::Parts, call: &mut Call<'_>, cache
 /// Keeps the answer, if it may be kept.
 pub(super) fn store(store: &CacheStore, call: &mut Call<'_>, caches: &Caches) {
     let outcome = keep(store, call, caches);
+    call.leading = None;
     call.note(|| match outcome {
         Err(why) => format!("not kept: {why}"),
         Ok(Duration::ZERO) => "kept, and asked for each time whether it is still so".to_owned(),

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
 use super::authentication_oauth2::Slot;
-use super::cache::{Stale, Under};
+use super::cache::{Leading, Stale, Under};
 use super::counting::Undecided;
 use super::expression;
 use super::limit_concurrency::Held;
@@ -84,6 +84,8 @@ pub struct Call<'a> {
     pub(super) cached_under: Option<Under>,
     /// The headers of an answer that may be kept, as they came.
     pub(super) came: Option<HeaderMap>,
+    /// Others wait for its answer.
+    pub(super) leading: Option<Leading>,
     /// An answer that is kept, and that may not be given as it is.
     pub(super) stale: Option<Stale>,
     /// Whether the third party says of that one that it is still so.
@@ -228,6 +230,7 @@ impl<'a> Call<'a> {
             peeked: None,
             cached_under: None,
             came: None,
+            leading: None,
             stale: None,
             still_so: false,
             secret_parameters: Vec::new(),

@@ -16,7 +16,7 @@ use super::{
     send_request, set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers,
     validate_jwt, validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
-use crate::model::{Policies, Policy, Reason, Retry, Rules, Section, Statement};
+use crate::model::{CacheLookup, Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
 
 /// How a list of policies ends.
@@ -61,6 +61,7 @@ pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn Worl
         failed(call, policies, world, fault).await;
     }
     counting::decide(call, world.state());
+    call.leading = None;
     if let Some(response) = &mut call.response {
         response.headers.extend(call.later.drain(..));
         if bodies::has_none(asks_for_head, response) {
@@ -160,6 +161,10 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
             }
             Statement::SendRequest(request) if request.variable.is_some() || !policy.report => {
                 Box::pin(send_request::run(request, call, world)).await.map(|()| Outcome::Continue)
+            }
+            Statement::CacheLookup(cache @ CacheLookup { wait: Some(wait), .. }) if !policy.report => {
+                let answered = Box::pin(cache::lookup_in_turn(cache, *wait, call, world)).await;
+                Ok(if answered { Outcome::Respond } else { Outcome::Continue })
             }
             Statement::Wait(wait) => Box::pin(send_request::wait(wait, call, world)).await.map(|()| Outcome::Continue),
             Statement::AuthenticationOauth2(credentials) if !policy.report => {

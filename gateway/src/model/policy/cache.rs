@@ -14,6 +14,8 @@ pub struct CacheLookup {
     pub vary_by_workload: bool,
     /// Whether callers with `Authorization` share answers that the third party does not say are for all.
     pub share_authorized: bool,
+    /// Longest wait for the same answer on its way to another caller; none, if each is asked for.
+    pub wait: Option<Duration>,
 }
 
 /// Keeps the answer.

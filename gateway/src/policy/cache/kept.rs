@@ -12,6 +12,7 @@ use moka::sync::Cache;
 
 use super::super::expression;
 use super::super::uses::CacheUse;
+use super::under_way::UnderWay;
 use super::validation;
 use crate::model::CacheStore;
 
@@ -33,6 +34,7 @@ pub(in crate::policy) struct Caches {
     answers: Cache<String, Arc<Variants>>,
     pub(super) values: Cache<String, KeptValue>,
     places: Mutex<Places>,
+    pub(super) under_way: UnderWay,
 }
 
 /// The keys of the answers of a path, which go together when it changes.
@@ -130,6 +132,7 @@ impl Default for Caches {
             answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
             values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
             places: Mutex::default(),
+            under_way: UnderWay::default(),
         }
     }
 }

@@ -47,6 +47,7 @@ impl<'a> List<'a, '_> {
                 vary_by_query_parameter: names.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
                 vary_by_workload: lookup.vary_by_workload,
                 share_authorized: lookup.share_authorized,
+                wait: self.duration(lookup.wait.as_ref()).filter(|wait| !wait.is_zero()),
             })));
         }
         if let Some(lookup) = &file.cache_lookup_value {

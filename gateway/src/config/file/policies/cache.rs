@@ -23,6 +23,11 @@ pub(in crate::config) struct CacheLookupFile {
     /// that all may have them (`public`, `must-revalidate`, `s-maxage`).
     #[serde(default)]
     pub(in crate::config) share_authorized: bool,
+    /// Longest wait for the same answer where it is on its way to another caller already: then it is asked for once, if it may be
+    /// kept. Default: none is waited for, each is asked for.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) wait: Option<Text>,
 }
 
 /// Keeps the answer, if it is a 200 to a GET that was looked up, no part, and sets no cookie. What is kept of a path is forgotten
