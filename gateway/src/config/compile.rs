@@ -7,6 +7,7 @@ mod counters;
 mod egress;
 mod endpoint;
 mod expression;
+mod lasting;
 mod openapi;
 mod policies;
 mod schema;

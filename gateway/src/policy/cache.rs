@@ -270,7 +270,7 @@ fn made(
         shown: before.map_or_else(|| shown(key, call), |before| before.shown.clone()),
         hits: before.map(|before| Arc::clone(&before.hits)).unwrap_or_default(),
         said: said(&by, &call.request.headers),
-        changed: before.map_or_else(|| changed_since(call.came.as_ref(), &headers), |before| before.changed.clone()),
+        changed: before.map_or_else(|| changed_since(call.came.as_deref(), &headers), |before| before.changed.clone()),
         status,
         for_all: is_for_all(&headers),
         headers,

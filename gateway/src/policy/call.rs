@@ -83,7 +83,7 @@ pub struct Call<'a> {
     /// Under what the answer is kept, if it was looked up.
     pub(super) cached_under: Option<Under>,
     /// The headers of an answer that may be kept, as they came.
-    pub(super) came: Option<HeaderMap>,
+    pub(super) came: Option<Box<HeaderMap>>,
     /// Others wait for its answer.
     pub(super) leading: Option<Leading>,
     /// An answer that is kept, and that may not be given as it is.

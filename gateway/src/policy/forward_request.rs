@@ -74,7 +74,7 @@ async fn send(
             let status = head.status;
             call.still_so = asks && status == StatusCode::NOT_MODIFIED;
             call.note(|| status.to_string());
-            call.came = call.cached_under.as_ref().map(|_| head.headers.clone());
+            call.came = call.cached_under.as_ref().map(|_| Box::new(head.headers.clone()));
             call.response = Some(head);
             Ok(base)
         }

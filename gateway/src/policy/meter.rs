@@ -18,8 +18,8 @@ const END: usize = 64 << 10;
 /// Watches a request and its answer as they pass, and settles when the answer has ended.
 #[derive(Default)]
 pub struct Meters {
-    /// Bytes of the request's body so far.
-    sent: Arc<AtomicU64>,
+    /// Bytes of the request's body so far, where they are counted.
+    sent: Option<Arc<AtomicU64>>,
     received: u64,
     tokens: Option<Tokens>,
     settle: Vec<Settle>,
@@ -72,8 +72,8 @@ impl Meters {
     }
 
     /// Where bytes of the request's body are counted.
-    pub fn sent(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.sent)
+    pub fn sent(&mut self) -> Arc<AtomicU64> {
+        Arc::clone(self.sent.get_or_insert_default())
     }
 
     /// An answer begins, of this kind.
@@ -93,7 +93,7 @@ impl Meters {
 
     /// Nothing follows.
     pub fn settle(&mut self, at: Duration) -> Vec<Told> {
-        let sent = self.sent.load(Ordering::Relaxed);
+        let sent = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
         let usage = self.tokens.take().map(|tokens| tokens.usage(sent)).unwrap_or_default();
         let passed = Passed { bytes: sent + self.received, usage, at };
         self.settle.drain(..).flat_map(|settle| settle(&passed)).collect()

@@ -174,7 +174,8 @@ async fn list(policies: &[Arc<Policy>], call: &mut Call<'_>, world: &mut dyn Wor
                 reported(policy, call, world).await;
                 Ok(Outcome::Continue)
             }
-            _ => counted(policy, call, world).await,
+            Statement::Quota(_) | Statement::RateLimit(_) => Box::pin(counted(policy, call, world)).await,
+            _ => now(policy, call, world),
         };
         if !call.told.is_empty() {
             world.tell(std::mem::take(&mut call.told));

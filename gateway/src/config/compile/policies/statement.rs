@@ -10,6 +10,7 @@ use super::Shared;
 use super::list::{List, sends};
 use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
+use crate::config::compile::lasting::lasting;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{
     BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
@@ -134,7 +135,12 @@ impl<'a> List<'a, '_> {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
             let name = self.header(&set.name);
             let name = name.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-            let fixed = values.iter().map(|value| HeaderValue::from_str(value.literal()?).ok()).collect();
+            let fixed = |value: &Template| {
+                let literal = value.literal().filter(|literal| HeaderValue::from_str(literal).is_ok())?;
+                Some(HeaderValue::from_static(lasting(literal)))
+            };
+            let fixed = values.iter().map(fixed).collect();
+            let name = name.map(|name| HeaderName::from_static(lasting(name.as_str())));
             statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values, fixed })));
         }
         if let Some(method) = &file.set_method {
