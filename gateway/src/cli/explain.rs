@@ -9,7 +9,7 @@ use clap::Args;
 use http::StatusCode;
 
 use super::{Daemon, Failure, Output};
-use crate::admin::{Caller, Client, Explained, Question, Request, Response};
+use crate::admin::{Caller, Client, Explained, Question, Request, Response, StepRow};
 use crate::config;
 use crate::explain;
 use crate::model::Generation;
@@ -167,15 +167,19 @@ fn shown(explained: &Explained, sent: bool) -> String {
     if let Some(note) = &explained.note {
         line("", note);
     }
+    let named =
+        |step: &StepRow| step.id.as_ref().map_or_else(|| step.policy.clone(), |id| format!("{} ({id})", step.policy));
+    let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or_default().max(22) + 2;
+    let scopes = longest(&mut explained.steps.iter().map(|step| step.scope.len()));
+    let names = longest(&mut explained.steps.iter().map(|step| named(step).len()));
     let mut section = "";
     for step in &explained.steps {
         if step.section != section {
             section = &step.section;
             let _ = writeln!(text, "\n{section}");
         }
-        let name = step.id.as_ref().map_or_else(|| step.policy.clone(), |id| format!("{} ({id})", step.policy));
         let report = if step.report { "report only: " } else { "" };
-        let _ = writeln!(text, "  {:<24}{name:<24}{report}{}", step.scope, step.did);
+        let _ = writeln!(text, "  {:<scopes$}{:<names$}{report}{}", step.scope, named(step), step.did);
     }
     let is_assumed = !sent && explained.sent.is_some();
     let answered = if is_assumed { "answered, if the third party does as assumed" } else { "answered" };
