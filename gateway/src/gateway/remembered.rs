@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::policy::State;
@@ -23,15 +22,21 @@ pub(super) struct Remembered {
     state: Arc<State>,
 }
 
+type Parse<Row> = fn(&[u8]) -> serde_json::Result<Vec<Row>>;
+
 const QUOTAS: &str = "quotas.json";
 const REFRESH_TOKENS: &str = "refresh-tokens.json";
 
 impl Remembered {
     /// With what the processes before have left.
     pub(super) fn restored(directory: &Path, state: Arc<State>) -> anyhow::Result<Arc<Self>> {
-        state.restore_quotas(read(&directory.join(QUOTAS), "all quotas begin anew")?);
+        state.restore_quotas(read(&directory.join(QUOTAS), "all quotas begin anew", |bytes| {
+            serde_json::from_slice(bytes)
+        })?);
         let anew = "refresh tokens are those of the configuration again";
-        state.restore_refresh_tokens(read(&directory.join(REFRESH_TOKENS), anew)?);
+        state.restore_refresh_tokens(read(&directory.join(REFRESH_TOKENS), anew, |bytes| {
+            serde_json::from_slice(bytes)
+        })?);
         Ok(Arc::new(Self { directory: directory.to_owned(), state }))
     }
 
@@ -63,9 +68,9 @@ impl Remembered {
     }
 }
 
-fn read<Row: DeserializeOwned>(path: &Path, without: &str) -> anyhow::Result<Vec<Row>> {
+fn read<Row>(path: &Path, without: &str, parse: Parse<Row>) -> anyhow::Result<Vec<Row>> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
+        Ok(bytes) => parse(&bytes)
             .with_context(|| format!("{} is not what Egret has written: move it away, and {without}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
