@@ -43,6 +43,8 @@ mod passthrough;
 
 mod policies;
 mod policies_cache;
+mod policies_forward;
+mod policies_limits;
 mod policies_metered;
 
 mod policies_telemetry;

@@ -3,21 +3,21 @@
 use egret_tests::wire::{self, Message};
 use egret_tests::{Behaviour, EGRESS, Egret, Lab, Then, ThirdParty, eventually};
 
-const ADDRESS: &str = "203.0.113.7";
-const NAME: &str = "api.partner.example";
+pub(crate) const ADDRESS: &str = "203.0.113.7";
+pub(crate) const NAME: &str = "api.partner.example";
 
 /// An example in force.
-struct Scene {
-    lab: Lab,
-    partner: ThirdParty,
-    _egret: Egret,
+pub(crate) struct Scene {
+    pub(crate) lab: Lab,
+    pub(crate) partner: ThirdParty,
+    pub(crate) _egret: Egret,
 }
 
-fn scene(example: &str) -> Scene {
+pub(crate) fn scene(example: &str) -> Scene {
     scene_with(example, Behaviour::Http(vec![EGRESS.parse().unwrap()]))
 }
 
-fn scene_like(example: &str, edit: impl FnOnce(String) -> String) -> Scene {
+pub(crate) fn scene_like(example: &str, edit: impl FnOnce(String) -> String) -> Scene {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, NAME)]);
     let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
@@ -25,7 +25,7 @@ fn scene_like(example: &str, edit: impl FnOnce(String) -> String) -> Scene {
     Scene { lab, partner, _egret: egret }
 }
 
-fn scene_with(example: &str, behaviour: Behaviour) -> Scene {
+pub(crate) fn scene_with(example: &str, behaviour: Behaviour) -> Scene {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, NAME)]);
     let partner = lab.third_party(ADDRESS, 80, behaviour);
@@ -35,13 +35,13 @@ fn scene_with(example: &str, behaviour: Behaviour) -> Scene {
 
 impl Scene {
     /// What curl says, with the head of the answer.
-    fn curl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn curl(&self, arguments: &[&str]) -> String {
         let output = self.lab.run("curl", &[&["-s", "-i", "-m", "10"], arguments].concat());
         String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
     }
 
     /// The requests that the third party saw.
-    fn seen(&self) -> Vec<Message> {
+    pub(crate) fn seen(&self) -> Vec<Message> {
         let all: Vec<_> = self.partner.seen().into_iter().flat_map(|seen| seen.all).collect();
         let (requests, fault) = wire::requests(&all);
         assert_eq!(fault, None);
@@ -49,14 +49,14 @@ impl Scene {
     }
 
     /// The only one.
-    fn one(&self) -> Message {
+    pub(crate) fn one(&self) -> Message {
         let mut requests = self.seen();
         assert_eq!(requests.len(), 1, "{requests:?}");
         requests.remove(0)
     }
 }
 
-const URL: &str = "http://api.partner.example/";
+pub(crate) const URL: &str = "http://api.partner.example/";
 
 #[test]
 fn headers_are_set_added_and_removed() {
@@ -197,103 +197,6 @@ fn workloads_are_told_apart_by_the_kernel() {
 }
 
 #[test]
-fn calls_beyond_a_rate_are_refused() {
-    let scene = scene("policy-rate-limit");
-    let heard: Vec<_> = (0..3).map(|_| scene.curl(&[URL])).collect();
-    assert!(
-        heard[0].contains("\nx-calls-left: 1\nx-calls: 2\n") && heard[1].contains("\nx-calls-left: 0\n"),
-        "{heard:?}"
-    );
-    assert!(
-        heard[2].starts_with("HTTP/1.1 429 ") && heard[2].contains("\"reason\":\"rate_limit_exceeded\""),
-        "{heard:?}"
-    );
-    let wait = heard[2].lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap().parse::<u32>().unwrap();
-    assert!((1..=10).contains(&wait), "{wait}");
-    assert_eq!(scene.seen().len(), 2);
-}
-
-#[test]
-fn calls_are_counted_by_a_key() {
-    let scene = scene("policy-rate-limit-by-key");
-    let call = |customer: &str, method: &str| {
-        let heard = scene.curl(&["-X", method, "-H", &format!("X-Customer: {customer}"), URL]);
-        heard.split(' ').nth(1).unwrap_or_default().to_owned()
-    };
-    let statuses: Vec<_> = [("a", "POST"), ("a", "POST"), ("b", "POST"), ("a", "GET")]
-        .map(|(customer, method)| call(customer, method))
-        .to_vec();
-    assert_eq!(statuses, ["200", "429", "200", "200"]);
-}
-
-#[test]
-fn requests_at_once_are_bounded() {
-    let scene = scene_with(
-        "policy-limit-concurrency",
-        Behaviour::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ", Then::GoesOn),
-    );
-    let program = r#"
-import http.client, socket, struct, time
-def ask():
-    c = http.client.HTTPConnection("api.partner.example", timeout=10)
-    c.request("GET", "/")
-    sock = c.sock
-    return sock, c.getresponse()
-first, answer = ask()
-_, refused = ask()
-print(answer.status, refused.status, end=" ")
-# Gone, not only silent.
-first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-answer.close()
-first.close()
-until = time.monotonic() + 10
-status = 0
-while status != 200 and time.monotonic() < until:
-    _, answer = ask()
-    status = answer.status
-print(status)
-"#;
-    assert_eq!(scene.lab.python(program, &[]), "200 429 200");
-}
-
-#[test]
-fn what_failed_is_tried_again() {
-    let unavailable = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
-    let scene = scene_with("policy-retry", Behaviour::Answer(unavailable, Then::GoesOn));
-    assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 503 "));
-    assert_eq!(scene.seen().len(), 3, "a safe request");
-    scene.curl(&["-d", "order", URL]);
-    assert_eq!(scene.seen().len(), 4, "an order is placed once");
-    scene.curl(&["-X", "PUT", "-d", "order", URL]);
-    let bodies: Vec<_> = scene.seen()[4..].iter().map(|request| request.body.clone()).collect();
-    assert_eq!(bodies, [b"order"; 3]);
-}
-
-#[test]
-fn a_slow_third_party_is_an_error_that_says_so() {
-    let scene = scene_with("policy-forward-request", Behaviour::Count);
-    let heard = scene.curl(&[URL]);
-    assert!(heard.starts_with("HTTP/1.1 504 ") && heard.contains("\nx-why: upstream_timeout\n"), "{heard}");
-    assert!(heard.contains("\"by\":\"egret\"") && heard.contains("\"policy\":\"forward-request\""), "{heard}");
-}
-
-#[test]
-fn an_answer_that_breaks_off_is_none() {
-    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ";
-    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole";
-    // The third party's first connection ends after half of an answer.
-    let scene = scene_with("policy-forward-request-buffered", Behaviour::Answer(HALF, Then::Ends));
-    let heard = scene.curl(&[URL]);
-    assert!(!heard.contains("half") && !heard.contains("200"), "{heard}");
-    assert_eq!(scene.seen().len(), 3);
-    let scene = scene_with("policy-forward-request-buffered", Behaviour::Answer(WHOLE, Then::GoesOn));
-    let heard = scene.curl(&["-H", "Transfer-Encoding: chunked", "-d", "an order", "-X", "PUT", URL]);
-    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("whole"), "{heard}");
-    let sent = scene.seen().remove(0);
-    assert!(sent.values("content-length") == ["8"] && sent.values("transfer-encoding").is_empty(), "{sent:?}");
-}
-
-#[test]
 fn statuses_are_changed() {
     let gone = b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
     let scene = scene_with("policy-set-status", Behaviour::Answer(gone, Then::GoesOn));
@@ -352,7 +255,7 @@ fn what_would_be_done_is_explained_without_the_secret() {
     assert!(why.contains("\n  400 Bad Request\n"), "{why}");
 }
 
-const PLAIN: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n";
+pub(crate) const PLAIN: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n";
 
 #[test]
 fn a_changed_policy_holds_for_the_next_request_of_a_connection() {
@@ -417,36 +320,6 @@ fn what_only_reports_changes_nothing() {
     let reports = "egret_policy_reports_total{api=\"partner\",policy=\"rate-limit\",reason=\"rate_limit_exceeded\"} 2";
     assert!(metrics.contains(reports), "{metrics}");
     assert!(metrics.contains("egret_requests_total{api=\"partner\",outcome=\"ok\"} 3"), "{metrics}");
-}
-
-#[test]
-fn a_limit_that_is_not_enforced_yet_says_whom_it_would_meet() {
-    let scene = scene("policy-report");
-    for _ in 0..2 {
-        assert!(scene.curl(&[URL]).starts_with("HTTP/1.1 200 "));
-    }
-    let metrics = scene.lab.run("curl", &["-s", "http://127.0.0.1:9464/metrics"]).stdout;
-    let reports = "egret_policy_reports_total{api=\"partner\",policy=\"rate-limit\",reason=\"rate_limit_exceeded\"} 1";
-    assert!(String::from_utf8_lossy(&metrics).contains(reports), "{}", String::from_utf8_lossy(&metrics));
-    assert_eq!(scene.seen().len(), 2);
-}
-
-#[test]
-fn without_on_error_a_caller_sees_what_it_would_see_directly() {
-    let lab = Lab::new();
-    lab.hosts(&[(ADDRESS, NAME)]);
-    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Answer(b"", Then::Resets));
-    let policies = |on_error: &str| {
-        format!("{PLAIN}    policies:\n      inbound:\n        - set-header: {{name: X-A, value: a}}\n{on_error}")
-    };
-    let _egret = lab.egret(&lab.configure(&policies("")), &[]);
-    let curl = || lab.run("curl", &["-s", "-i", "-m", "10", URL]);
-    assert_eq!(curl().status.code(), Some(56), "a reset");
-    lab.configure(&policies("      on-error:\n        - set-header: {name: X-Why, value: \"${error.reason}\"}\n"));
-    eventually("an answer says why", || {
-        let heard = String::from_utf8_lossy(&curl().stdout).into_owned();
-        heard.starts_with("HTTP/1.1 502 ") && heard.contains("x-why: upstream_reset\r\n")
-    });
 }
 
 #[test]
@@ -651,32 +524,6 @@ fn requests_are_logged_where_that_was_chosen() {
 }
 
 #[test]
-fn quotas_outlive_the_process() {
-    let lab = Lab::new();
-    lab.hosts(&[(ADDRESS, NAME)]);
-    let _partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
-    let config = lab.configure_like("policy-quota", |text| text);
-    let call = |customer: &str| {
-        let output = lab.run("curl", &["-s", "-i", "-m", "10", "-H", &format!("X-Customer: {customer}"), URL]);
-        String::from_utf8_lossy(&output.stdout).to_lowercase()
-    };
-    let egret = lab.egret(&config, &[]);
-    assert!(call("a").contains("\r\nx-calls-left: 1\r\n"));
-    egret.stop();
-    let egret = lab.egret(&config, &[]);
-    assert!(call("a").contains("\r\nx-calls-left: 0\r\n"));
-    eventually("the count is saved", || {
-        std::fs::read_to_string(lab.directory().join("state/quotas.json")).unwrap_or_default().contains("\"a\",2,")
-    });
-    egret.kill();
-    let _egret = lab.egret(&config, &[]);
-    let refused = call("a");
-    assert!(refused.starts_with("http/1.1 403 ") && refused.contains("\"reason\":\"quota_exceeded\""), "{refused}");
-    assert!(refused.contains("\r\nretry-after: "), "{refused}");
-    assert!(call("b").contains("\r\nx-calls-left: 1\r\n"));
-}
-
-#[test]
 fn a_product_is_for_those_who_have_subscribed() {
     let scene = scene("products");
     let heard = scene.curl(&[URL]);
@@ -701,16 +548,6 @@ fn a_product_is_for_those_who_have_subscribed() {
 }
 
 #[test]
-fn two_limits_of_one_scope_count_on_their_own() {
-    let scene = scene_like("policy-rate-limit", |text| {
-        text.replace("        - rate-limit:", "        - rate-limit: {calls: 1, period: 1ms}\n        - rate-limit:")
-    });
-    let heard: Vec<_> = (0..3).map(|_| scene.curl(&[URL])).collect();
-    assert!(heard[1].starts_with("HTTP/1.1 200 ") && heard[2].starts_with("HTTP/1.1 429 "), "{heard:?}");
-    assert!(heard[2].contains("more than 2 calls in 10s"), "{heard:?}");
-}
-
-#[test]
 fn a_placeholder_becomes_the_secret() {
     let lab = Lab::new();
     lab.hosts(&[(ADDRESS, NAME)]);
@@ -732,34 +569,4 @@ fn a_placeholder_becomes_the_secret() {
     let config = config.to_str().unwrap();
     let told = lab.cli(&["explain", "--config", config, "-H", "Authorization: Bearer PARTNER-KEY-HERE", &url]);
     assert!(told.contains("authorization: ***") && told.contains("key=***") && !told.contains("horse"), "{told}");
-}
-
-#[test]
-fn redirects_are_followed_to_the_third_party_itself_alone() {
-    let moved = |location: &str| {
-        let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
-        Behaviour::Answer(head.into_bytes().leak(), Then::GoesOn)
-    };
-    for (location, expected) in [
-        ("/next?x=1", vec!["GET /a/b HTTP/1.1", "GET /next?x=1 HTTP/1.1"]),
-        ("c", vec!["GET /a/b HTTP/1.1", "GET /a/c HTTP/1.1"]),
-        ("http://API.partner.example/d", vec!["GET /a/b HTTP/1.1", "GET /d HTTP/1.1"]),
-        ("http://elsewhere.example/d", vec!["GET /a/b HTTP/1.1"]),
-        ("https://api.partner.example/d", vec!["GET /a/b HTTP/1.1"]),
-    ] {
-        let lab = Lab::new();
-        lab.hosts(&[(ADDRESS, NAME)]);
-        let partner = lab.third_party(ADDRESS, 80, moved(location));
-        let _egret = lab.egret(&lab.configure_like("policy-set-header", |_| {
-            format!(
-                "version: 1\negress:\n  addresses: [{EGRESS}]\napis:\n  - name: partner\n    hosts: [{NAME}]\n    ports: [80]\n    \
-                 policies: {{backend: [{{forward-request: {{follow_redirects: 1}}}}]}}\n"
-            )
-        }), &[]);
-        let scene = Scene { lab, partner, _egret };
-        let heard = scene.curl(&["http://api.partner.example/a/b"]);
-        assert!(heard.starts_with("HTTP/1.1 302 "), "after one, the caller decides: {heard}");
-        let starts: Vec<_> = scene.seen().into_iter().map(|request| request.start).collect();
-        assert_eq!(starts, expected, "{location}");
-    }
 }

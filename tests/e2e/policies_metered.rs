@@ -112,3 +112,16 @@ fn who_fails_too_often_is_not_let_try_again() {
     assert_eq!(statuses, ["200", "401", "401", "429", "200", "429"]);
     assert_eq!(requests(&partner), 4);
 }
+
+/// Nobody listens there.
+#[test]
+fn a_partner_that_is_not_there_is_not_paid() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let _egret = lab.egret(&lab.configure_like("policy-limits-by-answer", |text| text), &[]);
+    for _ in 0..4 {
+        assert_eq!(lab.curl(URL).0, 0, "as without us, and never 403");
+    }
+    let limits = lab.json(&["inspect", "limits"]);
+    assert!(limits.as_array().unwrap().iter().all(|row| row["used"] == 0), "{limits}");
+}

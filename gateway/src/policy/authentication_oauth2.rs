@@ -134,7 +134,11 @@ struct Asked {
     url: String,
     target: String,
     client: String,
-    /// All that it is fetched with and nobody may see.
+    /// The client's secret, or its key.
+    proof: Secret,
+    /// The refresh token of the configuration.
+    refresh: Option<Secret>,
+    /// Both: a token is as good as what it was fetched with.
     secret: Secret,
     scope: Option<String>,
     audience: Option<String>,
@@ -142,14 +146,12 @@ struct Asked {
     key_id: Option<String>,
     /// On whose behalf.
     subject: Option<String>,
-    /// The refresh token of the configuration.
-    refresh: Option<Secret>,
     now: SystemTime,
 }
 
 impl Asked {
     fn of(credentials: &Oauth2, call: &mut Call<'_>) -> Result<Self, Box<Fault>> {
-        let mut secret = match &credentials.proof {
+        let proof = match &credentials.proof {
             Proof::None => Vec::new(),
             Proof::Secret(secret) => template::fill(secret, call)?.text.into_owned().into_bytes(),
             Proof::Key(key) => template::bytes(&key.pem, call)?,
@@ -165,19 +167,19 @@ impl Asked {
             Proof::Key(key) => optional(key.id.as_ref())?,
             Proof::None | Proof::Secret(_) => None,
         };
-        // A token is as good as what it was fetched with.
-        secret.extend(refresh.iter().flat_map(|token| token.bytes()));
+        let secret = [&*proof, refresh.as_deref().unwrap_or_default().as_bytes()].concat();
         let target = text(&credentials.target)?;
         Ok(Self {
             url: format!("{}{}", credentials.endpoint, target.split('?').next().unwrap_or_default()),
             target,
             client: text(&credentials.client_id)?,
+            proof: Secret::new(proof),
+            refresh: refresh.map(|token| Secret::new(token.into_bytes())),
             secret: Secret::new(secret),
             scope: optional(credentials.scope.as_ref())?,
             audience: optional(credentials.audience.as_ref())?,
             key_id,
             subject,
-            refresh: refresh.map(|token| Secret::new(token.into_bytes())),
             now: call.now,
         })
     }
@@ -211,7 +213,7 @@ impl Asked {
                     audience: self.audience.as_deref().unwrap_or(&self.url),
                     scope: self.scope.as_deref(),
                 };
-                let key = (self.secret.expose(), key.algorithm, self.key_id.as_deref());
+                let key = (self.proof.expose(), key.algorithm, self.key_id.as_deref());
                 form.push(("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()));
                 form.push(("assertion", assertion::signed(&says, key, self.now).ok_or_else(failed)?));
                 in_statement = true;
@@ -227,18 +229,17 @@ impl Asked {
             _ if in_statement => {}
             Proof::None => form.push(("client_id", self.client.clone())),
             Proof::Secret(_) if credentials.in_body => {
-                form.extend([("client_id", self.client.clone()), ("client_secret", self.own_secret())]);
+                form.extend([("client_id", self.client.clone()), ("client_secret", text(&self.proof))]);
             }
             Proof::Secret(_) => {
                 // RFC 6749 §2.3.1: both encoded first.
-                let pair = format!("{}:{}", encoded(&self.client), encoded(&self.own_secret()));
+                let pair = format!("{}:{}", encoded(&self.client), encoded(&text(&self.proof)));
                 authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(pair)));
             }
             Proof::Key(key) => {
                 let (client, url) = (self.client.as_str(), self.url.as_str());
                 let says = Says { issuer: client, subject: client, audience: url, scope: None };
-                let pem = self.own_secret();
-                let key = (pem.as_bytes(), key.algorithm, self.key_id.as_deref());
+                let key = (self.proof.expose(), key.algorithm, self.key_id.as_deref());
                 let statement = assertion::signed(&says, key, self.now).ok_or_else(failed)?;
                 let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned();
                 form.extend([("client_id", self.client.clone()), ("client_assertion_type", kind)]);
@@ -256,13 +257,6 @@ impl Asked {
             headers.insert(AUTHORIZATION, HeaderValue::try_from(authorization).map_err(|_| failed())?);
         }
         Ok(request)
-    }
-
-    /// Without the refresh token that follows it.
-    fn own_secret(&self) -> String {
-        let refresh = self.refresh.as_ref().map_or(0, |token| token.expose().len());
-        let all = self.secret.expose();
-        String::from_utf8_lossy(&all[..all.len() - refresh]).into_owned()
     }
 }
 

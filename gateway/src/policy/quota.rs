@@ -182,6 +182,9 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: D
     let (condition, count) = (quota.condition.as_ref(), quota.count.as_ref());
     let counts = Counts { condition, by_answer: quota.by_answer, count };
     let count = counts.now(call)?;
+    if count == 0 && quota.remaining_variable.is_none() {
+        return Ok(());
+    }
     let key = match &quota.key {
         Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),

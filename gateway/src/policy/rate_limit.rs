@@ -87,6 +87,9 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     let RateLimit { by_answer, identity, .. } = limit;
     let counts = Counts { condition: limit.condition.as_ref(), by_answer: *by_answer, count: limit.count.as_ref() };
     let count = u32::try_from(counts.now(call)?).unwrap_or(u32::MAX);
+    if count == 0 && limit.remaining_variable.is_none() {
+        return Ok(());
+    }
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),

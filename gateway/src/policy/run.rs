@@ -53,7 +53,10 @@ pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn Worl
     if let Err(fault) = ended {
         let fault = match fault.unanswered {
             Some(_) if policies.on_error.is_empty() && fault.reason != Reason::UpstreamTimeout => {
+                // What the caller would be told, if it were told anything.
+                call.response = Some(error::answer(&fault, call).0);
                 counting::decide(call, world.state());
+                call.response = None;
                 return Err(fault);
             }
             _ => fault,

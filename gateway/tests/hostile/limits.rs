@@ -20,6 +20,17 @@ fn slow_callers_do_not_get_around_a_rate_limit() {
     assert_eq!(scene.send(post("/", "fast")).status, REFUSED);
 }
 
+/// Nothing of it is looked at then.
+#[test]
+fn what_does_not_count_needs_no_key() {
+    for limit in ["rate-limit-by-key: {calls: 1, period: 1m,", "quota-by-key: {calls: 1,"] {
+        let rest = "key: 'int(request.headers[\"x-customer\"])', condition: request.method == \"POST\"}";
+        let scene = Scene::inbound(&format!("- {limit} {rest}"));
+        assert_eq!(scene.send(get("/")).status, StatusCode::OK, "{limit}");
+        assert_eq!(scene.send(post("/", "a")).status, StatusCode::INTERNAL_SERVER_ERROR, "{limit}");
+    }
+}
+
 #[test]
 fn who_came_in_the_period_before_does_not_begin_this_one_anew() {
     let scene = Scene::inbound("- quota: {calls: 1, period: 1m}");

@@ -41,8 +41,8 @@ pub(in crate::config) struct QuotaFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides; until then, and where
-    /// that cannot be said, the call counts. Default: each does.
+    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides (where the third party
+    /// gives no answer, 502 or 504); until then, and where that cannot be said, the call counts. Default: each does.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
@@ -78,8 +78,8 @@ pub(in crate::config) struct RateLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides; until then, and where
-    /// that cannot be said, the call counts. Default: each does.
+    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides (where the third party
+    /// gives no answer, 502 or 504); until then, and where that cannot be said, the call counts. Default: each does.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
