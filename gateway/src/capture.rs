@@ -14,6 +14,8 @@ mod log;
 
 mod maps;
 
+mod pins;
+
 mod proof;
 
 use std::fs::File;
@@ -39,10 +41,10 @@ use maps::Maps;
 pub struct Options {
     /// The cgroup whose sockets are captured; the root of the cgroup v2 hierarchy if absent.
     pub cgroup: Option<PathBuf>,
-    /// Directory in a bpffs for the pins of a persistent run.
+    /// Directory in a bpffs for the pins: while they are there, the hooks outlive the process, however it ends.
     pub pins: PathBuf,
-    /// Whether the hooks outlive the process.
-    pub persist: bool,
+    /// Whether the running process hands its sockets over to this one. It then shares the pins until it ends.
+    pub taking_over: bool,
     /// Age of the heartbeat from which the hooks follow the fail modes.
     pub stale_after: Duration,
 }
@@ -87,6 +89,15 @@ pub enum Error {
         pins: PathBuf,
         /// Their version.
         found: u32,
+    },
+    /// Another process uses the pins.
+    #[error(
+        "another egret uses the pins below {}: stop it, choose another directory in capture.pins, or run both with \
+         --persist to take over from it", pins.display()
+    )]
+    InUse {
+        /// The directory of the pins.
+        pins: PathBuf,
     },
     /// A map refused an operation.
     #[error("map {map}: {cause}")]
@@ -139,6 +150,9 @@ pub struct Capture {
     maps: Maps,
     links: links::Links,
     cgroup: PathBuf,
+    pins: PathBuf,
+    claim: pins::Claim,
+    adopted: bool,
 }
 
 impl Capture {
@@ -150,20 +164,20 @@ impl Capture {
         };
         let directory =
             File::open(&cgroup).map_err(|source| Error::Path { what: "open", path: cgroup.clone(), source })?;
-        let pins = options.persist.then_some(options.pins.as_path());
-        if let Some(pins) = pins {
-            links::prepare(pins)?;
-        } else if links::is_pinned(&options.pins) {
-            // Left by a persistent run: its hooks would decide beside ours.
-            detach(&options.pins)?;
-        }
-        let mut object = maps::load(pins)?;
+        let claim = pins::claim(&options.pins, options.taking_over)?;
+        let adopted = links::is_pinned(&options.pins);
+        let mut object = maps::load(&options.pins)?;
         log::show(&mut object);
         let maps = Maps::take(&mut object)?;
         maps.check_abi(&options.pins)?;
         maps.settle(options.stale_after)?;
-        let links = links::attach(&mut object, directory.as_fd(), pins)?;
-        Ok(Self { maps, links, cgroup })
+        let links = links::attach(&mut object, directory.as_fd(), &options.pins)?;
+        Ok(Self { maps, links, cgroup, pins: options.pins.clone(), claim, adopted })
+    }
+
+    /// Whether a former process left its hooks behind, which this one continues.
+    pub fn adopted(&self) -> bool {
+        self.adopted
     }
 
     /// The cgroup whose sockets are captured.
@@ -214,9 +228,17 @@ impl Capture {
         KernelReason::ALL.iter().map(|reason| (reason.label(), self.maps.counter(*reason))).collect()
     }
 
-    /// Lets go of the hooks that only this process holds: the kernel removes them at once.
-    pub fn remove_hooks(&self) {
+    /// Removes the hooks and their pins: from here on, every connection goes direct.
+    pub fn remove(&self) -> Result<(), Error> {
         self.links.release();
+        links::detach(&self.pins)?;
+        self.leave();
+        Ok(())
+    }
+
+    /// Leaves the pins to the next process, with the hooks in place.
+    pub fn leave(&self) {
+        self.claim.release();
     }
 
     /// The hooks.

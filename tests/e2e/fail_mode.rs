@@ -8,28 +8,78 @@ use crate::{PARTNER, partner};
 
 const URL: &str = "http://api.partner.example/";
 
+/// A kill ends in what the owner chose, whether the hooks outlive an orderly end or not.
+const RUNS: [&[&str]; 2] = [&[], &["--persist"]];
+
 #[test]
-fn a_killed_egret_fails_closed() {
-    let lab = Lab::new();
-    let partner = partner(&lab);
-    let egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
-    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
-    egret.kill();
-    assert_eq!(lab.curl(URL).0, 0);
-    assert_eq!(partner.seen().len(), 1);
-    // The next start adopts the hooks.
-    let _egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
-    assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
+fn a_killed_egret_fails_closed_until_the_next_start_adopts_its_hooks() {
+    for arguments in RUNS {
+        let lab = Lab::new();
+        let partner = partner(&lab);
+        let config = lab.configure(PARTNER);
+        let egret = lab.egret(&config, arguments);
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()), "{arguments:?}");
+        egret.kill();
+        assert_eq!(lab.curl(URL).0, 0, "{arguments:?}");
+        assert_eq!(partner.seen().len(), 1, "{arguments:?}");
+        let egret = lab.egret(&config, arguments);
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()), "{arguments:?}");
+        egret.stop();
+        assert_eq!(lab.pins().exists(), !arguments.is_empty(), "{arguments:?}");
+    }
 }
 
 #[test]
 fn a_killed_egret_fails_open_where_the_owner_chose_so() {
+    for arguments in RUNS {
+        let lab = Lab::new();
+        let _partner = partner(&lab);
+        let egret = lab.egret(&lab.configure(&format!("{PARTNER}    fail: open\n")), arguments);
+        assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()), "{arguments:?}");
+        egret.kill();
+        let direct = (403, NODE.to_owned());
+        assert_eq!(lab.curl(URL), direct, "{arguments:?}: at once, not after the heartbeat is stale");
+    }
+}
+
+#[test]
+fn what_a_killed_egret_left_is_removed_by_detach() {
     let lab = Lab::new();
     let _partner = partner(&lab);
-    let egret = lab.egret(&lab.configure(&format!("{PARTNER}    fail: open\n")), &["--persist"]);
+    lab.egret(&lab.configure(PARTNER), &[]).kill();
+    assert_eq!(lab.curl(URL).0, 0);
+    lab.cli(&["detach", "--pins", lab.pins().to_str().unwrap()]);
+    assert_eq!(lab.curl(URL), (403, NODE.to_owned()));
+    assert!(!lab.pins().exists());
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let config = lab.configure(PARTNER);
+    // The daemon cannot make its admin socket here.
+    std::fs::create_dir(lab.socket()).unwrap();
+    let output = lab.try_cli(&["run", "--config", config.to_str().unwrap()]);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!lab.pins().exists());
+    assert_eq!(lab.curl(URL), (403, NODE.to_owned()));
+}
+
+#[test]
+fn a_second_egret_does_not_take_the_pins_of_a_running_one() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let config = lab.configure(PARTNER);
+    let _egret = lab.egret(&config, &[]);
+    let other = lab.directory().join("other.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&other, text.replace("admin.sock", "other.sock").replace("9464", "9465")).unwrap();
+    let output = lab.try_cli(&["run", "--config", other.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("another egret uses the pins"), "{said}");
     assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
-    egret.kill();
-    assert_eq!(lab.curl(URL), (403, NODE.to_owned()), "at once, not after the heartbeat is stale");
+    assert_eq!(partner.seen().len(), 1);
 }
 
 #[test]

@@ -7,16 +7,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, SockOps, loaded_programs};
-use nix::mount::{MsFlags, mount};
 
 use super::{Error, Hook, bpf, chain};
 
 /// The programs, by the names they have in the object.
 const HOOKS: [&str; 7] = ["connect4", "connect6", "before_syn", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
 
-/// Keeps the hooks attached: by descriptor, or by pin.
+/// The attached hooks. Their pins keep them attached when this process is gone.
 #[derive(Debug)]
 pub(super) struct Links(Mutex<Vec<Attached>>);
 
@@ -24,15 +23,7 @@ pub(super) struct Links(Mutex<Vec<Attached>>);
 struct Attached {
     name: &'static str,
     program_id: u32,
-    pin: Option<PathBuf>,
-    // Held, not read: a link without a holder or a pin is removed by the kernel.
-    _link: Option<Held>,
-}
-
-#[derive(Debug)]
-enum Held {
-    Descriptor(#[expect(dead_code, reason = "held until the process ends")] FdLink),
-    Pinned(#[expect(dead_code, reason = "held until the process ends")] PinnedLink),
+    pin: PathBuf,
 }
 
 impl Links {
@@ -47,7 +38,7 @@ impl Links {
             Hook {
                 name: attached.name,
                 attached_to: cgroup.to_owned(),
-                pinned: attached.pin.clone(),
+                pinned: Some(attached.pin.clone()),
                 program_id: attached.program_id,
                 runs: program.map_or(0, ProgramInfo::run_count),
                 run_time: program.map_or(Duration::ZERO, ProgramInfo::run_time),
@@ -58,7 +49,7 @@ impl Links {
 }
 
 /// Loads every program and attaches it to the cgroup; where a pinned link is, replaces the program behind it.
-pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>, pins: Option<&Path>) -> Result<Links, Error> {
+pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>, pins: &Path) -> Result<Links, Error> {
     HOOKS
         .into_iter()
         .map(|hook| attach_one(object, hook, cgroup, pins))
@@ -67,12 +58,7 @@ pub(super) fn attach(object: &mut Ebpf, cgroup: BorrowedFd<'_>, pins: Option<&Pa
         .map(Links)
 }
 
-fn attach_one(
-    object: &mut Ebpf,
-    hook: &'static str,
-    cgroup: BorrowedFd<'_>,
-    pins: Option<&Path>,
-) -> Result<Attached, Error> {
+fn attach_one(object: &mut Ebpf, hook: &'static str, cgroup: BorrowedFd<'_>, pins: &Path) -> Result<Attached, Error> {
     let failed = |cause: String| Error::Attach { hook, cause };
     let program = object.program_mut(hook).ok_or_else(|| failed("not in the object".to_owned()))?;
     let load = |result: Result<(), aya::programs::ProgramError>| {
@@ -84,14 +70,14 @@ fn attach_one(
         _ => return Err(failed("of an unexpected type".to_owned())),
     }
     let program_id = program.info().map_err(|error| failed(chain(&error)))?.id();
-    let pin = pins.map(|pins| link_pin(pins, hook));
-    if let Some(pin) = pin.as_deref().filter(|pin| pin.exists()) {
+    let pin = link_pin(pins, hook);
+    if pin.exists() {
         let fd = program.fd().map_err(|error| failed(chain(&error)))?;
-        match bpf::replace(pin, fd.as_fd()) {
-            Ok(()) => return Ok(Attached { name: hook, program_id, pin: Some(pin.to_owned()), _link: None }),
+        match bpf::replace(&pin, fd.as_fd()) {
+            Ok(()) => return Ok(Attached { name: hook, program_id, pin }),
             // The cgroup it was attached to is gone: nothing is captured by it any more.
             Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-                fs::remove_file(pin).map_err(|source| Error::Path { what: "remove", path: pin.to_owned(), source })?;
+                fs::remove_file(&pin).map_err(|source| Error::Path { what: "remove", path: pin.clone(), source })?;
             }
             Err(error) => return Err(failed(format!("cannot replace the program of {}: {error}", pin.display()))),
         }
@@ -102,11 +88,8 @@ fn attach_one(
         _ => Err("of an unexpected type".to_owned()),
     }
     .map_err(failed)?;
-    let held = match &pin {
-        None => Held::Descriptor(link),
-        Some(pin) => Held::Pinned(link.pin(pin).map_err(|error| failed(chain(&error)))?),
-    };
-    Ok(Attached { name: hook, program_id, pin, _link: Some(held) })
+    link.pin(&pin).map_err(|error| failed(chain(&error)))?;
+    Ok(Attached { name: hook, program_id, pin })
 }
 
 /// With links the kernel runs every program of a cgroup and of its parents: the mode excludes nobody.
@@ -131,34 +114,12 @@ fn link_pin(pins: &Path, hook: &str) -> PathBuf {
     pins.join(format!("{LINK}{hook}"))
 }
 
-/// Whether a persistent run left pins here.
+/// Whether a former process left its hooks here.
 pub(super) fn is_pinned(pins: &Path) -> bool {
     HOOKS.iter().any(|hook| link_pin(pins, hook).exists())
 }
 
-/// Makes the directory of pins, on a bpffs.
-pub(super) fn prepare(pins: &Path) -> Result<(), Error> {
-    const BPFFS: &str = "/sys/fs/bpf";
-    let path_error =
-        |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
-    if pins.starts_with(BPFFS) && !on_bpffs(Path::new(BPFFS)) {
-        tracing::info!(path = BPFFS, "mounting a bpffs, for the pins of the hooks");
-        mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), None::<&str>)
-            .map_err(|error| path_error("mount a bpffs at", Path::new(BPFFS), error.into()))?;
-    }
-    fs::create_dir_all(pins).map_err(|source| path_error("make", pins, source))?;
-    if on_bpffs(pins) {
-        Ok(())
-    } else {
-        let why = io::Error::other("not on a bpffs: choose capture.pins below /sys/fs/bpf");
-        Err(path_error("pin in", pins, why))
-    }
-}
-
-fn on_bpffs(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
-}
-
+/// Detaches every link below this directory, then removes all pins.
 pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     let path_error =
         |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };

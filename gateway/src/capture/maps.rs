@@ -32,16 +32,14 @@ const NAMES: [&str; 9] = [
     map::EVENTS,
 ];
 
-/// Loads the object; with a directory of pins its maps are adopted from there, or made and pinned there.
-pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, Error> {
+/// Loads the object. Its maps are adopted from the directory of pins, or made and pinned there.
+pub(super) fn load(pins: &Path) -> Result<Ebpf, Error> {
     static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EGRET_HOOKS_OBJECT"));
     let can_set_retval = u8::from(can_set_retval());
     let mut loader = EbpfLoader::new();
     loader.override_global("CAN_SET_RETVAL", &can_set_retval, true);
-    if let Some(pins) = pins {
-        for name in NAMES {
-            loader.map_pin_path(name, pins.join(name));
-        }
+    for name in NAMES {
+        loader.map_pin_path(name, pins.join(name));
     }
     loader.load(OBJECT).map_err(|error| Error::Load(chain(&error)))
 }

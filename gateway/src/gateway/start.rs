@@ -78,9 +78,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let capture = Arc::new(Capture::attach(&capture::Options {
         cgroup: settings.cgroup.clone(),
         pins: settings.pins.clone(),
-        persist: options.persist,
+        taking_over: conversation.is_some(),
         stale_after: STALE_AFTER,
     })?);
+    let starting = Starting(Some(Arc::clone(&capture)));
     let adopted: Vec<_> = capture.redirects()?.into_iter().map(|(redirect, _)| redirect).collect();
     if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
         model.generation = Generation(model.generation.0.max(newest + 1));
@@ -197,18 +198,39 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
             }));
         }
     }
+    starting.is_ready();
     announce(&models.current(), &capture);
 
     let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server, accepting };
     match running.until_ended(signals, successors).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => {
-            let ended = running.shut_down(options.persist, &settings).await;
+            let ended = running.shut_down(options.persist).await;
             remembered.save();
             ended?;
         }
     }
     Ok(())
+}
+
+/// Removes the hooks again when the start fails, unless a former process left them: its fail modes go on.
+struct Starting(Option<Arc<Capture>>);
+
+impl Starting {
+    fn is_ready(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(capture) = self.0.take()
+            && !capture.adopted()
+            && let Err(error) = capture.remove()
+        {
+            tracing::error!(%error, "the hooks of a start that failed cannot be removed: run `egret detach`");
+        }
+    }
 }
 
 /// The process that runs already, if one does: it hands over, or says why not.

@@ -13,7 +13,6 @@ use tokio_util::task::TaskTracker;
 use super::models::Models;
 use crate::admin::{Draining, Server, Sockets, Successor};
 use crate::capture::{self, Capture};
-use crate::config::Settings;
 use crate::listener::Listeners;
 use crate::telemetry::Telemetry;
 
@@ -85,6 +84,7 @@ impl Running {
     /// Another process accepts: finish the running flows, up to the deadline; the rest are cut with the runtime.
     pub(super) async fn drain_for(mut self, mut successor: Successor) {
         self.stop_accepting().await;
+        self.capture.leave();
         let deadline = Instant::now() + self.models.current().drain.hand_over;
         tracing::info!(flows = self.telemetry.running(), "another process has taken over: finishing the running flows");
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -105,15 +105,15 @@ impl Running {
     }
 
     /// SIGINT or SIGTERM: without --persist the hooks go first, so that new connections go direct.
-    pub(super) async fn shut_down(mut self, persist: bool, settings: &Settings) -> Result<(), capture::Error> {
+    pub(super) async fn shut_down(mut self, persist: bool) -> Result<(), capture::Error> {
         self.stop_accepting().await;
         self.server.remove();
         let Self { capture, listeners, flows, models, .. } = self;
         if persist {
+            capture.leave();
             tracing::info!("stopping: the hooks stay, each API follows its fail mode");
         } else {
-            capture.remove_hooks();
-            capture::detach(&settings.pins)?;
+            capture.remove()?;
             tracing::info!("stopping: the hooks are removed, new connections go direct");
         }
         drop(listeners);
