@@ -10,6 +10,10 @@ mod document;
 
 mod file;
 
+mod key;
+
+mod reference;
+
 mod reload;
 
 mod source;
@@ -138,8 +142,10 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         let read = |path: &Path| std::fs::read(path);
         let environment = |name: &str| std::env::var(name).ok();
         let outside = Outside { base, read: &read, environment: &environment };
-        let compiled = compile::compile(&file, generation, &outside, &mut problems);
-        if problems.is_empty() {
+        let mut compiled = compile::compile(&file, generation, &outside, &mut problems);
+        if !problems.iter().any(Problem::is_error) {
+            let warnings = diagnostic::diagnostics(sources, problems);
+            compiled.model.warnings = warnings.iter().map(ToString::to_string).collect();
             return Ok(compiled);
         }
     }
@@ -157,7 +163,7 @@ fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Opt
     let syntax = |error: &serde_saphyr::Error| Problem::in_syntax(source, error);
     let node = serde_saphyr::from_str(&text).map_err(|error| problems.push(syntax(&error))).ok()?;
     if let Some(version) = other_version(&node) {
-        problems.push(Problem::at(version, "this version is not known", "this egret reads version 1"));
+        problems.push(Problem::at(version, "this version of the format is not known", "write `version: 1`"));
         return None;
     }
     let before = problems.len();
@@ -188,7 +194,11 @@ fn only_once(documents: &[(File, Spanned<Node>)], problems: &mut Vec<Problem>) {
             continue;
         }
         if let Some(other) = said.insert(key.value.as_str(), key) {
-            let problem = Problem::at(key, "another file has this key too", "only `apis` may be in several files");
+            let problem = Problem::at(
+                key,
+                "another file has this key too",
+                "keep it in one of the files: only `apis` may be in several",
+            );
             problems.push(problem.with(other));
         }
     }
@@ -202,7 +212,7 @@ pub fn schema() -> String {
 
 /// Every key with its meaning, in Markdown, from the schema.
 pub fn reference() -> String {
-    diagnostic::reference(schemars::schema_for!(File).as_value())
+    reference::reference(schemars::schema_for!(File).as_value())
 }
 
 #[cfg(test)]

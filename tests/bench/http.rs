@@ -54,9 +54,9 @@ pub(crate) fn run(rounds: u32, scenarios: &[Scenario]) -> Report {
     let _third_party = third_party(&lab, &paths);
     let configs = Configs {
         egret: format!(
-            "  - name: partner\n    hosts: [{NAME}]\n    mode: intercept\n    ports: [{SECURE}]\n    backend: {{scheme: https, ca: {ca}}}\n  \
+            "  - name: partner\n    hosts: [{NAME}]\n    mode: intercept\n    ports: [{SECURE}]\n    backend: {{tls: {{ca: {ca}}}}}\n  \
              - name: plain\n    hosts: [{NAME}]\n    ports: [{PLAIN}]\n  \
-             - name: originated\n    hosts: [{ORIGINATED_NAME}]\n    ports: [{ORIGINATED}]\n    backend: {{scheme: https, ca: {ca}}}\n",
+             - name: originated\n    hosts: [{ORIGINATED_NAME}]\n    ports: [{ORIGINATED}]\n    backend: {{tls: {{ca: {ca}}}}}\n",
             ca = pki.ca(),
         ),
         nginx: nginx(&lab, &paths, pki.ca()),

@@ -15,7 +15,7 @@ fn intercepted(lab: &Lab) -> (Pki, [String; 2], String) {
     let pki = lab.pki();
     let (certificate, key) = pki.identity(&[NAME], &[]).write(lab.directory());
     let paths = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
-    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
     (pki, paths, api)
 }
 

@@ -141,7 +141,7 @@ fn a_token_is_fetched_once_for_all() {
     let login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(login, TOKEN));
     let ca = pki.ca().to_owned();
     let config = lab.configure_like("policy-authentication-oauth2", |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {ca}}}}}"))
             .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
     });
     let egret = lab.egret(&config, &[]);
@@ -173,7 +173,7 @@ fn with_login(lab: &Lab, example: &str, gives: &'static [u8]) -> (ThirdParty, Th
     let login = lab.third_party("203.0.113.8", 443, login);
     let ca = pki.ca();
     let config = lab.configure_like(example, |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {ca}}}}}"))
             .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
     });
     (partner, login, config)
@@ -277,7 +277,7 @@ fn what_another_service_gives_is_as_secret_as_the_key_for_it() {
     let login = lab.third_party("203.0.113.8", 443, Behaviour::AnswerTls(login, SESSION));
     let ca = pki.ca().to_owned();
     let config = lab.configure_like("policy-secret-variable", |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}")).replace(
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {ca}}}}}")).replace(
             "secret: true\n                - set",
             &format!("secret: true\n                    tls: {{ca: {ca}}}\n                - set"),
         )
@@ -313,7 +313,7 @@ fn who_gets_no_token_is_told_why() {
     let ca = pki.ca().to_owned();
     let _egret = lab.egret(
         &lab.configure_like("policy-authentication-oauth2", |text| {
-            text.replace("{scheme: https}", &format!("{{scheme: https, ca: {ca}}}"))
+            text.replace("{scheme: https}", &format!("{{tls: {{ca: {ca}}}}}"))
                 .replace("scope: prices.read", &format!("scope: prices.read\n            tls: {{ca: {ca}}}"))
         }),
         &[],
@@ -358,7 +358,7 @@ fn a_secret_does_not_go_to_a_backend_in_the_clear() {
     let pki = lab.pki();
     let one = lab.third_party("203.0.113.8", 80, egress());
     let api = format!(
-        "    ports: [80]\n    backend: {{scheme: https, ca: {}}}\n    policies:\n      inbound:\n        \
+        "    ports: [80]\n    backend: {{tls: {{ca: {}}}}}\n    policies:\n      inbound:\n        \
          - set-header: {{name: X-Key, value: \"{{{{key}}}}\"}}\n        - set-backend: one\n",
         pki.ca()
     );
@@ -382,7 +382,7 @@ fn what_came_as_http2_goes_to_a_backend_that_speaks_http1() {
     let backends =
         format!("  one: {{url: http://one.example}}\n  two: {{url: https://two.example, tls: {{ca: {}}}}}\n", pki.ca());
     let api = format!(
-        "    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n    policies:\n      inbound:\n        - choose:\n            \
+        "    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n    policies:\n      inbound:\n        - choose:\n            \
          - {{when: 'request.path == \"/one\"', then: [{{set-backend: one}}]}}\n            \
          - {{when: 'request.path == \"/two\"', then: [{{set-backend: two}}]}}\n",
         pki.ca()

@@ -24,7 +24,7 @@ fn scene() -> (Lab, ThirdParty, Egret) {
     hosts: [{NAME}]
     ports: [443]
     mode: intercept
-    backend: {{scheme: https, ca: {ca}}}
+    backend: {{tls: {{ca: {ca}}}}}
     operations: [{{name: order, method: POST, path: /orders}}]
     policies:
       inbound:

@@ -135,7 +135,7 @@ impl Scene {
         let log = lab.directory().join("party.log");
         let paths = [&certificate, &key, &log].map(|path| path.to_str().unwrap());
         let party = lab.service(443, PYTHON, &[&["-c", PARTY], &paths[..]].concat());
-        let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+        let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
         let egret = lab.egret(&lab.configure(&api), &[]);
         Self { egret, _party: party, lab }
     }

@@ -20,7 +20,7 @@ fn intercepted(lab: &Lab) -> (Pki, ThirdParty, String) {
     let pki = lab.pki();
     let identity = pki.identity(&[NAME, "stranger.example"], &["http/1.1"]);
     let partner = lab.third_party(ADDRESS, 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
-    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
     (pki, partner, api)
 }
 
@@ -227,7 +227,7 @@ pub(crate) fn nginx(lab: &Lab, more: &str) -> (Pki, Service, String) {
     );
     std::fs::write(&config, text).unwrap();
     let service = lab.service(443, "nginx", &["-c", config.to_str().unwrap()]);
-    let api = format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
     (pki, service, api)
 }
 

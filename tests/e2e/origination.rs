@@ -27,7 +27,7 @@ fn outcome(lab: &Lab, outcome: &str) {
 fn plain_requests_leave_over_tls() {
     let lab = Lab::new();
     let (pki, secure, plain) = secure(&lab, "api.partner.example");
-    let backend = format!("    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    let backend = format!("    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
     let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{backend}")), &[]);
     assert_eq!(lab.curl(URL), (200, EGRESS.to_owned()));
     let program = r#"
@@ -63,7 +63,7 @@ fn an_untrusted_authority_gets_no_request() {
 fn a_certificate_of_another_name_gets_no_request() {
     let lab = Lab::new();
     let (pki, secure, plain) = secure(&lab, "other.example");
-    let backend = format!("    backend: {{scheme: https, ca: {}}}\n", pki.ca());
+    let backend = format!("    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
     let egret = lab.egret(&lab.configure(&format!("{PARTNER}{backend}")), &[]);
     assert_eq!(lab.curl(URL).0, 0);
     outcome(&lab, "upstream_tls");

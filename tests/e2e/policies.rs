@@ -211,7 +211,7 @@ fn credentials_are_added_and_changed_without_a_restart() {
     let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
     let partner = lab.third_party(ADDRESS, 443, https);
     let config = lab.configure_like("policy-authentication-basic", |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {}}}}}", pki.ca()))
     });
     let egret = lab.egret(&config, &[]);
     let said = |credentials: &str| {
@@ -466,8 +466,7 @@ fn the_story_of_an_api() {
     let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
     let partner = lab.third_party(ADDRESS, 443, https);
     let config = lab.configure_like("openapi", |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
-            .replace("calls: 100", "calls: 4")
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {}}}}}", pki.ca())).replace("calls: 100", "calls: 4")
     });
     let egret = lab.egret(&config, &[]);
     let scene = Scene { lab, partner, _egret: egret };
@@ -555,7 +554,7 @@ fn a_placeholder_becomes_the_secret() {
     let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
     let partner = lab.third_party(ADDRESS, 443, https);
     let config = lab.configure_like("policy-replace-placeholder", |text| {
-        text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
+        text.replace("{scheme: https}", &format!("{{tls: {{ca: {}}}}}", pki.ca()))
     });
     let _egret = lab.egret(&config, &[]);
     let url = format!("{URL}a?b=c&key=PARTNER-KEY-HERE");

@@ -33,9 +33,8 @@ impl Scene {
         let pki = lab.pki();
         let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
         let partner = lab.third_party(ADDRESS, 443, https);
-        let config = lab.configure_like(example, |text| {
-            text.replace("{scheme: https}", &format!("{{scheme: https, ca: {}}}", pki.ca()))
-        });
+        let config = lab
+            .configure_like(example, |text| text.replace("{scheme: https}", &format!("{{tls: {{ca: {}}}}}", pki.ca())));
         let egret = lab.egret(&config, &[]);
         Self { lab, partner, egret }
     }

@@ -99,10 +99,8 @@ fn intercepted_requests_leave_through_it() {
     let pki = lab.pki();
     let identity = pki.identity(&["files.partner.example"], &["http/1.1"]);
     let files = lab.third_party(FILES, 443, Behaviour::Https(identity, vec![PROXY.parse().unwrap()]));
-    let intercepted = format!(
-        "hosts: [files.partner.example]\n    mode: intercept\n    backend: {{scheme: https, ca: {}}}",
-        pki.ca()
-    );
+    let intercepted =
+        format!("hosts: [files.partner.example]\n    mode: intercept\n    backend: {{tls: {{ca: {}}}}}", pki.ca());
     let edit = |text: String| {
         text.replace("hosts: [files.partner.example]", &intercepted).replace("    opaque_ports: [2121]\n", "")
     };

@@ -14,7 +14,7 @@ fn intercepted(lab: &Lab, on_refusal: &str) -> (Pki, ThirdParty, String) {
     let identity = pki.identity(&[NAME], &["http/1.1"]);
     let partner = lab.third_party(ADDRESS, 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
     let api = format!(
-        "{PARTNER}    mode: intercept\n    on_refusal: {on_refusal}\n    backend: {{scheme: https, ca: {}}}\n",
+        "{PARTNER}    mode: intercept\n    on_refusal: {on_refusal}\n    backend: {{tls: {{ca: {}}}}}\n",
         pki.ca()
     );
     (pki, partner, api)

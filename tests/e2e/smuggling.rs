@@ -38,8 +38,7 @@ fn ways() -> [Way; 2] {
         let (partner, api) = if intercept {
             let pki = lab.pki();
             let https = Behaviour::Https(pki.identity(&[NAME], &["http/1.1"]), vec![EGRESS.parse().unwrap()]);
-            let api =
-                format!("{PARTNER}    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n{KEEPS_NONE}", pki.ca());
+            let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n{KEEPS_NONE}", pki.ca());
             (lab.third_party(ADDRESS, 443, https), api)
         } else {
             let http = Behaviour::Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Then::GoesOn);

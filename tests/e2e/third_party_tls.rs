@@ -30,7 +30,7 @@ fn nginx(lab: &Lab, pki: &Pki, directives: &str) -> Service {
 
 /// An API whose plain HTTP leaves over TLS, with these settings.
 fn originated(pki: &Pki, settings: &str) -> String {
-    format!("{PARTNER}    backend: {{scheme: https, ca: {}, {settings}}}\n", pki.ca())
+    format!("{PARTNER}    backend: {{tls: {{ca: {}, {settings}}}}}\n", pki.ca())
 }
 
 /// What the third party says that it saw.
@@ -70,7 +70,7 @@ fn the_best_that_both_speak_is_spoken() {
 
 #[test]
 fn an_old_third_party_is_spoken_to_unless_that_is_too_old() {
-    for (settings, spoken) in [("", true), ("min_tls: '1.3'", false)] {
+    for (settings, spoken) in [("", true), ("min_version: '1.3'", false)] {
         let lab = Lab::new();
         let pki = lab.pki();
         let _nginx = nginx(&lab, &pki, "ssl_protocols TLSv1.2;");
@@ -107,7 +107,7 @@ fn pins_hold_beside_the_certificate() {
         let wrong = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         let pins = if right { format!("pins: ['{wrong}', '{}']", pin(&lab)) } else { format!("pins: ['{wrong}']") };
         let api = if other_authority {
-            format!("{PARTNER}    backend: {{scheme: https, {pins}}}\n")
+            format!("{PARTNER}    backend: {{tls: {{{pins}}}}}\n")
         } else {
             originated(&pki, &pins)
         };

@@ -523,6 +523,9 @@ pub struct Status {
     pub config: PathBuf,
     /// Why the newest change was refused.
     pub config_error: Option<String>,
+    /// What is valid in the configuration in force, but may not be what its author meant.
+    #[serde(default)]
+    pub config_warnings: Vec<String>,
     /// The cgroup whose connections are captured.
     pub cgroup: PathBuf,
     /// Where the certificate of the CA is, once an API is intercepted.

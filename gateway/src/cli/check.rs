@@ -28,11 +28,18 @@ impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let compiled =
             config::load(&self.path, Generation::default()).map_err(|errors| Failure::Invalid(errors.to_string()))?;
+        for warning in &compiled.model.warnings {
+            eprintln!("{warning}\n");
+        }
         if let Some(log) = &self.against {
             return against::run(&compiled.model, log, self.output);
         }
         let hosts: usize = compiled.model.apis.iter().map(|api| api.hosts.len()).sum();
-        println!("{}: ok, {} API(s), {hosts} host(s)", self.path.display(), compiled.model.apis.len());
+        let warnings = match compiled.model.warnings.len() {
+            0 => String::new(),
+            count => format!(", {count} warning(s)"),
+        };
+        println!("{}: ok, {} API(s), {hosts} host(s){warnings}", self.path.display(), compiled.model.apis.len());
         Ok(())
     }
 }

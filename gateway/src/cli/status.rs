@@ -31,6 +31,9 @@ fn show(status: &Status) {
     if let Some(error) = &status.config_error {
         println!("               the newest change is refused:\n{error}");
     }
+    for warning in &status.config_warnings {
+        println!("{warning}");
+    }
     println!("captures       {}", status.cgroup.display());
     println!("listens on     {}", list(&status.listeners));
     for egress in &status.egress {

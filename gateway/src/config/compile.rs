@@ -83,6 +83,7 @@ pub(super) fn compile(
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),
             stop: duration(file.stop.as_ref(), Duration::from_secs(5), problems),
         },
+        warnings: Vec::new(),
     };
     Compiled { model, settings: settings(file, problems) }
 }

@@ -7,17 +7,19 @@ use serde_saphyr::{Location, Spanned};
 
 use super::source::Source;
 
-/// Something wrong with a written value.
+/// A problem with a written value: what is wrong with it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     place: Place,
     rule: String,
-    /// Another place that it has to do with.
+    /// Another place that the problem has to do with.
     other: Option<Place>,
     help: String,
+    /// Whether the configuration is valid nevertheless.
+    is_warning: bool,
 }
 
-/// Where a value is, in the numbering of all files ([`Source`]).
+/// The place of a value, in the numbering of all files ([`Source`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// From 1.
@@ -38,10 +40,22 @@ impl From<Location> for Place {
 
 impl Problem {
     pub(super) fn at<T>(written: &Spanned<T>, rule: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { place: written.referenced.into(), rule: rule.into(), other: None, help: help.into() }
+        Self { place: written.referenced.into(), rule: rule.into(), other: None, help: help.into(), is_warning: false }
     }
 
-    /// The text cannot be read as YAML.
+    /// Makes it a warning: the configuration is valid.
+    #[allow(dead_code, reason = "OpenAPI documents will be the first to warn")]
+    pub(super) fn warning(mut self) -> Self {
+        self.is_warning = true;
+        self
+    }
+
+    /// Returns whether the configuration is invalid because of it.
+    pub(super) fn is_error(&self) -> bool {
+        !self.is_warning
+    }
+
+    /// Returns the problem of a text that is not YAML.
     pub(super) fn in_syntax(source: &Source, error: &serde_saphyr::Error) -> Self {
         let rule = error.without_snippet().to_string();
         // The place is shown, and what the library's caller could set is nothing to the reader.
@@ -55,6 +69,7 @@ impl Problem {
             rule: rule.to_owned(),
             other: None,
             help: "see https://yaml.org/spec for how YAML is written".to_owned(),
+            is_warning: false,
         }
     }
 
@@ -91,15 +106,22 @@ impl Problem {
     }
 }
 
-/// One error, ready to be read: file, line, column, the text underlined, the rule and a help line.
+/// An error or a warning, ready to be read: file, line, column, the text underlined, the rule and a help line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic(String);
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
-    /// In the order of the text.
+    /// The errors and warnings, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+    errors: usize,
     path: PathBuf,
 }
 
@@ -107,10 +129,10 @@ impl std::error::Error for Diagnostics {}
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Diagnostic(text) in &self.diagnostics {
-            writeln!(f, "{text}\n")?;
+        for diagnostic in &self.diagnostics {
+            writeln!(f, "{diagnostic}\n")?;
         }
-        let count = self.diagnostics.len();
+        let count = self.errors;
         write!(f, "{}: {count} error{}", self.path.display(), if count == 1 { "" } else { "s" })
     }
 }
@@ -118,19 +140,25 @@ impl fmt::Display for Diagnostics {
 impl Diagnostics {
     pub(super) fn of_file(path: &Path, rule: &str, help: &str) -> Self {
         let text = format!("error: {} {rule}\n  = help: {help}", path.display());
-        Self { diagnostics: vec![Diagnostic(text)], path: path.to_owned() }
+        Self { diagnostics: vec![Diagnostic(text)], errors: 1, path: path.to_owned() }
     }
 
-    pub(super) fn new(path: &Path, sources: &[Source], mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| problem.place);
-        let diagnostics = problems.iter().map(|problem| render(sources, problem)).collect();
-        Self { diagnostics, path: path.to_owned() }
+    pub(super) fn new(path: &Path, sources: &[Source], problems: Vec<Problem>) -> Self {
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
+        Self { diagnostics: diagnostics(sources, problems), errors, path: path.to_owned() }
     }
+}
+
+/// Returns problems as people read them, in the order of the text.
+pub(super) fn diagnostics(sources: &[Source], mut problems: Vec<Problem>) -> Vec<Diagnostic> {
+    problems.sort_by_key(|problem| problem.place);
+    problems.iter().map(|problem| render(sources, problem)).collect()
 }
 
 fn render<'a>(sources: &'a [Source], problem: &Problem) -> Diagnostic {
     let Some((source, range)) = place(sources, problem.place) else {
-        return Diagnostic(format!("error: {}\n  = help: {}", problem.rule, problem.help));
+        let level = if problem.is_warning { "warning" } else { "error" };
+        return Diagnostic(format!("{level}: {}\n  = help: {}", problem.rule, problem.help));
     };
     let other = problem.other.and_then(|other| place(sources, other));
     let (here, elsewhere): (Vec<_>, Vec<_>) = other.into_iter().partition(|(other, _)| std::ptr::eq(*other, source));
@@ -138,7 +166,8 @@ fn render<'a>(sources: &'a [Source], problem: &Problem) -> Diagnostic {
         |source: &'a Source| Snippet::source(source.text.as_str()).path(source.path.to_string_lossy().into_owned());
     let context = |(_, range): (_, Range<usize>)| AnnotationKind::Context.span(range).label("the other one");
     let primary = AnnotationKind::Primary.span(range);
-    let report = Level::ERROR
+    let level = if problem.is_warning { Level::WARNING } else { Level::ERROR };
+    let report = level
         .primary_title(problem.rule.as_str())
         .element(snippet(source).annotation(primary).annotations(here.into_iter().map(context)))
         .elements(elsewhere.into_iter().map(|other| snippet(other.0).annotation(context(other))))
@@ -157,41 +186,4 @@ fn place(sources: &[Source], place: Place) -> Option<(&Source, Range<usize>)> {
     // A section or a list is shown by its first line.
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     Some((source, start..(start + place.length.max(1)).min(line_end).max(start)))
-}
-
-/// Every key of the schema with its meaning, as Markdown.
-pub(super) fn reference(schema: &serde_json::Value) -> String {
-    const TABLE: &str = "| key | meaning |\n|---|---|\n";
-    let mut text = format!("# Configuration reference\n\nGenerated by `cargo xtask docs`.\n\n{TABLE}");
-    keys(schema, schema, "", &mut text);
-    text.push_str("\n## A policy\n\nAn item of a section, a fragment or a branch: `base`, or one of these.\n\n");
-    text.push_str(TABLE);
-    keys(schema, &schema["$defs"]["PolicyFile"], "", &mut text);
-    text
-}
-
-fn keys(root: &serde_json::Value, schema: &serde_json::Value, prefix: &str, text: &mut String) {
-    let Some(properties) = schema["properties"].as_object() else { return };
-    for (name, property) in properties {
-        let key = format!("{prefix}{name}");
-        let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
-        text.push_str(&format!("| `{key}` | {meaning} |\n"));
-        let list = property["items"].is_object();
-        let inner = [&property["items"], property, &property["anyOf"][0], &property["additionalProperties"]]
-            .into_iter()
-            // Policies may be in policies: they have a table of their own.
-            .find_map(|place| place["$ref"].as_str())
-            .filter(|path| !path.ends_with("/Step"))
-            .and_then(|path| root.pointer(path.trim_start_matches('#')));
-        if let Some(inner) = inner {
-            let of = if list {
-                "[]"
-            } else if property["additionalProperties"].is_object() {
-                ".NAME"
-            } else {
-                ""
-            };
-            keys(root, inner, &format!("{key}{of}."), text);
-        }
-    }
 }

@@ -199,13 +199,13 @@ impl Changes {
 
     fn backend(&mut self, old: &Backend, new: &Backend) {
         self.value("backend.port", &old.port, &new.port, plain);
-        self.value("backend.min_tls", &old.min_tls, &new.min_tls, plain);
+        self.value("backend.tls.min_version", &old.min_tls, &new.min_tls, plain);
         let known = |authorities: &Vec<Vec<u8>>| format!("{} beside the system's", authorities.len());
-        self.value("backend.ca", &old.authorities, &new.authorities, known);
+        self.value("backend.tls.ca", &old.authorities, &new.authorities, known);
         let pins = |pins: &Vec<_>| format!("{} keys", pins.len());
-        self.value("backend.pins", &old.pins, &new.pins, pins);
+        self.value("backend.tls.pins", &old.pins, &new.pins, pins);
         let shown = |client: &Option<_>| if client.is_some() { "a certificate" } else { "none" }.to_owned();
-        self.value("backend.client", &old.client, &new.client, shown);
+        self.value("backend.tls.client_certificate", &old.client, &new.client, shown);
     }
 
     fn rules(&mut self, old: Option<&Rules>, new: Option<&Rules>) {

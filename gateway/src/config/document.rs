@@ -9,6 +9,12 @@ use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
 use super::file::policies::INSTEAD;
+use super::key::{Key, kind};
+
+/// The smallest configuration.
+const SMALLEST: &str = "version: 1
+egress: {addresses: [192.0.2.10]}
+apis: [{name: partner, hosts: [api.partner.example]}]";
 
 /// A value of a YAML text.
 #[derive(Debug)]
@@ -45,7 +51,7 @@ impl Node {
 
 /// Compares with the schema, which describes the whole document.
 pub(super) fn check(schema: &Value, document: &Spanned<Node>, problems: &mut Vec<Problem>) {
-    Check { root: schema, problems }.value(schema, document);
+    Check { root: schema, problems }.value("", schema, document);
 }
 
 struct Check<'a> {
@@ -54,8 +60,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn value(&mut self, schema: &Value, node: &Spanned<Node>) {
-        let schema = self.resolve(schema);
+    /// Compares a value with the schema of its key.
+    fn value(&mut self, name: &str, property: &Value, node: &Spanned<Node>) {
+        self.part(name, property, property, node);
+    }
+
+    /// Compares a value, or an item of its list, with a schema.
+    fn part(&mut self, name: &str, property: &Value, schema: &Value, node: &Spanned<Node>) {
+        let schema = self.resolve(schema, node);
         if let Node::Text(text) = &node.value
             && schema["word"] == text.as_str()
         {
@@ -64,44 +76,58 @@ impl Check<'_> {
         match (&node.value, kind(&schema)) {
             (Node::Null, _) if allows_null(&schema) => {}
             (Node::Map(entries), "object") => self.keys(&schema, node, entries),
-            (Node::List(items), "array") => items.iter().for_each(|item| self.value(&schema["items"], item)),
-            // A scalar is text as it is written: `name: 42` is a name.
+            (Node::List(items), "array") => {
+                items.iter().for_each(|item| self.part(name, property, &schema["items"], item));
+            }
+            // A scalar is a text as it is written: `name: 42` is a name.
             (Node::Text(_) | Node::Bool | Node::Float | Node::Integer(_), "string") => {}
             (Node::Bool, "boolean") => {}
             (Node::Integer(number), "integer") => self.range(&schema, node, *number),
             (found, kind) => {
-                let (expected, help) = match kind {
-                    "object" => ("keys and values", "one `key: value` a line, further right than the key above them"),
-                    "array" => ("a list", "in brackets, [a, b], or one a line after a dash"),
-                    "integer" => ("a whole number", "without quotes or unit"),
-                    "boolean" => ("true or false", "without quotes"),
-                    _ => ("a text", "one value"),
+                let expected = match kind {
+                    "object" => "keys and values",
+                    "array" => "a list",
+                    "integer" => "a whole number",
+                    "boolean" => "true or false",
+                    _ => "a text",
                 };
-                self.problems.push(Problem::at(node, format!("expected {expected}, found {}", found.name()), help));
+                let rule = format!("expected {expected}, found {}", found.name());
+                self.problems.push(Problem::at(node, rule, self.shape(name, property, kind, node)));
             }
+        }
+    }
+
+    /// Returns how the value of a key is written, with an example to copy.
+    fn shape(&self, name: &str, property: &Value, expected: &str, node: &Spanned<Node>) -> String {
+        let key = Key::new(self.root, name, property);
+        match (expected, &node.value) {
+            _ if name.is_empty() => format!("write keys and values, for example:\n{SMALLEST}"),
+            ("array", Node::Text(text)) if !text.contains(['\n', ',']) => format!("write a list: `{name}: [{text}]`"),
+            ("boolean", _) => format!("write true or false without quotes, for example `{}`", key.line()),
+            ("integer", _) => format!("write a number without quotes or unit, for example `{}`", key.line()),
+            _ => format!("for example, write `{}`", key.line()),
         }
     }
 
     fn keys(&mut self, schema: &Value, node: &Spanned<Node>, entries: &[(Spanned<String>, Spanned<Node>)]) {
         let Some(known) = schema["properties"].as_object() else {
             let each = &schema["additionalProperties"];
-            return entries.iter().filter(|_| each.is_object()).for_each(|(_, value)| self.value(each, value));
+            return entries
+                .iter()
+                .filter(|_| each.is_object())
+                .for_each(|(key, value)| self.value(&key.value, each, value));
         };
         for (key, value) in entries {
             match known.get(&key.value) {
-                Some(schema) => self.value(schema, value),
-                None => {
-                    let instead = INSTEAD.iter().find(|(name, _)| *name == key.value);
-                    let help =
-                        instead.map_or_else(|| suggestion(&key.value, known.keys()), |(_, help)| (*help).to_owned());
-                    self.problems.push(Problem::at(key, "unknown key", help));
-                }
+                Some(schema) => self.value(&key.value, schema, value),
+                None => self.problems.push(unknown(schema, key, value)),
             }
         }
         let missing = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for key in missing.filter(|key| entries.iter().all(|(there, _)| there.value != *key)) {
-            let meaning = known[key]["description"].as_str().unwrap_or_default();
-            self.problems.push(Problem::at(node, format!("`{key}` is missing"), format!("add `{key}`: {meaning}")));
+        for name in missing.filter(|name| entries.iter().all(|(there, _)| there.value != *name)) {
+            let key = Key::new(self.root, name, &known[name]);
+            let help = format!("add `{}`: {}", key.line(), key.meaning);
+            self.problems.push(Problem::at(node, format!("`{name}` is missing"), help));
         }
     }
 
@@ -109,19 +135,25 @@ impl Check<'_> {
         let bound = |key: &str| schema[key].as_i64().map(i128::from);
         let (least, most) = (bound("minimum").unwrap_or(i128::MIN), bound("maximum").unwrap_or(i128::from(u32::MAX)));
         if !(least..=most).contains(&number) {
-            self.problems.push(Problem::at(node, "out of range", format!("a number from {least} to {most}")));
+            let help = format!("write a number from {least} to {most}");
+            self.problems.push(Problem::at(node, format!("{number} is out of range"), help));
         }
     }
 
-    /// Behind references, and beside `null` or a word that stands for itself.
-    fn resolve(&self, schema: &Value) -> Value {
+    /// Returns the schema behind a reference. Where a key takes several kinds of values, it is the one for this value.
+    fn resolve(&self, schema: &Value, node: &Spanned<Node>) -> Value {
         if let Some(path) = schema["$ref"].as_str() {
             let target = self.root.pointer(path.trim_start_matches('#'));
-            return target.map(|target| self.resolve(target)).unwrap_or_default();
+            return target.map(|target| self.resolve(target, node)).unwrap_or_default();
         }
         let Some(all) = schema["anyOf"].as_array() else { return schema.clone() };
-        let choice = all.iter().find(|one| one["type"] != "null");
-        let mut resolved = choice.map(|choice| self.resolve(choice)).unwrap_or_default();
+        let choices: Vec<_> = all.iter().filter(|one| one["type"] != "null" && !one["const"].is_string()).collect();
+        let fits = |choice: &&&Value| {
+            let is_object = kind(&self.resolve(choice, node)) == "object";
+            is_object == matches!(node.value, Node::Map(_))
+        };
+        let choice = choices.iter().find(fits).or(choices.first());
+        let mut resolved = choice.map(|choice| self.resolve(choice, node)).unwrap_or_default();
         if all.iter().any(|one| one["type"] == "null") {
             resolved["nullable"] = true.into();
         }
@@ -132,9 +164,24 @@ impl Check<'_> {
     }
 }
 
-fn kind(schema: &Value) -> &str {
-    let kinds = schema["type"].as_array().into_iter().flatten();
-    kinds.chain([&schema["type"]]).filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or_default()
+/// Returns what is wrong with a key that the schema does not know: it may have had another name before.
+fn unknown(schema: &Value, key: &Spanned<String>, value: &Spanned<Node>) -> Problem {
+    if let Some(new) = schema["x-renamed"][&key.value].as_str() {
+        let written = match &value.value {
+            Node::Text(text) if text.parse::<f64>().is_ok() => format!("'{text}'"),
+            Node::Text(text) if !text.contains(['\n', ':', '#', '{', '[']) => text.clone(),
+            _ => "...".to_owned(),
+        };
+        let line = match new.split_once('.') {
+            Some((section, name)) => format!("{section}: {{{name}: {written}}}"),
+            None => format!("{new}: {written}"),
+        };
+        return Problem::at(key, format!("`{}` has been renamed to `{new}`", key.value), format!("write `{line}`"));
+    }
+    let known = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name);
+    let instead = INSTEAD.iter().find(|(name, _)| *name == key.value);
+    let help = instead.map_or_else(|| suggestion(&key.value, known), |(_, help)| (*help).to_owned());
+    Problem::at(key, format!("unknown key `{}`", key.value), help)
 }
 
 fn allows_null(schema: &Value) -> bool {
@@ -147,7 +194,7 @@ pub(super) fn suggestion<Name: AsRef<str>>(key: &str, known: impl Iterator<Item 
     let near = names().map(|name: &str| (strsim::damerau_levenshtein(key, name), name)).min();
     match near {
         Some((distance, name)) if distance <= name.len().max(key.len()) / 3 => format!("did you mean `{name}`?"),
-        _ => format!("here are {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        _ => format!("choose one of {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -6,6 +6,7 @@ mod egress;
 mod operation;
 pub(super) mod policies;
 mod product;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use operation::OperationFile;
 use policies::{PoliciesFile, ServiceFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
+pub(super) use tls::{ClientCertificateFile, TlsFile};
 pub(super) use value::NamedValueFile;
 
 type Text = Spanned<String>;
@@ -136,7 +138,7 @@ pub(super) struct ApiFile {
     /// Exact host names.
     #[schemars(with = "Vec<String>")]
     pub(super) hosts: Vec<Spanned<String>>,
-    /// Captured TCP ports. Default 80 and 443.
+    /// The TCP ports that Egret captures. Default: 80 and 443. Example: `[443, 8443]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<u16>>", inner(range(min = 1)))]
     pub(super) ports: Option<Vec<Spanned<u16>>>,
@@ -164,10 +166,11 @@ pub(super) struct ApiFile {
     /// A way out of its own; what is not said here is as for all.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
-    /// TLS with the third party: for plain HTTP of the application, which goes on as it came without this, and in mode
-    /// `intercept`.
+    /// How Egret reaches the third party over TLS, for plain HTTP of the application and in mode `intercept`. Default: plain HTTP
+    /// leaves as plain HTTP, and intercepted HTTPS as HTTPS with the system's authorities. Example: `{scheme: https}`.
     #[serde(default)]
-    pub(super) backend: Option<BackendFile>,
+    #[schemars(with = "Option<BackendFile>")]
+    pub(super) backend: Option<Spanned<BackendFile>>,
     /// Connections to the third party, which requests use one after the other.
     #[serde(default)]
     pub(super) pool: Option<PoolFile>,
@@ -196,35 +199,30 @@ pub(super) struct ApiFile {
     pub(super) plain_secrets: bool,
 }
 
-/// The third party's side: how it is reached when the application speaks plain HTTP, and TLS with it, in mode `intercept`,
-/// too.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+/// How Egret reaches the third party: over TLS. The application may speak plain HTTP: it needs no change and no certificate.
+/// Without `backend`, plain HTTP of the application leaves as plain HTTP.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(
+    deny_unknown_fields,
+    extend("x-renamed" = {
+        "ca": "tls.ca",
+        "client_certificate": "tls.client_certificate",
+        "min_tls": "tls.min_version",
+        "pins": "tls.pins",
+    })
+)]
 pub(super) struct BackendFile {
-    /// `https`: Egret speaks TLS with the third party, whose certificate must be valid for the host's name. The
-    /// application needs no change and no certificate.
-    #[schemars(with = "String")]
-    pub(super) scheme: Spanned<String>,
-    /// The third party's port. Default 443.
+    /// The scheme that Egret uses: `https`. Default: `https`, the only one. Example: `https`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) scheme: Option<Spanned<String>>,
+    /// The third party's port. Default: 443. Example: `8443`.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) port: Option<u16>,
-    /// PEM file of authorities that may vouch for the third party, beside the system's. Read when the configuration is.
+    /// TLS settings for connections to the third party, also in mode `intercept`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub(super) ca: Option<Spanned<String>>,
-    /// The certificate that Egret shows to the third party (mTLS).
-    #[serde(default)]
-    pub(super) client_certificate: Option<ClientCertificateFile>,
-    /// Public keys, of which the third party's certificate must have one, beside being valid: `sha256//` and the Base64
-    /// of the SHA-256 of its SubjectPublicKeyInfo, as for `curl --pinnedpubkey`. Default: any.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(super) pins: Vec<Spanned<String>>,
-    /// Least version of TLS with the third party: '1.2' (default) or '1.3'.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub(super) min_tls: Option<Spanned<String>>,
+    pub(super) tls: Option<TlsFile>,
 }
 
 /// Connections to the third party, which requests use one after the other.
@@ -238,18 +236,6 @@ pub(super) struct PoolFile {
     /// Whether requests of different workloads never share one. Default false.
     #[serde(default)]
     pub(super) isolate_workloads: bool,
-}
-
-/// A certificate that Egret shows. Both files are read when the configuration is.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(super) struct ClientCertificateFile {
-    /// PEM file of the certificate, and of those between it and the root.
-    #[schemars(with = "String")]
-    pub(super) certificate: Spanned<String>,
-    /// PEM file of its private key.
-    #[schemars(with = "String")]
-    pub(super) key: Spanned<String>,
 }
 
 /// What is captured, and where the hooks are kept.

@@ -278,6 +278,7 @@ impl Rooms {
             generation: model.generation.0,
             config: self.config.clone(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            config_warnings: self.models.current().warnings.clone(),
             cgroup: self.cgroup.clone(),
             ca: self.ca.clone(),
             listeners: self.listeners.clone(),

@@ -71,6 +71,7 @@ pub(super) fn reload(
             if (Model { generation: current.generation, ..model.clone() }) != *current {
                 let model = Arc::new(model);
                 tracing::info!(generation = model.generation.0, "the changed configuration is in force");
+                tell_warnings(&model);
                 names.follow(&model);
                 models.adopt(Arc::clone(&model));
                 sender.send_replace(model);
@@ -84,6 +85,13 @@ pub(super) fn reload(
         }
     };
     *config_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+}
+
+/// Writes the warnings of a configuration to the log.
+pub(super) fn tell_warnings(model: &Model) {
+    for warning in &model.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// There must be a CA, which may vouch for its hosts, before an API is intercepted.

@@ -13,7 +13,7 @@ use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::health::spawn_health;
 use super::models::Models;
-use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher};
+use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
@@ -46,6 +46,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let compiled = config::load(&options.config, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
     egress_on_node(&compiled.model)?;
+    tell_warnings(&compiled.model);
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options, compiled))

@@ -40,6 +40,8 @@ pub struct Model {
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.
     pub drain: Drain,
+    /// What is valid, but may not be what its author meant; each with file, line and remedy.
+    pub warnings: Vec<String>,
 }
 
 impl Model {

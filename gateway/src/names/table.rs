@@ -82,6 +82,7 @@ mod tests {
             keys: Vec::new(),
             limits: crate::model::Limits::default(),
             drain,
+            warnings: Vec::new(),
         };
         table(&model, |_| vec![address.parse().unwrap()])
     }

@@ -11,47 +11,39 @@ use serde_saphyr::Spanned;
 
 use super::Outside;
 use crate::config::diagnostic::Problem;
-use crate::config::file::policies::TlsFile;
-use crate::config::file::{BackendFile, ClientCertificateFile};
+use crate::config::file::{BackendFile, ClientCertificateFile, TlsFile};
 use crate::model::{Backend, ClientCertificate, Mode, Pin, Secret, TlsVersion};
 
-/// The third party's side of an API.
-pub(super) fn compile(file: &BackendFile, mode: Mode, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
-    if file.scheme.value != "https" {
-        problems.push(Problem::at(&file.scheme, "not a scheme", "https; without `backend` it is http"));
+/// Returns how Egret reaches an API's third party.
+pub(super) fn compile(
+    written: &Spanned<BackendFile>,
+    mode: Mode,
+    outside: &Outside<'_>,
+    problems: &mut Vec<Problem>,
+) -> Backend {
+    let file = &written.value;
+    if let Some(scheme) = file.scheme.as_ref().filter(|scheme| scheme.value != "https") {
+        let rule = format!("`{}` is not a scheme that a backend can have", scheme.value);
+        let help = "write `scheme: https`, or remove `backend`: plain HTTP then leaves as plain HTTP";
+        problems.push(Problem::at(scheme, rule, help));
     } else if matches!(mode, Mode::Bind | Mode::Deny) {
-        let rule = format!("in mode {} Egret does not see the requests", mode.label());
-        problems.push(Problem::at(&file.scheme, rule, "remove `backend`, or the mode"));
+        let rule = format!("`backend` has no effect in mode `{}`: Egret does not see the requests", mode.label());
+        problems.push(Problem::at(written, rule, "remove `backend`, or choose mode: intercept or passthrough"));
     }
-    let BackendFile { ca, client_certificate, pins, min_tls, .. } = file;
-    let verified = Verified { ca: ca.as_ref(), client: client_certificate.as_ref(), pins, min_tls: min_tls.as_ref() };
-    Backend { port: file.port.unwrap_or(443), ..verified.compile(outside, problems) }
+    let default = TlsFile::default();
+    let tls = tls(file.tls.as_ref().unwrap_or(&default), outside, problems);
+    Backend { port: file.port.unwrap_or(443), ..tls }
 }
 
-/// TLS with a server that policies send to.
+/// Returns TLS settings, with the contents of the files that they name.
 pub(super) fn tls(file: &TlsFile, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
-    let TlsFile { ca, client_certificate, pins, min_tls } = file;
-    let verified = Verified { ca: ca.as_ref(), client: client_certificate.as_ref(), pins, min_tls: min_tls.as_ref() };
-    verified.compile(outside, problems)
-}
-
-/// What is asked of a server's certificate, and shown to it.
-struct Verified<'a> {
-    ca: Option<&'a Spanned<String>>,
-    client: Option<&'a ClientCertificateFile>,
-    pins: &'a [Spanned<String>],
-    min_tls: Option<&'a Spanned<String>>,
-}
-
-impl Verified<'_> {
-    fn compile(&self, outside: &Outside<'_>, problems: &mut Vec<Problem>) -> Backend {
-        Backend {
-            authorities: self.ca.and_then(|ca| certificates(ca, outside, problems)).unwrap_or_default(),
-            client: self.client.and_then(|file| client(file, outside, problems)).map(Arc::new),
-            pins: self.pins.iter().filter_map(|written| pin(written, problems)).collect(),
-            min_tls: min_tls(self.min_tls, problems),
-            ..Backend::default()
-        }
+    let client = file.client_certificate.as_ref();
+    Backend {
+        authorities: file.ca.as_ref().and_then(|ca| certificates(ca, outside, problems)).unwrap_or_default(),
+        client: client.and_then(|file| self::client(file, outside, problems)).map(Arc::new),
+        pins: file.pins.iter().filter_map(|written| pin(written, problems)).collect(),
+        min_tls: min_version(file.min_version.as_ref(), problems),
+        ..Backend::default()
     }
 }
 
@@ -62,8 +54,8 @@ fn certificates(file: &Spanned<String>, outside: &Outside<'_>, problems: &mut Ve
     });
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
-            let help = "a PEM file: -----BEGIN CERTIFICATE-----";
-            problems.push(Problem::at(file, "no certificate is in this file", help));
+            let help = "name a PEM file with at least one certificate (-----BEGIN CERTIFICATE-----)";
+            problems.push(Problem::at(file, format!("`{}` has no certificate", file.value), help));
             None
         }
         Ok(certificates) => Some(certificates),
@@ -82,7 +74,7 @@ fn client(
 ) -> Option<ClientCertificate> {
     let chain = certificates(&file.certificate, outside, problems);
     let key = contents(&file.key, outside)
-        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "no private key in PEM is in it".to_owned()));
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "it has no private key in PEM".to_owned()));
     let key = key.map_err(|error| problems.push(unusable(&file.key, error))).ok()?;
     let chain = chain?;
     let secret = Secret::new(key.secret_der().to_vec());
@@ -90,8 +82,8 @@ fn client(
     match CertifiedKey::from_der(certificates, key, &default_provider()) {
         Ok(_) => Some(ClientCertificate { chain, key: secret }),
         Err(error) => {
-            let rule = format!("this key is not the certificate's: {error}");
-            let help = "name the key that the certificate was made for";
+            let rule = format!("this private key does not belong to the certificate: {error}");
+            let help = "name the key that the certificate was issued for";
             problems.push(Problem::at(&file.key, rule, help).with(&file.certificate));
             None
         }
@@ -102,19 +94,20 @@ fn pin(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Pin> {
     let text = written.value.strip_prefix("sha256//");
     let pin = text.and_then(|text| BASE64_STANDARD.decode(text).ok()).and_then(|hash| Pin::try_from(hash).ok());
     if pin.is_none() {
-        let help = "sha256// and the Base64 of the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), as for \
-                    curl --pinnedpubkey";
-        problems.push(Problem::at(written, "not a pin", help));
+        let help = "write sha256// and the Base64 of the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), as \
+                    for curl --pinnedpubkey";
+        problems.push(Problem::at(written, format!("`{}` is not a pin", written.value), help));
     }
     pin
 }
 
-fn min_tls(written: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> TlsVersion {
+fn min_version(written: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> TlsVersion {
     match written.map(|written| (written, written.value.as_str())) {
         None | Some((_, "1.2")) => TlsVersion::V1_2,
         Some((_, "1.3")) => TlsVersion::V1_3,
         Some((written, _)) => {
-            problems.push(Problem::at(written, "not a version of TLS that Egret speaks", "'1.2' or '1.3'"));
+            let rule = format!("Egret does not speak TLS version `{}`", written.value);
+            problems.push(Problem::at(written, rule, "write '1.2' or '1.3'"));
             TlsVersion::V1_2
         }
     }
@@ -125,5 +118,5 @@ fn contents(file: &Spanned<String>, outside: &Outside<'_>) -> Result<Vec<u8>, St
 }
 
 fn unusable(file: &Spanned<String>, error: impl Display) -> Problem {
-    Problem::at(file, format!("this file cannot be used: {error}"), "name a PEM file")
+    Problem::at(file, format!("`{}` cannot be read: {error}", file.value), "name a PEM file that Egret can read")
 }

@@ -8,7 +8,8 @@ use serde_saphyr::Spanned;
 
 use super::{Outside, backend, duration};
 use crate::config::diagnostic::Problem;
-use crate::config::file::policies::{BreakerFile, HealthFile, ServiceFile, TlsFile};
+use crate::config::file::TlsFile;
+use crate::config::file::policies::{BreakerFile, HealthFile, ServiceFile};
 use crate::model::{Breaker, Endpoint, Health, Host, Member, Part, Service, Template};
 
 /// What a URL begins with, whether that is TLS, and the usual port.
@@ -77,7 +78,7 @@ pub(super) fn server(
         return None;
     }
     if let (Some(tls), false) = (tls, secured) {
-        let place = tls.ca.as_ref().or(tls.min_tls.as_ref()).unwrap_or(written);
+        let place = tls.place().unwrap_or(written);
         let [(with, ..), (without, ..)] = schemes;
         problems.push(Problem::at(place, format!("there is no TLS with {without}"), format!("{with}, or no `tls`")));
     }

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::policies::TlsFile;
+use super::TlsFile;
 
 /// A server that speaks Redis's protocol: Redis (5 or later) or Valkey, one server, no cluster.
 #[derive(Debug, Deserialize, JsonSchema)]

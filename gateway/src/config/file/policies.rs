@@ -34,9 +34,7 @@ pub(in crate::config) use filters::{CheckHeaderFile, IpFilterFile, WorkloadFile,
 pub(in crate::config) use flow::{BranchFile, ForwardFile, ReplyFile, RetryFile, SetVariableFile};
 pub(in crate::config) use limits::{LimitConcurrencyFile, QuotaFile, RateLimitFile};
 pub(in crate::config) use message::{FindAndReplaceFile, RewriteUriFile, SetHeaderFile, SetQueryParameterFile};
-pub(in crate::config) use outside::{
-    BreakerFile, HealthFile, Oauth2File, SendRequestFile, ServiceFile, TlsFile, WaitFile,
-};
+pub(in crate::config) use outside::{BreakerFile, HealthFile, Oauth2File, SendRequestFile, ServiceFile, WaitFile};
 pub(in crate::config) use validation::{
     ContentFile, DescribedFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
     ValidateStatusCodeFile,

@@ -10,7 +10,8 @@ use super::list::List;
 use crate::config::compile::endpoint;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::config::file::policies::{PolicyFile, SendRequestFile, TlsFile, WaitFile};
+use crate::config::file::TlsFile;
+use crate::config::file::policies::{PolicyFile, SendRequestFile, WaitFile};
 use crate::model::{Endpoint, SendRequest, SetBackend, Statement, Template, Wait};
 
 impl<'a> List<'a, '_> {

@@ -9,7 +9,8 @@ use serde_saphyr::Spanned;
 use super::super::endpoint;
 use super::list::List;
 use crate::config::diagnostic::Problem;
-use crate::config::file::policies::{JwtKeyFile, RequiredClaimFile, TlsFile, ValidateJwtFile};
+use crate::config::file::TlsFile;
+use crate::config::file::policies::{JwtKeyFile, RequiredClaimFile, ValidateJwtFile};
 use crate::model::{
     Discovery, Endpoint, KeySet, KeySource, Part, Refusal, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt,
 };
@@ -106,7 +107,7 @@ impl List<'_, '_> {
             self.problems.push(Problem::at(host, "nothing says which keys of it", "add openid_config"));
         }
         let has_server = file.jwks_url.is_some() || file.openid_config.is_some();
-        if let (Some(place), false) = (tls.and_then(|tls| tls.ca.as_ref().or(tls.min_tls.as_ref())), has_server) {
+        if let (Some(place), false) = (tls.and_then(TlsFile::place), has_server) {
             self.problems.push(Problem::at(place, "TLS with whom?", "add openid_config or jwks_url"));
         }
         if file.keys.is_empty() && file.jwks.is_none() && !has_server {

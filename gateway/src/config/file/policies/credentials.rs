@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Text, TlsFile};
+use super::Text;
+use crate::config::file::TlsFile;
 
 /// A key of the owner's, in a header or in the query.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -225,7 +226,7 @@ pub(in crate::config) struct RequiredClaimFile {
 pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     (
         "authentication-certificate",
-        "the API's own: backend: {scheme: https, client_certificate: {certificate: PATH, key: PATH}}",
+        "set it for the API: backend: {tls: {client_certificate: {certificate: PATH, key: PATH}}}",
     ),
     (
         "authentication-managed-identity",

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::Text;
-use crate::config::file::ClientCertificateFile;
+use crate::config::file::TlsFile;
 
 /// Sends a request.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -125,27 +125,6 @@ pub(in crate::config) struct Oauth2File {
     /// TLS with it.
     #[serde(default)]
     pub(in crate::config) tls: Option<TlsFile>,
-}
-
-/// TLS with a server: its certificate must be valid for its name, always.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(in crate::config) struct TlsFile {
-    /// PEM file of authorities that may vouch for it, beside the system's. Read when the configuration is.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub(in crate::config) ca: Option<Text>,
-    /// The certificate that Egret shows to it (mTLS).
-    #[serde(default)]
-    pub(in crate::config) client_certificate: Option<ClientCertificateFile>,
-    /// Public keys, as of an API's `backend`.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(in crate::config) pins: Vec<Text>,
-    /// Least version of TLS: '1.2' (default) or '1.3'.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub(in crate::config) min_tls: Option<Text>,
 }
 
 /// Servers that do the same, for `set-backend`.
