@@ -51,6 +51,7 @@ mod validate_headers;
 mod validate_jwt;
 mod validate_parameters;
 mod validate_status_code;
+mod window;
 mod workload_filter;
 mod world;
 mod xml_to_json;

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
 use super::expression;
+use super::keyed::Name;
 use super::quota::Counter;
 use super::world::State;
 use crate::model::{Expression, Reason};
@@ -23,7 +24,7 @@ pub(super) struct Undecided {
 /// Where it was counted, and as how many.
 #[derive(Debug)]
 pub(super) enum Counted {
-    Rate { identity: Arc<str>, key: String, at: Duration, count: u32 },
+    Rate { name: Name, at: Duration, count: u32 },
     Quota(Counter, u64),
 }
 
@@ -85,7 +86,7 @@ pub(super) fn decide(call: &mut Call<'_>, state: &State) {
             continue;
         }
         match counted {
-            Counted::Rate { identity, key, at, count } => state.rates.take_back(identity, key, at, count),
+            Counted::Rate { name, at, count } => state.rates.take_back(&name, at, count),
             Counted::Quota(counter, count) => state.quotas.take_back(&counter, count),
         }
     }

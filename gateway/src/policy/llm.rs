@@ -1,6 +1,5 @@
 //! Tokens of language models: `llm-token-limit`, `llm-emit-token-metric`.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,63 +7,49 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
-use super::keyed::{Keyed, short};
+use super::keyed::{Keyed, Lapse, Name, short};
 use super::quota::{Counter, Quotas};
+use super::window::Window;
 use super::{emit_metric, expression, meter, quota};
 use crate::model::{Counted, LlmTokenLimit, LlmTokenMetric, Reason, Told};
 
 /// Tokens of the last minute, by limit and key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spent(Arc<Mutex<Windows>>);
-
-type Windows = Keyed<Window>;
-
-/// When, and how many.
-type Window = VecDeque<(Duration, u64)>;
+pub(super) struct Spent(Arc<Mutex<Keyed<Window>>>);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-impl Spent {
-    /// How many are left; or how long to wait until some are.
-    fn left(&self, limit: &LlmTokenLimit, most: u64, key: &str, now: Duration) -> Result<u64, Duration> {
-        let mut all = self.lock();
-        let Some(window) = all.find((Arc::clone(&limit.identity), key.to_owned())) else { return Ok(most) };
-        forget(window, now);
-        let mut spent: u128 = window.iter().map(|(_, tokens)| u128::from(*tokens)).sum();
-        if let Some(left) = u64::try_from(spent).ok().and_then(|spent| most.checked_sub(spent)).filter(|left| *left > 0)
-        {
-            return Ok(left);
-        }
-        // The first of those after whose minute it is below the limit again.
-        for (at, tokens) in window.iter() {
-            spent -= u128::from(*tokens);
-            if spent < most.into() {
-                return Err((*at + MINUTE).saturating_sub(now));
-            }
-        }
-        Err(MINUTE)
-    }
-
-    fn add(&self, identity: &Arc<str>, key: &str, tokens: u64, now: Duration) {
-        let is_over = |window: &mut Window| {
-            forget(window, now);
-            window.is_empty()
-        };
-        if tokens > 0 {
-            let mut all = self.lock();
-            let window = all.entry((Arc::clone(identity), key.to_owned()), now, is_over, Window::new);
-            window.push_back((now, tokens));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Windows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Lapse for Window {
+    fn is_over(&mut self, now: Duration) -> bool {
+        Self::is_over(self, now, MINUTE)
     }
 }
 
-fn forget(window: &mut Window, now: Duration) {
-    while window.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= MINUTE) {
-        window.pop_front();
+impl Spent {
+    /// Returns how many tokens are left, or how long to wait until some are.
+    fn left(&self, most: u64, name: &Name, now: Duration) -> Result<u64, Duration> {
+        let mut all = self.lock();
+        let Some((_, window)) = all.find(name) else { return Ok(most) };
+        window.forget(now, MINUTE);
+        let spent = window.sum();
+        let left = u128::from(most).saturating_sub(spent);
+        if left > 0 {
+            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+        }
+        Err(window.frees(spent - u128::from(most) + 1, now, MINUTE).unwrap_or(MINUTE))
+    }
+
+    fn add(&self, name: &Name, tokens: u64, now: Duration) {
+        if tokens > 0 {
+            let mut all = self.lock();
+            let window = all.entry(name, now, Window::default);
+            window.forget(now, MINUTE);
+            window.add(now, tokens, MINUTE);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keyed<Window>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,15 +69,17 @@ pub(super) fn limit(
         _ => 0,
     };
     let mut left = u64::MAX;
+    let owner = Arc::clone(&call.workload.cgroup);
+    let name = Name { limit: Arc::clone(&limit.identity), key: key.clone(), owner: Arc::clone(&owner) };
     if let Some(most) = limit.tokens_per_minute {
-        let now = spent.left(limit, most, &key, call.at).map_err(|wait| refused(most).after(wait))?;
+        let now = spent.left(most, &name, call.at).map_err(|wait| refused(most).after(wait))?;
         if guessed > now {
             return Err(refused(most).after(MINUTE));
         }
         left = now;
     }
-    let identity = format!("{}/tokens", limit.identity);
-    let counter = limit.quota.map(|(most, period)| (most, Counter::new(&identity, &key, most, period, call.now)));
+    let tokens = Name { limit: format!("{}/tokens", limit.identity).into(), key: key.clone(), owner };
+    let counter = limit.quota.map(|(most, period)| (most, Counter::new(tokens, most, period, call.now)));
     if let Some((most, counter)) = &counter {
         left = left.min(quotas.take(counter, 0).map_err(|wait| quota::used_up(*most, "tokens", wait))?);
     }
@@ -102,10 +89,10 @@ pub(super) fn limit(
         call.later.push((name, HeaderValue::from(left.saturating_sub(guessed))));
     }
     watch(call);
-    let (spent, quotas, identity) = (spent.clone(), quotas.clone(), Arc::clone(&limit.identity));
+    let (spent, quotas) = (spent.clone(), quotas.clone());
     call.meters.add(move |passed| {
         let tokens = passed.usage.total();
-        spent.add(&identity, &key, tokens, passed.at);
+        spent.add(&name, tokens, passed.at);
         if let Some((_, counter)) = &counter {
             quotas.add(counter, tokens);
         }
@@ -149,24 +136,17 @@ mod tests {
     #[test]
     fn tokens_come_back_after_their_minute() {
         let (spent, at) = (Spent::default(), Duration::from_secs);
-        let limit = LlmTokenLimit {
-            identity: "limit".into(),
-            key: None,
-            tokens_per_minute: Some(100),
-            quota: None,
-            estimate_prompt: false,
-            remaining_header: None,
-        };
-        assert_eq!(spent.left(&limit, 100, "a", at(0)), Ok(100));
-        spent.add(&limit.identity, "a", 30, at(0));
-        spent.add(&limit.identity, "a", 90, at(10));
-        assert_eq!(spent.left(&limit, 100, "a", at(20)), Err(at(40)));
-        assert_eq!(spent.left(&limit, 100, "b", at(20)), Ok(100));
-        assert_eq!(spent.left(&limit, 100, "a", at(60)), Ok(10));
-        assert_eq!(spent.left(&limit, 100, "a", at(70)), Ok(100));
+        let name = |key: &str| Name { limit: "limit".into(), key: key.to_owned(), owner: "owner".into() };
+        assert_eq!(spent.left(100, &name("a"), at(0)), Ok(100));
+        spent.add(&name("a"), 30, at(0));
+        spent.add(&name("a"), 90, at(10));
+        assert_eq!(spent.left(100, &name("a"), at(20)), Err(at(40)));
+        assert_eq!(spent.left(100, &name("b"), at(20)), Ok(100));
+        assert_eq!(spent.left(100, &name("a"), at(60)), Ok(10));
+        assert_eq!(spent.left(100, &name("a"), at(70)), Ok(100));
         // Whatever a third party says.
-        spent.add(&limit.identity, "a", u64::MAX, at(80));
-        spent.add(&limit.identity, "a", u64::MAX, at(81));
-        assert_eq!(spent.left(&limit, 100, "a", at(90)), Err(at(51)));
+        spent.add(&name("a"), u64::MAX, at(80));
+        spent.add(&name("a"), u64::MAX, at(81));
+        assert_eq!(spent.left(100, &name("a"), at(90)), Err(at(51)));
     }
 }

@@ -1,6 +1,7 @@
 //! So many calls in a period that was agreed on: a day, a month, for ever. Periods follow one another from the start of 1970
 //! (UTC); counts outlive the process.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,47 +9,69 @@ use super::call::{Call, Fault};
 use super::counters::{Count, Left, Subject, Within};
 use super::counting::{self, Counted, Counts};
 use super::expression;
-use super::keyed::{Keyed, Name, short};
+use super::keyed::{Kept, Keyed, Lapse, Name, short};
 use super::uses::LimitUse;
 use super::world::State;
 use crate::model::{CounterStore, Periods, Quota, Reason};
 
 /// What was used, by quota and key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quotas(Arc<Mutex<Kept>>);
+pub(super) struct Quotas(Arc<Mutex<All>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct All {
     used: Keyed<Used>,
-    changed: bool,
+    /// The counts that have changed since they were saved, each once, in the order of their changes.
+    changed: VecDeque<Name>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Used {
     count: u64,
-    /// Seconds since 1970; none if it is for ever.
+    /// The second since 1970 at which the count is forgotten; never, if absent.
     until: Option<u64>,
-    /// Which periods it is of, once that is known.
+    /// The periods that it is of, once they are known.
     periods: Option<Periods>,
     /// How many there may be, once that is known.
     limit: Option<u64>,
+    /// Whether it is among those that have changed.
+    changed: bool,
 }
 
-/// A count as it is saved: the quota, the key, the count, and the second since 1970 at which they are forgotten.
-pub type QuotaRow = (String, String, u64, Option<u64>);
+/// A count as it is saved: the quota, the key, the count, the second since 1970 at which it is forgotten, and the owner whose
+/// call added the key.
+pub type QuotaRow = (String, String, u64, Option<u64>, String);
 
-impl Kept {
+impl Lapse for Used {
+    fn is_over(&mut self, now: Duration) -> bool {
+        self.until.is_some_and(|until| until <= now.as_secs())
+    }
+
+    fn is_open_ended(&self) -> bool {
+        self.until.is_none()
+    }
+}
+
+impl All {
     fn used(&mut self, counter: &Counter) -> &mut Used {
-        let is_over = |used: &mut Used| used.until.is_some_and(|until| until <= counter.seconds);
-        let now = Duration::from_secs(counter.seconds);
-        self.used.entry(counter.name.clone(), now, is_over, || counter.unused())
+        self.used.entry(&counter.name, Duration::from_secs(counter.seconds), || counter.unused())
+    }
+
+    /// Changes a count, and remembers to save it if it is another one then.
+    fn change<T>(&mut self, counter: &Counter, change: impl FnOnce(&mut Used) -> T) -> T {
+        let used = self.used(counter);
+        let before = used.count;
+        let outcome = change(used);
+        if used.count != before && !std::mem::replace(&mut used.changed, true) {
+            self.changed.push_back(counter.name.clone());
+        }
+        outcome
     }
 }
 
 /// What is counted, how far, and until when.
 #[derive(Clone, Debug)]
 pub(super) struct Counter {
-    /// The quota and the key.
     name: Name,
     most: u64,
     seconds: u64,
@@ -57,19 +80,19 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// In the period that this moment is in.
-    pub(super) fn new(identity: &str, key: &str, most: u64, periods: Option<Periods>, now: SystemTime) -> Self {
+    /// Returns the counter of the period that this moment is in.
+    pub(super) fn new(name: Name, most: u64, periods: Option<Periods>, now: SystemTime) -> Self {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let until = periods.map(|periods| periods.end(now.into()));
-        Self { name: (identity.into(), key.to_owned()), most, seconds, until, periods }
+        Self { name, most, seconds, until, periods }
     }
 
     fn unused(&self) -> Used {
-        Used { count: 0, until: self.until, periods: self.periods, limit: None }
+        Used { count: 0, until: self.until, periods: self.periods, limit: None, changed: false }
     }
 
     fn subject(&self) -> Subject<'_> {
-        Subject { kind: "quota", identity: &self.name.0, key: &self.name.1 }
+        Subject { kind: "quota", identity: &self.name.limit, key: &self.name.key }
     }
 
     /// So many more, as all nodes count them.
@@ -95,70 +118,87 @@ impl Counter {
 }
 
 impl Quotas {
-    /// Counts so many, if there are so many left, and for none, if there is one: how many are left then; or how long to wait for
+    /// Counts this many, if so many are left, and for none, if one is. Returns how many are left then, or how long to wait for
     /// the next period.
     pub(super) fn take(&self, counter: &Counter, count: u64) -> Result<u64, Option<Duration>> {
-        let mut kept = self.lock();
-        let used = kept.used(counter);
-        // Of two at once the later may have been counted first: the period that has begun goes on.
-        let is_late = used.periods == counter.periods && used.until > counter.until;
-        if used.until != counter.until && !is_late {
-            // Another period, or periods of another length.
-            *used = counter.unused();
-        }
-        (used.limit, used.periods) = (Some(counter.most), counter.periods);
-        if used.count.saturating_add(count.max(1)) > counter.most {
-            return Err(used.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
-        }
-        used.count = used.count.saturating_add(count);
-        let left = counter.most.saturating_sub(used.count);
-        kept.changed |= count > 0;
-        Ok(left)
-    }
-
-    /// Counts so many, even if there were not so many left.
-    pub(super) fn add(&self, counter: &Counter, count: u64) {
-        let mut kept = self.lock();
-        let used = kept.used(counter);
-        // What ends after its period counts in none.
-        if used.until == counter.until {
+        self.lock().change(counter, |used| {
+            // Of two at once the later may have been counted first: the period that has begun goes on.
+            let is_late = used.periods == counter.periods && used.until > counter.until;
+            if used.until != counter.until && !is_late {
+                // Another period, or periods of another length.
+                *used = Used { changed: used.changed, ..counter.unused() };
+            }
+            (used.limit, used.periods) = (Some(counter.most), counter.periods);
+            if used.count.saturating_add(count.max(1)) > counter.most {
+                return Err(used.until.map(|until| Duration::from_secs(until.saturating_sub(counter.seconds))));
+            }
             used.count = used.count.saturating_add(count);
-            kept.changed |= count > 0;
-        }
+            Ok(counter.most.saturating_sub(used.count))
+        })
     }
 
-    /// As if so many had not been counted.
+    /// Counts this many, even if fewer were left.
+    pub(super) fn add(&self, counter: &Counter, count: u64) {
+        self.lock().change(counter, |used| {
+            // What ends after its period counts in none.
+            if used.until == counter.until {
+                used.count = used.count.saturating_add(count);
+            }
+        });
+    }
+
+    /// Undoes the count of this many.
     pub(super) fn take_back(&self, counter: &Counter, count: u64) {
-        let mut kept = self.lock();
-        let used = kept.used(counter);
-        if used.until == counter.until {
-            used.count = used.count.saturating_sub(count);
-            kept.changed |= count > 0;
+        self.lock().change(counter, |used| {
+            if used.until == counter.until {
+                used.count = used.count.saturating_sub(count);
+            }
+        });
+    }
+
+    /// Returns at most this many of the counts that have changed since they were returned.
+    pub(super) fn changed(&self, most: usize) -> Vec<QuotaRow> {
+        let mut all = self.lock();
+        let many = most.min(all.changed.len());
+        let names: Vec<_> = all.changed.drain(..many).collect();
+        let row = |name: &Name| {
+            let (key, used) = all.used.find(name)?;
+            used.changed = false;
+            Some((name.limit.to_string(), key.to_owned(), used.count, used.until, name.owner.to_string()))
+        };
+        names.iter().filter_map(row).collect()
+    }
+
+    /// Returns all counts that are not over.
+    pub(super) fn rows(&self, now: SystemTime) -> Vec<QuotaRow> {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let all = self.lock();
+        let running = all.used.iter().filter(|kept| kept.value.until.is_none_or(|until| until > seconds));
+        let row = |Kept { limit, key, owner, value }: Kept<'_, Used>| {
+            (limit.to_string(), key.to_owned(), value.count, value.until, owner.to_string())
+        };
+        running.map(row).collect()
+    }
+
+    /// Goes on from these counts, of which a later one replaces an earlier one.
+    pub(super) fn restore(&self, rows: Vec<QuotaRow>, now: SystemTime) {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut all = self.lock();
+        for (limit, key, count, until, owner) in rows {
+            if until.is_none_or(|until| until > seconds) {
+                let name = Name { limit: limit.into(), key, owner: owner.into() };
+                let used = Used { count, until, periods: None, limit: None, changed: false };
+                all.used.restore(name, used, Duration::from_secs(seconds));
+            }
         }
     }
 
-    pub(super) fn changed(&self) -> Option<Vec<QuotaRow>> {
-        let mut kept = self.lock();
-        if !std::mem::take(&mut kept.changed) {
-            return None;
-        }
-        let row = |((quota, key), used): (&Name, &Used)| (quota.to_string(), key.clone(), used.count, used.until);
-        Some(kept.used.iter().map(row).collect())
-    }
-
-    pub(super) fn restore(&self, rows: Vec<QuotaRow>) {
-        let rows = rows
-            .into_iter()
-            .map(|(quota, key, count, until)| ((quota.into(), key), Used { count, until, periods: None, limit: None }));
-        self.lock().used.extend(rows);
-    }
-
-    /// What was used of each quota whose period is not over.
+    /// Returns what was used of each quota whose period is not over.
     pub(super) fn uses(&self, now: SystemTime) -> Vec<LimitUse> {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let kept = self.lock();
-        let running = kept.used.iter().filter(|(_, used)| used.until.is_none_or(|until| until > seconds));
-        let one = |((identity, key), used): (&Name, &Used)| LimitUse {
+        let all = self.lock();
+        let running = all.used.iter().filter(|kept| kept.value.until.is_none_or(|until| until > seconds));
+        let one = |Kept { limit: identity, key, value: used, .. }: Kept<'_, Used>| LimitUse {
             limit: used.limit,
             more_in: used.until.map(|until| Duration::from_secs(until.saturating_sub(seconds))),
             ..match (identity.strip_suffix("/bytes"), identity.strip_suffix("/tokens")) {
@@ -172,7 +212,7 @@ impl Quotas {
         running.map(one).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,10 +229,11 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: D
         Some(key) => short(expression::text(key, call)?),
         None => call.workload.cgroup.to_string(),
     };
-    let now = call.now + at.saturating_sub(call.at);
+    let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.cgroup));
     let period = |what: &str, most| {
-        let identity = format!("{}{what}", quota.identity);
-        Counter::new(&identity, &key, most, quota.period, now)
+        let limit =
+            if what.is_empty() { Arc::clone(&quota.identity) } else { format!("{}{what}", quota.identity).into() };
+        Counter::new(Name { limit, key: key.clone(), owner: Arc::clone(&owner) }, most, quota.period, now)
     };
     // First what is only looked at: a call that is refused counts nowhere.
     let bytes = quota.bytes.filter(|_| count > 0).map(|most| period("/bytes", most));
@@ -239,11 +280,15 @@ pub(super) fn used_up(most: u64, what: &str, wait: Option<Duration>) -> Box<Faul
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::{Counter, Quotas};
+    use super::{Counter, Name, Quotas};
     use crate::model::{Length, Periods};
 
     fn take(quotas: &Quotas, (most, period): (u64, Option<u64>), key: &str, now: u64) -> Result<u64, Option<Duration>> {
-        quotas.take(&Counter::new("quota", key, most, period.map(seconds), at(now)), 1)
+        quotas.take(&Counter::new(name(key), most, period.map(seconds), at(now)), 1)
+    }
+
+    fn name(key: &str) -> Name {
+        Name { limit: "quota".into(), key: key.to_owned(), owner: "owner".into() }
     }
 
     fn seconds(count: u64) -> Periods {
@@ -275,7 +320,7 @@ mod tests {
     #[test]
     fn what_has_cost_more_than_was_left_is_counted() {
         let quotas = Quotas::default();
-        let counter = |now| Counter::new("quota", "", 100, Some(seconds(60)), at(now));
+        let counter = |now| Counter::new(name(""), 100, Some(seconds(60)), at(now));
         quotas.add(&counter(0), 250);
         assert_eq!(quotas.take(&counter(1), 0), Err(Some(Duration::from_secs(59))));
         assert_eq!(quotas.take(&counter(60), 0), Ok(100));
@@ -284,18 +329,37 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_saved_when_they_have_changed() {
+    fn counts_are_saved_once_for_each_change() {
         let (quotas, anew) = (Quotas::default(), Quotas::default());
-        assert_eq!(quotas.changed(), None);
-        assert_eq!(take(&quotas, (5, Some(60)), "a", 30), Ok(4));
-        anew.restore(quotas.changed().unwrap());
-        assert_eq!(quotas.changed(), None);
-        assert_eq!(take(&anew, (5, Some(60)), "a", 59), Ok(3));
+        assert_eq!(quotas.changed(10), []);
+        assert_eq!(take(&quotas, (5, Some(60)), "a", 29), Ok(4));
+        assert_eq!(take(&quotas, (5, Some(60)), "a", 30), Ok(3));
+        let saved = quotas.changed(10);
+        assert_eq!(saved.len(), 1);
+        assert_eq!((quotas.changed(10), quotas.rows(at(31))), (Vec::new(), saved.clone()));
+        anew.restore(saved, at(31));
+        assert_eq!(anew.changed(10), []);
+        assert_eq!(take(&anew, (5, Some(60)), "a", 59), Ok(2));
+        assert_eq!(quotas.rows(at(60)), [], "the period is over");
+    }
+
+    #[test]
+    fn a_flood_of_changes_is_saved_in_parts() {
+        let quotas = Quotas::default();
+        for number in 0..100 {
+            take(&quotas, (5, None), &number.to_string(), 1).unwrap();
+        }
+        let mut saved = Vec::new();
+        while let part @ [_, ..] = &quotas.changed(30)[..] {
+            assert!(part.len() <= 30);
+            saved.extend(part.iter().map(|row| row.1.clone()));
+        }
+        assert_eq!(saved, (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
     }
 
     #[test]
     fn who_says_that_there_was_no_end_of_bytes_ends_it() {
-        let (quotas, counter) = (Quotas::default(), Counter::new("quota", "", 100, None, at(0)));
+        let (quotas, counter) = (Quotas::default(), Counter::new(name(""), 100, None, at(0)));
         quotas.add(&counter, u64::MAX);
         quotas.add(&counter, u64::MAX);
         assert_eq!(quotas.take(&counter, 1), Err(None));

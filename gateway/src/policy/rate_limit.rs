@@ -1,7 +1,6 @@
 //! At most so many calls in any period of a length: a log of the calls that were let through, so that the promise holds over
 //! every period, not over those that begin on the minute.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +8,9 @@ use super::call::{Call, Fault};
 use super::counters::{Subject, Within};
 use super::counting::{self, Counted, Counts};
 use super::expression;
-use super::keyed::{Keyed, short};
+use super::keyed::{Kept, Keyed, Lapse, Name, short};
 use super::uses::LimitUse;
+use super::window::Window;
 use super::world::State;
 use crate::model::{RateLimit, Reason};
 
@@ -18,64 +18,56 @@ use crate::model::{RateLimit, Reason};
 #[derive(Debug, Default)]
 pub(super) struct Rates(Mutex<Keyed<Calls>>);
 
+/// The calls of one key in the period that ends now.
 #[derive(Debug, Default)]
 struct Calls {
-    /// When, and as how many.
-    times: VecDeque<(Duration, u32)>,
-    used: u64,
+    window: Window,
     period: Duration,
     limit: u32,
 }
 
+impl Lapse for Calls {
+    fn is_over(&mut self, now: Duration) -> bool {
+        self.window.is_over(now, self.period)
+    }
+}
+
 impl Rates {
-    /// Lets one through that counts as so many: how many are left then; or how long to wait until it fits.
-    fn take(&self, limit: &RateLimit, key: String, now: Duration, count: u32) -> Result<u32, Duration> {
+    /// Lets a call through that counts as this many. Returns how many are left then, or how long to wait until it fits.
+    fn take(&self, limit: &RateLimit, name: &Name, now: Duration, count: u32) -> Result<u32, Duration> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over =
-            |calls: &mut Calls| calls.times.back().is_none_or(|(last, _)| now.saturating_sub(*last) >= calls.period);
-        let calls = kept.entry((Arc::clone(&limit.identity), key), now, is_over, Calls::default);
+        let calls = kept.entry(name, now, Calls::default);
         (calls.period, calls.limit) = (limit.period, limit.calls);
-        while let Some((_, over)) = calls.times.pop_front_if(|(first, _)| now.saturating_sub(*first) >= limit.period) {
-            calls.used -= u64::from(over);
-        }
-        let (most, with_it) = (u64::from(limit.calls), calls.used + u64::from(count));
+        calls.window.forget(now, limit.period);
+        let (most, with_it) = (u128::from(limit.calls), calls.window.sum() + u128::from(count));
         if with_it <= most {
             if count > 0 {
-                calls.times.push_back((now, count));
+                calls.window.add(now, count.into(), limit.period);
             }
-            calls.used = with_it;
             return Ok(u32::try_from(most - with_it).unwrap_or(u32::MAX));
         }
         // After a change to fewer calls there may be more of them than are allowed.
-        let mut beyond = with_it - most;
-        let last = calls.times.iter().find(|(_, count)| {
-            beyond = beyond.saturating_sub(u64::from(*count));
-            beyond == 0
-        });
-        Err(last.map_or(limit.period, |(last, _)| limit.period.saturating_sub(now.saturating_sub(*last))))
+        Err(calls.window.frees(with_it - most, now, limit.period).unwrap_or(limit.period))
     }
 
-    /// As if one had not been let through.
-    pub(super) fn take_back(&self, identity: Arc<str>, key: String, at: Duration, count: u32) {
+    /// Undoes a call that was let through.
+    pub(super) fn take_back(&self, name: &Name, at: Duration, count: u32) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(calls) = kept.find((identity, key)) else { return };
-        if let Some(index) = calls.times.iter().rposition(|call| *call == (at, count)) {
-            calls.times.remove(index);
-            calls.used -= u64::from(count);
+        if let Some((_, calls)) = kept.find(name) {
+            calls.window.take_back(at, count.into(), calls.period);
         }
     }
 
-    /// What was used of each limit in the period that ends now.
+    /// Returns what was used of each limit in the period that ends now.
     pub(super) fn uses(&self, now: Duration) -> Vec<LimitUse> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = |((identity, key), calls): (&(Arc<str>, String), &Calls)| {
-            let within = || calls.times.iter().filter(|(time, _)| now.saturating_sub(*time) < calls.period);
-            let (first, _) = within().next()?;
-            let used = within().map(|(_, count)| u64::from(*count)).sum();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.each(|calls| calls.window.forget(now, calls.period));
+        let one = |Kept { limit, key, value: calls, .. }: Kept<'_, Calls>| {
+            let first = calls.window.first()?;
             Some(LimitUse {
                 limit: Some(calls.limit.into()),
-                more_in: Some(calls.period.saturating_sub(now.saturating_sub(*first))),
-                ..LimitUse::new("rate-limit", identity, key, used)
+                more_in: Some(calls.period.saturating_sub(now.saturating_sub(first))),
+                ..LimitUse::new("rate-limit", limit, key, u64::try_from(calls.window.sum()).unwrap_or(u64::MAX))
             })
         };
         kept.iter().filter_map(one).collect()
@@ -96,6 +88,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
     let subject = Subject { kind: "rate-limit", identity, key: &key };
+    let name = Name { limit: Arc::clone(identity), key: key.clone(), owner: Arc::clone(&call.workload.cgroup) };
     let shared = match &limit.shared {
         Some(store) => {
             let count = subject.count(Within::Any(limit.period), limit.calls.into(), count.into());
@@ -106,7 +99,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     let taken = match shared {
         Some(Ok(left)) => Ok(u32::try_from(left).unwrap_or(u32::MAX)),
         Some(Err(wait)) => Err(wait.unwrap_or(limit.period)),
-        None => state.rates.take(limit, key.clone(), at, count),
+        None => state.rates.take(limit, &name, at, count),
     };
     let left = *taken.as_ref().unwrap_or(&0);
     call.note(|| format!("{shown}: {left} of {} left", limit.calls));
@@ -119,7 +112,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
         let message = format!("more than {} calls in {:?}", limit.calls, limit.period);
         Fault::new(Reason::RateLimitExceeded, 429, message).after(wait)
     })?;
-    counts.until_answered(call, || Counted::Rate { identity: Arc::clone(identity), key, at, count });
+    counts.until_answered(call, || Counted::Rate { name, at, count });
     Ok(())
 }
 
@@ -128,7 +121,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::Rates;
+    use super::{Name, Rates};
     use crate::model::{RateKind, RateLimit};
 
     fn limit(calls: u32, period: u64) -> RateLimit {
@@ -146,6 +139,10 @@ mod tests {
             total_header: None,
             shared: None,
         }
+    }
+
+    fn name(key: &str) -> Name {
+        Name { limit: "limit".into(), key: key.to_owned(), owner: "owner".into() }
     }
 
     /// A generator of numbers that has the same ones each time (xorshift).
@@ -178,13 +175,13 @@ mod tests {
                     };
                     let within = used(&through, time);
                     let at = start + Duration::from_millis(time);
-                    let taken = rates.take(&limit, String::new(), at, count);
+                    let taken = rates.take(&limit, &name(""), at, count);
                     assert_eq!(taken.is_ok(), within + count <= limit.calls, "the model lets through as many");
                     match taken {
                         Ok(left) => {
                             assert_eq!(left, limit.calls - within - count);
                             if next(4) == 0 {
-                                rates.take_back(Arc::clone(&limit.identity), String::new(), at, count);
+                                rates.take_back(&name(""), at, count);
                             } else {
                                 through.push((time, count));
                             }
@@ -210,9 +207,7 @@ mod tests {
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let (rates, limit) = (Arc::clone(&rates), Arc::clone(&limit));
-                std::thread::spawn(move || {
-                    (0..1000).filter(|_| rates.take(&limit, String::new(), now, 1).is_ok()).count()
-                })
+                std::thread::spawn(move || (0..1000).filter(|_| rates.take(&limit, &name(""), now, 1).is_ok()).count())
             })
             .collect();
         assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 1000);
@@ -222,18 +217,18 @@ mod tests {
     fn a_change_holds_for_the_calls_before_it() {
         let (rates, now) = (Rates::default(), Duration::from_secs(1));
         for _ in 0..10 {
-            rates.take(&limit(10, 1000), String::new(), now, 1).unwrap();
+            rates.take(&limit(10, 1000), &name(""), now, 1).unwrap();
         }
         let later = now + Duration::from_millis(400);
-        assert_eq!(rates.take(&limit(5, 1000), String::new(), later, 1), Err(Duration::from_millis(600)));
-        assert_eq!(rates.take(&limit(11, 1000), String::new(), later, 1), Ok(0));
+        assert_eq!(rates.take(&limit(5, 1000), &name(""), later, 1), Err(Duration::from_millis(600)));
+        assert_eq!(rates.take(&limit(11, 1000), &name(""), later, 1), Ok(0));
     }
 
     #[test]
     fn what_is_used_can_be_seen() {
         let (rates, limit, now) = (Rates::default(), limit(3, 1000), Duration::from_secs(1));
         for milliseconds in [0, 400] {
-            rates.take(&limit, "a".to_owned(), now + Duration::from_millis(milliseconds), 1).unwrap();
+            rates.take(&limit, &name("a"), now + Duration::from_millis(milliseconds), 1).unwrap();
         }
         let uses = |milliseconds| {
             let uses = rates.uses(now + Duration::from_millis(milliseconds));
@@ -249,7 +244,7 @@ mod tests {
     fn what_is_over_is_forgotten() {
         let (rates, now) = (Rates::default(), Duration::from_secs(1));
         for key in 0..50_000_u64 {
-            let _ = rates.take(&limit(1, 10), key.to_string(), now + Duration::from_millis(key), 1);
+            let _ = rates.take(&limit(1, 10), &name(&key.to_string()), now + Duration::from_millis(key), 1);
         }
         assert!(rates.uses(now).len() <= 20_000);
     }

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response, request, response};
@@ -141,9 +141,14 @@ impl State {
         Self { counters: Some(counters), ..Self::default() }
     }
 
-    /// The counts of quotas, if they have changed since this was asked.
-    pub fn changed_quotas(&self) -> Option<Vec<QuotaRow>> {
-        self.quotas.changed()
+    /// Returns at most this many of the counts of quotas that have changed since they were returned.
+    pub fn changed_quotas(&self, most: usize) -> Vec<QuotaRow> {
+        self.quotas.changed(most)
+    }
+
+    /// Returns all counts of quotas whose period is not over.
+    pub fn quotas(&self, now: SystemTime) -> Vec<QuotaRow> {
+        self.quotas.rows(now)
     }
 
     /// How often a subscription was used, if it was.
@@ -171,8 +176,8 @@ impl State {
         self.tokens.rotated.restore(rows);
     }
 
-    /// Goes on from these counts.
-    pub fn restore_quotas(&self, rows: Vec<QuotaRow>) {
-        self.quotas.restore(rows);
+    /// Goes on from these counts, of which a later one replaces an earlier one.
+    pub fn restore_quotas(&self, rows: Vec<QuotaRow>, now: SystemTime) {
+        self.quotas.restore(rows, now);
     }
 }
