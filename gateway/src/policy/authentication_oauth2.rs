@@ -41,6 +41,8 @@ pub(super) struct Kept {
     token: Option<Token>,
     /// With which secret the last one was asked for that did not come, and why.
     failed: Option<(Secret, String)>,
+    /// When the last one was dropped because the third party refused it.
+    dropped: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,9 @@ const UNSAID: u64 = 300;
 
 /// Longest life that counts.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// The least time between two tokens that are dropped because the third party refused them.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// Before its end.
 const EARLY: Duration = Duration::from_secs(60);
@@ -117,14 +122,17 @@ pub(super) async fn run(credentials: &Oauth2, call: &mut Call<'_>, world: &dyn W
     Ok(())
 }
 
-/// The third party does not take the token: the next request has another.
-pub(super) fn forget(call: &Call<'_>) {
+/// Drops the token that the third party has refused (401), so that the next request fetches another. All callers share the
+/// token, and each of them can provoke a 401: only the token in use is dropped, and once in [`REFUSED`] at most.
+pub(super) fn forget(call: &Call<'_>, now: Duration) {
     if let Some((slot, refused)) = &call.token
         // Whoever has it is fetching another.
         && let Some(mut kept) = slot.try_lock()
         && kept.token.as_ref().is_some_and(|token| token.value == *refused)
+        && kept.dropped.is_none_or(|dropped| now.saturating_sub(dropped) >= REFUSED)
     {
         kept.token = None;
+        kept.dropped = Some(now);
     }
 }
 

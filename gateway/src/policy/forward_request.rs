@@ -69,7 +69,7 @@ async fn send(
     match answered {
         Ok(head) => {
             if head.status == StatusCode::UNAUTHORIZED {
-                authentication_oauth2::forget(call);
+                authentication_oauth2::forget(call, world.at());
             }
             let status = head.status;
             call.still_so = asks && status == StatusCode::NOT_MODIFIED;
@@ -91,7 +91,7 @@ async fn send(
 /// The server that it goes to, where it does not go to the third party's own.
 fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<Fault>> {
     let Some(service) = call.service.clone() else { return Ok(None) };
-    let index = world.state().backends.choose(&service, &call.tried, world.at())?;
+    let index = world.state().backends.choose(&service, &call.workload.cgroup, &call.tried, world.at())?;
     if let Some(member) = service.members.get(index) {
         call.note(|| format!("to {}{}", member.endpoint, member.base));
         if member.endpoint.tls.is_none() && !call.plain_secrets && call.has_secret() {
@@ -109,7 +109,7 @@ fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_
     let Some(service) = &call.service else { return };
     let status = answer.map(|head| head.status.as_u16());
     let wait = answer.and_then(|head| retry::told(&head.headers, call.now));
-    world.state().backends.outcome(service, index, (status, wait), world.at());
+    world.state().backends.outcome(service, &call.workload.cgroup, index, (status, wait), world.at());
     if status.is_none_or(|status| status >= 500) {
         call.tried.push(index);
     }

@@ -30,6 +30,21 @@ fn who_waits_for_a_token_shares_its_absence() {
     assert_eq!(scene.others.load(Ordering::Relaxed), 2, "who comes later asks again");
 }
 
+/// Each caller can provoke a 401, and all share the token.
+#[test]
+fn refusals_of_the_third_party_do_not_make_egret_fetch_a_token_for_each_request() {
+    let scene = Scene::inbound(OAUTH2);
+    *scene.other.lock().unwrap() = Other::Answers(r#"{"access_token": "a", "expires_in": 3600}"#);
+    let fetched = || {
+        scene.will(answer(401, &[], ""));
+        assert_eq!(scene.send(get("/")).status, StatusCode::UNAUTHORIZED);
+        scene.others.load(Ordering::Relaxed)
+    };
+    assert_eq!([fetched(), fetched(), fetched(), fetched()], [1, 2, 2, 2], "another one helps once");
+    scene.clock.fetch_add(30, Ordering::Relaxed);
+    assert_eq!([fetched(), fetched(), fetched()], [2, 3, 3]);
+}
+
 #[test]
 fn a_server_that_wants_to_be_left_alone_for_ever_is_for_long() {
     let scene = Scene::inbound("- set-backend: frail");
