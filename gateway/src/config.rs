@@ -100,6 +100,8 @@ pub struct Kubelet {
     pub pods: PathBuf,
     /// A directory for each pod, with its logs.
     pub logs: PathBuf,
+    /// The cgroup below which the kubelet makes `kubepods`, as a path below the root of the hierarchy; the root if absent.
+    pub cgroup: Option<String>,
 }
 
 /// The files of the CA.

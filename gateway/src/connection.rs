@@ -182,7 +182,7 @@ async fn admit(
     let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
     if let Some(limit) = model.limits.connections_per_workload {
-        *place = Some(rooms.places.take(&flow.workload.cgroup, limit).ok_or(Reason::TooManyConnections)?);
+        *place = Some(rooms.places.take(&flow.workload.owner, limit).ok_or(Reason::TooManyConnections)?);
     }
     let first = match model.api(flow.api) {
         Some(api) if api.opaque_ports.contains(&flow.original_dst.0.port()) => First::Opaque,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 
-use crate::admin::{Explained, MessageRow, Question, StepRow};
+use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
 use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Workload};
 use crate::policy::{self, Account, Call, Dry, Message, Step};
@@ -169,7 +169,12 @@ fn workload(question: &Question) -> Workload {
     let caller = &question.caller;
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     Workload {
-        name: caller.workload.as_str().into(),
+        owner: owner(caller).into(),
+        name: match (&caller.namespace, &caller.pod_name) {
+            (Some(namespace), Some(pod)) => format!("{namespace}/{pod}").into(),
+            _ => owner(caller).into(),
+        },
+        claimed_name: text(&caller.claimed_name),
         cgroup: format!("/{}", caller.workload).into(),
         unit: text(&caller.unit),
         container: text(&caller.container),
@@ -183,6 +188,13 @@ fn workload(question: &Question) -> Workload {
         command: caller.command.clone(),
         executable: text(&caller.executable),
     }
+}
+
+/// The owner that a workload with these facts has.
+fn owner(caller: &Caller) -> String {
+    let pod = caller.pod.as_ref().map(|uid| format!("pod {uid}"));
+    let container = || caller.container.as_ref().map(|id| format!("container {}", id.get(..12).unwrap_or(id)));
+    pod.or_else(container).or_else(|| caller.unit.clone()).unwrap_or_else(|| caller.workload.clone())
 }
 
 fn begun(model: &Model, api: &Api, host: &Host) -> Explained {

@@ -25,6 +25,7 @@ const CONDITIONS: &[&str] = &[
     "'X-None' in request.headers",
     "!('x-none' in request.headers) && request.host.endsWith('.example')",
     "request.scheme == 'https' && workload.name == 'billing'",
+    "workload.owner == 'billing' || workload.owner.startsWith('b')",
     "workload.unit == '' && api.name == 'partner' && operation.name == 'order'",
     "workload.namespace == 'billing' && workload.pod_name.startsWith('api-') && workload.service_account == ''",
     "product.name == '' || subscription.name == 'a'",
@@ -70,7 +71,13 @@ fn with_and_without_the_interpreter_it_is_the_same() {
                 secret.set_sensitive(true);
                 headers.insert("x-secret", secret);
                 let (namespace, pod_name) = (Some("billing".into()), Some("api-0".into()));
-                let workload = Workload { name: "billing".into(), namespace, pod_name, ..Workload::default() };
+                let workload = Workload {
+                    owner: "billing".into(),
+                    name: "billing".into(),
+                    namespace,
+                    pod_name,
+                    ..Workload::default()
+                };
                 let head = request.into_parts().0;
                 let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
                 call.steps = Some(Vec::new());

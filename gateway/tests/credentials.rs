@@ -65,8 +65,12 @@ impl Scene {
         std::fs::remove_dir_all(directory).unwrap();
         let api = &compiled.model.apis[0];
         let rules = api.rules.as_ref().unwrap();
-        let workload =
-            Workload { name: "curl".into(), cgroup: "/curl".into(), command: "curl".to_owned(), ..Workload::default() };
+        let workload = Workload {
+            owner: "curl".into(),
+            cgroup: "/curl".into(),
+            command: "curl".to_owned(),
+            ..Workload::default()
+        };
         let (head, body) = request.into_parts();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], now, Duration::ZERO);

@@ -127,7 +127,7 @@ fn configured(text: &str, beside: &[(String, String)]) -> Model {
 
 fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcome {
     let (head, body_of_request) = request.into_parts();
-    let workload = Workload { name: "test".into(), cgroup: "/test".into(), ..Workload::default() };
+    let workload = Workload { owner: "test".into(), cgroup: "/test".into(), ..Workload::default() };
     let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
     let rules = api.rules.as_ref().unwrap();
     let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);

@@ -28,9 +28,9 @@ fn scene() -> (Lab, ThirdParty, Egret) {
     operations: [{{name: order, method: POST, path: /orders}}]
     policies:
       inbound:
-        - rate-limit-by-key: {{calls: 2, period: 1h, key: workload.name}}
+        - rate-limit-by-key: {{calls: 2, period: 1h, key: workload.owner}}
         - set-header: {{name: X-Key, value: "{{{{key}}}}"}}
-        - set-header: {{name: X-By, value: "${{workload.name}} of ${{workload.unit}}"}}
+        - set-header: {{name: X-By, value: "${{workload.owner}} of ${{workload.unit}}"}}
       outbound:
         - set-header: {{name: X-Seen, value: "yes"}}
   - {{name: closed, hosts: [closed.example], ports: [80], mode: deny}}
@@ -78,7 +78,7 @@ fn a_request_is_sent_by_the_running_gateway_and_told_of() {
     assert_eq!(requests[0].body, br#"{"id": 7}"#);
     assert_eq!(requests[0].values("host"), [NAME]);
     assert_eq!(requests[0].values("x-key"), ["correct horse"]);
-    assert_eq!(requests[0].values("x-by"), ["nightly of a.service"]);
+    assert_eq!(requests[0].values("x-by"), ["a.service of a.service"]);
     assert_eq!(requests[0].values("x-tag"), [""; 0], "it was for the connection");
 
     assert_eq!((&told["api"], &told["operation"]), (&json!("partner"), &json!("order (/orders)")));
@@ -105,7 +105,7 @@ fn a_request_is_sent_by_the_running_gateway_and_told_of() {
     let seen: usize = partner.seen().iter().map(|seen| wire::requests(&seen.all).0.len()).sum();
     assert_eq!(seen, 3);
     let limits = lab.json(&["inspect", "limits"]);
-    assert!(limits.as_array().unwrap().iter().any(|row| row["key"] == "nightly" && row["used"] == 2), "{limits}");
+    assert!(limits.as_array().unwrap().iter().any(|row| row["key"] == "a.service" && row["used"] == 2), "{limits}");
     assert!(egret.log().contains("explain --send"), "{}", egret.log());
     assert!(!egret.log().contains("horse"));
 }

@@ -71,6 +71,7 @@ mod third_party_tls;
 
 mod tls;
 
+mod owners;
 mod workloads;
 
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};

@@ -128,8 +128,8 @@ fn workloads_that_are_kept_apart_share_no_connection() {
             let output = lab.run("sh", &["-c", &join]);
             String::from_utf8(output.stdout).unwrap().trim().rsplit(' ').next().unwrap().to_owned()
         };
-        let cgroups = ["one", "other"].map(|name| {
-            let path = lab.workload_cgroup().join(name);
+        let cgroups = ["one.service", "other.service"].map(|name| {
+            let path = lab.workload_cgroup().with_file_name(name);
             std::fs::create_dir(&path).unwrap();
             path.to_str().unwrap().to_owned()
         });

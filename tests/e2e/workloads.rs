@@ -27,7 +27,7 @@ except urllib.error.HTTPError as error:
     assert!(heard.starts_with("403 ") && heard.contains("workload_not_allowed"), "{heard}");
     let seen: Vec<_> = partner.seen().into_iter().flat_map(|seen| seen.all).collect();
     let curl = fs::canonicalize("/usr/bin/curl").unwrap();
-    let said = format!("x-caller: {} root ''\r\n", curl.display());
+    let said = format!("x-caller: {} root 'workload.service'\r\n", curl.display());
     assert!(String::from_utf8_lossy(&seen).contains(&said), "{}", String::from_utf8_lossy(&seen));
     eventually("both are on record", || {
         let text = fs::read_to_string(lab.access_log()).unwrap_or_default();

@@ -43,6 +43,9 @@ pub const EGRESS: &str = "192.0.2.10";
 /// The IPv6 egress address.
 pub const EGRESS_V6: &str = "2001:db8:1::10";
 
+/// The cgroup of applications, below the lab's: a unit, as systemd would make it.
+const WORKLOAD: &str = "workload.service";
+
 /// A node and an internet.
 #[derive(Debug)]
 pub struct Lab {
@@ -60,12 +63,13 @@ impl Lab {
         namespace::mount_bpffs();
         let name = format!("egret{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(&name);
-        let cgroup = cgroup_root().join(&name);
+        // As a slice, so that what runs in it has owners of its own.
+        let cgroup = cgroup_root().join(format!("{name}.slice"));
         let pins = Path::new("/sys/fs/bpf").join(&name);
         // Of a killed process that had this one's number.
         remove(&cgroup, &pins, &directory);
         fs::create_dir_all(&directory).expect("a directory for the lab");
-        for path in [cgroup.clone(), cgroup.join("workload"), cgroup.join("egret"), cgroup.join("internet")] {
+        for path in [cgroup.clone(), cgroup.join(WORKLOAD), cgroup.join("egret"), cgroup.join("internet")] {
             fs::create_dir(&path).expect("a cgroup for the lab: run as root");
         }
         let lab = Self {
@@ -168,14 +172,14 @@ impl Lab {
 
     /// The cgroup of what [`Lab::workload`] runs.
     pub fn workload_cgroup(&self) -> PathBuf {
-        self.cgroup.join("workload")
+        self.cgroup.join(WORKLOAD)
     }
 
     /// A command of an application on the node, in a cgroup below the captured one.
     pub fn workload(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments);
-        self.place("workload").put(&mut command);
+        self.place(WORKLOAD).put(&mut command);
         command
     }
 
@@ -188,7 +192,7 @@ impl Lab {
     pub fn foreign_workload(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments);
-        Place { namespace: &self.internet, ..self.place("workload") }.put(&mut command);
+        Place { namespace: &self.internet, ..self.place(WORKLOAD) }.put(&mut command);
         command
     }
 
@@ -250,12 +254,13 @@ impl Lab {
     /// What holds for each configuration of the lab.
     fn settings(&self) -> String {
         format!(
-            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nkubelet:\n  pods: {}\n  logs: {}\nadmin:\n  socket: {}\nstate:\n  directory: {}\nca:\n  certificate: {}\n  key: {}\n\
+            "version: 1\ncapture:\n  cgroup: {}\n  pins: {}\nkubelet:\n  pods: {}\n  logs: {}\n  cgroup: /{}\nadmin:\n  socket: {}\nstate:\n  directory: {}\nca:\n  certificate: {}\n  key: {}\n\
              telemetry:\n  address: 127.0.0.1:9464\n  access_log: {}\n",
             self.cgroup.display(),
             self.pins.display(),
             self.kubelet("pods").display(),
             self.kubelet("logs").display(),
+            self.cgroup.file_name().expect("a name").display(),
             self.socket().display(),
             self.directory.join("state").display(),
             self.directory.join("egret-ca.pem").display(),

@@ -27,9 +27,14 @@ impl<'a> Pod<'a> {
         let uid = format!("9d3f2b1a-4c5e-4f60-8a7b-{number:012x}");
         let slice = format!("kubepods-besteffort-pod{}.slice", uid.replace('-', "_"));
         let scope = format!("cri-containerd-{number:064x}.scope");
-        let cgroup = format!("workload/kubepods.slice/kubepods-besteffort.slice/{slice}/{scope}");
+        let cgroup = format!("kubepods.slice/kubepods-besteffort.slice/{slice}/{scope}");
         fs::create_dir_all(lab.cgroup.join(&cgroup)).expect("the pod's cgroup");
         Self { lab, namespace: namespace.to_owned(), name: name.to_owned(), uid, cgroup }
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> &str {
+        &self.uid
     }
 
     /// The kubelet makes the directory of its logs.

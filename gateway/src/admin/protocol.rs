@@ -285,13 +285,19 @@ pub struct RedirectRow {
 /// Who called, and to where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
-    /// The workload.
+    /// What a person calls the workload's owner.
     pub workload: String,
-    /// Its process.
+    /// The workload's owner, by which limits tell callers apart.
+    #[serde(default)]
+    pub owner: String,
+    /// The name that the caller gave its own cgroup, if that is not the owner's.
+    #[serde(default)]
+    pub claimed_name: Option<String>,
+    /// Process id.
     pub pid: u32,
-    /// Its command.
+    /// Command name, which the process can change.
     pub command: String,
-    /// Its user.
+    /// User id.
     pub uid: u32,
     /// The user's name.
     #[serde(default)]

@@ -26,6 +26,9 @@ struct Line {
     outcome: String,
     api: String,
     workload: String,
+    /// Absent in lines of versions before 0.2.
+    owner: Option<String>,
+    claimed_name: Option<String>,
     #[serde(default)]
     cgroup: String,
     #[serde(default)]
@@ -308,7 +311,9 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
 fn workload(line: &Line) -> Workload {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     Workload {
+        owner: line.owner.as_ref().unwrap_or(&line.workload).as_str().into(),
         name: line.workload.as_str().into(),
+        claimed_name: text(&line.claimed_name),
         cgroup: line.cgroup.as_str().into(),
         unit: text(&line.unit),
         container: text(&line.container),

@@ -36,7 +36,7 @@ pub(super) struct Explain {
     /// Address of the third party that the caller connects to, for ip-filter.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
-    /// Name of the calling workload.
+    /// Owner of the calling workload, where no unit, container or pod says who it is.
     #[arg(long, value_name = "NAME", default_value = "somebody")]
     workload: String,
     /// Its systemd unit.
@@ -120,6 +120,8 @@ impl Explain {
             body: body.transpose()?,
             caller: Caller {
                 workload: self.workload.clone(),
+                owner: String::new(),
+                claimed_name: None,
                 pid: 0,
                 command: self.workload.clone(),
                 uid: self.uid,

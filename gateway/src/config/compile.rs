@@ -303,7 +303,19 @@ fn kubelet(file: &File, problems: &mut Vec<Problem>) -> Kubelet {
     Kubelet {
         pods: directory(kubelet.and_then(|kubelet| kubelet.pods.as_ref()), DEFAULT_KUBELET_PODS),
         logs: directory(kubelet.and_then(|kubelet| kubelet.logs.as_ref()), DEFAULT_KUBELET_LOGS),
+        cgroup: kubelet.and_then(|kubelet| kubelet.cgroup.as_ref()).and_then(|path| kubelet_cgroup(path, problems)),
     }
+}
+
+fn kubelet_cgroup(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<String> {
+    let path = written.value.trim().trim_end_matches('/');
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.starts_with("/sys/fs/cgroup") {
+        let rule = format!("`{path}` is not a path below the root of the cgroup hierarchy");
+        let help = "write it as /proc/PID/cgroup does, like /kubelet.slice; leave it out if `kubepods` is at the root";
+        problems.push(Problem::at(written, rule, help));
+        return None;
+    }
+    Some(path.to_owned())
 }
 
 fn ca(file: &File) -> Ca {

@@ -165,6 +165,7 @@ impl Changes {
         self.value("resolver.keep", &old.keep, &new.keep, plain);
         self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, plain);
         self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, plain);
+        self.value("kubelet.cgroup", &old.kubelet.cgroup, &new.kubelet.cgroup, optional);
         self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, plain);
         self.value("ca.key", &old.ca.key, &new.ca.key, plain);
         self.value("telemetry.address", &old.telemetry, &new.telemetry, optional);

@@ -264,6 +264,12 @@ pub(super) struct KubeletFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) logs: Option<Spanned<String>>,
+    /// The cgroup below which the kubelet makes `kubepods`, as a path below the root of the cgroup hierarchy, like
+    /// `/kubelet.slice`: the kubelet's `cgroupRoot`. Pods are recognised there, at the root of the hierarchy, and in the units
+    /// of containerd, k0s, k3s and RKE2; a cgroup that is only named like a pod's is not one elsewhere. Default: the root.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) cgroup: Option<Spanned<String>>,
 }
 
 /// The CA that vouches for leaves of intercepted APIs. Where neither file is, both are made at the first need.

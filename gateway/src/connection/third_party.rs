@@ -82,7 +82,7 @@ impl ThirdParty {
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
             secured,
             idle: rules.pool.idle,
-            workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.cgroup)),
+            workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.owner)),
         });
         Self {
             rooms,
@@ -215,7 +215,7 @@ impl ThirdParty {
             egress: rulebook.model.egress_of(api).clone(),
             fail: api.fail,
             pool: api.pool,
-            workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.cgroup)),
+            workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.owner)),
         }
     }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub struct Kubelet {
     pods: PathBuf,
     logs: PathBuf,
+    cgroup: Option<String>,
 }
 
 /// What a pod is called.
@@ -29,9 +30,14 @@ pub(super) struct Pod {
 }
 
 impl Kubelet {
-    /// `pods` has a directory `UID` for each pod, `logs` one called `NAMESPACE_NAME_UID`.
-    pub fn new(pods: PathBuf, logs: PathBuf) -> Self {
-        Self { pods, logs }
+    /// Takes the directory `pods`, which has a directory `UID` for each pod, and `logs`, which has one called
+    /// `NAMESPACE_NAME_UID`. The kubelet makes the cgroup `kubepods` below `cgroup`, or below the root of the hierarchy.
+    pub fn new(pods: PathBuf, logs: PathBuf, cgroup: Option<String>) -> Self {
+        Self { pods, logs, cgroup }
+    }
+
+    pub(super) fn cgroup(&self) -> Option<&str> {
+        self.cgroup.as_deref()
     }
 
     /// The pod with this uid, which is hexadecimal digits and dashes.
@@ -129,7 +135,7 @@ mod tests {
         }
 
         fn kubelet(&self) -> Kubelet {
-            Kubelet::new(self.0.join("pods"), self.0.join("logs"))
+            Kubelet::new(self.0.join("pods"), self.0.join("logs"), None)
         }
 
         fn log(&self, called: &str) {

@@ -1,27 +1,27 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many connections each workload has.
+/// The number of connections that each owner has now.
 #[derive(Clone, Debug, Default)]
 pub struct Places(Arc<Mutex<HashMap<Arc<str>, u32>>>);
 
-/// One of them; given back when dropped.
+/// One connection of an owner, for as long as this lives.
 #[derive(Debug)]
 pub struct Place {
     places: Places,
-    cgroup: Arc<str>,
+    owner: Arc<str>,
 }
 
 impl Places {
-    /// One more of this cgroup, unless it has that many already.
-    pub fn take(&self, cgroup: &Arc<str>, limit: u32) -> Option<Place> {
+    /// Returns a place for one more connection of this owner, or `None` if it has `limit` already.
+    pub fn take(&self, owner: &Arc<str>, limit: u32) -> Option<Place> {
         let mut taken = self.taken();
-        let count = taken.entry(Arc::clone(cgroup)).or_default();
+        let count = taken.entry(Arc::clone(owner)).or_default();
         if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Place { places: self.clone(), cgroup: Arc::clone(cgroup) })
+        Some(Place { places: self.clone(), owner: Arc::clone(owner) })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, u32>> {
@@ -32,10 +32,10 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
-        if let Some(count) = taken.get_mut(&self.cgroup) {
+        if let Some(count) = taken.get_mut(&self.owner) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.cgroup);
+                taken.remove(&self.owner);
             }
         }
     }

@@ -23,7 +23,9 @@ pub struct Workloads {
 /// What a cgroup is called.
 #[derive(Clone, Debug)]
 struct Names {
+    owner: Arc<str>,
     name: Arc<str>,
+    claimed_name: Option<Arc<str>>,
     cgroup: Arc<str>,
     unit: Option<Arc<str>>,
     container: Option<Arc<str>>,
@@ -51,10 +53,12 @@ impl Workloads {
 
     /// Who an origin is.
     pub fn identify(&self, origin: Origin) -> Workload {
-        let Names { name, cgroup, unit, container, pod, kubernetes, .. } =
+        let Names { owner, name, claimed_name, cgroup, unit, container, pod, kubernetes, .. } =
             self.names_of(origin.cgroup, origin.pid, Instant::now());
         Workload {
+            owner,
             name,
+            claimed_name,
             cgroup,
             unit,
             container,
@@ -78,12 +82,12 @@ impl Workloads {
             return found.clone();
         }
         let Some(path) = self.of_process(id, pid).or_else(|| find(&self.root, &self.root, id)) else {
-            return Names::of(&format!("#{id}"));
+            return Names::unknown(id);
         };
         if known.len() >= Self::REMEMBERED {
             known.clear();
         }
-        let names = known.entry(id).or_insert_with(|| Names::of(&path));
+        let names = known.entry(id).or_insert_with(|| Names::of(&path, self.kubelet.cgroup()));
         names.ask(&self.kubelet, now);
         names.clone()
     }
@@ -113,17 +117,27 @@ impl Workloads {
 }
 
 impl Names {
-    fn of(path: &str) -> Self {
-        let said = cgroup::read(path);
+    fn of(path: &str, kubelet: Option<&str>) -> Self {
+        let facts = cgroup::read(path, kubelet);
+        let owner: Arc<str> = facts.owner.into();
         Self {
-            name: cgroup::name(path).into(),
+            name: Arc::clone(&owner),
+            owner,
+            claimed_name: facts.claimed.map(Arc::from),
             cgroup: path.into(),
-            unit: said.unit.map(Arc::from),
-            container: said.container.map(Arc::from),
-            pod: said.pod.as_deref().map(Arc::from),
+            unit: facts.unit.map(Arc::from),
+            container: facts.container.map(Arc::from),
+            pod: facts.pod.as_deref().map(Arc::from),
             kubernetes: None,
             looked: None,
         }
+    }
+
+    /// A cgroup whose path cannot be found, because it is gone for example. All of them have one owner: a caller must not get a
+    /// new one with each cgroup that it removes in time.
+    fn unknown(id: u64) -> Self {
+        let owner: Arc<str> = "unknown".into();
+        Self { name: Arc::clone(&owner), owner, cgroup: format!("#{id}").into(), ..Self::of("/", None) }
     }
 
     /// What Kubernetes calls its pod, until all of that is known.
@@ -180,7 +194,7 @@ mod tests {
             fs::metadata(path).unwrap().ino()
         };
         let (pod, service) = (id(&pod), id(&service));
-        let workloads = Workloads::new(cgroups, Kubelet::new(directory.join("pods"), logs.clone()));
+        let workloads = Workloads::new(cgroups, Kubelet::new(directory.join("pods"), logs.clone(), None));
         let start = Instant::now();
         let called = |id, after| {
             let names = workloads.names_of(id, 0, start + after);

@@ -295,6 +295,8 @@ impl Rooms {
 fn caller(snapshot: &Snapshot) -> Caller {
     let caller = |flow: &Flow| Caller {
         workload: flow.workload.name.to_string(),
+        owner: flow.workload.owner.to_string(),
+        claimed_name: flow.workload.claimed_name.as_deref().map(str::to_owned),
         pid: flow.workload.pid,
         command: flow.workload.command.clone(),
         uid: flow.workload.uid,

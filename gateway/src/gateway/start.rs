@@ -134,8 +134,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });
     }
 
-    let config::Kubelet { pods, logs } = settings.kubelet.clone();
-    let workloads = Workloads::new(capture::cgroup_root()?, Kubelet::new(pods, logs));
+    let config::Kubelet { pods, logs, cgroup } = settings.kubelet.clone();
+    let workloads = Workloads::new(capture::cgroup_root()?, Kubelet::new(pods, logs, cgroup));
     let rooms = rooms(&capture, (&models, changes), &names, &node, workloads, &telemetry, Arc::clone(&leaves));
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);

@@ -35,6 +35,7 @@ pub enum Field {
     SubscriptionName,
     WorkloadName,
     WorkloadNamespace,
+    WorkloadOwner,
     WorkloadPodName,
     WorkloadServiceAccount,
     WorkloadUnit,

@@ -41,15 +41,21 @@ pub struct Origin {
 /// Who the caller is, attested by the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// What a person calls it: `namespace/pod`, systemd unit, container, or the cgroup's path.
+    /// The owner: `pod UID`, `container ID`, a systemd unit, or the path of the outermost cgroup. A caller cannot forge it,
+    /// and no cgroup that a caller makes below its own changes it: limits, caps, pools and caches tell callers apart by it.
+    pub owner: Arc<str>,
+    /// What a person calls the owner: `NAMESPACE/POD` where Kubernetes names it, else the same text.
     pub name: Arc<str>,
-    /// Path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
+    /// The unit, container or pod that the caller's innermost cgroup is named for, where that is not the owner. A caller names
+    /// its own cgroups, so this decides nothing.
+    pub claimed_name: Option<Arc<str>>,
+    /// The path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
     pub cgroup: Arc<str>,
     /// The unit of the node's systemd that it belongs to; a user's units are in `user@1000.service`.
     pub unit: Option<Arc<str>>,
-    /// The id of its container.
+    /// The full id of its container, where the caller cannot have forged it.
     pub container: Option<Arc<str>>,
-    /// The uid of its Kubernetes pod.
+    /// The uid of its Kubernetes pod, where the kubelet made its cgroup.
     pub pod: Option<Arc<str>>,
     /// The namespace of its pod.
     pub namespace: Option<Arc<str>>,

@@ -356,7 +356,7 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
         key.push_str(&format!("\n{name}: {}", values.join(",")));
     }
     if lookup.vary_by_workload {
-        key.push_str(&format!("\n{}", call.workload.cgroup));
+        key.push_str(&format!("\n{}", call.workload.owner));
     }
     if let Some(service) = &call.service {
         key.push_str(&format!("\nof {}", service.name));

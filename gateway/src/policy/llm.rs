@@ -62,7 +62,7 @@ pub(super) fn limit(
 ) -> Result<(), Box<Fault>> {
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.cgroup.to_string(),
+        None => call.workload.owner.to_string(),
     };
     let guessed = match (&call.request_body, limit.estimate_prompt) {
         (Some(body), true) => meter::guess(body.len() as u64),

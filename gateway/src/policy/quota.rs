@@ -227,7 +227,7 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: D
     }
     let key = match &quota.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.cgroup.to_string(),
+        None => call.workload.owner.to_string(),
     };
     let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.cgroup));
     let period = |what: &str, most| {

@@ -84,7 +84,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     }
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.cgroup.to_string(),
+        None => call.workload.owner.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
     let subject = Subject { kind: "rate-limit", identity, key: &key };

@@ -191,6 +191,9 @@ impl<'a> Line<'a> {
 /// By what a workload is known, beside its name.
 #[derive(Serialize)]
 struct Who<'a> {
+    owner: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claimed_name: Option<&'a str>,
     cgroup: &'a str,
     uid: u32,
     user: &'a str,
@@ -213,6 +216,8 @@ struct Who<'a> {
 impl<'a> Who<'a> {
     fn new(workload: &'a Workload) -> Self {
         Self {
+            owner: &workload.owner,
+            claimed_name: workload.claimed_name.as_deref(),
             cgroup: &workload.cgroup,
             uid: workload.uid,
             user: &workload.user,

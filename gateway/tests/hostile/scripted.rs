@@ -134,8 +134,12 @@ impl Scene {
     /// A request that came at this second.
     pub(crate) async fn come(&self, request: Request<&'static str>, at: u64) -> Outcome {
         let api = &self.compiled.model.apis[0];
-        let workload =
-            Workload { name: "curl".into(), cgroup: "/curl".into(), command: "curl".to_owned(), ..Workload::default() };
+        let workload = Workload {
+            owner: "curl".into(),
+            cgroup: "/curl".into(),
+            command: "curl".to_owned(),
+            ..Workload::default()
+        };
         let (head, body) = request.into_parts();
         let since = Duration::from_secs(at);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], UNIX_EPOCH + since, since);

@@ -58,6 +58,7 @@ fn field(expression: &IdedExpr) -> Option<Field> {
         ("subscription", "name") => Field::SubscriptionName,
         ("workload", "name") => Field::WorkloadName,
         ("workload", "namespace") => Field::WorkloadNamespace,
+        ("workload", "owner") => Field::WorkloadOwner,
         ("workload", "pod_name") => Field::WorkloadPodName,
         ("workload", "service_account") => Field::WorkloadServiceAccount,
         ("workload", "unit") => Field::WorkloadUnit,

@@ -91,6 +91,8 @@ impl<'a> View<'a> {
             }
             (Self::Response(call), "body") => body(call.response_body.as_deref()),
             (Self::Workload(call), "name") => text(&call.workload.name),
+            (Self::Workload(call), "owner") => text(&call.workload.owner),
+            (Self::Workload(call), "claimed_name") => text(call.workload.claimed_name.as_deref().unwrap_or_default()),
             (Self::Workload(call), "cgroup") => text(&call.workload.cgroup),
             (Self::Workload(call), "command") => text(&call.workload.command),
             (Self::Workload(call), "pid") => number(call.workload.pid.into()),

@@ -66,11 +66,13 @@ pub(super) const ROOTS: &[(&str, &[(&str, Kind)])] = &[
         "workload",
         &[
             ("cgroup", Kind::Text),
+            ("claimed_name", Kind::Text),
             ("command", Kind::Text),
             ("container", Kind::Text),
             ("executable", Kind::Text),
             ("name", Kind::Text),
             ("namespace", Kind::Text),
+            ("owner", Kind::Text),
             ("pid", Kind::Int),
             ("pod", Kind::Text),
             ("pod_name", Kind::Text),
