@@ -10,7 +10,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use serde_saphyr::Spanned;
 
 pub(super) use self::vocabulary::Kind;
-use self::vocabulary::{FUNCTIONS, NAMESPACES, ROOTS};
+use self::vocabulary::{FUNCTIONS, Function, NAMESPACES, ROOTS, TYPES, arithmetic};
 use super::condition;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
@@ -153,6 +153,10 @@ impl Scope<'_> {
             named: 0,
         };
         let found = check.kind(program.expression())?;
+        if found == Kind::Type {
+            let help = "compare it: type(...) == string".to_owned();
+            return Err(Fault::whole("a type is no value of its own", help));
+        }
         if let Kind::Root(index) = found {
             let (name, fields) = ROOTS[index];
             let help = format!("say which: {}", list(name, fields));
@@ -256,7 +260,8 @@ impl<'a> Check<'a> {
                 LiteralValue::Int(_) => Kind::Int,
                 LiteralValue::String(_) => Kind::Text,
                 LiteralValue::Bytes(_) => Kind::Bytes,
-                LiteralValue::Null | LiteralValue::UInt(_) => Kind::Any,
+                LiteralValue::UInt(_) => Kind::UInt,
+                LiteralValue::Null => Kind::Any,
             }),
             Expr::Ident(name) => self.ident(expression, name),
             Expr::Select(select) => {
@@ -300,6 +305,9 @@ impl<'a> Check<'a> {
         }
         if name == "now" {
             return Ok(Kind::Time);
+        }
+        if TYPES.contains(&name) {
+            return Ok(Kind::Type);
         }
         let Some(index) = ROOTS.iter().position(|(root, _)| *root == name) else {
             let names: Vec<_> = ROOTS.iter().map(|(root, _)| (*root).to_owned()).chain(["now".to_owned()]).collect();
@@ -376,8 +384,7 @@ impl<'a> Check<'a> {
                 Ok(Kind::Bool)
             }
             ("_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_", [left, right]) => {
-                let numbers = [Kind::Int, Kind::Double];
-                let comparable = left.fits(*right) || (numbers.contains(left) && numbers.contains(right));
+                let comparable = left.fits(*right) || (left.is_number() && right.is_number());
                 if !comparable {
                     let rule = format!("{} is compared with {}", left.label(), right.label());
                     return Err(self.fault(at, rule, "make them the same: int(...), string(...)"));
@@ -412,11 +419,17 @@ impl<'a> Check<'a> {
             ("_[_]", [kind, _]) => {
                 Err(self.fault(at, format!("{} has no parts", kind.label()), "only lists and maps do"))
             }
-            ("_+_", [left, right]) if !left.fits(*right) && [left, right].contains(&&Kind::Text) => {
-                let rule = format!("{} cannot be added to {}", right.label(), left.label());
-                Err(self.fault(at, rule, "make it a text first: string(...)"))
+            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [left, right]) => {
+                arithmetic(name, *left, *right).ok_or_else(|| {
+                    let sign = name.trim_matches('_');
+                    let rule = format!("`{sign}` does not take {} and {}", left.label(), right.label());
+                    let help = match [left, right].contains(&&Kind::Text) {
+                        true => "make it a text first: string(...)",
+                        false => "make them the same: int(...), double(...), duration(...)",
+                    };
+                    self.fault(at, rule, help)
+                })
             }
-            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [left, right]) => Ok(if left == right { *left } else { Kind::Any }),
             ("-_" | "@not_strictly_false", [kind]) => Ok(*kind),
             _ => self.function(at, name, target, &kinds, call),
         }
@@ -435,7 +448,7 @@ impl<'a> Check<'a> {
             let names: BTreeSet<_> = FUNCTIONS.iter().map(|(function, ..)| (*function).to_owned()).collect();
             return Err(self.fault(at, format!("there is no function `{name}`"), suggestion(name, names.iter())));
         }
-        let fits = |(_, on, takes, _): &&&(&str, Option<Kind>, &[Kind], Kind)| {
+        let fits = |(_, on, takes, _): &&&Function| {
             let target = match (on, target) {
                 (None, None) => true,
                 (Some(on), Some(target)) => on.fits(target),
@@ -453,7 +466,7 @@ impl<'a> Check<'a> {
             return Err(self.fault(argument, BODY_AS_TEXT, "request.body_bytes"));
         }
         if name == "matches"
-            && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.first().map(|argument| &argument.expr)
+            && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.last().map(|argument| &argument.expr)
             && let Err(error) = regex::Regex::new(pattern.inner())
         {
             let error = error.to_string();
@@ -461,10 +474,25 @@ impl<'a> Check<'a> {
                 "not a regular expression: {}",
                 error.lines().last().unwrap_or_default().trim_start_matches("error: ")
             );
-            return Err(self.fault(&call.args[0], rule, "the syntax of the Rust crate regex, like RE2's"));
+            let pattern = call.args.last().unwrap_or(at);
+            return Err(self.fault(pattern, rule, "the syntax of the Rust crate regex, like RE2's"));
+        }
+        if let (Some(Kind::Time), [zone]) = (target, call.args.as_slice())
+            && let Expr::Literal(LiteralValue::String(name)) = &zone.expr
+            && !is_time_zone(name.inner())
+        {
+            let rule = format!("`{}` is not a time zone", name.inner());
+            return Err(self.fault(zone, rule, "write a name like \"Europe/Berlin\", or an offset like \"+01:00\""));
         }
         Ok(*comes_to)
     }
+}
+
+fn is_time_zone(name: &str) -> bool {
+    let program = Program::compile("timestamp(0).getHours(zone)");
+    let mut context = cel::Context::default();
+    context.add_variable_from_value("zone", name);
+    program.is_ok_and(|program| program.execute(&context).is_ok())
 }
 
 /// What signatures and digests are not made of.

@@ -25,6 +25,7 @@ pub(super) fn environment() -> Env {
         .and_then(|()| add_overload!(env, fn sha512: (CelBytes) -> CelBytes))
         .and_then(|()| add_overload!(env, fn sha512_of_text: (CelString) -> CelBytes, name = "sha512"))
         .and_then(|()| add_member_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>))
+        .and_then(|()| add_overload!(env, fn matches: (CelString, CelString) -> Result<CelBool>, id = "matches_global"))
         .and_then(|()| env.add_overload("json", "json(string)", vec![STRING_TYPE], json))
         .and_then(|()| env.add_overload("random", "random()", vec![], random));
     debug_assert!(added.is_ok(), "{added:?}");
