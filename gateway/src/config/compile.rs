@@ -12,6 +12,7 @@ mod openapi;
 mod policies;
 mod schema;
 mod values;
+mod yaml;
 
 use std::collections::HashMap;
 use std::io;

@@ -44,7 +44,6 @@ impl Problem {
     }
 
     /// Makes it a warning: the configuration is valid.
-    #[allow(dead_code, reason = "OpenAPI documents will be the first to warn")]
     pub(super) fn warning(mut self) -> Self {
         self.is_warning = true;
         self

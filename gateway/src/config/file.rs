@@ -3,6 +3,7 @@
 
 mod counters;
 mod egress;
+mod openapi;
 mod operation;
 pub(super) mod policies;
 mod product;
@@ -19,6 +20,7 @@ use serde_saphyr::Spanned;
 
 pub(super) use counters::CountersFile;
 pub(super) use egress::{EgressFile, ProxyFile};
+pub(super) use openapi::OpenApiFile;
 pub(super) use operation::OperationFile;
 use policies::{PoliciesFile, ServiceFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
@@ -180,10 +182,11 @@ pub(super) struct ApiFile {
     /// Whether the policies of all APIs hold for this one. Default true.
     #[serde(default)]
     pub(super) inherit: Option<bool>,
-    /// OpenAPI document (3.0 or 3.1, YAML or JSON) whose operations it offers, beside those of `operations`.
+    /// OpenAPI document (3.0 or 3.1, YAML or JSON) that describes the operations of the API, beside those of `operations`: its
+    /// path, or a section with the path and `strict`. Default: none. Example: `partner.openapi.yaml`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    pub(super) openapi: Option<Spanned<String>>,
+    #[schemars(schema_with = "openapi::schema")]
+    pub(super) openapi: Option<Spanned<OpenApiFile>>,
     /// What it offers to do, with policies of their own.
     #[serde(default)]
     pub(super) operations: Vec<OperationFile>,

@@ -51,14 +51,12 @@ pub struct PathTemplate {
 pub enum Segment {
     /// Itself.
     Literal(Arc<str>),
-    /// Anything but nothing, between these texts.
-    Parameter {
-        /// Before it.
+    /// Parameters, each at least one character, between texts: `{base}...{head}`.
+    Template {
+        /// The text before the first parameter.
         before: Arc<str>,
-        /// What it is called.
-        name: Arc<str>,
-        /// After it.
-        after: Arc<str>,
+        /// The name of each parameter, and the text after it.
+        parameters: Vec<(Arc<str>, Arc<str>)>,
     },
 }
 
@@ -76,7 +74,10 @@ impl fmt::Display for PathTemplate {
         for segment in &self.segments {
             match segment {
                 Segment::Literal(text) => write!(f, "/{text}")?,
-                Segment::Parameter { before, name, after } => write!(f, "/{before}{{{name}}}{after}")?,
+                Segment::Template { before, parameters } => {
+                    write!(f, "/{before}")?;
+                    parameters.iter().try_for_each(|(name, after)| write!(f, "{{{name}}}{after}"))?;
+                }
             }
         }
         f.write_str(if self.open { "/*" } else { "" })

@@ -6,10 +6,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::findings::{Findings, Wrong, shortened, wrong};
-use super::json;
+use super::{json, set_query_parameter};
 use crate::model::{Described, Parameter, Place, Reason, Schema, Style};
 
-/// A name and its value, as texts.
+/// A name, and its value as it was sent: it is decoded after it has been split.
 pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Finds what is not as described, of one place.
@@ -54,9 +54,11 @@ fn property<'a>(parameter: &Parameter, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(&*parameter.name)?.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// What is wrong with its value, or that there is none.
+/// Returns what is wrong with a parameter's value, or that there is none.
 fn is_as_described(parameter: &Parameter, pairs: &[Pair<'_>]) -> Result<(), String> {
     let texts: Vec<_> = pairs.iter().filter(|(name, _)| **name == *parameter.name).map(|(_, text)| &**text).collect();
+    let decode = |text| decoded(parameter.place, text);
+    let named = |(name, text)| (decode(name), decode(text));
     let written = match &parameter.style {
         Style::Json | Style::Plain | Style::Assigned | Style::Alternating if texts.len() > 1 => {
             return Err("is there more than once".to_owned());
@@ -64,26 +66,26 @@ fn is_as_described(parameter: &Parameter, pairs: &[Pair<'_>]) -> Result<(), Stri
         Style::Json => match texts.first() {
             None => None,
             Some(text) => {
-                let value = json::parse(text.as_bytes()).map_err(|fault| format!("is {fault}"))?;
+                let value = json::parse(decode(text).as_bytes()).map_err(|fault| format!("is {fault}"))?;
                 return is_valid(parameter.schema.as_ref(), &[value.into_value()]);
             }
         },
-        Style::Plain => texts.first().map(|text| Written::Text(text)),
-        Style::Repeated => (!texts.is_empty()).then_some(Written::List(texts)),
+        Style::Plain => texts.first().map(|text| Written::Text(decode(text))),
+        Style::Repeated => (!texts.is_empty()).then(|| Written::List(texts.iter().map(|text| decode(text)).collect())),
         Style::Separated(separator) => (!texts.is_empty()).then(|| {
-            let items = texts.iter().flat_map(|text| text.split(*separator)).map(str::trim);
-            Written::List(items.filter(|_| texts != [""]).collect())
+            let items = texts.iter().flat_map(|text| items(text, *separator, parameter.place));
+            Written::List(items.filter(|_| texts != [""]).map(decode).collect())
         }),
         Style::Assigned => {
-            let texts = texts.first().map(|text| text.split(',').filter_map(|pair| pair.split_once('=')).collect());
-            texts.map(Written::Object)
+            let pairs = texts.first().map(|text| text.split(',').filter_map(|pair| pair.split_once('=')));
+            pairs.map(|pairs| Written::Object(pairs.map(named).collect()))
         }
         Style::Alternating => match texts.first() {
             None => None,
             Some(text) => {
                 let parts: Vec<_> = text.split(',').collect();
                 let entries = parts.chunks(2).map(|pair| match pair {
-                    [name, value] => Ok((*name, *value)),
+                    [name, value] => Ok(named((*name, *value))),
                     _ => Err("has a name without a value".to_owned()),
                 });
                 Some(Written::Object(entries.collect::<Result<_, _>>()?))
@@ -91,10 +93,10 @@ fn is_as_described(parameter: &Parameter, pairs: &[Pair<'_>]) -> Result<(), Stri
         },
         Style::Properties(names) => {
             let own = pairs.iter().filter(|(name, _)| names.iter().any(|known| **known == **name));
-            Written::object(own.map(|(name, text)| (&**name, &**text)).collect())
+            Written::object(own.map(|(name, text)| (Cow::from(&**name), decode(text))).collect())
         }
         Style::Deep => Written::object(
-            pairs.iter().filter_map(|(name, text)| Some((property(parameter, name)?, &**text))).collect(),
+            pairs.iter().filter_map(|(name, text)| Some((property(parameter, name)?.into(), decode(text)))).collect(),
         ),
     };
     match written {
@@ -104,16 +106,39 @@ fn is_as_described(parameter: &Parameter, pairs: &[Pair<'_>]) -> Result<(), Stri
     }
 }
 
-/// A value as texts.
+/// Returns the items of a list that is one text. Spaces and pipes between items are encoded in a query, commas are not: an encoded
+/// comma belongs to its item (OpenAPI 3.1 §4.8.12.3, RFC 6570 §3.2.1).
+fn items(text: &str, separator: char, place: Place) -> Vec<&str> {
+    let marks: &[&str] = match separator {
+        ' ' => &["%20", "+", " "],
+        '|' => &["%7C", "%7c", "|"],
+        _ => &[","],
+    };
+    let (mut items, mut start, mut at) = (Vec::new(), 0, 0);
+    while at < text.len() {
+        match marks.iter().find(|mark| text[at..].starts_with(**mark)) {
+            Some(mark) => {
+                items.push(&text[start..at]);
+                at += mark.len();
+                start = at;
+            }
+            None => at += text[at..].chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    items.push(&text[start..]);
+    if place == Place::Header { items.into_iter().map(str::trim).collect() } else { items }
+}
+
+/// A parameter's value as texts.
 enum Written<'a> {
-    Text(&'a str),
-    List(Vec<&'a str>),
-    Object(Vec<(&'a str, &'a str)>),
+    Text(Cow<'a, str>),
+    List(Vec<Cow<'a, str>>),
+    Object(Vec<(Cow<'a, str>, Cow<'a, str>)>),
 }
 
 impl<'a> Written<'a> {
-    /// Of these properties, if there are any.
-    fn object(entries: Vec<(&'a str, &'a str)>) -> Option<Self> {
+    /// Returns an object of these properties, if there are any.
+    fn object(entries: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Option<Self> {
         (!entries.is_empty()).then_some(Self::Object(entries))
     }
 
@@ -122,7 +147,7 @@ impl<'a> Written<'a> {
             Self::Text(text) => of(text),
             Self::List(texts) => texts.iter().map(|text| of(text)).collect(),
             Self::Object(entries) => {
-                entries.iter().map(|(name, text)| ((*name).to_owned(), of(text))).collect::<Map<_, _>>().into()
+                entries.iter().map(|(name, text)| (name.to_string(), of(text))).collect::<Map<_, _>>().into()
             }
         }
     }
@@ -160,7 +185,32 @@ fn is_valid(schema: Option<&Schema>, meant: &[Value]) -> Result<(), String> {
     Err(format!("is not as described: {}", nearest.map_or("", |wrong| &wrong.what)))
 }
 
-/// Without what encodes it in a path.
-pub(super) fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
+/// Returns a text without what encodes it where it stands: in a path, in a query, or in a header, which encodes nothing.
+fn decoded(place: Place, text: &str) -> Cow<'_, str> {
+    match place {
+        Place::Header => text.into(),
+        Place::Path => percent_decode_str(text).decode_utf8_lossy(),
+        Place::Query => set_query_parameter::decoded(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::items;
+    use crate::model::Place;
+
+    #[test]
+    fn a_value_is_split_before_it_is_decoded() {
+        for (text, separator, expected) in [
+            ("a,b", ',', vec!["a", "b"]),
+            ("a%2Cb,c", ',', vec!["a%2Cb", "c"]),
+            ("a%20b+c", ' ', vec!["a", "b", "c"]),
+            ("a%7Cb|c%7cd", '|', vec!["a", "b", "c", "d"]),
+            ("", ',', vec![""]),
+            ("\u{e9},", ',', vec!["\u{e9}", ""]),
+        ] {
+            assert_eq!(items(text, separator, Place::Query), expected, "{text}");
+        }
+        assert_eq!(items("a, b", ',', Place::Header), ["a", "b"]);
+    }
 }

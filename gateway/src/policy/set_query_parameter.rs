@@ -46,6 +46,11 @@ pub(super) fn put<'v>(
     rewrite_uri::to(&target, call)
 }
 
+/// Returns names, decoded, and values as they were sent, in their order.
+pub(super) fn encoded_parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    pairs(query).map(|pair| (decoded(name(pair)), pair.split_once('=').map_or("", |(_, value)| value).into()))
+}
+
 /// Names and values, decoded, in their order.
 pub(super) fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     pairs(query).map(|pair| (decoded(name(pair)), decoded(pair.split_once('=').map_or("", |(_, value)| value))))
@@ -61,7 +66,7 @@ fn name(pair: &str) -> &str {
 }
 
 /// As forms are encoded: a plus is a space.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
     }

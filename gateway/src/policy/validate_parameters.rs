@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::call::{Call, Fault};
 use super::described::{self, Pair};
 use super::findings::Findings;
-use super::set_query_parameter::parameters;
+use super::set_query_parameter::encoded_parameters;
 use crate::model::{Contract, Place, Reason, ValidateParameters};
 
 /// Headers that are no parameters: they say how the message is sent (RFC 9110 §7.6.1, §8, §10.1), or OpenAPI 3.1 §4.8.12.1
@@ -38,10 +38,10 @@ pub(super) fn run(validate: &ValidateParameters, call: &mut Call<'_>) -> Result<
     }
     let contract = contract.unwrap_or(&none);
     let query = call.request.uri.query().unwrap_or_default();
-    let path = call.parameters.iter().map(|(name, text)| (Cow::from(&**name), described::decoded(text)));
+    let path = call.parameters.iter().map(|(name, text)| (Cow::from(&**name), Cow::from(text.as_str())));
     for (place, rule, pairs) in [
         (Place::Path, &validate.path, path.collect()),
-        (Place::Query, &validate.query, parameters(query).collect()),
+        (Place::Query, &validate.query, encoded_parameters(query).collect()),
         (Place::Header, &validate.headers, fields(&call.request.headers)),
     ] {
         let parameters: Vec<_> = contract.parameters.iter().filter(|parameter| parameter.place == place).collect();

@@ -5,8 +5,9 @@ use crate::model::{Operation, PathTemplate, Rules, Segment, spelled};
 /// The parameters of a path, by name: encoded as they came, so that in another path they are no more than they were.
 pub type Parameters = Vec<(Arc<str>, String)>;
 
-/// The most exact of the operations that a request matches: segment by segment from the left a text goes before a parameter,
-/// what ends before what is open, and a named method before any.
+/// Returns the most exact of the operations that a request matches, with its parameters. Segment by segment from the left, a text
+/// goes before a parameter, and a parameter with more text around it before one with less; what ends goes before what is open,
+/// and a named method before any.
 pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a Operation, Parameters)> {
     if rules.operations.is_empty() {
         return None;
@@ -17,20 +18,24 @@ pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a 
         operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path, &segments)
     });
     let exact = |operation: &&Operation| {
-        let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
         let path = &operation.path;
-        (path.segments.iter().map(literal).collect::<Vec<_>>(), !path.open, operation.method.is_some())
+        (path.segments.iter().map(exactness).collect::<Vec<_>>(), !path.open, operation.method.is_some())
     };
     // Of equals the first.
     let operation = candidates.rev().max_by_key(exact)?;
     let pairs = operation.path.segments.iter().zip(&segments);
-    let parameters = pairs.filter_map(|(segment, text)| match segment {
-        Segment::Literal(_) => None,
-        Segment::Parameter { before, name, after } => {
-            Some((Arc::clone(name), inside(text, before, after).unwrap_or_default().to_owned()))
+    let found = pairs.filter_map(|(segment, text)| values(segment, text)).flatten();
+    Some((operation, found.map(|(name, text)| (Arc::clone(name), text.to_owned())).collect()))
+}
+
+/// Returns how much of a segment is text: all, or so many bytes.
+fn exactness(segment: &Segment) -> usize {
+    match segment {
+        Segment::Literal(_) => usize::MAX,
+        Segment::Template { before, parameters } => {
+            before.len() + parameters.iter().map(|(_, after)| after.len()).sum::<usize>()
         }
-    });
-    Some((operation, parameters.collect()))
+    }
 }
 
 /// What third parties take for the same path is the same (RFC 3986 §6.2.2), also where a slash is there twice: else it would be for
@@ -56,15 +61,27 @@ fn matches(template: &PathTemplate, segments: &[&str]) -> bool {
     // With or without a slash at the end it is the same to many.
     let all = segments.len() == length || (segments.len() == length + 1 && segments.last() == Some(&""));
     (if template.open { segments.len() > length } else { all })
-        && template.segments.iter().zip(segments).all(|(segment, text)| match segment {
-            Segment::Literal(literal) => **literal == **text,
-            Segment::Parameter { before, after, .. } => inside(text, before, after).is_some(),
-        })
+        && template.segments.iter().zip(segments).all(|(segment, text)| values(segment, text).is_some())
 }
 
-/// What is between two texts, if it is something.
-fn inside<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    text.strip_prefix(before)?.strip_suffix(after).filter(|inside| !inside.is_empty())
+/// Returns the parameters in a part of a path, if the part is like this. Each parameter but the last ends where the text after it
+/// occurs first.
+fn values<'s, 't>(segment: &'s Segment, text: &'t str) -> Option<Vec<(&'s Arc<str>, &'t str)>> {
+    let (before, parameters) = match segment {
+        Segment::Literal(literal) => return (**literal == *text).then(Vec::new),
+        Segment::Template { before, parameters } => (before, parameters),
+    };
+    let (last, others) = parameters.split_last()?;
+    let mut rest = text.strip_prefix(&**before)?.strip_suffix(&*last.1)?;
+    let mut found = Vec::with_capacity(parameters.len());
+    for (name, after) in others {
+        let first = rest.chars().next()?.len_utf8();
+        let end = first + rest[first..].find(&**after)?;
+        found.push((name, &rest[..end]));
+        rest = &rest[end + after.len()..];
+    }
+    found.push((&last.0, rest));
+    (!rest.is_empty()).then_some(found)
 }
 
 #[cfg(test)]
@@ -76,15 +93,13 @@ mod tests {
 
     fn rules(operations: &[(&str, Option<&str>, &str)]) -> Rules {
         let segment = |text: &str| {
-            let parameter = text.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
-            parameter.map_or_else(
-                || Segment::Literal(text.into()),
-                |(before, (name, after))| Segment::Parameter {
-                    before: before.into(),
-                    name: name.into(),
-                    after: after.into(),
-                },
-            )
+            let (before, rest) = text.split_once('{').unwrap_or((text, ""));
+            let parameters = rest.split('{').filter_map(|piece| piece.split_once('}'));
+            let parameters: Vec<_> = parameters.map(|(name, after)| (name.into(), after.into())).collect();
+            match parameters.is_empty() {
+                true => Segment::Literal(text.into()),
+                false => Segment::Template { before: before.into(), parameters },
+            }
         };
         let operation = |(name, method, path): &(&str, Option<&str>, &str)| {
             let (path, open) = path.strip_suffix("/*").map_or((*path, false), |path| (path, true));
@@ -134,6 +149,34 @@ mod tests {
         ] {
             let found = operation(&rules, method, path).map(|(operation, _)| &*operation.name);
             assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_segment_has_several_parameters() {
+        let rules = rules(&[
+            ("any", None, "/compare/{all}"),
+            ("compare", None, "/compare/{base}...{head}"),
+            ("report", None, "/reports/{year}-{month}.csv"),
+            ("odd", None, "/odd/{a}{b}"),
+        ]);
+        for (path, expected) in [
+            ("/compare/v1...v2", Some(("compare", vec!["v1", "v2"]))),
+            ("/compare/v1...v2...v3", Some(("compare", vec!["v1", "v2...v3"]))),
+            ("/compare/...v2", Some(("any", vec!["...v2"]))),
+            ("/compare/v1...", Some(("any", vec!["v1..."]))),
+            ("/compare/a%2Fb...%C3%A9", Some(("compare", vec!["a%2Fb", "%C3%A9"]))),
+            ("/reports/2026-10.csv", Some(("report", vec!["2026", "10"]))),
+            ("/reports/2026-.csv", None),
+            ("/reports/-10.csv", None),
+            ("/odd/xyz", Some(("odd", vec!["x", "yz"]))),
+            ("/odd/x", None),
+        ] {
+            let found = operation(&rules, "GET", path);
+            let found = found.as_ref().map(|(operation, parameters)| {
+                (&*operation.name, parameters.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>())
+            });
+            assert_eq!(found, expected, "{path}");
         }
     }
 

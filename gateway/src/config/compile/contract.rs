@@ -17,6 +17,7 @@ pub(super) struct Contracts<'a> {
     file: &'a ApiFile,
     max_body: usize,
     reader: Option<Reader<'a>>,
+    faults: Vec<Fault>,
 }
 
 impl<'a> Contracts<'a> {
@@ -27,7 +28,7 @@ impl<'a> Contracts<'a> {
             is_3_0: document.is_3_0,
             compiled: Compiled::default(),
         });
-        Self { file, max_body, reader }
+        Self { file, max_body, reader, faults: Vec::new() }
     }
 
     /// Of an operation, if the document has it.
@@ -52,7 +53,7 @@ impl<'a> Contracts<'a> {
             tell(Problem::at(&self.file.name, rule, "a greater max_body of the API, or a smaller max_size"));
         }
         let by = looks.by?;
-        let Some(written) = &self.file.openapi else {
+        if self.file.openapi.is_none() {
             let rule = format!("{by} looks at the API's OpenAPI document, and it has none");
             let help =
                 "openapi: PATH of the document; or take the policy out (inherit: false, if it is that of all APIs)";
@@ -60,14 +61,14 @@ impl<'a> Contracts<'a> {
             return None;
         };
         let (reader, known) = (self.reader.as_mut()?, known?);
-        match reader.contract(&known.key, &known.method.to_ascii_lowercase(), looks) {
-            Ok(contract) => Some(Arc::new(contract)),
-            Err(fault) => {
-                let help = "mend the document: schemas are JSON Schema, references are to its own components";
-                tell(Problem::at(written, fault, help));
-                None
-            }
-        }
+        let contract = reader.contract(&known.key, &known.method.to_ascii_lowercase(), looks);
+        let fault = |fault| self.faults.push(format!("`{} {}`: {fault}", known.method, known.key));
+        contract.map_err(fault).ok().map(Arc::new)
+    }
+
+    /// Returns what is wrong with operations that therefore have no contract.
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        self.faults
     }
 }
 
@@ -148,15 +149,19 @@ impl<'a> Reader<'a> {
         if let (true, Some(body)) = (looks.body, operation.get("requestBody")) {
             let bundle = self.bundle("readOnly");
             let (body, pointer) = bundle.resolve(body, &format!("{below}/requestBody"))?;
+            if !body["content"].is_object() {
+                return Err(format!("{pointer}: this body has no `content`"));
+            }
             contract.body = Some(Content {
                 required: body["required"] == true,
                 kinds: self.kinds(&bundle, &body["content"], &format!("{pointer}/content"))?,
             });
         }
         if looks.answers || looks.bodies_of_answers || looks.headers_of_answers {
-            let answers = object(&operation["responses"]).into_iter().flatten();
+            let pointer = format!("{below}/responses");
+            let answers = entries(&operation["responses"], &pointer)?;
             for (status, answer) in answers.filter(|(status, _)| !status.starts_with("x-")) {
-                let pointer = format!("{below}/responses/{}", escaped(status));
+                let pointer = format!("{pointer}/{}", escaped(status));
                 contract.answers.push(self.answer(status, answer, &pointer, looks)?);
             }
         }
@@ -181,9 +186,9 @@ impl<'a> Reader<'a> {
             kinds = self.kinds(&bundle, &answer["content"], &format!("{pointer}/content"))?;
         }
         let mut headers = Vec::new();
-        let described = object(&answer["headers"]).into_iter().flatten().filter(|_| looks.headers_of_answers);
-        for (name, header) in described {
-            let (header, pointer) = bundle.resolve(header, &format!("{pointer}/headers/{}", escaped(name)))?;
+        let pointer = format!("{pointer}/headers");
+        for (name, header) in entries(&answer["headers"], &pointer)?.filter(|_| looks.headers_of_answers) {
+            let (header, pointer) = bundle.resolve(header, &format!("{pointer}/{}", escaped(name)))?;
             headers.push(self.parameter(&bundle, Place::Header, name, header, &pointer)?);
         }
         Ok(Answer { statuses, content: Content { required: false, kinds }, headers })
@@ -191,7 +196,7 @@ impl<'a> Reader<'a> {
 
     fn kinds(&mut self, bundle: &Bundle<'a>, content: &'a Value, pointer: &str) -> Result<Vec<Kind>, Fault> {
         let mut kinds = Vec::new();
-        for (written, content) in object(content).into_iter().flatten() {
+        for (written, content) in entries(content, pointer)? {
             let kind = written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let schema = content
                 .get("schema")
@@ -205,6 +210,9 @@ impl<'a> Reader<'a> {
     /// Those of an operation take the place of those of its path.
     fn parameters(&mut self, list: &'a Value, pointer: &str, parameters: &mut Vec<Parameter>) -> Result<(), Fault> {
         let bundle = self.bundle("readOnly");
+        if !list.is_array() && !list.is_null() {
+            return Err(format!("{pointer}: not a list of parameters"));
+        }
         for (index, parameter) in list.as_array().into_iter().flatten().enumerate() {
             let (parameter, pointer) = bundle.resolve(parameter, &format!("{pointer}/{index}"))?;
             let Some(name) = parameter["name"].as_str() else {
@@ -325,6 +333,14 @@ fn form(bundle: &Bundle<'_>, schema: &Value, depth: usize) -> Form {
 
 fn may_be_json(kind: &str) -> bool {
     matches!(kind, "application/json" | "application/*" | "*/*") || kind.ends_with("+json")
+}
+
+/// Returns the keys and values of an object, if there is one.
+fn entries<'v>(value: &'v Value, pointer: &str) -> Result<impl Iterator<Item = (&'v String, &'v Value)>, Fault> {
+    match object(value) {
+        None if !value.is_null() => Err(format!("{pointer}: not keys and values")),
+        found => Ok(found.into_iter().flatten()),
+    }
 }
 
 fn object(value: &Value) -> Option<&Map<String, Value>> {

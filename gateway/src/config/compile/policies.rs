@@ -8,7 +8,7 @@ mod list;
 mod llm;
 mod oauth2;
 mod outside;
-mod path;
+pub(super) mod path;
 mod product;
 mod signed;
 mod statement;
@@ -28,7 +28,7 @@ use self::path::template;
 use self::product::Offered;
 use super::Outside;
 use super::contract::Contracts;
-use super::openapi::{self, Document, Imported};
+use super::openapi::{self, Imported};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{PoliciesFile, Step};
@@ -135,9 +135,8 @@ impl<'a> Shared<'a> {
         let scopes = Scopes { global, products: &products, own: own.as_ref() };
         let otherwise = scopes.compose(None, problems);
         let max_body = usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX);
-        let document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
-        let described = |document: &Document| Some(document.operations(file.openapi.as_ref()?, problems));
-        let mut imported = document.as_ref().and_then(described).unwrap_or_default();
+        let mut document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
+        let mut imported = document.as_mut().map(|document| document.operations(problems)).unwrap_or_default();
         let mut contracts = Contracts::new(file, max_body, document.as_ref());
         contracts.of(None, &otherwise, problems);
         let mut operations = Vec::new();
@@ -147,18 +146,17 @@ impl<'a> Shared<'a> {
             operations.push(self.operation((name, written), known, &imported, &scopes, &mut contracts, problems));
         }
         // Each of the others is as the API is.
-        operations.extend(imported.iter().map(|known| {
-            Operation {
-                name: known.name.as_str().into(),
-                method: Some(known.method.as_str().into()),
-                path: file
-                    .openapi
-                    .as_ref()
-                    .map_or_else(PathTemplate::default, |written| template(&known.path, written, problems)),
-                policies: otherwise.clone(),
-                contract: contracts.of(Some(known), &otherwise, problems),
-            }
+        operations.extend(imported.iter().map(|known| Operation {
+            name: known.name.as_str().into(),
+            method: Some(known.method.as_str().into()),
+            path: known.path.clone(),
+            policies: otherwise.clone(),
+            contract: contracts.of(Some(known), &otherwise, problems),
         }));
+        let faults = contracts.into_faults();
+        if let Some(document) = &document {
+            document.report(&faults, problems);
+        }
         self.unique(&file.operations, problems);
         if file.only_operations && operations.is_empty() {
             let help = "list them, or leave only_operations out";
@@ -205,9 +203,10 @@ impl<'a> Shared<'a> {
         let policies = scopes.compose(own.as_ref(), problems);
         let contract = contracts.of(imported.as_ref(), &policies, problems);
         let (path, method) = match (&file.path, imported) {
-            (Some(written), _) => (template(&written.value, written, problems), method),
+            (Some(written), _) => (template(written, problems), method),
             (None, Some(known)) => {
-                (template(&known.path, &file.name, problems), method.or_else(|| Some(known.method.as_str().into())))
+                let described = known.method.as_str().into();
+                (known.path, method.or(Some(described)))
             }
             (None, None) => {
                 let names: Vec<_> = others.iter().map(|known| known.name.clone()).collect();

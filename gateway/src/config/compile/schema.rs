@@ -131,26 +131,40 @@ fn told(error: &jsonschema::ValidationError<'_>) -> Fault {
     }
 }
 
-impl<'a> Bundle<'a> {
-    /// What is meant where a reference may stand, and its JSON pointer.
-    pub(super) fn resolve(&self, mut value: &'a Value, pointer: &str) -> Result<(&'a Value, String), Fault> {
-        let mut pointer = pointer.to_owned();
-        for _ in 0..MOST_REFERENCES {
-            let Some(reference) = value.get("$ref") else { return Ok((value, pointer)) };
-            (value, pointer) = self.target(reference, &pointer)?;
-        }
-        Err(format!("{pointer}: this reference refers to itself"))
+/// Returns a value of a document, or what it refers to, with its JSON pointer.
+pub(super) fn resolve<'v>(
+    document: &'v Value,
+    mut value: &'v Value,
+    pointer: &str,
+) -> Result<(&'v Value, String), Fault> {
+    let mut pointer = pointer.to_owned();
+    for _ in 0..MOST_REFERENCES {
+        let Some(reference) = value.get("$ref") else { return Ok((value, pointer)) };
+        (value, pointer) = target(document, reference, &pointer)?;
     }
+    Err(at(&pointer, "this reference refers to itself"))
+}
 
-    fn target(&self, reference: &Value, pointer: &str) -> Result<(&'a Value, String), Fault> {
-        let written = reference.as_str().unwrap_or_default();
-        let target =
-            written.strip_prefix('#').map(|target| percent_decode_str(target).decode_utf8_lossy().into_owned());
-        let Some(target) = target.filter(|target| target.starts_with('/')) else {
-            return Err(format!("{pointer}: `$ref: {written}` is not in this document (`#/components/...`)"));
-        };
-        let found = self.document.pointer(&target);
-        found.map(|found| (found, target)).ok_or_else(|| format!("{pointer}: `$ref: {written}` refers to nothing"))
+/// Returns what a reference refers to, and its JSON pointer.
+fn target<'v>(document: &'v Value, reference: &Value, pointer: &str) -> Result<(&'v Value, String), Fault> {
+    let written = reference.as_str().unwrap_or_default();
+    let target = written.strip_prefix('#').map(|target| percent_decode_str(target).decode_utf8_lossy().into_owned());
+    let Some(target) = target.filter(|target| target.starts_with('/')) else {
+        return Err(at(pointer, &format!("`$ref: {written}` is not in this document (`#/components/...`)")));
+    };
+    let found = document.pointer(&target);
+    found.map(|found| (found, target)).ok_or_else(|| at(pointer, &format!("`$ref: {written}` refers to nothing")))
+}
+
+/// Returns a fault with its place.
+pub(super) fn at(pointer: &str, fault: &str) -> Fault {
+    if pointer.is_empty() { fault.to_owned() } else { format!("{pointer}: {fault}") }
+}
+
+impl<'a> Bundle<'a> {
+    /// Returns a value of the document, or what it refers to, with its JSON pointer.
+    pub(super) fn resolve(&self, value: &'a Value, pointer: &str) -> Result<(&'a Value, String), Fault> {
+        resolve(self.document, value, pointer)
     }
 
     /// A schema with all that it refers to.
@@ -244,7 +258,7 @@ impl Copy<'_> {
     }
 
     fn reference(&mut self, reference: &Value, pointer: &str) -> Result<String, Fault> {
-        let (_, target) = self.bundle.target(reference, pointer)?;
+        let (_, target) = target(self.bundle.document, reference, pointer)?;
         let known = self.found.iter().position(|found| *found == target);
         let number = known.unwrap_or_else(|| {
             self.found.push(target);

@@ -1,11 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::list::List;
-use crate::config::compile::schema;
+use crate::config::compile::{schema, yaml};
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{
     ContentFile, DescribedFile, PolicyFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
@@ -67,10 +66,7 @@ impl List<'_, '_> {
 
     fn schema(&mut self, path: &Spanned<String>) -> Option<Schema> {
         let contents = self.shared.outside.contents(path).map_err(|error| error.to_string());
-        let document: Result<Value, _> = contents.and_then(|bytes| {
-            let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
-            serde_saphyr::from_str(&text).map_err(|error| error.without_snippet().to_string())
-        });
+        let document = contents.and_then(|bytes| yaml::read(&bytes));
         let help = format!("{} is a JSON Schema, in JSON or YAML", Path::new(path.value.trim()).display());
         match document.map_err(|error| format!("this schema cannot be read: {error}")).and_then(|document| {
             schema::compile(&document).map_err(|error| format!("this schema cannot be used: {error}"))
