@@ -1,4 +1,5 @@
 //! Finds the kernel half's object, which `cargo xtask` builds beforehand.
+#![allow(clippy::disallowed_macros, reason = "cargo reads the standard output of a build script")]
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The command line. Clap's types only; one command a file.
+//! The command line: one file for each command. Only this module uses `clap`.
 
 mod against;
 
@@ -20,6 +20,8 @@ mod generate;
 
 mod inspect;
 
+mod out;
+
 mod run;
 
 mod status;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Transparent egress gateway: unmodified applications call listed third parties from one fixed IP.
+/// Transparent egress gateway: unmodified applications call listed third parties from one fixed IP address.
 #[derive(Debug, Parser)]
 #[command(name = "egret", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -43,65 +45,66 @@ pub struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage or an invalid configuration; 3 no daemon answers.
-`egret exec` ends with the exit code of its command (128 + signal if a signal ended it).";
+const EXIT_CODES: &str =
+    "Exit codes: 0 success; 1 failure; 2 wrong usage or an invalid configuration; 3 no daemon runs.
+`egret exec` exits with the exit code of its command, or with 128 + N if signal N ended the command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway in the foreground.
     Run(run::Run),
-    /// Check a configuration: every error at once, with line and column.
+    /// Check a configuration and show all its errors, with line and column.
     Check(check::Check),
-    /// Say what changes from one configuration to another.
+    /// Show the differences between two configurations.
     Diff(diff::Diff),
-    /// Say what would be done with a request: which API, operation and policies, with which values.
+    /// Show what Egret would do with a request: API, operation, policies, and the values that they compute.
     Explain(Box<explain::Explain>),
-    /// Show what is redirected, which flows run, the APIs, the kernel hooks.
+    /// Show captured addresses, running flows, APIs, limits, caches and kernel hooks.
     Inspect(inspect::Inspect),
     /// Show requests as they end.
     Tail(tail::Tail),
-    /// Show the daemon: configuration, egress addresses, draining processes, the kernel's decisions.
+    /// Show the state of the daemon: configuration, egress addresses, draining processes, decisions of the kernel hooks.
     Status(status::StatusCommand),
-    /// Examine this host: each line is ok or comes with a remedy.
+    /// Check this host and the daemon: each line says ok, or what to do.
     Doctor(doctor::Doctor),
-    /// Run a command in a captured cgroup of its own.
+    /// Run a command in a new cgroup whose connections are captured.
     Exec(exec::Exec),
-    /// Show and give out the CA of intercepted APIs.
+    /// Export the CA of intercepted APIs, or make programs trust it.
     Trust(trust::Trust),
-    /// Remove every hook and pin of Egret, whether a daemon runs or not.
+    /// Remove all hooks and pins of Egret, even if no daemon runs.
     Detach(detach::Detach),
-    /// Print shell completions, the manual pages, the JSON Schema or the reference of the configuration.
+    /// Generate shell completions, manual pages, or the JSON Schema or reference of the configuration.
     #[command(hide = true)]
     Generate(generate::Generate),
 }
 
-/// Where the daemon listens.
+/// The option that names the daemon.
 #[derive(Debug, Args)]
 struct Daemon {
-    /// The daemon's admin socket.
+    /// Path of the daemon's admin socket.
     #[arg(long, value_name = "PATH", default_value = crate::config::DEFAULT_SOCKET)]
     socket: PathBuf,
 }
 
-/// How a listing is printed.
+/// An output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For programs; field names are stable.
+    /// JSON for programs; field names are stable.
     Json,
 }
 
-/// How a command ends when it does not succeed.
+/// Why a command did not succeed; decides its exit code.
 #[derive(Debug)]
 enum Failure {
-    /// 1: it failed.
+    /// Exit code 1: the command failed.
     Failed(anyhow::Error),
-    /// 2: the configuration is invalid; the text is complete as it is.
+    /// Exit code 2: the configuration is invalid. The text is the whole message.
     Invalid(String),
-    /// 3: no daemon answers.
+    /// Exit code 3: no daemon runs.
     NoDaemon(anyhow::Error),
-    /// Any other code, already explained or not ours to explain.
+    /// Another exit code, without a message.
     Code(u8),
 }
 
@@ -126,7 +129,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Parses, does, and says how it ended.
+/// Parses the command line, runs the command, and returns its exit code.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(command) => command.run(),
@@ -147,7 +150,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Failed(error)) => fail(&error, 1),
         Err(Failure::NoDaemon(error)) => fail(&error, 3),
         Err(Failure::Invalid(text)) => {
-            eprintln!("{text}");
+            out::error(&text);
             ExitCode::from(2)
         }
         Err(Failure::Code(code)) => ExitCode::from(code),
@@ -155,7 +158,12 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("egret: {error:#}");
+    // `egret inspect flows | head` is no failure.
+    let pipe =
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if !pipe {
+        out::error(&format!("egret: {error:#}"));
+    }
     ExitCode::from(code)
 }
 
@@ -164,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systemd_unit_runs_a_command_that_there_is() {
+    fn the_systemd_unit_starts_an_existing_command() {
         let unit = include_str!("../../config/deploy/egret.service");
         let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
         let cli = Cli::try_parse_from(start.split(' ')).unwrap();

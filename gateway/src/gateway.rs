@@ -6,6 +6,8 @@ mod egress;
 
 mod health;
 
+mod log;
+
 mod models;
 
 mod publish;

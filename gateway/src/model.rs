@@ -12,6 +12,7 @@ mod host;
 mod keys;
 mod path;
 mod policy;
+mod printable;
 mod product;
 mod reason;
 mod redirect;
@@ -45,6 +46,7 @@ pub use policy::{
     ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
     WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
+pub use printable::{printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};

@@ -31,7 +31,7 @@ fn each_line_is_ok_or_has_a_remedy() {
     let (code, text) = doctor(&lab);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.lines().all(|line| line.starts_with("ok ")), "{text}");
-    assert!(line(&text, "hooks alive").contains("was caught"), "{text}");
+    assert!(line(&text, "hooks work").contains("was captured"), "{text}");
     // The proof leaves nothing in the table, and its refusal is nobody's.
     assert_eq!(lab.json(&["inspect", "decisions"]).as_array().unwrap().len(), 0);
     assert!(lab.json(&["inspect", "redirects"]).as_array().unwrap().iter().all(|row| row["api"] == "partner"));
@@ -50,5 +50,5 @@ fn hooks_that_were_removed_behind_the_daemon_are_noticed() {
     lab.cli(&["detach", "--pins", lab.pins().to_str().unwrap()]);
     let (code, text) = doctor(&lab);
     assert_eq!(code, Some(1), "{text}");
-    assert!(line(&text, "hooks alive").contains("Restart the daemon"), "{text}");
+    assert!(line(&text, "hooks work").contains("Restart the daemon"), "{text}");
 }

@@ -377,7 +377,7 @@ fn the_host_is_made_to_trust_and_not_to() {
     let said = String::from_utf8_lossy(&output.stdout);
     let file = "/usr/local/share/ca-certificates/egret.crt";
     let (installed, again, removed) =
-        (format!("{file}: installed"), format!("{file}: was there already"), format!("{file}: removed"));
+        (format!("{file}: installed"), format!("{file}: already installed"), format!("{file}: removed"));
     assert_eq!(
         said.lines().collect::<Vec<_>>(),
         [

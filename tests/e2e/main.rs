@@ -21,6 +21,8 @@ mod explained;
 
 mod fail_mode;
 
+mod files;
+
 mod hostile;
 
 mod hostile_http2;
@@ -66,6 +68,8 @@ mod shared_limits;
 mod smuggling;
 
 mod source_ip;
+
+mod terminal;
 
 mod third_party_tls;
 

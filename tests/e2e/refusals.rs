@@ -100,7 +100,7 @@ fn who_refuses_is_passed_through_where_the_owner_lets_it() {
     eventually("it is on record", || log().contains("\"mode\":\"passthrough_on_refusal\""));
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
 
-    assert!(ask(&lab, &["trust", "forget"]).starts_with("1 forgotten"));
+    assert!(ask(&lab, &["trust", "forget"]).starts_with("forgot 1 "));
     assert_eq!(curl(&lab, ours), (Some(0), EGRESS.to_owned()), "intercepted again");
     assert_eq!(curl(&lab, pki.ca()).0, Some(60));
 }

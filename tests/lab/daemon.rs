@@ -19,20 +19,32 @@ pub struct Egret {
 
 impl Egret {
     pub(crate) fn start(lab: &Lab, config: &Path, arguments: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let log = lab.directory().join(format!("egret{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let mut command = Command::new(executable());
         command.args(["run", "--config"]).arg(config).args(arguments);
+        Self::start_by(lab, command)
+    }
+
+    /// Starts a command that ends up as `egret run`, on the node.
+    pub(crate) fn start_by(lab: &Lab, mut command: Command) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let log = lab.directory().join(format!("egret{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a log"));
         lab.place("egret").put(&mut command);
-        let mut egret = Self { process: command.spawn().expect("egret starts"), log };
+        Self { process: command.spawn().expect("egret starts"), log }
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(mut self) -> Self {
         eventually("egret is ready", || {
-            if let Some(status) = egret.process.try_wait().expect("a child") {
-                panic!("egret ended ({status}):\n{}", egret.log());
-            }
-            egret.log().contains("egret: ready")
+            assert!(self.runs(), "egret ended:\n{}", self.log());
+            self.log().contains("egret: ready")
         });
-        egret
+        self
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("a child").is_none()
     }
 
     /// What it said so far.
@@ -57,6 +69,11 @@ impl Egret {
         self.signal(Signal::SIGTERM);
         let status = self.process.wait().expect("a child");
         assert!(status.success(), "egret ended with {status}:\n{}", self.log());
+    }
+
+    /// SIGTERM, without waiting for its end.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
     }
 
     /// Hangs it, as a process that swaps or is debugged hangs.

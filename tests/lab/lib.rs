@@ -218,7 +218,12 @@ impl Lab {
 
     /// Starts a Python program as an application to talk to.
     pub fn converse(&self, program: &str) -> Conversation {
-        Conversation::start(self.workload("python3", &["-c", program]))
+        self.converse_in(&self.workload_cgroup(), program)
+    }
+
+    /// The same in any cgroup of the host.
+    pub fn converse_in(&self, cgroup: &Path, program: &str) -> Conversation {
+        Conversation::start(self.workload_in(cgroup, "python3", &["-c", program]))
     }
 
     /// Changes the node's network.
@@ -298,7 +303,25 @@ impl Lab {
 
     /// Starts Egret with this configuration and waits until it is ready.
     pub fn egret(&self, config: &Path, arguments: &[&str]) -> Egret {
+        self.start_egret(config, arguments).ready()
+    }
+
+    /// Starts Egret with this configuration, and does not wait.
+    pub fn start_egret(&self, config: &Path, arguments: &[&str]) -> Egret {
         Egret::start(self, config, arguments)
+    }
+
+    /// Starts a command that ends up as `egret run`, and does not wait.
+    pub fn start_egret_by(&self, command: Command) -> Egret {
+        Egret::start_by(self, command)
+    }
+
+    /// A command of an application on the node, in any cgroup of the host.
+    pub fn workload_in(&self, cgroup: &Path, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Place { namespace: &self.node, cgroup: cgroup.to_owned(), files: &self.directory }.put(&mut command);
+        command
     }
 
     /// Runs an `egret` command on the node; panics when it fails.
@@ -372,7 +395,8 @@ fn ip(arguments: &[&str]) {
     assert!(output.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
 }
 
-fn cgroup_root() -> PathBuf {
+/// Returns the mount point of the host's cgroup v2 hierarchy.
+pub fn cgroup_root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("a cgroup v2 hierarchy");
     PathBuf::from(line.split(' ').nth(4).expect("a mount point"))

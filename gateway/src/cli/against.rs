@@ -1,4 +1,4 @@
-//! Requests of an access log, once more: under another configuration, without sending anything.
+//! Replays the requests of an access log under another configuration, without sending anything.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,14 +12,14 @@ use http::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use super::{Failure, Output, table};
+use super::{Failure, Output, out, table};
 use crate::model::{Api, Expression, Host, Mode, Model, Policies, Policy, Reason, Rules, Statement, Workload};
 use crate::policy::{self, Call, Dry, Held};
 
-/// Kinds of difference that are shown to people.
+/// Maximum number of kinds of difference in the table.
 const SHOWN: usize = 100;
 
-/// A request as it is logged; other lines have none.
+/// A line of the access log that describes a request.
 #[derive(Debug, Deserialize)]
 struct Line {
     time: f64,
@@ -50,7 +50,7 @@ struct Facts {
     scheme: Option<String>,
     port: Option<u16>,
     method: String,
-    /// Host and path.
+    /// The host and the path, without the query.
     target: String,
     operation: Option<String>,
     status: u16,
@@ -59,58 +59,59 @@ struct Facts {
     total_us: u64,
 }
 
-/// What came of it.
+/// The result of a replay.
 #[derive(Debug, Default, Serialize)]
 struct Replayed {
     requests: usize,
     as_before: usize,
-    /// Those of them whose policies look at what the log does not have.
+    /// Those of `as_before` whose policies read data that the log does not have.
     unsure: usize,
     differ: usize,
-    /// Which differ, as it seems, by what the log does not have.
+    /// Requests whose treatment depends on data that the log does not have.
     unknown: usize,
-    /// Lines that are no JSON.
+    /// Lines that are not valid JSON.
     unreadable: usize,
     changes: Vec<Change>,
 }
 
-/// Requests that are treated otherwise alike.
+/// Requests whose treatment changes in the same way.
 #[derive(Debug, Serialize)]
 struct Change {
     requests: usize,
     method: String,
-    /// One of them.
+    /// The target of one of the requests.
     target: String,
     operation: Option<String>,
-    /// The pod or the unit, or what else it is called.
+    /// The name of the pod or the unit, else the workload's name.
     workload: String,
     before: Treatment,
     after: Treatment,
-    /// Whether it depends on what the log does not have.
+    /// Whether the difference depends on data that the log does not have.
     unknown: bool,
 }
 
-/// How a request is treated.
+/// The treatment of a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Treatment {
     api: Option<String>,
     operation: Option<String>,
-    /// `ok` where it is the third party's answer; else why not, or what is answered instead.
+    /// `ok` if the third party's response is forwarded; otherwise the reason, or the response that policies send.
     outcome: String,
 }
 
-/// Replays a log.
+/// Replays a log and prints the differences.
 pub(super) fn run(model: &Model, log: &Path, output: Output) -> Result<(), Failure> {
     let (lines, unreadable) = read(log)?;
     let replayed = Replay::new(model)?.all(&lines, unreadable)?;
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&replayed).map_err(anyhow::Error::from)?),
+        Output::Json => out::json(&replayed)?,
         Output::Table => show(&replayed)?,
     }
     if replayed.differ == 0 { Ok(()) } else { Err(Failure::Code(1)) }
 }
 
-/// In the order in which they came: lines are written as requests end.
+/// Returns the requests of a log in the order of their time: lines are written when requests end. Also returns the number of
+/// lines that cannot be read.
 fn read(log: &Path) -> Result<(Vec<Line>, usize), Failure> {
     let failed = |error: std::io::Error| Failure::Invalid(format!("egret: {} cannot be read: {error}", log.display()));
     let (mut lines, mut unreadable) = (Vec::<Line>::new(), 0);
@@ -128,7 +129,7 @@ fn read(log: &Path) -> Result<(Vec<Line>, usize), Failure> {
         }
     }
     if lines.is_empty() {
-        let help = "it has them with telemetry: {log_requests: true}";
+        let help = "set `telemetry: {log_requests: true}` and record some";
         return Err(Failure::Invalid(format!("egret: {} has no requests: {help}", log.display())));
     }
     lines.sort_by(|one, other| one.time.total_cmp(&other.time));
@@ -139,7 +140,7 @@ struct Replay<'a> {
     model: &'a Model,
     world: Dry,
     runtime: Runtime,
-    /// What requests hold that have not ended at the time, and when they do.
+    /// What requests that have not ended yet hold, with the time of their end.
     held: Vec<(f64, Vec<Held>)>,
 }
 
@@ -332,13 +333,15 @@ fn seconds(time: f64) -> Duration {
     Duration::try_from_secs_f64(time).unwrap_or_default()
 }
 
-fn show(replayed: &Replayed) -> anyhow::Result<()> {
+fn show(replayed: &Replayed) -> std::io::Result<()> {
     let Replayed { requests, as_before, unsure, differ, unknown, unreadable, changes } = replayed;
-    let as_far = if *unsure > 0 { format!(" ({unsure} of them as far as the log tells)") } else { String::new() };
-    println!("{requests} requests: {as_before} as before{as_far}, {differ} differ, {unknown} cannot be known");
-    println!("the log has no headers, queries and bodies; limits begin with it, empty");
+    let as_far = if *unsure > 0 { format!(" ({unsure} of them as far as the log shows)") } else { String::new() };
+    out::line(format!(
+        "{requests} requests: {as_before} as before{as_far}, {differ} differ, {unknown} cannot be known"
+    ))?;
+    out::line("the log has no headers, queries and bodies; limits start empty")?;
     if *unreadable > 0 {
-        println!("{unreadable} lines of it cannot be read");
+        out::line(format!("{unreadable} lines of the log cannot be read"))?;
     }
     if changes.is_empty() {
         return Ok(());
@@ -364,7 +367,7 @@ fn show(replayed: &Replayed) -> anyhow::Result<()> {
         ]
     })?;
     if changes.len() > SHOWN {
-        println!("and {} more kinds: --output json has all", changes.len() - SHOWN);
+        out::line(format!("and {} more kinds: --output json shows all", changes.len() - SHOWN))?;
     }
     Ok(())
 }

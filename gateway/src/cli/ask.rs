@@ -1,4 +1,4 @@
-//! Asking the daemon.
+//! Requests to the daemon that several commands make.
 
 use std::path::Path;
 
@@ -6,10 +6,13 @@ use anyhow::bail;
 
 use crate::admin::{Client, Request, Response, Status};
 
-/// Asks for the status.
+/// Returns the daemon's status.
 pub(super) fn status(socket: &Path) -> anyhow::Result<Status> {
     match Client::connect(socket)?.ask(&Request::Status)? {
         Response::Status(status) => Ok(*status),
-        other => bail!("the daemon answered something else: {other:?}"),
+        _ => bail!(UNEXPECTED),
     }
 }
+
+/// Why a response is of no use.
+pub(super) const UNEXPECTED: &str = "the daemon sent a response of another kind: is it another version of Egret?";

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Output, against};
+use super::{Failure, Output, against, out};
 use crate::config;
 use crate::model::Generation;
 
@@ -12,17 +12,18 @@ pub(super) struct Check {
     /// The configuration: a YAML file, or a directory of them.
     #[arg(value_name = "PATH", default_value = config::DEFAULT_PATH)]
     path: PathBuf,
-    /// Replay the requests of an access log (`telemetry.log_requests: true`), and say which would be treated otherwise. It has
-    /// neither their headers and queries nor their bodies: what depends on these is told apart. Limits begin with the log.
+    /// Replay the requests of an access log (`telemetry.log_requests: true`), and show which of them the configuration would treat
+    /// differently. The log has no headers, queries or bodies; requests whose result depends on these are counted separately.
+    /// Limits start empty.
     #[arg(long, value_name = "LOG")]
     against: Option<PathBuf>,
-    /// How to print what would be treated otherwise.
+    /// Output format of --against.
     #[arg(long, short, default_value = "table", requires = "against")]
     output: Output,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 it is valid, and no request is known to be treated otherwise; 1 one would be; \
-                          2 wrong usage, an invalid configuration, or a log without requests.";
+const EXIT_CODES: &str = "Exit codes: 0 valid, and no request is known to be treated differently; 1 a request would be treated \
+                          differently; 2 wrong usage, an invalid configuration, or a log without requests.";
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -39,7 +40,8 @@ impl Check {
             0 => String::new(),
             count => format!(", {count} warning(s)"),
         };
-        println!("{}: ok, {} API(s), {hosts} host(s){warnings}", self.path.display(), compiled.model.apis.len());
+        let apis = compiled.model.apis.len();
+        out::line(format!("{}: ok, {apis} API(s), {hosts} host(s){warnings}", self.path.display()))?;
         Ok(())
     }
 }

@@ -2,12 +2,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, out};
 use crate::{capture, config};
 
 #[derive(Debug, Args)]
 pub(super) struct Detach {
-    /// Where the hooks are pinned.
+    /// The directory in which the hooks are pinned.
     #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PINS)]
     pins: PathBuf,
 }
@@ -16,8 +16,10 @@ impl Detach {
     pub(super) fn run(self) -> Result<(), Failure> {
         let removed = capture::detach(&self.pins).map_err(anyhow::Error::from)?;
         match removed.len() {
-            0 => println!("nothing is pinned below {}", self.pins.display()),
-            count => println!("removed {count} pins below {}: connections go direct again", self.pins.display()),
+            0 => out::line(format!("nothing is pinned below {}", self.pins.display()))?,
+            count => {
+                out::line(format!("removed {count} pins below {}: new connections go direct", self.pins.display()))?
+            }
         }
         Ok(())
     }

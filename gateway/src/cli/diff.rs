@@ -7,20 +7,20 @@ use super::{Failure, Output};
 use crate::config::{self, Change};
 use crate::model::Generation;
 
-/// Says what changes from one configuration to another: API by API, policies where they run. Both must be valid.
+/// Show the differences between two configurations: by API, with each policy at the place where it runs. Both must be valid.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Diff {
-    /// What is compared with: a YAML file, or a directory of them.
+    /// The old configuration: a YAML file, or a directory of them.
     old: PathBuf,
-    /// What is compared.
+    /// The new configuration.
     new: PathBuf,
-    /// How to print it.
+    /// Output format.
     #[arg(long, short, default_value = "table")]
     output: Output,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 there is no difference; 1 there is; 2 wrong usage or an invalid configuration.";
+const EXIT_CODES: &str = "Exit codes: 0 no difference; 1 a difference; 2 wrong usage or an invalid configuration.";
 
 impl Diff {
     pub(super) fn run(self) -> Result<(), Failure> {

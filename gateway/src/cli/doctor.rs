@@ -1,3 +1,4 @@
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
@@ -5,14 +6,14 @@ use clap::Args;
 
 use super::{Daemon, Failure, ask};
 use crate::admin::{Client, Request, Status};
-use crate::model::Generation;
+use crate::model::{Generation, printable};
 use crate::{capture, config, gateway};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
     daemon: Daemon,
-    /// The configuration to examine, when no daemon runs.
+    /// The configuration to check if no daemon runs.
     #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
 }
@@ -20,10 +21,22 @@ pub(super) struct Doctor {
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// One line: what was examined, what was found, and what to do about it.
+/// The result of one check: what was found, or what is wrong and what to do about it.
 struct Finding {
     what: String,
     found: Result<String, String>,
+}
+
+impl Finding {
+    fn print(&self) -> io::Result<()> {
+        let (style, verdict, text) = match &self.found {
+            Ok(found) => (GOOD, "ok  ", found),
+            Err(remedy) => (BAD, "FAIL", remedy),
+        };
+        // Errors of a configuration have several lines.
+        let text = text.lines().map(printable).collect::<Vec<_>>().join("\n");
+        writeln!(anstream::stdout(), "{style}{verdict}{style:#}  {}: {text}", printable(&self.what))
+    }
 }
 
 impl Doctor {
@@ -32,27 +45,21 @@ impl Doctor {
         match ask::status(&self.daemon.socket) {
             Ok(status) => {
                 findings.extend(daemon(&status));
-                findings.push(Finding { what: "hooks alive".into(), found: self.hooks() });
+                findings.push(Finding { what: "hooks work".into(), found: self.hooks() });
             }
             Err(error) => {
                 findings.push(Finding { what: "daemon".into(), found: Err(format!("{error:#}")) });
                 findings.push(self.configuration());
             }
         }
-        for Finding { what, found } in &findings {
-            match found {
-                Ok(found) => anstream::println!("{GOOD}ok{GOOD:#}    {what}: {found}"),
-                Err(remedy) => anstream::println!("{BAD}FAIL{BAD:#}  {what}: {remedy}"),
-            }
-        }
-        let failed = findings.iter().filter(|finding| finding.found.is_err()).count();
-        if failed == 0 { Ok(()) } else { Err(Failure::Code(1)) }
+        findings.iter().try_for_each(Finding::print)?;
+        if findings.iter().all(|finding| finding.found.is_ok()) { Ok(()) } else { Err(Failure::Code(1)) }
     }
 
     fn hooks(&self) -> Result<String, String> {
         match Client::connect(&self.daemon.socket).and_then(|mut client| client.ask(&Request::Prove)) {
-            Ok(_) => Ok("a connection from a new cgroup was caught just now".to_owned()),
-            Err(error) => Err(format!("{error}. Restart the daemon: it attaches them anew")),
+            Ok(_) => Ok("a test connection from a new cgroup was captured".to_owned()),
+            Err(error) => Err(format!("{error}. Restart the daemon: it attaches the hooks again")),
         }
     }
 
@@ -80,31 +87,32 @@ fn host() -> Vec<Finding> {
     findings
 }
 
-/// A flow needs two descriptors, four while it is spliced.
+/// Checks the limit of open files: a flow needs two descriptors, and four while it is spliced.
 fn open_files() -> Result<String, String> {
     use nix::sys::resource::{Resource, getrlimit};
     const ENOUGH: u64 = 8192;
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((_, hard)) if hard >= ENOUGH => Ok(format!("{hard}: about {} flows at once", hard / 4)),
+        Ok((_, hard)) if hard >= ENOUGH => Ok(format!("{hard}, enough for about {} flows at once", hard / 4)),
         Ok((_, hard)) => Err(format!(
-            "the limit is {hard}, about {} flows at once: raise LimitNOFILE= (systemd) or `ulimit -Hn`",
+            "the limit of {hard} is enough for about {} flows at once: raise LimitNOFILE= (systemd) or `ulimit -Hn`",
             hard / 4
         )),
-        Err(error) => Err(format!("the limit cannot be read: {error}")),
+        Err(error) => Err(format!("cannot read the limit: {error}")),
     }
 }
 
 fn resolvers() -> Result<String, String> {
     const PATH: &str = "/etc/resolv.conf";
-    let text = std::fs::read_to_string(PATH)
-        .map_err(|error| format!("{PATH}: {error}. Write one, or name resolver.servers in the configuration"))?;
+    let text = std::fs::read_to_string(PATH).map_err(|error| {
+        format!("cannot read {PATH}: {error}. Create it, or set resolver.servers in the configuration")
+    })?;
     let servers: Vec<_> = text
         .lines()
         .filter_map(|line| line.split_once("nameserver").filter(|(before, _)| before.trim().is_empty()))
         .map(|(_, server)| server.trim().to_owned())
         .collect();
     if servers.is_empty() {
-        return Err(format!("{PATH} names no server: name resolver.servers in the configuration"));
+        return Err(format!("{PATH} names no server: set resolver.servers in the configuration"));
     }
     Ok(servers.join(", "))
 }
@@ -119,7 +127,7 @@ fn daemon(status: &Status) -> Vec<Finding> {
         found: match &status.config_error {
             None => Ok(format!("{} (generation {})", status.config.display(), status.generation)),
             Some(error) => {
-                Err(format!("the newest change is refused, generation {} goes on:\n{error}", status.generation))
+                Err(format!("the newest change is refused, generation {} stays in force:\n{error}", status.generation))
             }
         },
     });
@@ -127,7 +135,7 @@ fn daemon(status: &Status) -> Vec<Finding> {
         let found = if egress.present {
             Ok("on the node".to_owned())
         } else {
-            Err(format!("not on the node: `ip address add {} dev DEVICE`", egress.address))
+            Err(format!("not on the node: run `ip address add {} dev DEVICE`", egress.address))
         };
         findings.push(Finding { what: format!("egress address {}", egress.address), found });
     }

@@ -1,20 +1,21 @@
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 use clap::Args;
+use nix::unistd::mkdtemp;
 
-use super::{Daemon, Failure, ask, trust};
+use super::{Daemon, Failure, ask, out, trust};
 
 #[derive(Debug, Args)]
 pub(super) struct Exec {
     #[command(flatten)]
     daemon: Daemon,
-    /// Let it trust the CA of intercepted APIs, by its environment; nothing is installed.
+    /// Make the command trust the CA of intercepted APIs by its environment; nothing is installed.
     #[arg(long)]
     trust: bool,
     /// The command and its arguments.
@@ -22,14 +23,15 @@ pub(super) struct Exec {
     command: Vec<OsString>,
 }
 
-/// A cgroup for one command; removed when the command has ended.
+/// A cgroup for one command, which is removed when the command has ended.
 #[derive(Debug)]
 struct Cgroup(PathBuf);
 
 impl Cgroup {
     fn below(parent: &Path) -> anyhow::Result<Self> {
         let path = parent.join(format!("egret-exec-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make the cgroup {} (root is needed)", path.display()))?;
+        fs::create_dir(&path)
+            .with_context(|| format!("cannot create the cgroup {}: run it as root", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -37,12 +39,15 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.0) {
-            eprintln!("egret: the cgroup {} stays, something still runs in it: {error}", self.0.display());
+            out::error(&format!(
+                "egret: cannot remove the cgroup {}, a process still runs in it: {error}",
+                self.0.display()
+            ));
         }
     }
 }
 
-/// What makes a command trust the CA; removed when it has ended.
+/// The files and the environment that make a command trust the CA. The files are removed when the command has ended.
 #[derive(Debug)]
 struct Files {
     directory: PathBuf,
@@ -50,12 +55,14 @@ struct Files {
 }
 
 impl Files {
+    /// Writes the files to a new directory with a name that nobody can guess, and that only this user can write to.
     fn new(daemon: &Daemon) -> Result<Self, Failure> {
-        let directory = std::env::temp_dir().join(format!("egret-trust-{}", std::process::id()));
-        // Nobody else's: a stranger's directory of that name is an error.
-        fs::DirBuilder::new().mode(0o755).create(&directory)?;
-        let environment = trust::environment(daemon, &directory)?;
-        Ok(Self { directory, environment })
+        let directory = mkdtemp(&std::env::temp_dir().join("egret-trust-XXXXXX")).map_err(std::io::Error::from)?;
+        let mut files = Self { directory, environment: Vec::new() };
+        files.environment = trust::environment(daemon, &files.directory)?;
+        // The command may run as another user (`sudo -u app`). The files are certificates, which are public.
+        fs::set_permissions(&files.directory, fs::Permissions::from_mode(0o755))?;
+        Ok(files)
     }
 }
 

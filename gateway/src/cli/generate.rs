@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, Subcommand};
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, out};
 use crate::config;
 
 #[derive(Debug, Args)]
@@ -15,19 +15,19 @@ pub(super) struct Generate {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Completions for a shell, on standard output.
+    /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: Shell,
     },
-    /// The manual pages, into a directory.
+    /// Write the manual pages to a directory.
     Man {
         /// The directory.
         directory: PathBuf,
     },
-    /// The reference of every configuration key, on standard output.
+    /// Print the reference of the configuration keys.
     Reference,
-    /// The JSON Schema of the configuration, on standard output.
+    /// Print the JSON Schema of the configuration.
     Schema,
 }
 
@@ -38,8 +38,8 @@ impl Generate {
                 clap_complete::generate(shell, &mut Cli::command(), "egret", &mut io::stdout());
             }
             What::Man { directory } => man(&directory)?,
-            What::Reference => print!("{}", config::reference()),
-            What::Schema => print!("{}", config::schema()),
+            What::Reference => out::raw(&config::reference())?,
+            What::Schema => out::raw(&config::schema())?,
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::table::{list, or_dash, print};
-use super::{Daemon, Failure, Output};
+use super::ask::UNEXPECTED;
+use super::table::{Cell, list, or_dash, print};
+use super::{Daemon, Failure, Output, out};
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Client, DecisionRow, FlowRow, HookRow, LimitRow, RedirectRow, RefusalRow, Request,
     Response, SubscriptionRow,
@@ -18,41 +19,41 @@ pub(super) struct Inspect {
     what: What,
     #[command(flatten)]
     daemon: Daemon,
-    /// How to print it.
+    /// Output format.
     #[arg(long, short, default_value = "table")]
     output: Output,
-    /// How many limits or caches, at most.
+    /// Maximum number of limits or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
-    /// Print it again every second.
+    /// Refresh every second.
     #[arg(long, short)]
     watch: bool,
 }
 
-/// Empties the screen and goes to its top (ECMA-48: ED, CUP).
+/// The sequences that clear the screen and move the cursor to its top (ECMA-48: ED, CUP).
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// The kernel's table: which address and port goes where, by which API, how often.
+    /// The kernel's table: each captured address and port, its API, and how often it matched.
     Redirects,
-    /// Connections that the kernel refused or let go directly, and why; the newest first.
+    /// Connections that the kernel hooks refused or let pass without Egret, with the reason; newest first.
     Decisions,
-    /// The running flows: who calls what, from which address.
+    /// Running flows: the caller, the API, and the source address that the third party sees.
     Flows,
-    /// The APIs and the addresses of their hosts.
+    /// APIs and the addresses of their hosts.
     Apis,
-    /// The servers of `backends`: who gets requests, who is left alone, and why.
+    /// Servers of `backends`: health, circuit breaker, and requests.
     Backends,
-    /// Workloads that do not trust the CA of intercepted APIs, and what makes them.
+    /// Workloads that do not trust the CA of intercepted APIs, and how to make them trust it.
     Refusals,
-    /// Who has subscribed to which product, and how often it is used.
+    /// Subscriptions, their products, and how often they are used.
     Subscriptions,
-    /// What was used of rate limits, quotas and concurrency, by whom; the most used first.
+    /// Use of rate limits, quotas and concurrency limits by key; most used first.
     Limits,
-    /// Answers and values that policies have kept; the most wanted first.
+    /// Cached responses and values; most often used first.
     Caches,
-    /// The kernel hooks, with what a run costs while `sysctl kernel.bpf_stats_enabled` is 1.
+    /// Kernel hooks. With `sysctl kernel.bpf_stats_enabled=1`, also the time that a run takes.
     Hooks,
 }
 
@@ -74,7 +75,7 @@ impl Inspect {
         loop {
             let response = client.ask(&request)?;
             if self.watch && io::stdout().is_terminal() {
-                print!("{CLEAR}");
+                out::raw(CLEAR)?;
             }
             show(response, self.output)?;
             if !self.watch {
@@ -86,7 +87,7 @@ impl Inspect {
 }
 
 fn show(response: Response, output: Output) -> anyhow::Result<()> {
-    match response {
+    let shown = match response {
         Response::Apis(rows) => apis(&rows, output),
         Response::Backends(rows) => backends(&rows, output),
         Response::Caches { rows, all } => caches(&rows, all, output),
@@ -103,12 +104,13 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         | Response::Proved
         | Response::Requests { .. }
         | Response::Status(_) => {
-            bail!("the daemon answered something else")
+            bail!(UNEXPECTED)
         }
-    }
+    };
+    Ok(shown?)
 }
 
-fn redirects(rows: &[RedirectRow], output: Output) -> anyhow::Result<()> {
+fn redirects(rows: &[RedirectRow], output: Output) -> io::Result<()> {
     let columns = ["HOST", "ADDRESS", "PORT", "API", "MODE", "ACTION", "FAIL", "HITS", "LAST HIT", "GENERATION"];
     print(rows, output, columns, |row| {
         [
@@ -126,7 +128,7 @@ fn redirects(rows: &[RedirectRow], output: Output) -> anyhow::Result<()> {
     })
 }
 
-fn decisions(rows: &[DecisionRow], output: Output) -> anyhow::Result<()> {
+fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
     let columns =
         ["FLOW", "AGE", "DECISION", "WORKLOAD", "PROCESS", "ORIGINAL DESTINATION", "PROTOCOL", "API", "EGRESS"];
     print(rows, output, columns, |row| {
@@ -144,7 +146,7 @@ fn decisions(rows: &[DecisionRow], output: Output) -> anyhow::Result<()> {
     })
 }
 
-fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
+fn flows(rows: &[FlowRow], output: Output) -> io::Result<()> {
     let columns = [
         "FLOW",
         "WORKLOAD",
@@ -178,7 +180,7 @@ fn flows(rows: &[FlowRow], output: Output) -> anyhow::Result<()> {
     })
 }
 
-fn refusals(rows: &[RefusalRow], output: Output) -> anyhow::Result<()> {
+fn refusals(rows: &[RefusalRow], output: Output) -> io::Result<()> {
     let columns = ["WORKLOAD", "PROCESS", "RUNTIME", "HOST", "REFUSED BY", "TIMES", "LAST", "NEXT TIME", "REMEDY"];
     print(rows, output, columns, |row| {
         [
@@ -195,29 +197,27 @@ fn refusals(rows: &[RefusalRow], output: Output) -> anyhow::Result<()> {
     })
 }
 
-fn apis(rows: &[ApiRow], output: Output) -> anyhow::Result<()> {
+fn apis(rows: &[ApiRow], output: Output) -> io::Result<()> {
     print(rows, output, ["API", "HOST", "ADDRESSES", "PORTS", "MODE", "FAIL", "EGRESS"], |row| {
-        let per_host =
-            |text: fn(&crate::admin::NameRow) -> String| row.hosts.iter().map(text).collect::<Vec<_>>().join("\n");
+        let per_host = |text: fn(&crate::admin::NameRow) -> String| Cell::lines(row.hosts.iter().map(text));
         [
-            row.name.clone(),
+            Cell::from(&row.name),
             per_host(|host| host.name.clone()),
             per_host(|host| match &host.error {
                 Some(error) if host.addresses.is_empty() => error.clone(),
                 _ => list(&host.addresses),
             }),
-            list(&row.ports),
-            row.mode.clone(),
-            row.fail.clone(),
-            match &row.proxy {
-                Some(proxy) => format!("{}\nthrough {proxy}", list(&row.egress)),
-                None => list(&row.egress),
-            },
+            list(&row.ports).into(),
+            Cell::from(&row.mode),
+            Cell::from(&row.fail),
+            Cell::lines(
+                [list(&row.egress)].into_iter().chain(row.proxy.iter().map(|proxy| format!("through {proxy}"))),
+            ),
         ]
     })
 }
 
-fn backends(rows: &[BackendRow], output: Output) -> anyhow::Result<()> {
+fn backends(rows: &[BackendRow], output: Output) -> io::Result<()> {
     print(rows, output, ["BACKEND", "SERVER", "BREAKER", "HEALTH", "REQUESTS", "FAILED"], |row| {
         [
             row.backend.clone(),
@@ -226,14 +226,14 @@ fn backends(rows: &[BackendRow], output: Output) -> anyhow::Result<()> {
                 left if left > 0.0 => format!("{} for {left:.0} s", row.breaker),
                 _ => row.breaker.clone(),
             },
-            row.ill.clone().unwrap_or_else(|| "well".to_owned()),
+            row.ill.clone().unwrap_or_else(|| "healthy".to_owned()),
             row.requests.to_string(),
             row.failed.to_string(),
         ]
     })
 }
 
-fn subscriptions(rows: &[SubscriptionRow], output: Output) -> anyhow::Result<()> {
+fn subscriptions(rows: &[SubscriptionRow], output: Output) -> io::Result<()> {
     print(rows, output, ["SUBSCRIPTION", "PRODUCT", "APIS", "REQUESTS", "LAST"], |row| {
         [
             row.subscription.clone(),
@@ -245,7 +245,7 @@ fn subscriptions(rows: &[SubscriptionRow], output: Output) -> anyhow::Result<()>
     })
 }
 
-fn limits(rows: &[LimitRow], all: usize, output: Output) -> anyhow::Result<()> {
+fn limits(rows: &[LimitRow], all: usize, output: Output) -> io::Result<()> {
     let columns = ["LIMIT", "SCOPE", "ID", "BY", "KEY", "USED", "OF", "MORE IN"];
     print(rows, output, columns, |row| {
         [
@@ -259,11 +259,10 @@ fn limits(rows: &[LimitRow], all: usize, output: Output) -> anyhow::Result<()> {
             or_dash(row.more_in_seconds.map(|seconds| format!("{seconds:.1} s"))),
         ]
     })?;
-    rest(rows.len(), all, output);
-    Ok(())
+    rest(rows.len(), all, output)
 }
 
-fn caches(rows: &[CacheRow], all: usize, output: Output) -> anyhow::Result<()> {
+fn caches(rows: &[CacheRow], all: usize, output: Output) -> io::Result<()> {
     let columns = ["API", "KEY", "VARIES BY", "STATUS", "BYTES", "AGE", "FRESH FOR", "HITS"];
     print(rows, output, columns, |row| {
         [
@@ -277,18 +276,18 @@ fn caches(rows: &[CacheRow], all: usize, output: Output) -> anyhow::Result<()> {
             or_dash(row.hits),
         ]
     })?;
-    rest(rows.len(), all, output);
+    rest(rows.len(), all, output)
+}
+
+/// Prints how many rows were left out.
+fn rest(shown: usize, all: usize, output: Output) -> io::Result<()> {
+    if output == Output::Table && all > shown {
+        out::line(format!("and {} more: --limit {all} shows them", all - shown))?;
+    }
     Ok(())
 }
 
-/// Says what was left out.
-fn rest(shown: usize, all: usize, output: Output) {
-    if output == Output::Table && all > shown {
-        println!("and {} more: --limit {all} shows them", all - shown);
-    }
-}
-
-fn hooks(rows: &[HookRow], output: Output) -> anyhow::Result<()> {
+fn hooks(rows: &[HookRow], output: Output) -> io::Result<()> {
     print(rows, output, ["HOOK", "CGROUP", "PROGRAM", "PINNED", "NS PER RUN"], |row| {
         [
             row.hook.clone(),

@@ -10,9 +10,9 @@ pub(super) struct Run {
     /// The configuration: a YAML file, or a directory of them.
     #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
-    /// Keep the hooks after SIGTERM or SIGINT, so that each API's fail mode holds until the next start adopts them.
-    /// (They outlive a kill or a crash in any case.) With it, a second `egret run --persist` takes over from the
-    /// running one.
+    /// Keep the hooks after SIGTERM or SIGINT: each API follows its fail mode until the next start adopts them. (After a kill or a
+    /// crash the hooks stay in any case.) With this option, a second `egret run --persist` takes over from the running process
+    /// without losing a connection.
     #[arg(long)]
     persist: bool,
 }

@@ -1,35 +1,36 @@
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Daemon, Failure, Output};
+use super::ask::UNEXPECTED;
+use super::{Daemon, Failure, Output, out};
 use crate::admin::{Client, Request, RequestRow, Response};
 
-/// Shows requests as they end: who called what, the answer, what policies did, and where the time went.
+/// Show requests as they end: the caller, the request, the response, what policies did, and where the time went.
 #[derive(Debug, Args)]
 pub(super) struct Tail {
     #[command(flatten)]
     daemon: Daemon,
-    /// Only requests of this API.
+    /// Show only requests of this API.
     #[arg(long, value_name = "NAME")]
     api: Option<String>,
-    /// Only requests of workloads whose name contains this.
+    /// Show only requests of workloads whose name contains this text.
     #[arg(long, value_name = "NAME")]
     workload: Option<String>,
-    /// Only requests that were answered so: a status, or a class like 4xx.
+    /// Show only responses with this status, or of this class, like 4xx.
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
-    /// End after so many.
+    /// Exit after this number of requests.
     #[arg(long, value_name = "COUNT")]
     count: Option<usize>,
-    /// How to print them: as JSON, one a line.
+    /// Output format; JSON has one request a line.
     #[arg(long, short, default_value = "table")]
     output: Output,
 }
 
-/// How soon a request is shown, at most.
+/// The interval at which the daemon is asked for new requests.
 const PERIOD: Duration = Duration::from_millis(200);
 
 impl Tail {
@@ -37,26 +38,26 @@ impl Tail {
         let mut client = Client::connect(&self.daemon.socket)?;
         let (mut after, mut shown) = (None, 0);
         if self.output == Output::Table {
-            println!("{}", line(["STATUS", "OUTCOME", "MS", "UPSTREAM", "POLICIES", "WORKLOAD", "API", "REQUEST"]));
+            out::line(columns(["STATUS", "OUTCOME", "MS", "UPSTREAM", "POLICIES", "WORKLOAD", "API", "REQUEST"]))?;
         }
         loop {
             let (rows, newest) = match client.ask(&Request::Requests { after })? {
                 Response::Requests { rows, newest } => (rows, newest),
                 Response::Error(why) => return Err(anyhow::anyhow!(why).into()),
-                _ => return Err(unexpected().into()),
+                _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
             };
             after = Some(newest);
             for row in rows.iter().filter(|row| self.wants(row)) {
                 match self.output {
-                    Output::Json => println!("{}", serde_json::to_string(row).map_err(anyhow::Error::from)?),
-                    Output::Table => show(row),
+                    Output::Json => out::json_line(row)?,
+                    Output::Table => show(row)?,
                 }
                 shown += 1;
                 if self.count == Some(shown) {
                     return Ok(());
                 }
             }
-            std::io::stdout().flush()?;
+            io::stdout().flush()?;
             thread::sleep(PERIOD);
         }
     }
@@ -72,11 +73,7 @@ impl Tail {
     }
 }
 
-fn unexpected() -> anyhow::Error {
-    anyhow::anyhow!("the daemon answered something else")
-}
-
-fn show(row: &RequestRow) {
+fn show(row: &RequestRow) -> io::Result<()> {
     let outcome =
         row.policy.as_ref().map_or_else(|| row.outcome.clone(), |policy| format!("{} ({policy})", row.outcome));
     let request = row.operation.as_ref().map_or_else(
@@ -87,27 +84,21 @@ fn show(row: &RequestRow) {
         let tenths = microseconds / 100;
         format!("{}.{}", tenths / 10, tenths % 10)
     };
-    println!(
-        "{}",
-        line([
-            &row.status.to_string(),
-            &outcome,
-            &milliseconds(row.total_us),
-            &milliseconds(row.upstream_us),
-            &milliseconds(row.policies_us),
-            &row.workload,
-            &row.api,
-            &request,
-        ])
-    );
-    for report in &row.reports {
-        println!("       report: {report}");
-    }
-    for trace in &row.traces {
-        println!("       {trace}");
-    }
+    out::line(columns([
+        &row.status.to_string(),
+        &outcome,
+        &milliseconds(row.total_us),
+        &milliseconds(row.upstream_us),
+        &milliseconds(row.policies_us),
+        &row.workload,
+        &row.api,
+        &request,
+    ]))?;
+    let reports = row.reports.iter().map(|report| format!("       report: {report}"));
+    let traces = row.traces.iter().map(|trace| format!("       {trace}"));
+    reports.chain(traces).try_for_each(out::line)
 }
 
-fn line([status, outcome, total, upstream, policies, workload, api, request]: [&str; 8]) -> String {
+fn columns([status, outcome, total, upstream, policies, workload, api, request]: [&str; 8]) -> String {
     format!("{status:<6} {outcome:<12} {total:>9} {upstream:>9} {policies:>9}  {workload:<24} {api:<16} {request}")
 }

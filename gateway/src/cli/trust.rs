@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use super::{Daemon, Failure, ask};
+use super::ask::UNEXPECTED;
+use super::{Daemon, Failure, ask, out};
 use crate::admin::{Client, Request, Response};
 
 #[derive(Debug, Args)]
@@ -18,30 +19,30 @@ pub(super) struct Trust {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Print the CA's certificate, PEM.
+    /// Print the certificate of the CA (PEM).
     Export {
         #[command(flatten)]
         daemon: Daemon,
-        /// With the system's authorities: for programs that take one file instead of theirs.
+        /// Add the system's certificate authorities, for programs whose own list the file replaces.
         #[arg(long)]
         bundle: bool,
     },
-    /// Write what programs need to trust the CA into a directory, and print the environment that makes them use it:
+    /// Write the files that programs need to trust the CA to a directory, and print the environment variables that name them:
     /// `eval "$(egret trust env DIRECTORY)"`.
     Env {
         #[command(flatten)]
         daemon: Daemon,
-        /// The directory.
+        /// The directory; it is created if it does not exist.
         directory: PathBuf,
     },
-    /// Put the CA into the host's own store of authorities.
+    /// Add the CA to the certificate store of this host.
     Install {
         #[command(flatten)]
         daemon: Daemon,
     },
-    /// Take it out again; no daemon is needed.
+    /// Remove the CA from the certificate store of this host. No daemon is needed.
     Remove,
-    /// Intercept callers again that were passed through since they refused the CA.
+    /// Intercept callers again whose connections are passed through because they refused the CA.
     Forget {
         #[command(flatten)]
         daemon: Daemon,
@@ -51,21 +52,21 @@ enum What {
 impl Trust {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Export { daemon, bundle: false } => print!("{}", certificate(&daemon)?),
-            What::Export { daemon, bundle: true } => print!("{}", bundle(&certificate(&daemon)?)),
+            What::Export { daemon, bundle: false } => out::raw(&certificate(&daemon)?)?,
+            What::Export { daemon, bundle: true } => out::raw(&bundle(&certificate(&daemon)?))?,
             What::Env { daemon, directory } => {
                 for (name, value) in environment(&daemon, &directory)? {
-                    println!("export {name}='{value}'");
+                    out::line(format!("export {name}={}", quoted(&value)))?;
                 }
             }
             What::Install { daemon } => {
                 let (path, same) = stores::install(&certificate(&daemon)?)?;
-                println!("{}: {}", path.display(), if same { "was there already" } else { "installed" });
-                println!("{OTHERS}");
+                out::line(format!("{}: {}", path.display(), if same { "already installed" } else { "installed" }))?;
+                out::lines(OTHERS)?;
             }
             What::Remove => match stores::remove()?.as_slice() {
-                [] => println!("not installed"),
-                removed => removed.iter().for_each(|path| println!("{}: removed", path.display())),
+                [] => out::line("not installed")?,
+                removed => removed.iter().try_for_each(|path| out::line(format!("{}: removed", path.display())))?,
             },
             What::Forget { daemon } => forget(&daemon)?,
         }
@@ -73,9 +74,9 @@ impl Trust {
     }
 }
 
-/// What a program reads, and whether it takes the file in place of its own authorities, or beside them.
+/// Environment variables, and whether the file that each names replaces a program's own list of authorities (or adds to it).
 const VARIABLES: [(&str, bool); 9] = [
-    // OpenSSL, and so Python's ssl and Ruby; Go.
+    // OpenSSL (also of Python and Ruby) and Go.
     ("SSL_CERT_FILE", true),
     ("CURL_CA_BUNDLE", true),
     ("REQUESTS_CA_BUNDLE", true),
@@ -87,10 +88,10 @@ const VARIABLES: [(&str, bool); 9] = [
     ("DENO_CERT", false),
 ];
 
-/// Writes the files and names the variables that point to them.
+/// Writes the files to a directory and returns the environment variables that name them.
 pub(super) fn environment(daemon: &Daemon, directory: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
     let own = certificate(daemon)?;
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let directory = directory.canonicalize()?;
     let (alone, all) = (directory.join("ca.pem"), directory.join("bundle.pem"));
     fs::write(&alone, &own).with_context(|| format!("cannot write {}", alone.display()))?;
@@ -99,28 +100,35 @@ pub(super) fn environment(daemon: &Daemon, directory: &Path) -> Result<Vec<(&'st
     let mut variables: Vec<_> = VARIABLES.into_iter().map(|(name, in_place)| (name, file(in_place))).collect();
     match java(&alone, &directory.join("java.p12")) {
         Ok(options) => variables.push(("JAVA_TOOL_OPTIONS", options)),
-        Err(error) => eprintln!("egret: Java is left out: {error:#}"),
+        Err(error) => out::error(&format!("egret: no setting for Java: {error:#}")),
     }
     Ok(variables)
 }
 
-/// Programs that have authorities of their own.
+/// Names the programs that do not use the host's certificate store.
 const OTHERS: &str =
-    "Running programs read it when they are started anew. Node.js, Python's requests and httpx, Firefox, and Java
-where the system has no hook for it, have authorities of their own: `egret trust env` is for them.";
+    "Restart running programs: they read the store when they start. Node.js, Python's requests and httpx, and Firefox do not use it;
+Java does only where the system adds certificates to Java's store. Use `egret trust env` for these.";
+
+/// Returns the text as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
 
 fn forget(daemon: &Daemon) -> Result<(), Failure> {
     match Client::connect(&daemon.socket)?.ask(&Request::ForgetRefusals)? {
-        Response::Forgotten(count) => println!("{count} forgotten: their next connections are intercepted"),
-        other => return Err(anyhow::anyhow!("the daemon answered something else: {other:?}").into()),
+        Response::Forgotten(count) => {
+            out::line(format!("forgot {count} refusals: the next connections of these callers are intercepted"))?
+        }
+        _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
     }
     Ok(())
 }
 
-/// The CA of the running daemon.
+/// Returns the certificate of the running daemon's CA.
 fn certificate(daemon: &Daemon) -> Result<String, Failure> {
     let path = ask::status(&daemon.socket)?.ca;
-    let help = "no API is intercepted, so there is no CA yet";
+    let help = "Egret creates its CA when the first API is intercepted";
     let pem = fs::read_to_string(&path).with_context(|| format!("cannot read {} ({help})", path.display()))?;
     Ok(pem)
 }
@@ -128,19 +136,19 @@ fn certificate(daemon: &Daemon) -> Result<String, Failure> {
 fn bundle(own: &str) -> String {
     let system = rustls_native_certs::load_native_certs();
     for error in system.errors {
-        eprintln!("egret: the system's authorities: {error}");
+        out::error(&format!("egret: cannot read some of the system's certificate authorities: {error}"));
     }
     let system =
         system.certs.into_iter().map(|certificate| pem::encode(&pem::Pem::new("CERTIFICATE", certificate.to_vec())));
     system.chain([own.to_owned()]).collect()
 }
 
-/// Java's authorities and the CA, in a store of its own format: its own tool writes it.
+/// Copies Java's certificate store, adds the CA with Java's own tool, and returns the options that select the copy.
 fn java(certificate: &Path, store: &Path) -> anyhow::Result<String> {
     const PASSWORD: &str = "changeit";
     let home = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("lib/security/cacerts"));
     let known = home.into_iter().chain([PathBuf::from("/etc/ssl/certs/java/cacerts")]).find(|path| path.exists());
-    let known = known.context("its authorities are not found: set JAVA_HOME")?;
+    let known = known.context("its certificate store is not found: set JAVA_HOME")?;
     fs::copy(&known, store).with_context(|| format!("cannot copy {}", known.display()))?;
     let arguments = ["-importcert", "-noprompt", "-alias", "egret", "-storepass", PASSWORD, "-keystore"];
     let import = Command::new("keytool")
@@ -150,7 +158,7 @@ fn java(certificate: &Path, store: &Path) -> anyhow::Result<String> {
         .arg(certificate)
         .stdin(Stdio::null())
         .output()
-        .context("keytool, which comes with Java, cannot be run")?;
+        .context("cannot run keytool, which comes with Java")?;
     if !import.status.success() {
         anyhow::bail!("keytool: {}", String::from_utf8_lossy(&import.stdout).trim());
     }

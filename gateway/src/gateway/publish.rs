@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::egress::egress_on_node;
+use super::log;
 use super::models::Models;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
@@ -80,7 +81,8 @@ pub(super) fn reload(
             None
         }
         Err(text) => {
-            tracing::error!(generation = current.generation.0, "the changed configuration is refused:\n{text}");
+            tracing::error!(generation = current.generation.0, "the changed configuration is refused");
+            log::errors(&text);
             Some(text)
         }
     };

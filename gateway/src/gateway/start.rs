@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::desk;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::health::spawn_health;
+use super::log;
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
@@ -41,9 +42,7 @@ const FIRST_NAMES: Duration = Duration::from_secs(10);
 
 /// Runs the gateway until it is stopped or another process takes over.
 pub fn run(options: &Options) -> Result<(), Error> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EGRET_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log::start();
     let compiled = config::load(&options.config, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
     egress_on_node(&compiled.model)?;
     tell_warnings(&compiled.model);
@@ -386,7 +385,7 @@ fn spawn_telemetry(
 }
 
 fn announce(model: &Model, capture: &Capture) {
-    eprintln!("egret: ready, {} API(s) captured for {}", model.apis.len(), capture.cgroup().display());
+    log::line(&format!("egret: ready, {} API(s) captured for {}", model.apis.len(), capture.cgroup().display()));
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

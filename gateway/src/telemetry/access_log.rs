@@ -1,6 +1,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,9 +11,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{RequestSnapshot, Snapshot};
-use crate::model::Workload;
+use crate::model::{Workload, printable_json};
 
-/// One JSON line per flow, written by a thread of its own: a slow disk delays no flow.
+/// The access log: one JSON line for each flow, and for each request if wanted. A thread of its own writes it, so a slow disk delays
+/// no flow.
 #[derive(Debug, Default)]
 pub struct AccessLog {
     queue: Option<Arc<Queue>>,
@@ -20,10 +22,11 @@ pub struct AccessLog {
     lost: AtomicU64,
 }
 
-/// Bytes that may wait for the writer; beyond, lines are lost and counted.
+/// Maximum number of bytes that wait for the writer. Further lines are dropped and counted.
 const QUEUE: usize = 4 << 20;
 
-/// What has come within this time is written together: waking the writer for each line would cost more than the line.
+/// The time during which lines are collected and then written together: waking the writer for each line would cost more than the
+/// line.
 const TOGETHER: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
@@ -39,14 +42,15 @@ struct Lines {
 }
 
 impl AccessLog {
-    /// To standard output.
+    /// Returns a log on standard output.
     pub fn stdout() -> io::Result<Self> {
         Self::to(io::stdout())
     }
 
-    /// To a file, appended.
+    /// Returns a log that is appended to a file. A new file is readable for its owner and group only (0640, less the umask): lines
+    /// may have request bodies. A file that exists keeps its mode, which its owner or logrotate chose.
     pub fn file(path: &Path) -> io::Result<Self> {
-        Self::to(OpenOptions::new().create(true).append(true).open(path)?)
+        Self::to(OpenOptions::new().create(true).append(true).mode(0o640).open(path)?)
     }
 
     fn to(output: impl Write + Send + 'static) -> io::Result<Self> {
@@ -58,7 +62,7 @@ impl AccessLog {
         Ok(Self { queue: Some(queue), writer: Some(writer), lost: AtomicU64::new(0) })
     }
 
-    /// Lines that were lost: the output was too slow, or has failed.
+    /// Returns the number of lines that were dropped because the output was too slow or failed.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -73,7 +77,8 @@ impl AccessLog {
 
     pub(super) fn line(&self, line: &impl Serialize) {
         let Some(queue) = &self.queue else { return };
-        let Ok(mut line) = serde_json::to_vec(line) else { return };
+        let Ok(line) = serde_json::to_string(line) else { return };
+        let mut line = printable_json(&line).into_owned().into_bytes();
         line.push(b'\n');
         let mut lines = queue.lock();
         if lines.closed || lines.text.len() + line.len() > QUEUE {
@@ -95,7 +100,7 @@ impl Drop for AccessLog {
             queue.changed.notify_one();
         }
         if let Some(writer) = self.writer.take() {
-            // The thread ends when its queue has; it does not panic.
+            // The thread ends when the queue is closed and empty. It does not panic.
             let _ = writer.join();
         }
     }
@@ -106,7 +111,7 @@ impl Queue {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines, then for more of them; empty at the end.
+    /// Waits for lines, collects more for a short time, and returns all of them. Returns none when the queue is closed.
     fn take(&self, into: &mut Vec<u8>) {
         let lines = self.lock();
         let waiting = self.changed.wait_while(lines, |lines| lines.text.is_empty() && !lines.closed);
@@ -126,14 +131,14 @@ fn write(mut output: impl Write, queue: &Queue) {
             return;
         }
         if let Err(error) = output.write_all(&text).and_then(|()| output.flush()) {
-            tracing::error!(%error, "the access log cannot be written: it ends here");
+            tracing::error!(%error, "cannot write the access log: it ends here");
             queue.lock().closed = true;
             return;
         }
     }
 }
 
-/// The record as it is logged; its names are what readers of the log depend on.
+/// A flow as a line of the log. Its names are an interface: programs read them.
 #[derive(Serialize)]
 struct Line<'a> {
     /// Seconds since 1970.
@@ -188,7 +193,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// By what a workload is known, beside its name.
+/// The facts that identify a workload, beside its name.
 #[derive(Serialize)]
 struct Who<'a> {
     owner: &'a str,
@@ -232,7 +237,7 @@ impl<'a> Who<'a> {
     }
 }
 
-/// A request as it is logged: what only a request has is under `request`.
+/// A request as a line of the log. Facts that only a request has are under `request`.
 #[derive(Serialize)]
 struct RequestLine<'a> {
     /// Seconds since 1970.

@@ -1,4 +1,4 @@
-//! The host's own store of authorities: a directory of additions, and the tool that merges them.
+//! The host's own certificate store: a directory of additions, and the tool that merges them.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -13,10 +13,10 @@ use x509_parser::prelude::FromDer;
 #[derive(Debug, PartialEq, Eq)]
 struct Store {
     additions: &'static str,
-    /// The name of our file there: some tools go by its ending.
+    /// Name of Egret's file in the directory; some tools read only certain extensions.
     file: &'static str,
     merge: &'static [&'static str],
-    /// As `merge`, when something was taken out.
+    /// Like `merge`, after a file was changed or removed.
     anew: &'static [&'static str],
 }
 
@@ -28,7 +28,7 @@ const STORES: [Store; 4] = [
         merge: &["update-ca-certificates"],
         anew: &["update-ca-certificates", "--fresh"],
     },
-    // Debian, Ubuntu, Alpine; SUSE may have its directory, too.
+    // Debian, Ubuntu, Alpine. SUSE may have this directory as well.
     Store {
         additions: "/usr/local/share/ca-certificates",
         file: "egret.crt",
@@ -51,29 +51,29 @@ const STORES: [Store; 4] = [
     },
 ];
 
-/// Puts the root of a chain in, in place of an older one. Returns its file, and whether it was there as it is.
+/// Adds the root of a certificate chain, or replaces an older one. Returns its file, and whether it was there already.
 pub(super) fn install(chain: &str) -> anyhow::Result<(PathBuf, bool)> {
     as_root()?;
     let root = root(chain)?;
     let store = here().with_context(|| {
         let known = STORES.iter().map(|store| format!("{} with `{}`", store.additions, store.merge[0]));
         let known = known.collect::<Vec<_>>().join(", ");
-        format!("no store of authorities is known here (looked for {known}): use `egret trust env`")
+        format!("no known certificate store is on this host (looked for {known}): use `egret trust env`")
     })?;
     let path = Path::new(store.additions).join(store.file);
     let same = fs::read_to_string(&path).is_ok_and(|there| there == root);
     if !same {
         fs::write(&path, root)
-            // Everybody's to read, whatever the caller's umask is.
+            // Readable for everybody, whatever the caller's umask is.
             .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    // A file that changed under its name is not taken anew otherwise.
+    // `merge` does not notice a file that changed under its name.
     run(if same { store.merge } else { store.anew })?;
     Ok((path, same))
 }
 
-/// Takes it out, wherever it is. Returns the files that were removed.
+/// Removes the CA from every known store. Returns the files that were removed.
 pub(super) fn remove() -> anyhow::Result<Vec<PathBuf>> {
     as_root()?;
     let mut removed = Vec::new();
@@ -85,32 +85,32 @@ pub(super) fn remove() -> anyhow::Result<Vec<PathBuf>> {
         } else if here() != Some(store) {
             continue;
         }
-        // Also where the file is gone: what removed it may not have come that far.
+        // Also if the file is gone: the merge may have failed after an earlier removal.
         run(store.anew)?;
     }
     remove_from_java()?;
     Ok(removed)
 }
 
-/// Debian's hook for Java does not hear of what a fresh store has no more.
+/// Removes the CA from Java's store: Debian's hook for Java does not notice removals.
 fn remove_from_java() -> anyhow::Result<()> {
     const STORE: &str = "/etc/ssl/certs/java/cacerts";
     const ALIAS: [&str; 6] = ["-alias", "debian:egret.pem", "-keystore", STORE, "-storepass", "changeit"];
     if !Path::new(STORE).exists() || find("keytool").is_none() {
         return Ok(());
     }
-    let is_in = command("keytool").arg("-list").args(ALIAS).output().context("keytool cannot be run")?;
+    let is_in = command("keytool").arg("-list").args(ALIAS).output().context("cannot run keytool")?;
     if is_in.status.success() { run(&[&["keytool", "-delete"][..], &ALIAS].concat()) } else { Ok(()) }
 }
 
-/// Programs trust roots, most of them nothing else.
+/// Returns the root of a certificate chain; most programs trust roots only.
 fn root(chain: &str) -> anyhow::Result<String> {
-    let all = pem::parse_many(chain).context("the CA's file is not PEM")?;
-    let last = all.last().context("no certificate is in the CA's file")?;
-    let (_, parsed) = X509Certificate::from_der(last.contents()).context("the CA's file")?;
+    let all = pem::parse_many(chain).context("the CA's file is not valid PEM")?;
+    let last = all.last().context("the CA's file has no certificate")?;
+    let (_, parsed) = X509Certificate::from_der(last.contents()).context("the CA's file is not valid")?;
     if parsed.subject() != parsed.issuer() {
         bail!(
-            "Egret's CA is an intermediate of `{}`, whose certificate is not in its file: install that one with your own means",
+            "Egret's CA is an intermediate of `{}`, whose certificate is not in its file: install that certificate instead",
             parsed.issuer()
         );
     }
@@ -119,7 +119,7 @@ fn root(chain: &str) -> anyhow::Result<String> {
 
 fn as_root() -> anyhow::Result<()> {
     if !nix::unistd::geteuid().is_root() {
-        bail!("the host's authorities are root's to change: run it with sudo, or use `egret trust env`");
+        bail!("only root can change the host's certificate store: run this with sudo, or use `egret trust env`");
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ fn choose(is_directory: impl Fn(&Path) -> bool, is_there: impl Fn(&str) -> bool)
     STORES.iter().find(|store| is_directory(Path::new(store.additions)) && is_there(store.merge[0]))
 }
 
-/// Where such tools are; sudo and cron leave it out of PATH at times.
+/// Directories of system tools, which sudo and cron may leave out of PATH.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -149,7 +149,7 @@ fn command(program: &str) -> Command {
 
 fn run(line: &[&str]) -> anyhow::Result<()> {
     let [program, arguments @ ..] = line else { return Ok(()) };
-    let done = command(program).args(arguments).output().with_context(|| format!("{program} cannot be run"))?;
+    let done = command(program).args(arguments).output().with_context(|| format!("cannot run {program}"))?;
     if !done.status.success() {
         bail!(
             "`{}` failed: {}{}",
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_a_directory_and_its_tool() {
+    fn a_store_is_chosen_if_its_directory_and_its_tool_exist() {
         let chosen = |directories: &[&str], programs: &[&str]| {
             let is_directory = |path: &Path| directories.contains(&path.to_str().unwrap());
             choose(is_directory, |program: &str| programs.contains(&program)).map(|store| store.additions)

@@ -136,8 +136,9 @@ impl<'a> List<'a, '_> {
             let name = self.header(&set.name);
             let name = name.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
             let fixed = |value: &Template| {
+                // Not `HeaderValue::from_static`, which panics at characters beyond ASCII.
                 let literal = value.literal().filter(|literal| HeaderValue::from_str(literal).is_ok())?;
-                Some(HeaderValue::from_static(lasting(literal)))
+                HeaderValue::from_maybe_shared(bytes::Bytes::from_static(lasting(literal).as_bytes())).ok()
             };
             let fixed = values.iter().map(fixed).collect();
             let name = name.map(|name| HeaderName::from_static(lasting(name.as_str())));

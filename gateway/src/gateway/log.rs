@@ -1,0 +1,39 @@
+//! The text log on standard error: one line for each event.
+
+use std::io::{self, Write};
+
+use crate::model::printable;
+
+/// Starts the log at the level that the environment variable EGRET_LOG names; `info` by default.
+pub(super) fn start() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EGRET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).with_ansi(false).init();
+}
+
+/// Writes a line to standard error, whatever the level of the log is.
+pub(super) fn line(text: &str) {
+    // If nobody reads standard error, there is nobody to tell.
+    let _ = Lines.write_all(text.as_bytes());
+}
+
+/// Logs a text of several lines as one event for each, since a line break within an event is escaped.
+pub(super) fn errors(text: &str) {
+    text.lines().filter(|line| !line.is_empty()).for_each(|line| tracing::error!("{line}"));
+}
+
+/// A writer that makes each write one line. Control characters are escaped, so no value can forge a line or move the cursor.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = format!("{}\n", printable(text.strip_suffix('\n').unwrap_or(&text)));
+        io::stderr().write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
