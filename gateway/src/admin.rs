@@ -1,7 +1,7 @@
-//! The unix socket that the CLI and the next process talk to: one JSON line asks, one JSON line answers.
+//! The unix socket that the CLI and the next process talk to: each request and each response is one line of JSON.
 //!
-//! Mode 0600, and the peer's credentials (`SO_PEERCRED`, unix(7)) must be root's or the daemon's own user.
-//! Field names are the CLI's `--output json` and stay stable.
+//! The socket's mode is 0600, and its peer's credentials (`SO_PEERCRED`, unix(7)) must be root's or the daemon's own user.
+//! Field names are those of the CLI's `--output json` and stay stable.
 
 mod client;
 
@@ -12,10 +12,10 @@ mod protocol;
 mod server;
 
 pub use client::{Client, Error};
-pub use hand_over::{Handed, Sockets, Successor, take_over};
+pub use hand_over::{Handed, Predecessor, Sockets, Successor, take_over};
 pub use protocol::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, HookRow, LimitRow,
     MessageRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow,
     SubscriptionRow,
 };
-pub use server::{Answering, Desk, MAX_REQUEST, Server};
+pub use server::{Handler, MAX_REQUEST, Responding, Server, SocketFile};

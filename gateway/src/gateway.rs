@@ -1,6 +1,6 @@
 //! The composition root: builds the rooms in order, joins them, and takes them down in the reverse order.
 
-mod desk;
+mod admin_state;
 
 mod egress;
 
@@ -15,6 +15,8 @@ mod publish;
 mod remembered;
 
 mod start;
+
+mod start_lock;
 
 mod stop;
 

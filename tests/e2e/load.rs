@@ -10,7 +10,7 @@ const URL: &str = "http://api.partner.example/";
 
 /// Sixteen clients, each in a thread, that connect, ask and hang up again and again. Told to end, it says how many
 /// calls failed, three of the failures, and whether every client got through.
-fn clients(lab: &Lab) -> Conversation {
+pub(crate) fn clients(lab: &Lab) -> Conversation {
     let program = r#"
 import socket, sys, threading
 stop, failed, done = threading.Event(), [], [0] * 16
@@ -36,7 +36,7 @@ print(len(failed), failed[:3], min(done) > 0)
     lab.converse(program)
 }
 
-fn egress() -> [IpAddr; 1] {
+pub(crate) fn egress() -> [IpAddr; 1] {
     [EGRESS.parse().unwrap()]
 }
 

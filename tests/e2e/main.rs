@@ -69,6 +69,8 @@ mod smuggling;
 
 mod source_ip;
 
+mod take_over;
+
 mod terminal;
 
 mod third_party_tls;

@@ -1,35 +1,35 @@
-//! Sockets pass from the running process to the next one over the admin socket (`SCM_RIGHTS`, unix(7)).
+//! The running process passes its sockets to the next one over the admin socket (`SCM_RIGHTS`, unix(7)).
 //!
-//! The next process asks; the running one answers with the sockets and goes on accepting. Once the next one
-//! accepts too it says so, and only then does the running one stop: there is no moment without an acceptor.
-//! If either dies before that word, the other goes on as if nothing had been asked.
+//! The next process asks. The running one sends its sockets and goes on accepting. Once the next process accepts too, it says so, and
+//! only then does the running one stop accepting: at every moment at least one process accepts. If either dies before that, the
+//! other goes on as if nothing had happened.
 
-use std::io::{self, IoSlice, IoSliceMut, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdStream;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::{Draining, Request, Response};
 
-/// The sockets that pass.
+/// The sockets that are passed on.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Listener on 127.0.0.1.
+    /// The listener on 127.0.0.1.
     pub v4: OwnedFd,
-    /// Listener on ::1.
+    /// The listener on ::1.
     pub v6: Option<OwnedFd>,
-    /// Listener of `/metrics`.
+    /// The listener of `/metrics`.
     pub telemetry: Option<OwnedFd>,
 }
 
-/// What goes with the sockets: which they are, and the generation to continue from.
+/// The text that goes with the sockets: which sockets they are, and the generation to continue from.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cover {
     v6: bool,
@@ -37,13 +37,16 @@ struct Cover {
     generation: u32,
 }
 
-/// The word that the next process accepts.
+/// The message that the next process accepts.
 const TAKEN: &[u8] = b"taken\n";
 
-/// Longest wait for the running process, and for the word of the next one.
+/// Maximum wait for the response of the running process, and for the next process to start accepting.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The running process's side: the process that asked to take over.
+/// Maximum wait for the running process to confirm that it has stopped accepting.
+const CONFIRMATION: Duration = Duration::from_secs(5);
+
+/// The process that asked to take over, as the running process sees it.
 #[derive(Debug)]
 pub struct Successor {
     stream: BufReader<UnixStream>,
@@ -54,14 +57,14 @@ impl Successor {
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Says why not.
+    /// Tells the process why it cannot take over.
     pub async fn refuse(mut self, why: String) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Response::Error(why))?;
         line.push(b'\n');
         self.stream.write_all(&line).await
     }
 
-    /// Sends the sockets and waits for the word that they are in use.
+    /// Sends the sockets and waits until the process accepts on them.
     pub async fn hand(&mut self, sockets: &Sockets, generation: u32) -> io::Result<()> {
         let cover = Cover { v6: sockets.v6.is_some(), telemetry: sockets.telemetry.is_some(), generation };
         let mut line = serde_json::to_vec(&cover)?;
@@ -73,18 +76,18 @@ impl Successor {
             .collect();
         let stream = self.stream.get_ref();
         stream
-            .async_io(tokio::io::Interest::WRITABLE, || {
+            .async_io(Interest::WRITABLE, || {
                 let message = [ControlMessage::ScmRights(&fds)];
                 sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(&line)], &message, MsgFlags::empty(), None)
                     .map_err(io::Error::from)
             })
             .await?;
         let mut word = Vec::new();
-        tokio::time::timeout(PATIENCE, self.stream.read_until(b'\n', &mut word)).await??;
+        timeout(PATIENCE, self.stream.read_until(b'\n', &mut word)).await??;
         if word == TAKEN { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Tells the successor how far the draining is. Fails when it has gone away.
+    /// Tells the process how many flows are still to be finished. Fails if it has ended.
     pub async fn report(&mut self, draining: &Draining) -> io::Result<()> {
         let mut line = serde_json::to_vec(draining)?;
         line.push(b'\n');
@@ -92,36 +95,54 @@ impl Successor {
     }
 }
 
-/// The next process's side: what the running process handed over.
+/// What the next process has received from the running one.
 #[derive(Debug)]
 pub struct Handed {
     /// The sockets.
     pub sockets: Sockets,
     /// The newest generation of the running process.
     pub generation: u32,
-    stream: StdStream,
+    /// The running process.
+    pub predecessor: Predecessor,
 }
 
-/// Asks the process at this socket to hand over.
+/// The process that hands over, as the next process sees it.
+#[derive(Debug)]
+pub struct Predecessor {
+    stream: BufReader<UnixStream>,
+}
+
+/// Asks the process at this socket to hand over. Returns nothing if no process listens there.
 ///
-/// `Ok(None)`: nobody listens there. `Err` says why the running process refused, or what broke.
-pub fn take_over(path: &Path, abi_version: u32) -> io::Result<Option<Handed>> {
-    let mut stream = match StdStream::connect(path) {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
+/// # Errors
+/// The running process refused, or it did not respond.
+pub async fn take_over(path: &Path, abi_version: u32) -> io::Result<Option<Handed>> {
+    loop {
+        match ask(path, abi_version).await {
+            Ok(handed) => return Ok(Some(handed)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => return Ok(None),
+                // It ended before it responded. Another process may have replaced it: ask that one, or find that there is none.
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                _ => return Err(error),
+            },
         }
-        Err(error) => return Err(error),
-    };
-    stream.set_read_timeout(Some(PATIENCE))?;
+    }
+}
+
+async fn ask(path: &Path, abi_version: u32) -> io::Result<Handed> {
+    let mut stream = UnixStream::connect(path).await?;
     let mut line = serde_json::to_vec(&Request::TakeOver { abi_version, pid: std::process::id() })?;
     line.push(b'\n');
-    stream.write_all(&line)?;
-    let (answer, fds) = receive(&stream)?;
-    let Ok(cover) = serde_json::from_slice::<Cover>(&answer) else {
-        let why = match serde_json::from_slice(&answer) {
+    stream.write_all(&line).await?;
+    let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "the running process does not respond");
+    let (response, fds) = timeout(PATIENCE, receive(&stream)).await.map_err(silent)??;
+    let Ok(cover) = serde_json::from_slice::<Cover>(&response) else {
+        let why = match serde_json::from_slice(&response) {
             Ok(Response::Error(why)) => why,
-            _ => "the running process gave no answer that this version understands".to_owned(),
+            _ => "the running process sent a response that this version does not understand".to_owned(),
         };
         return Err(io::Error::other(why));
     };
@@ -130,99 +151,155 @@ pub fn take_over(path: &Path, abi_version: u32) -> io::Result<Option<Handed>> {
     let v4 = fds.next().ok_or_else(missing)?;
     let v6 = if cover.v6 { Some(fds.next().ok_or_else(missing)?) } else { None };
     let telemetry = if cover.telemetry { Some(fds.next().ok_or_else(missing)?) } else { None };
-    Ok(Some(Handed { sockets: Sockets { v4, v6, telemetry }, generation: cover.generation, stream }))
+    let predecessor = Predecessor { stream: BufReader::new(stream) };
+    Ok(Handed { sockets: Sockets { v4, v6, telemetry }, generation: cover.generation, predecessor })
 }
 
-impl Handed {
-    /// Says that the sockets are in use, then follows the old process's draining to its end, however it ends: the last
-    /// report is none.
-    pub async fn taken(stream: UnixStream, mut on_report: impl FnMut(Option<Draining>)) {
-        let mut stream = BufReader::new(stream);
-        if stream.write_all(TAKEN).await.is_ok() {
-            let mut line = String::new();
-            while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
-                on_report(serde_json::from_str(&line).ok());
-                line.clear();
-            }
+impl Predecessor {
+    /// Tells the old process that this one accepts, and waits until it has stopped accepting. Returns its report on the flows that it
+    /// still has, or nothing if it has none and has ended.
+    pub async fn taken(&mut self) -> Option<Draining> {
+        self.stream.write_all(TAKEN).await.ok()?;
+        if let Ok(report) = timeout(CONFIRMATION, self.report()).await {
+            return report;
         }
-        on_report(None);
+        tracing::warn!("the old process does not confirm that it has stopped accepting");
+        None
     }
 
-    /// The sockets, the generation, and the conversation to go on with in [`Handed::taken`].
-    pub fn into_parts(self) -> io::Result<(Sockets, u32, UnixStream)> {
-        self.stream.set_read_timeout(None)?;
-        self.stream.set_nonblocking(true)?;
-        Ok((self.sockets, self.generation, UnixStream::from_std(self.stream)?))
+    /// Passes on each further report of the old process until it ends; the last report is `None`.
+    pub async fn follow(mut self, mut on_report: impl FnMut(Option<Draining>)) {
+        loop {
+            let report = self.report().await;
+            let ended = report.is_none();
+            on_report(report);
+            if ended {
+                return;
+            }
+        }
+    }
+
+    async fn report(&mut self) -> Option<Draining> {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line).await.ok()?;
+        if read == 0 { None } else { serde_json::from_str(&line).ok() }
     }
 }
 
-/// One line and the descriptors that came with it.
-fn receive(stream: &StdStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let (mut answer, mut fds) = (Vec::new(), Vec::new());
-    while !answer.ends_with(b"\n") {
-        let mut bytes = [0u8; 4096];
-        let mut control = cmsg_space!([i32; 3]);
-        let mut slices = [IoSliceMut::new(&mut bytes)];
-        let message =
-            recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
-        let read = message.bytes;
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(received) = control {
-                // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
-                fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-        }
-        if read == 0 {
+/// Reads one line, and the descriptors that came with it.
+async fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let (mut line, mut fds) = (Vec::new(), Vec::new());
+    while !line.ends_with(b"\n") {
+        let (bytes, received) = stream.async_io(Interest::READABLE, || receive_some(stream)).await?;
+        if bytes.is_empty() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the running process closed the conversation"));
         }
-        answer.extend_from_slice(&bytes[..read]);
+        line.extend(bytes);
+        fds.extend(received);
     }
-    Ok((answer, fds))
+    Ok((line, fds))
+}
+
+fn receive_some(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let (mut bytes, mut fds) = (vec![0u8; 4096], Vec::new());
+    let mut control = cmsg_space!([i32; 3]);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let read = message.bytes;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            // SAFETY: the kernel has just made these descriptors for this process; nothing else owns them.
+            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    bytes.truncate(read);
+    Ok((bytes, fds))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::io::Read;
-    use std::os::unix::net::UnixListener;
+
+    use tokio::net::UnixListener;
 
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn sockets_pass_and_the_old_process_learns_that_they_are_used() {
-        let directory = std::env::temp_dir().join(format!("egret-hand-over-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("admin.sock");
+    struct Directory(std::path::PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let directory = std::env::temp_dir().join(format!("egret-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
+            Self(directory)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The running process's side, after the request of the next one.
+    async fn accept(listener: &UnixListener) -> Successor {
+        let mut successor = Successor::new(listener.accept().await.unwrap().0);
+        let mut request = String::new();
+        successor.stream.read_line(&mut request).await.unwrap();
+        assert!(request.contains("take_over"), "{request}");
+        successor
+    }
+
+    fn sockets() -> Sockets {
+        let file = |name: &str| OwnedFd::from(File::open(name).unwrap());
+        Sockets { v4: file("/proc/self/comm"), v6: None, telemetry: Some(file("/dev/null")) }
+    }
+
+    #[tokio::test]
+    async fn sockets_are_passed_and_the_old_process_reports() {
+        let directory = Directory::new("hand-over");
+        let path = directory.0.join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();
+        let draining = |flows| Draining { pid: 1, flows, seconds_left: 3 };
         let old = tokio::spawn(async move {
-            let (stream, _) = listener.accept().unwrap();
-            stream.set_nonblocking(true).unwrap();
-            let mut successor = Successor::new(UnixStream::from_std(stream).unwrap());
-            let mut request = String::new();
-            successor.stream.read_line(&mut request).await.unwrap();
-            assert!(request.contains("take_over"), "{request}");
-            let file = |name: &str| OwnedFd::from(File::open(name).unwrap());
-            let sockets = Sockets { v4: file("/proc/self/comm"), v6: None, telemetry: Some(file("/dev/null")) };
-            successor.hand(&sockets, 7).await.unwrap();
-            successor.report(&Draining { pid: 1, flows: 2, seconds_left: 3 }).await.unwrap();
+            let mut successor = accept(&listener).await;
+            successor.hand(&sockets(), 7).await.unwrap();
+            for flows in [2, 1] {
+                successor.report(&draining(flows)).await.unwrap();
+            }
         });
-        let asked = path.clone();
-        let handed = tokio::task::spawn_blocking(move || take_over(&asked, 1)).await.unwrap().unwrap().unwrap();
-        let (sockets, generation, stream) = handed.into_parts().unwrap();
+        let Handed { sockets, generation, mut predecessor } = take_over(&path, 1).await.unwrap().unwrap();
         assert_eq!(generation, 7);
         assert!(sockets.v6.is_none() && sockets.telemetry.is_some());
         let mut text = String::new();
         File::from(sockets.v4).read_to_string(&mut text).unwrap();
         assert!(!text.is_empty());
+        assert_eq!(predecessor.taken().await, Some(draining(2)));
         let mut reports = Vec::new();
-        Handed::taken(stream, |report| reports.push(report)).await;
+        predecessor.follow(|report| reports.push(report)).await;
         old.await.unwrap();
-        assert_eq!(reports, [Some(Draining { pid: 1, flows: 2, seconds_left: 3 }), None]);
-        std::fs::remove_dir_all(directory).unwrap();
+        assert_eq!(reports, [Some(draining(1)), None]);
     }
 
-    #[test]
-    fn nobody_there_is_no_error() {
-        assert!(take_over(Path::new("/nonexistent/admin.sock"), 1).unwrap().is_none());
+    #[tokio::test]
+    async fn a_process_that_ends_instead_of_responding_is_asked_again_at_its_successor() {
+        let directory = Directory::new("hand-over-again");
+        let path = directory.0.join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let others = tokio::spawn(async move {
+            drop(accept(&listener).await);
+            let mut successor = accept(&listener).await;
+            successor.hand(&sockets(), 8).await
+        });
+        let handed = take_over(&path, 1).await.unwrap().unwrap();
+        assert_eq!(handed.generation, 8);
+        drop(handed);
+        assert!(others.await.unwrap().is_err(), "it was not taken");
+        assert!(take_over(&path, 1).await.unwrap().is_none(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn no_running_process_is_no_error() {
+        assert!(take_over(Path::new("/nonexistent/admin.sock"), 1).await.unwrap().is_none());
     }
 }

@@ -523,6 +523,12 @@ pub struct Status {
     pub version: String,
     /// Whether the hooks outlive it.
     pub persist: bool,
+    /// Whether it serves, and has taken over from any process before it.
+    #[serde(default)]
+    pub ready: bool,
+    /// Its mount namespace, as /proc/PID/ns/mnt names it; containers have different ones.
+    #[serde(default)]
+    pub mount_namespace: String,
     /// The configuration in force.
     pub generation: u32,
     /// Where it comes from.

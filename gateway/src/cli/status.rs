@@ -1,53 +1,79 @@
+use std::io;
+
 use clap::Args;
 
 use super::table::list;
-use super::{Daemon, Failure, Output, ask};
+use super::{Daemon, Failure, Output, ask, out};
 use crate::admin::Status;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusCommand {
     #[command(flatten)]
     daemon: Daemon,
-    /// How to print it.
+    /// Output format.
     #[arg(long, short, default_value = "table")]
     output: Output,
+    /// Print nothing; exit with 0 if the daemon serves and has taken over from any process before it, else with 1.
+    #[arg(long, conflicts_with = "output")]
+    ready: bool,
+    /// With --ready: the daemon must run in the mount namespace of this command. As a readiness probe (`exec`) of a container this
+    /// asks the container's own process, and not one that it is about to replace.
+    #[arg(long, requires = "ready")]
+    same_container: bool,
 }
 
 impl StatusCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         let status = ask::status(&self.daemon.socket)?;
+        if self.ready {
+            return self.readiness(&status);
+        }
         match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?),
-            Output::Table => show(&status),
+            Output::Json => out::json(&status)?,
+            Output::Table => show(&status)?,
         }
         Ok(())
     }
+
+    fn readiness(&self, status: &Status) -> Result<(), Failure> {
+        let not = |why: String| Err(Failure::Failed(anyhow::anyhow!("not ready: {why}")));
+        if self.same_container && own_mount_namespace()? != status.mount_namespace {
+            return not(format!("process {}, which serves, runs in another container", status.pid));
+        }
+        if status.ready { Ok(()) } else { not(format!("process {} has not taken over yet", status.pid)) }
+    }
 }
 
-fn show(status: &Status) {
-    let persist = if status.persist { "the hooks outlive it" } else { "the hooks go with it" };
-    println!("egret {} runs as process {}; {persist}", status.version, status.pid);
-    println!("configuration  {} (generation {})", status.config.display(), status.generation);
+fn own_mount_namespace() -> io::Result<String> {
+    Ok(std::fs::read_link("/proc/self/ns/mnt")?.to_string_lossy().into_owned())
+}
+
+fn show(status: &Status) -> io::Result<()> {
+    let persist = if status.persist { "its hooks outlive it" } else { "its hooks end with it" };
+    out::line(format!("egret {} runs as process {}; {persist}", status.version, status.pid))?;
+    out::line(format!("configuration  {} (generation {})", status.config.display(), status.generation))?;
     if let Some(error) = &status.config_error {
-        println!("               the newest change is refused:\n{error}");
+        out::line("               the newest change is refused:")?;
+        out::lines(error)?;
     }
     for warning in &status.config_warnings {
-        println!("{warning}");
+        out::lines(warning)?;
     }
-    println!("captures       {}", status.cgroup.display());
-    println!("listens on     {}", list(&status.listeners));
+    out::line(format!("captures       {}", status.cgroup.display()))?;
+    out::line(format!("listens on     {}", list(&status.listeners)))?;
     for egress in &status.egress {
         let present = if egress.present { "on the node" } else { "NOT ON THE NODE: flows follow their fail mode" };
-        println!("leaves from    {} ({present})", egress.address);
+        out::line(format!("leaves from    {} ({present})", egress.address))?;
     }
-    println!("flows          {}", status.flows);
+    out::line(format!("flows          {}", status.flows))?;
     for draining in &status.draining {
-        println!(
-            "draining       process {} carries {} flows for at most {} s more",
+        out::line(format!(
+            "draining       process {} still carries {} flows, for at most {} s",
             draining.pid, draining.flows, draining.seconds_left
-        );
+        ))?;
     }
     for (reason, count) in status.kernel.iter().filter(|(_, count)| **count > 0) {
-        println!("kernel         {reason}: {count}");
+        out::line(format!("kernel         {reason}: {count}"))?;
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
-//! What the admin socket answers.
+//! The state that the admin socket shows.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +11,8 @@ use tokio::sync::mpsc;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use crate::admin::{
-    Answering, ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Desk, Draining, EgressRow, FlowRow, HookRow,
-    LimitRow, NameRow, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, SubscriptionRow, Successor,
+    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, LimitRow,
+    NameRow, RedirectRow, RefusalRow, Request, RequestRow, Responding, Response, Status, SubscriptionRow, Successor,
 };
 use crate::capture::Capture;
 use crate::connection;
@@ -22,8 +23,8 @@ use crate::policy::{CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot};
 use crate::tls::Refusal;
 
-/// The rooms that are asked.
-pub(super) struct Rooms {
+/// What the admin socket shows, and where it comes from.
+pub(super) struct AdminState {
     pub(super) capture: Arc<Capture>,
     pub(super) connection: Arc<connection::Rooms>,
     pub(super) models: Arc<Models>,
@@ -36,22 +37,24 @@ pub(super) struct Rooms {
     pub(super) cgroup: PathBuf,
     pub(super) ca: PathBuf,
     pub(super) persist: bool,
-    pub(super) successors: mpsc::Sender<Successor>,
+    pub(super) successors: mpsc::UnboundedSender<Successor>,
+    /// Whether this process has taken over, and serves.
+    pub(super) ready: AtomicBool,
 }
 
-impl Desk for Rooms {
-    fn answer(&self, request: Request) -> Answering<'_> {
-        Box::pin(self.answered(request))
+impl Handler for AdminState {
+    fn respond(&self, request: Request) -> Responding<'_> {
+        Box::pin(self.response(request))
     }
 
     fn hand_over(&self, abi_version: u32, pid: u32, successor: Successor) {
         let refusal = if abi_version != ABI_VERSION {
             Some(format!(
-                "process {pid} speaks kernel ABI {abi_version}, the running one {ABI_VERSION}: stop the running one, \
-                 `egret detach`, then start the new one"
+                "process {pid} uses version {abi_version} of the kernel ABI, the running one version {ABI_VERSION}: stop the \
+                 running one, run `egret detach`, then start the new one"
             ))
         } else if !self.persist {
-            Some(format!("process {} runs without --persist, its hooks go with it: stop it first", std::process::id()))
+            Some(format!("process {} runs without --persist: stop it first", std::process::id()))
         } else {
             None
         };
@@ -59,14 +62,25 @@ impl Desk for Rooms {
             Some(why) => {
                 tokio::spawn(successor.refuse(why));
             }
-            // One hand-over at a time: a second asker finds the channel full and its conversation closed.
-            None => drop(self.successors.try_send(successor)),
+            // They take over one after the other. If this process has stopped, the conversation ends here, and the other asks again.
+            None => drop(self.successors.send(successor)),
         }
     }
 }
 
-impl Rooms {
-    async fn answered(&self, request: Request) -> Response {
+impl AdminState {
+    /// Returns why this process is not ready, if it is not: it has not taken over, or listed hosts have no address yet.
+    pub(super) fn readiness(&self) -> Result<(), &'static str> {
+        if !self.ready.load(Ordering::Relaxed) {
+            Err("this process has not taken over yet")
+        } else if self.names.status().iter().any(|name| name.addresses.is_empty()) {
+            Err("some listed hosts are not resolved yet")
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn response(&self, request: Request) -> Response {
         match request {
             Request::Apis => Response::Apis(self.apis()),
             Request::Backends => Response::Backends(self.backends()),
@@ -82,7 +96,7 @@ impl Rooms {
                 let (used, all) = self.connection.policies.limits(SystemTime::now(), connection::clock(), most);
                 Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
             }
-            // It starts a process and waits for it.
+            // Blocks: it starts a process and waits for it.
             Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
                 Ok(()) => Response::Proved,
                 Err(error) => Response::Error(error.to_string()),
@@ -105,7 +119,7 @@ impl Rooms {
             }
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
-            Request::TakeOver { .. } => Response::Error("a hand-over is a conversation of its own".to_owned()),
+            Request::TakeOver { .. } => Response::Error("a take-over is a conversation of its own".to_owned()),
         }
     }
 
@@ -250,7 +264,7 @@ impl Rooms {
     }
 
     fn refusals(&self) -> Vec<RefusalRow> {
-        const ANY: &str = "`egret trust env`; mode: passthrough if it wants the third party's own certificate";
+        const ANY: &str = "`egret trust env`; or mode: passthrough if it insists on the third party's own certificate";
         let (model, now) = (self.models.current(), SystemTime::now());
         let row = |refusal: Refusal| RefusalRow {
             passes: model.api_of(&refusal.host).is_some_and(|(_, api)| api.on_refusal == OnRefusal::Passthrough),
@@ -275,6 +289,8 @@ impl Rooms {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             persist: self.persist,
+            ready: self.ready.load(Ordering::Relaxed),
+            mount_namespace: mount_namespace(),
             generation: model.generation.0,
             config: self.config.clone(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -291,7 +307,7 @@ impl Rooms {
     }
 }
 
-/// Nobody, for a peer without an origin.
+/// Returns the caller of a flow; an empty one if the peer has no origin record.
 fn caller(snapshot: &Snapshot) -> Caller {
     let caller = |flow: &Flow| Caller {
         workload: flow.workload.name.to_string(),
@@ -311,6 +327,11 @@ fn caller(snapshot: &Snapshot) -> Caller {
         original_destination: Some(flow.original_dst.0),
     };
     snapshot.flow.as_ref().map(caller).unwrap_or_default()
+}
+
+/// Returns the identity of this process's mount namespace, which differs between containers.
+fn mount_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/mnt").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {

@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,17 +10,18 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::desk;
+use super::admin_state::AdminState;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::health::spawn_health;
 use super::log;
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
+use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
 use super::{Error, Options};
-use crate::admin::{self, Draining, Handed, Sockets};
+use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
@@ -62,17 +64,19 @@ fn raise_open_files() {
 }
 
 async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) -> Result<(), Error> {
-    let signals = stop::Signals::install()?;
+    let mut signals = stop::Signals::install()?;
+    let turn = tokio::select! {
+        lock = StartLock::acquire(&settings.admin_socket) => lock?,
+        _ = signals.next() => return Ok(()),
+    };
     let config::Ca { certificate, key } = settings.ca.clone();
     let leaves = Arc::new(Leaves::new(Files { certificate, key }));
     ready_to_intercept(&model, &leaves)?;
-    let handed = predecessor(options, &settings)?;
-    let (inherited, conversation) = match handed {
+    let (inherited, predecessor) = match predecessor(options, &settings).await? {
         None => (None, None),
-        Some(handed) => {
-            let (sockets, generation, conversation) = handed.into_parts()?;
+        Some(Handed { sockets, generation, predecessor }) => {
             model.generation = Generation(generation + 1);
-            (Some(sockets), Some(conversation))
+            (Some(sockets), Some(predecessor))
         }
     };
     let capture = Arc::new(Capture::attach(&capture::Options {
@@ -142,10 +146,6 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     spawn_health(&rooms, &stop);
     let remembered = Remembered::restored(&settings.state, Arc::clone(&rooms.policies))?;
     remembered.spawn(&stop);
-    let record = {
-        let (capture, rooms, stop) = (Arc::clone(&capture), Arc::clone(&rooms), stop.clone());
-        move || spawn_decisions(&capture, rooms, stop)
-    };
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
     let accepting = {
@@ -157,8 +157,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     };
 
     let draining = Arc::new(Mutex::new(Vec::new()));
-    let (successor_sender, successors) = mpsc::channel(1);
-    let desk = Arc::new(desk::Rooms {
+    let (successor_sender, successors) = mpsc::unbounded_channel();
+    let admin_state = Arc::new(AdminState {
         capture: Arc::clone(&capture),
         models: Arc::clone(&models),
         connection: Arc::clone(&rooms),
@@ -172,37 +172,31 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         ca: settings.ca.certificate.clone(),
         persist: options.persist,
         successors: successor_sender,
+        ready: AtomicBool::new(false),
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     if let Some(listener) = &metrics_listener {
-        spawn_telemetry(Arc::clone(listener), &desk, &telemetry, &stop);
+        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, &stop);
     }
-    let server = Arc::new(
-        admin::Server::bind(&settings.admin_socket)
-            .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?,
-    );
+    let server = admin::Server::bind(&settings.admin_socket)
+        .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?;
+    let socket = server.file();
     {
-        let (server, stop) = (Arc::clone(&server), stop.clone());
-        tokio::spawn(async move { server.run(desk, stop).await });
+        let (state, stop) = (Arc::clone(&admin_state), stop.clone());
+        tokio::spawn(async move { server.run(state, stop).await });
     }
-    match conversation {
-        None => record(),
-        Some(conversation) => {
-            let mut record = Some(record);
-            tokio::spawn(Handed::taken(conversation, move |report: Option<Draining>| {
-                *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
-                // From its first report on the old process reads no decisions any more: they have one reader.
-                if let Some(record) = record.take() {
-                    record();
-                }
-            }));
-        }
+    if let Some(predecessor) = predecessor {
+        taken(predecessor, draining).await;
     }
     starting.is_ready();
+    // Only now: they have one reader, which was the old process.
+    spawn_decisions(&capture, rooms, stop.clone());
+    admin_state.ready.store(true, Ordering::Relaxed);
     announce(&models.current(), &capture);
+    drop(turn);
 
-    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, server, accepting };
-    match running.until_ended(signals, successors).await {
+    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, socket, accepting };
+    match running.until_ended(signals, successors, options.persist).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => {
             let ended = running.shut_down(options.persist).await;
@@ -233,16 +227,26 @@ impl Drop for Starting {
     }
 }
 
-/// The process that runs already, if one does: it hands over, or says why not.
-fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<Option<Handed>> {
+/// Waits until the old process has stopped accepting, then follows how it finishes its flows.
+async fn taken(mut predecessor: Predecessor, draining: Arc<Mutex<Vec<Draining>>>) {
+    let set = move |report: Option<Draining>| {
+        *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
+    };
+    set(predecessor.taken().await);
+    tokio::spawn(predecessor.follow(set));
+}
+
+/// Asks the process that already runs, if there is one, to hand over.
+async fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<Option<Handed>> {
     let socket = &settings.admin_socket;
     if options.persist {
         return admin::take_over(socket, ABI_VERSION)
+            .await
             .with_context(|| format!("cannot take over from the process at {}", socket.display()));
     }
     match admin::Client::connect(socket) {
         Ok(_) => anyhow::bail!(
-            "another egret answers at {}: stop it first, or run both with --persist to take over from it",
+            "another egret already runs at {}: stop it first, or run both with --persist to take over from it",
             socket.display()
         ),
         Err(_) => Ok(None),
@@ -361,26 +365,26 @@ fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken
 
 fn spawn_telemetry(
     listener: Arc<TcpListener>,
-    desk: &Arc<desk::Rooms>,
+    state: &Arc<AdminState>,
     telemetry: &Arc<Telemetry>,
     stop: &CancellationToken,
 ) {
-    let (desk, telemetry, stop) = (Arc::clone(desk), Arc::clone(telemetry), stop.clone());
-    let names = Arc::clone(&desk.names);
+    let (state, telemetry, stop) = (Arc::clone(state), Arc::clone(telemetry), stop.clone());
+    let served = Arc::clone(&state);
     let metrics = move || {
-        let model = desk.models.current();
+        let model = state.models.current();
         let gauges = Gauges {
             flows: telemetry.running(),
-            kernel: desk.capture.counters(),
-            egress: all_egress(&model).into_iter().map(|address| (address, desk.node.has(address))).collect(),
+            kernel: state.capture.counters(),
+            egress: all_egress(&model).into_iter().map(|address| (address, state.node.has(address))).collect(),
             generation: model.generation.0,
-            config_refused: desk.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
-            origins: desk.capture.origins_used(),
+            config_refused: state.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            origins: state.capture.origins_used(),
             lost_lines: telemetry.lost_lines(),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
     };
-    let ready = move || names.status().iter().all(|name| !name.addresses.is_empty());
+    let ready = move || served.readiness();
     tokio::spawn(async move { stop.run_until_cancelled(telemetry::serve(&listener, metrics, ready)).await });
 }
 

@@ -1,3 +1,5 @@
+//! The end of a run: after a signal, or because another process takes over.
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +13,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::models::Models;
-use crate::admin::{Draining, Server, Sockets, Successor};
+use crate::admin::{Draining, SocketFile, Sockets, Successor};
 use crate::capture::{self, Capture};
 use crate::listener::Listeners;
 use crate::telemetry::Telemetry;
 
-/// SIGINT and SIGTERM, caught from the start.
+/// How long a persistent process serves after SIGTERM, so that a process that is starting can take over. A rolling update may end the
+/// old process before the new one has read its configuration.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Maximum time from SIGTERM until a process that is taking over must have done so. Below the 30 s after which systemd and
+/// Kubernetes kill the process.
+const HAND_OVER: Duration = Duration::from_secs(20);
+
+/// SIGINT and SIGTERM, handled from the start of the process.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -27,11 +37,57 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn any(&mut self) {
+    /// Waits for either signal. Returns whether it was SIGTERM, which a service manager sends.
+    pub(super) async fn next(&mut self) -> bool {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => false,
+            _ = self.terminate.recv() => true,
         }
+    }
+}
+
+/// When to stop: after a signal and the time that it leaves for a successor.
+struct Stopping {
+    signals: Signals,
+    /// Whether a successor may take over.
+    persist: bool,
+    deadline: Option<Instant>,
+    latest: Option<Instant>,
+}
+
+impl Stopping {
+    fn new(signals: Signals, persist: bool) -> Self {
+        Self { signals, persist, deadline: None, latest: None }
+    }
+
+    /// Waits until the process must stop. `handing` says that a successor is taking over at this moment. Cancel-safe.
+    async fn due(&mut self, handing: bool) {
+        loop {
+            let deadline = if handing { self.latest } else { self.deadline };
+            let passed = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                terminate = self.signals.next() => {
+                    let waits = self.persist && (terminate || handing);
+                    if !waits || self.latest.is_some() {
+                        return;
+                    }
+                    tracing::info!("stopping: serving on for a moment, in case another process is starting to take over");
+                    self.deadline = Some(Instant::now() + LINGER);
+                    self.latest = Some(Instant::now() + HAND_OVER);
+                }
+                () = passed => return,
+            }
+        }
+    }
+
+    /// A successor has failed: another one may follow.
+    fn extend(&mut self) {
+        self.deadline = self.latest.map(|latest| latest.min(Instant::now() + LINGER));
     }
 }
 
@@ -41,7 +97,7 @@ pub(super) enum Ending {
     Stopped,
 }
 
-/// What must be taken down.
+/// What runs, and has to be taken down.
 pub(super) struct Running {
     pub(super) capture: Arc<Capture>,
     pub(super) listeners: Arc<Listeners>,
@@ -50,38 +106,53 @@ pub(super) struct Running {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) models: Arc<Models>,
     pub(super) stop: CancellationToken,
-    pub(super) server: Arc<Server>,
+    pub(super) socket: SocketFile,
     pub(super) accepting: JoinHandle<()>,
 }
 
 impl Running {
-    pub(super) async fn until_ended(&self, mut signals: Signals, mut successors: mpsc::Receiver<Successor>) -> Ending {
+    /// Serves until a signal, or until another process has taken over. Processes that ask to take over wait for their turn.
+    pub(super) async fn until_ended(
+        &self,
+        signals: Signals,
+        mut successors: mpsc::UnboundedReceiver<Successor>,
+        persist: bool,
+    ) -> Ending {
+        let mut stopping = Stopping::new(signals, persist);
         loop {
             let mut successor = tokio::select! {
-                () = signals.any() => return Ending::Stopped,
+                () = stopping.due(false) => return Ending::Stopped,
                 Some(successor) = successors.recv() => successor,
             };
             let handed = async {
                 let sockets = pass_on(&self.listeners, self.metrics_listener.as_deref())?;
                 successor.hand(&sockets, self.models.current().generation.0).await
             };
-            match handed.await {
+            let handed = tokio::select! {
+                () = stopping.due(true) => return Ending::Stopped,
+                handed = handed => handed,
+            };
+            match handed {
                 Ok(()) => return Ending::HandedOver(successor),
-                Err(error) => tracing::warn!(%error, "a process asked to take over and did not: this one goes on"),
+                Err(error) => {
+                    tracing::warn!(%error, "a process asked to take over and failed: this process goes on");
+                    stopping.extend();
+                }
             }
         }
     }
 
-    /// What was accepted last is among the flows when this returns.
+    /// Stops accepting. Connections that were accepted before are among the flows when this returns.
     async fn stop_accepting(&mut self) {
         self.stop.cancel();
         if let Err(error) = (&mut self.accepting).await {
-            tracing::error!(%error, "accepting ended badly");
+            tracing::error!(%error, "the task that accepts connections failed");
         }
         self.flows.close();
     }
 
-    /// Another process accepts: finish the running flows, up to the deadline; the rest are cut with the runtime.
+    /// Finishes the running flows after another process has taken over. Flows that last longer than the drain time are cut when
+    /// the process ends.
     pub(super) async fn drain_for(mut self, mut successor: Successor) {
         self.stop_accepting().await;
         self.capture.leave();
@@ -97,33 +168,33 @@ impl Running {
                         flows: self.telemetry.running(),
                         seconds_left: deadline.saturating_duration_since(Instant::now()).as_secs(),
                     };
-                    // A successor that has gone is replaced by another; the flows are finished all the same.
+                    // If the successor has ended, another process has replaced it: the flows are finished all the same.
                     let _ = successor.report(&draining).await;
                 }
             }
         }
     }
 
-    /// SIGINT or SIGTERM: without --persist the hooks go first, so that new connections go direct.
+    /// Stops after SIGINT or SIGTERM. Without --persist the hooks are removed first, so that new connections go direct.
     pub(super) async fn shut_down(mut self, persist: bool) -> Result<(), capture::Error> {
         self.stop_accepting().await;
-        self.server.remove();
+        self.socket.remove();
         let Self { capture, listeners, flows, models, .. } = self;
         if persist {
             capture.leave();
-            tracing::info!("stopping: the hooks stay, each API follows its fail mode");
+            tracing::info!("stopping: the hooks stay, and each API follows its fail mode");
         } else {
             capture.remove()?;
             tracing::info!("stopping: the hooks are removed, new connections go direct");
         }
         drop(listeners);
-        // Those that go on longer are cut with the runtime.
+        // Flows that last longer are cut when the process ends.
         let _ = tokio::time::timeout(models.current().drain.stop, flows.wait()).await;
         Ok(())
     }
 }
 
-/// The listeners as they are passed on.
+/// Returns duplicates of the listeners, to be passed on.
 fn pass_on(listeners: &Listeners, metrics: Option<&TcpListener>) -> std::io::Result<Sockets> {
     let (v4, v6) = listeners.sockets();
     Ok(Sockets {
