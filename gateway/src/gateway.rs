@@ -2,6 +2,8 @@
 
 mod admin_state;
 
+mod capabilities;
+
 mod egress;
 
 mod health;

@@ -18,7 +18,7 @@ fn others_can_read_nothing_that_egret_writes_but_its_certificate() {
     let identity = pki.identity(&["api.partner.example"], &["http/1.1"]);
     let _partner = lab.third_party("203.0.113.7", 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
     let config = lab.configure(&format!(
-        "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n    \
+        "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n    \
          policies: {{inbound: [{{quota: {{calls: 10}}}}]}}\n",
         pki.ca()
     ));

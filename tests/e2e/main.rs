@@ -78,6 +78,8 @@ mod third_party_tls;
 mod tls;
 
 mod owners;
+mod unit;
+
 mod workloads;
 
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,7 +84,8 @@ fn prepare(pins: &Path) -> Result<(), Error> {
             path_error("mount a bpffs at", Path::new(BPFFS), io::Error::other(why))
         })?;
     }
-    fs::create_dir_all(pins).map_err(|source| path_error("make", pins, source))?;
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(pins);
+    created.map_err(|source| path_error("make", pins, source))?;
     if on_bpffs(pins) {
         Ok(())
     } else {

@@ -1,9 +1,9 @@
 //! Hooks can be attached and never fire (a wrong cgroup root, a namespace): so a real connection proves them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,10 +24,34 @@ pub(super) const API: ApiId = ApiId(u32::MAX);
 
 struct Cgroup(PathBuf);
 
+impl Cgroup {
+    /// Creates a cgroup below the captured one: in this process's own if that is captured, since the root of the hierarchy can be
+    /// written to only with CAP_DAC_OVERRIDE.
+    fn below(captured: &Path) -> Result<Self, Error> {
+        let name = format!("egret-proof-{}", std::process::id());
+        let own = own_cgroup().filter(|own| own.starts_with(captured)).map(|own| own.join(&name));
+        if let Some(path) = own.filter(|path| fs::create_dir(path).is_ok()) {
+            return Ok(Self(path));
+        }
+        let path = captured.join(name);
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(source) => Err(Error::Path { what: "create the cgroup", path, source }),
+        }
+    }
+}
+
+/// Returns the cgroup of this process, as far as its namespace shows it (cgroups(7)).
+fn own_cgroup() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(super::cgroup_root().ok()?.join(path))
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir(&self.0) {
-            tracing::warn!(%error, cgroup = %self.0.display(), "the proof's cgroup stays");
+            tracing::warn!(%error, cgroup = %self.0.display(), "cannot remove the cgroup of the test connection");
         }
     }
 }
@@ -40,9 +64,7 @@ pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
     let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
     let rule =
         Redirect { destination, action: Action::Deny, fail: FailMode::Closed, api: API, generation: Generation(0) };
-    let path = capture.cgroup.join(format!("egret-proof-{}", std::process::id()));
-    fs::create_dir(&path).map_err(|source| Error::Path { what: "make the cgroup", path: path.clone(), source })?;
-    let cgroup = Cgroup(path);
+    let cgroup = Cgroup::below(&capture.cgroup)?;
     let before = capture.maps.counter(KernelReason::Denied);
     capture.maps.insert_rule(&rule)?;
     let outcome = call(&cgroup);
@@ -72,7 +94,7 @@ fn call(cgroup: &Cgroup) -> io::Result<()> {
 pub fn was_caller() -> bool {
     let Some(procs) = std::env::var_os(CALLER) else { return false };
     if let Err(error) = fs::write(procs, "0") {
-        eprintln!("egret: the proof's caller cannot join its cgroup: {error}");
+        let _ = writeln!(io::stderr(), "egret: the test connection's process cannot join its cgroup: {error}");
         std::process::exit(1);
     }
     if let Ok(destination) = NOWHERE.parse::<SocketAddr>() {

@@ -30,7 +30,7 @@ impl Check {
         let compiled =
             config::load(&self.path, Generation::default()).map_err(|errors| Failure::Invalid(errors.to_string()))?;
         for warning in &compiled.model.warnings {
-            eprintln!("{warning}\n");
+            out::error(&format!("{warning}\n"));
         }
         if let Some(log) = &self.against {
             return against::run(&compiled.model, log, self.output);

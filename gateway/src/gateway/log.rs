@@ -17,9 +17,9 @@ pub(super) fn line(text: &str) {
     let _ = Lines.write_all(text.as_bytes());
 }
 
-/// Logs a text of several lines as one event for each, since a line break within an event is escaped.
-pub(super) fn errors(text: &str) {
-    text.lines().filter(|line| !line.is_empty()).for_each(|line| tracing::error!("{line}"));
+/// Returns the lines of a text, to be logged one by one: a line break within an event is escaped.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.is_empty())
 }
 
 /// A writer that makes each write one line. Control characters are escaped, so no value can forge a line or move the cursor.

@@ -82,7 +82,7 @@ pub(super) fn reload(
         }
         Err(text) => {
             tracing::error!(generation = current.generation.0, "the changed configuration is refused");
-            log::errors(&text);
+            log::lines(&text).for_each(|line| tracing::error!("{line}"));
             Some(text)
         }
     };
@@ -92,7 +92,7 @@ pub(super) fn reload(
 /// Writes the warnings of a configuration to the log.
 pub(super) fn tell_warnings(model: &Model) {
     for warning in &model.warnings {
-        tracing::warn!("{warning}");
+        log::lines(warning).for_each(|line| tracing::warn!("{line}"));
     }
 }
 

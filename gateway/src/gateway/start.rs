@@ -20,7 +20,7 @@ use super::remembered::Remembered;
 use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
-use super::{Error, Options};
+use super::{Error, Options, capabilities};
 use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
@@ -46,6 +46,7 @@ const FIRST_NAMES: Duration = Duration::from_secs(10);
 pub fn run(options: &Options) -> Result<(), Error> {
     log::start();
     let compiled = config::load(&options.config, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
+    capabilities::check()?;
     egress_on_node(&compiled.model)?;
     tell_warnings(&compiled.model);
     raise_open_files();
@@ -82,7 +83,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let capture = Arc::new(Capture::attach(&capture::Options {
         cgroup: settings.cgroup.clone(),
         pins: settings.pins.clone(),
-        taking_over: conversation.is_some(),
+        taking_over: predecessor.is_some(),
         stale_after: STALE_AFTER,
     })?);
     let starting = Starting(Some(Arc::clone(&capture)));
