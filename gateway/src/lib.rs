@@ -1,57 +1,57 @@
-//! Egret: an eBPF-assisted transparent egress gateway. This list is the life of a connection.
+//! Egret, an eBPF-assisted transparent egress gateway. This list of rooms follows the life of a connection.
 //!
 //! A program connects to a listed third party; the kernel half (`gateway-ebpf`) redirects the
 //! connection to a listener here; [`connection`] says in one sentence what follows.
 
-/// 1. The kernel hooks: attach, pin, publish rules, read origins, detach.
+/// 1. The kernel hooks: attaches and pins them, publishes rules, reads origins.
 pub mod capture;
 
-/// 2. Accept captured connections; pass the sockets on; drain.
+/// 2. Accepts captured connections and hands the listening sockets over to the next process.
 pub mod listener;
 
-/// 3. Who connected, and to where: an accepted socket becomes a flow.
+/// 3. Finds out who connected, and to where: an accepted socket becomes a flow.
 pub mod flow;
 
-/// 4. The first bytes: TLS, HTTP/1, HTTP/2 or opaque.
+/// 4. Detects the protocol from the first bytes: TLS, HTTP/1, HTTP/2 or opaque.
 pub mod detect;
 
-/// 5. Flow and name to API and mode, or the reason why not.
+/// 5. Chooses the API and mode by flow and name, or the reason for a refusal.
 pub mod route;
 
-/// The sentence: 3, 4, 5, then one of passthrough, http.
+/// Carries one connection from accept to end: steps 3, 4 and 5, then bytes or requests.
 pub mod connection;
 
-/// TLS with callers: our CA and its leaves.
+/// TLS with callers: Egret's CA and the leaves that it issues.
 pub mod tls;
 
-/// 6. What may be done; the only source of a permit to dial.
+/// 6. Runs policies, and is the only source of a permit to dial.
 pub mod policy;
 
-/// 7. To the third party, always from the egress IP.
+/// 7. Connects to the third party, always from the egress address.
 pub mod upstream;
 
-/// 8. One record per flow; metrics, access log.
+/// 8. Writes one record per flow; metrics and the access log.
 pub mod telemetry;
 
 // -- beside the path --
 
-/// Host names to addresses, kept fresh; names and APIs to the kernel's table.
+/// Resolves host names, keeps their addresses fresh, and derives the kernel's table from them.
 pub mod names;
 
-/// The words that cross rooms. No IO, no serde.
+/// The types that rooms share. They do no IO and know no serde.
 pub mod model;
 
-/// Text to model, all errors at once; live reload.
+/// Compiles text to a model and reports all errors at once; reloads live.
 pub mod config;
 
-/// The unix socket that the CLI and the next process talk to.
+/// The unix socket to which the command line and the next process connect.
 pub mod admin;
 
-/// What would be done with a request, or was, for a person who asks.
+/// Explains what would happen to a request, or what happened.
 pub mod explain;
 
-/// The composition root: builds the rooms, joins them, owns the order of shutdown.
+/// The composition root: builds the rooms, connects them, and owns the order of shutdown.
 pub mod gateway;
 
-/// The command line; one command a file.
+/// The command line, with one command per file.
 pub mod cli;

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use crate::shell::{as_root, cargo, run, target};
 use crate::{run as build, setup};
 
@@ -12,7 +14,13 @@ pub(crate) fn lab() -> anyhow::Result<()> {
 fn story(what: &str) -> anyhow::Result<()> {
     setup::kernel()?;
     setup::programs(&[setup::LAB])?;
+    let (egret, demo) = build()?;
+    run(as_root(demo)?.arg(what).env("EGRET_BIN", egret))
+}
+
+/// Builds `egret` and the story. Returns both executables.
+pub(crate) fn build() -> anyhow::Result<(PathBuf, PathBuf)> {
     let egret = build::build()?;
     run(cargo().args(["build", "--quiet", "--locked", "--package", "egret-tests", "--bin", "egret-demo"]))?;
-    run(as_root(target().join("debug/egret-demo"))?.arg(what).env("EGRET_BIN", egret))
+    Ok((egret, target().join("debug/egret-demo")))
 }

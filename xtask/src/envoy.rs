@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use crate::setup;
-use crate::shell::target;
+use crate::shell::{quietly, target};
 
 const VERSION: &str = "1.40.0";
 
@@ -60,15 +60,4 @@ fn unpack(directory: &Path) -> anyhow::Result<()> {
     quietly(Command::new("chmod").arg("+x").arg(&executable))?;
     quietly(Command::new(&executable).arg("--version"))?;
     fs::rename(&unfinished, directory).with_context(|| format!("cannot make {}", directory.display()))
-}
-
-/// Runs to the end; the error is the last line of what it said.
-fn quietly(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
-        bail!("{}: {last}", command.get_program().display());
-    }
-    Ok(())
 }

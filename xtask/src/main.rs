@@ -12,6 +12,8 @@ mod envoy;
 
 mod kernel;
 
+mod kernels;
+
 mod run;
 
 mod setup;
@@ -47,6 +49,8 @@ enum Command {
     Ci,
     /// Generate the configuration reference, schema, manual pages and completions.
     Docs,
+    /// Run the smoke test on Debian's kernels 5.10, 6.1 and 6.12, each under emulation; not part of CI.
+    Kernels(kernels::Kernels),
     /// Open a shell in the lab.
     Lab,
 }
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Ci => ci::ci(),
         Command::Docs => docs::docs(),
+        Command::Kernels(command) => command.run(),
         Command::Lab => demo::lab(),
     };
     match outcome {

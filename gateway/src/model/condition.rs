@@ -2,25 +2,25 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-/// A condition as most are: comparisons of texts, which need no interpreter. It says what the expression says that it was made
-/// of, always, and cannot fail.
+/// A native condition: comparisons of texts and numbers that need no interpreter. It always has the same result as the expression
+/// that it was compiled from, and it cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Each holds.
+    /// All of these conditions hold.
     All(Vec<Self>),
-    /// One holds.
+    /// At least one of these conditions holds.
     Any(Vec<Self>),
-    /// It does not hold.
+    /// This condition does not hold.
     Not(Box<Self>),
-    /// A part of a call is like a text.
+    /// A field of the call compares to a text like this.
     Text(Field, Like, Arc<str>),
-    /// The answer's status is so.
+    /// The response's status compares to a number like this.
     Status(Order, i64),
-    /// The request, or the answer, has this field.
+    /// The request or response has this header field.
     Has(HeadersOf, HeaderName),
 }
 
-/// A part of a call that is a text.
+/// A field of a call that is a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of expressions")]
 pub enum Field {
@@ -41,25 +41,25 @@ pub enum Field {
     WorkloadUnit,
 }
 
-/// Whose headers.
+/// The message whose header fields are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadersOf {
-    /// The request's.
+    /// The header fields of the request.
     Request,
-    /// The answer's.
+    /// The header fields of the response.
     Response,
 }
 
 /// How a text is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Like {
-    /// `==`
+    /// The texts are equal (`==`).
     Is,
-    /// `startsWith`
+    /// The field starts with the text (`startsWith`).
     Begins,
-    /// `endsWith`
+    /// The field ends with the text (`endsWith`).
     Ends,
-    /// `contains`
+    /// The field contains the text (`contains`).
     Contains,
 }
 

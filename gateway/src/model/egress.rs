@@ -4,40 +4,40 @@ use std::sync::Arc;
 
 use super::{Host, Template};
 
-/// The way out: the fixed source addresses, at least one in all, of which at most one per family is used.
+/// The egress settings: the fixed source addresses, at least one in all, of which at most one per family is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Egress {
-    /// In the order of the configuration; the first of a family is used.
+    /// The addresses in the order of the configuration; the first of each family is used.
     pub addresses: Vec<IpAddr>,
-    /// What connections go through; straight to the third party, if absent.
+    /// The forward proxy that connections go through; they go directly to the third party where this is absent.
     pub proxy: Option<Arc<Proxy>>,
 }
 
 impl Egress {
-    /// The source address for a destination of this family.
+    /// Returns the source address for a destination of this family.
     pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|source| source.is_ipv4() == destination.is_ipv4())
     }
 
-    /// What a connection to this name goes through, if anything.
+    /// Returns the proxy that a connection to this name goes through, if any.
     pub fn proxy_for(&self, name: Option<&Host>) -> Option<&Arc<Proxy>> {
         self.proxy.as_ref().filter(|proxy| !name.is_some_and(|name| proxy.except.iter().any(|except| except.is(name))))
     }
 }
 
-/// A forward proxy, which is asked for a tunnel (`CONNECT`, RFC 9110 §9.3.6): it sees the name and the port of what it leads
-/// to, and nothing of what is said.
+/// A forward proxy, which Egret asks for a tunnel (`CONNECT`, RFC 9110 §9.3.6). It sees the name and port of the third party, and
+/// nothing of the contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
-    /// Unique.
+    /// The unique name of the proxy.
     pub name: Arc<str>,
-    /// Where it is.
+    /// The host of the proxy.
     pub at: ProxyHost,
-    /// Its port.
+    /// The port of the proxy.
     pub port: u16,
-    /// Who Egret is there, and proof of it: a text, named values, no expressions.
+    /// The user name and the password: a text with named values, without expressions.
     pub credentials: Option<(Arc<str>, Template)>,
-    /// What it does not lead to.
+    /// The names that Egret connects to directly, not through the proxy.
     pub except: Vec<Names>,
 }
 
@@ -51,17 +51,17 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Where a proxy is.
+/// The host of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyHost {
-    /// Wherever this name leads.
+    /// The proxy has this name, which Egret resolves.
     Name(Host),
-    /// Here.
+    /// The proxy has this address.
     Address(IpAddr),
 }
 
 impl ProxyHost {
-    /// Its name, if it has one.
+    /// Returns the name of the proxy's host, if it has one.
     pub fn name(&self) -> Option<&Host> {
         match self {
             Self::Name(name) => Some(name),
@@ -70,12 +70,12 @@ impl ProxyHost {
     }
 }
 
-/// One name, or all below one.
+/// One name, or all names below one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// This one.
+    /// Exactly this name.
     One(Host),
-    /// `*.example`: those that end in it, at any depth, and not itself.
+    /// `*.example`: the names that end in it, at any depth, and not the name itself.
     Below(Host),
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Names {
 }
 
 impl Names {
-    /// Whether a name is one of them.
+    /// Returns whether a name is one of them.
     pub fn is(&self, name: &Host) -> bool {
         match self {
             Self::One(one) => one == name,

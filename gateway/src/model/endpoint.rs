@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use super::{Backend, Host};
 
-/// A server that requests may be sent to beside the one that they were for. Its name is in the configuration, as all names
-/// that Egret asks for: nothing that a request says leads elsewhere.
+/// A server that Egret sends requests to, in addition to the third party that a request is for. The configuration contains its
+/// name: no request decides where Egret connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its name.
+    /// The name of the server.
     pub host: Host,
-    /// Its port.
+    /// The port of the server.
     pub port: u16,
-    /// TLS with it; in the clear, if absent.
+    /// The settings of TLS with it; requests are sent without TLS where this is absent.
     pub tls: Option<Arc<Backend>>,
 }
 
 impl Endpoint {
-    /// What speaks to it: `http` or `https`.
+    /// Returns the URL scheme of the server: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// As in `Host` (RFC 9110 §7.2): its port, where it is not the scheme's own.
+    /// Returns the value of `Host` (RFC 9110 §7.2): the name, and the port where it is not the scheme's default.
     pub fn authority(&self) -> String {
         let usual = if self.tls.is_some() { 443 } else { 80 };
         if self.port == usual { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
@@ -35,25 +35,25 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Servers that do the same, by a name of the configuration's.
+/// A named group of servers that offer the same service (`backends`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Unique.
+    /// The unique name of the group.
     pub name: Arc<str>,
-    /// At least one.
+    /// The servers of the group, at least one.
     pub members: Vec<Member>,
-    /// When a member is left alone for a while.
+    /// The circuit breaker of each member, if there is one.
     pub breaker: Option<Breaker>,
-    /// How a member is asked whether it is well.
+    /// The health check of each member, if there is one.
     pub health: Option<Health>,
 }
 
 /// One of a service's servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Where it is.
+    /// The server itself.
     pub endpoint: Arc<Endpoint>,
-    /// Before the path of each request; without a slash at its end.
+    /// The path that precedes the path of each request, without a slash at its end.
     pub base: Arc<str>,
     /// Its share of the requests among members of the same priority: 1 to 1000.
     pub weight: u32,
@@ -61,26 +61,26 @@ pub struct Member {
     pub priority: u32,
 }
 
-/// When a member has failed too often.
+/// A circuit breaker: when a member gets no requests because it has failed too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// So many failures...
+    /// The number of failures that opens the breaker.
     pub failures: u32,
-    /// ...within this time...
+    /// The time within which failures are counted.
     pub window: Duration,
-    /// ...and it gets no requests for so long; then one, which decides. A longer `Retry-After` of its own is kept to.
+    /// How long the member gets no requests; then one request decides. A longer `Retry-After` of the member takes precedence.
     pub open: Duration,
-    /// Which answers are failures; to give none is one, always.
+    /// The ranges of response statuses that are failures. No response is always a failure.
     pub statuses: Vec<(u16, u16)>,
 }
 
-/// How a member is asked whether it is well.
+/// A health check of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// With `GET` for this path; an answer of 200 to 399 is a good one.
+    /// The path of the `GET` request; a response with a status from 200 to 399 means healthy.
     pub path: Arc<str>,
-    /// How often.
+    /// The time between two checks.
     pub interval: Duration,
-    /// Longest wait.
+    /// The longest wait for a response.
     pub timeout: Duration,
 }

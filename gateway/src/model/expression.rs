@@ -6,19 +6,19 @@ use super::{Condition, Secret};
 /// A CEL expression, compiled and checked.
 #[derive(Clone)]
 pub struct Expression {
-    /// As written.
+    /// The expression as written.
     pub source: Arc<str>,
-    /// For the interpreter.
+    /// The compiled program for the interpreter.
     pub program: Arc<cel::Program>,
-    /// The same without an interpreter, if it is as most conditions are.
+    /// The same as a native condition, where that is possible.
     pub condition: Option<Condition>,
-    /// Whether it looks at the body of the request.
+    /// Whether the expression reads the request body.
     pub reads_request_body: bool,
-    /// Whether it takes the body of the request as it is, compressed or not.
+    /// Whether the expression reads the request body as raw bytes, compressed or not.
     pub reads_request_bytes: bool,
-    /// Whether it looks at the body of the answer.
+    /// Whether the expression reads the response body.
     pub reads_response_body: bool,
-    /// Whether a secret may come of it: it looks at a variable that is one.
+    /// Whether the result may contain a secret, because the expression reads a secret variable.
     pub is_secret: bool,
 }
 
@@ -43,16 +43,16 @@ pub struct Template(pub Vec<Part>);
 /// A part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// As it is.
+    /// Literal text.
     Text(Arc<str>),
-    /// What the expression says at the time.
+    /// The value of an expression when the template is evaluated.
     Expression(Expression),
-    /// What the named value is at the time.
+    /// The named value when the template is evaluated.
     Named(Arc<NamedValue>),
 }
 
 impl Template {
-    /// The text, where there is no hole.
+    /// Returns the text, where the template has no holes.
     pub fn literal(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
@@ -61,7 +61,7 @@ impl Template {
         }
     }
 
-    /// Its expressions.
+    /// Returns the expressions of the template.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.0.iter().filter_map(|part| match part {
             Part::Expression(expression) => Some(expression),
@@ -69,7 +69,7 @@ impl Template {
         })
     }
 
-    /// What it is now, where there are no expressions in it.
+    /// Returns the current value, where the template has no expressions.
     pub fn constant(&self) -> Option<Vec<u8>> {
         let part = |part: &Part| match part {
             Part::Text(text) => Some(text.as_bytes().to_vec()),
@@ -79,7 +79,7 @@ impl Template {
         self.0.iter().map(part).collect::<Option<Vec<_>>>().map(|parts| parts.concat())
     }
 
-    /// Whether a secret is in it.
+    /// Returns whether the template contains a secret.
     pub fn is_secret(&self) -> bool {
         self.0.iter().any(|part| match part {
             Part::Text(_) => false,
@@ -89,7 +89,7 @@ impl Template {
     }
 }
 
-/// As written.
+/// Shows the template as written.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |part: &Part| match part {
@@ -101,44 +101,44 @@ impl fmt::Debug for Template {
     }
 }
 
-/// A value that the configuration names, and that is kept elsewhere.
+/// A value that the configuration names and that is stored outside of it.
 pub struct NamedValue {
-    /// What templates call it.
+    /// The name that templates use.
     pub name: Arc<str>,
-    /// Where it is.
+    /// The place where the value is stored.
     pub source: ValueSource,
-    /// What it is now: a file may change at any time.
+    /// The current value: a file may change at any time.
     current: RwLock<Arc<Secret>>,
 }
 
-/// Where a named value is kept.
+/// The place where a named value is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueSource {
-    /// In the configuration, for all to see.
+    /// The configuration itself; the value is not a secret.
     Text(Arc<str>),
-    /// In a file, without the newline at its end; read again when it changes.
+    /// A file, without the newline at its end; Egret reads it again when it changes.
     File(std::path::PathBuf),
-    /// In a variable of the process's environment.
+    /// A variable of the process's environment.
     Environment(Arc<str>),
 }
 
 impl NamedValue {
-    /// With what it is now.
+    /// Creates a named value with its current content.
     pub fn new(name: Arc<str>, source: ValueSource, current: Secret) -> Self {
         Self { name, source, current: RwLock::new(Arc::new(current)) }
     }
 
-    /// Whether nobody is to see it.
+    /// Returns whether the value is a secret.
     pub fn is_secret(&self) -> bool {
         !matches!(self.source, ValueSource::Text(_))
     }
 
-    /// What it is now.
+    /// Returns the current value.
     pub fn current(&self) -> Arc<Secret> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts another one in its place; whether it is another one.
+    /// Replaces the value. Returns whether it changed.
     pub fn replace(&self, new: Secret) -> bool {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let changed = **current != new;
@@ -149,7 +149,7 @@ impl NamedValue {
     }
 }
 
-/// Where it is decides: what it is changes without the configuration.
+/// Compares the place, not the content: the content changes without the configuration.
 impl PartialEq for NamedValue {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, &self.source) == (&other.name, &other.source)

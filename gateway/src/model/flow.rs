@@ -20,11 +20,11 @@ impl fmt::Display for OriginalDst {
 /// The kernel's record of a captured socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where it wanted to go.
+    /// The address that the caller asked for.
     pub original_dst: OriginalDst,
     /// Cgroup v2 id (inode of its directory).
     pub cgroup: u64,
-    /// Process id, in the root pid namespace.
+    /// The process id in the root pid namespace.
     pub pid: u32,
     /// User id, in the root user namespace.
     pub uid: u32,
@@ -63,13 +63,13 @@ pub struct Workload {
     pub pod_name: Option<Arc<str>>,
     /// The name of its pod's service account, in that namespace.
     pub service_account: Option<Arc<str>>,
-    /// Process id.
+    /// The process id of the caller.
     pub pid: u32,
-    /// User id.
+    /// The user id of the caller.
     pub uid: u32,
     /// The user's name on the node, or the number.
     pub user: Arc<str>,
-    /// Command name.
+    /// The command name of the calling thread.
     pub command: String,
     /// Path of what it runs, as its own root names it; absent if the process was gone. A process can run something else
     /// any time, and in a container anything can be called anything.
@@ -81,9 +81,9 @@ pub struct Workload {
 pub struct Flow {
     /// Number of the flow in this process, from 1.
     pub id: u64,
-    /// Where it wanted to go.
+    /// The address that the caller asked for.
     pub original_dst: OriginalDst,
-    /// Who it is.
+    /// The workload that opened the connection.
     pub workload: Workload,
     /// Generation of the rule that captured it.
     pub generation: Generation,
@@ -91,7 +91,7 @@ pub struct Flow {
     pub api: ApiId,
 }
 
-/// What the first bytes say.
+/// The protocol of a connection, detected from its first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// An HTTP/1 request with this Host, without port; `None` if absent or no name.
@@ -115,22 +115,22 @@ pub enum Protocol {
 /// What a caller offers to speak inside TLS (ALPN, RFC 7301): of HTTP, the versions that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alpn {
-    /// `http/1.1`; also where nothing is offered.
+    /// Whether `http/1.1` is offered; also true where nothing is offered.
     pub http1: bool,
-    /// `h2`.
+    /// Whether `h2` is offered.
     pub http2: bool,
 }
 
 impl Alpn {
-    /// HTTP/1.1 alone.
+    /// An offer of HTTP/1.1 alone.
     pub const HTTP1: Self = Self { http1: true, http2: false };
-    /// HTTP/2 alone.
+    /// An offer of HTTP/2 alone.
     pub const HTTP2: Self = Self { http1: false, http2: true };
 
-    /// Either.
+    /// An offer of both versions.
     pub const BOTH: Self = Self { http1: true, http2: true };
 
-    /// From the names on the wire; `None` if there was no offer.
+    /// Parses the names on the wire; `None` means that there was no offer.
     pub fn offered<'a>(names: Option<impl Iterator<Item = &'a [u8]>>) -> Self {
         let Some(names) = names else { return Self::HTTP1 };
         names.fold(Self { http1: false, http2: false }, |alpn, name| Self {
@@ -139,7 +139,7 @@ impl Alpn {
         })
     }
 
-    /// The names on the wire, the preferred first.
+    /// Returns the names on the wire, the preferred one first.
     pub fn names(self) -> Vec<Vec<u8>> {
         let names = [(self.http2, &b"h2"[..]), (self.http1, b"http/1.1")];
         names.into_iter().filter(|(offered, _)| *offered).map(|(_, name)| name.to_vec()).collect()
@@ -157,7 +157,7 @@ impl Protocol {
         }
     }
 
-    /// The name the client wants to speak to.
+    /// Returns the host name that the caller asked for, if any.
     pub fn authority(&self) -> Option<&Host> {
         match self {
             Self::Http1 { host } => host.as_ref(),

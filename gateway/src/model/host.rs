@@ -4,10 +4,10 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(String);
 
-/// Why a text is no host name.
+/// Why a text is not a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidHost {
-    /// It is empty.
+    /// The text is empty.
     Empty,
     /// It is an IP address, not a name.
     Address,
@@ -32,7 +32,7 @@ impl fmt::Display for InvalidHost {
 }
 
 impl Host {
-    /// Normalises a name as written in a configuration, an SNI or a Host header (without port).
+    /// Parses and normalises a name as written in a configuration, an SNI or a Host header (without port).
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if name.is_empty() {
@@ -58,7 +58,7 @@ impl Host {
         Ok(Self(name))
     }
 
-    /// The name.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

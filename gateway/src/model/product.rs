@@ -2,47 +2,47 @@ use std::sync::Arc;
 
 use super::{Policies, Template, WorkloadMatch};
 
-/// APIs for those who have subscribed to them.
+/// A product: APIs for callers who have subscribed to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Unique.
+    /// The unique name of the product.
     pub name: Arc<str>,
-    /// Whether its APIs are for nobody else.
+    /// Whether callers without a subscription are refused.
     pub subscription_required: bool,
-    /// Who has; the first that a caller is like holds.
+    /// The subscriptions; the first that matches a caller applies.
     pub subscriptions: Vec<Subscription>,
 }
 
-/// Callers of a product.
+/// A subscription: callers of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Unique.
+    /// The unique name of the subscription.
     pub name: Arc<str>,
-    /// Any of these; whoever has the key, if there are none.
+    /// The workloads that may use it; any caller with the key, where there are none.
     pub workloads: Vec<WorkloadMatch>,
-    /// What they say in [`SUBSCRIPTION_KEY`]; the third party does not see it.
+    /// The value that callers send in [`SUBSCRIPTION_KEY`]; the third party does not see it.
     pub key: Option<Template>,
 }
 
-/// The field of a request with the key of a subscription.
+/// The header field of a request that carries the key of a subscription.
 pub const SUBSCRIPTION_KEY: &str = "egret-subscription-key";
 
-/// What is done with a request, by the product that its caller has subscribed to.
+/// The policies for a request, chosen by the product to which its caller has subscribed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByProduct {
-    /// Without one.
+    /// The policies for callers without a subscription.
     pub without: Arc<Policies>,
-    /// In the order of [`super::Rules::products`].
+    /// The policies for each product, in the order of [`super::Rules::products`].
     pub with: Vec<Arc<Policies>>,
 }
 
 impl ByProduct {
-    /// Of the product with this index.
+    /// Returns the policies of the product with this index.
     pub fn of(&self, product: Option<usize>) -> &Arc<Policies> {
         product.and_then(|index| self.with.get(index)).unwrap_or(&self.without)
     }
 
-    /// All of them.
+    /// Returns the policies of all products, and those without one.
     pub fn each(&self) -> impl Iterator<Item = &Policies> {
         std::iter::once(&self.without).chain(&self.with).map(|policies| &**policies)
     }

@@ -23,7 +23,7 @@ pub struct Redirect {
 pub enum Action {
     /// Set this source address and let it go.
     Bind(IpAddr),
-    /// Refuse.
+    /// Refuse the connection.
     Deny,
     /// Send it to the listener.
     Redirect,
@@ -32,8 +32,8 @@ pub enum Action {
 /// How often a row of the kernel's table matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HookCounters {
-    /// Connections and datagrams.
+    /// The number of connections and datagrams.
     pub hits: u64,
-    /// How long ago the newest one was.
+    /// The time since the newest one.
     pub last: Option<Duration>,
 }

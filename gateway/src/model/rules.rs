@@ -1,55 +1,55 @@
-//! The operations of an API, and how a request is told to be one of them.
+//! The operations of an API, and how a request is matched to one of them.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{ByProduct, Contract, Policies, Product};
 
-/// The operations of an API, and what is done with its requests.
+/// The operations of an API, and the policies for its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// In the order of the configuration; of those that a request matches, the most exact holds.
+    /// The operations in the order of the configuration; of those that a request matches, the most exact applies.
     pub operations: Vec<Operation>,
-    /// For a request that matches none of them.
+    /// The policies for a request that matches none of them.
     pub otherwise: ByProduct,
-    /// What callers may have subscribed to.
+    /// The products to which callers may subscribe.
     pub products: Vec<Product>,
-    /// Whether such a request is refused.
+    /// Whether a request that matches no operation is refused.
     pub only_operations: bool,
-    /// Most bytes of a body that a policy may look at.
+    /// The largest body that a policy may read, in bytes.
     pub max_body: usize,
     /// Whether secrets may be sent without TLS.
     pub plain_secrets: bool,
 }
 
-/// What a third party offers to do.
+/// An operation of a third party's API: a method and a path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// Unique in its API.
+    /// The name, unique in its API.
     pub name: Arc<str>,
-    /// Any, if absent.
+    /// The method; any method, where this is absent.
     pub method: Option<Arc<str>>,
-    /// Its path.
+    /// The template of the path.
     pub path: PathTemplate,
-    /// What is done with its requests, wider scopes included.
+    /// The policies for its requests, including those of wider scopes.
     pub policies: ByProduct,
-    /// What is said of it, where its policies look at that.
+    /// The description by an OpenAPI document, where its policies need it.
     pub contract: Option<Arc<Contract>>,
 }
 
 /// A path with parameters: `/prices/{id}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathTemplate {
-    /// Between its slashes.
+    /// The parts between the slashes.
     pub segments: Vec<Segment>,
-    /// Whether anything may follow: `/prices/*`.
+    /// Whether any further segments may follow: `/prices/*`.
     pub open: bool,
 }
 
 /// A part of a path between slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// Itself.
+    /// Exactly this text.
     Literal(Arc<str>),
     /// Parameters, each at least one character, between texts: `{base}...{head}`.
     Template {
@@ -61,7 +61,7 @@ pub enum Segment {
 }
 
 impl Rules {
-    /// The lists of policies that its requests may come to.
+    /// Returns the lists of policies that may apply to its requests.
     pub fn each(&self) -> impl Iterator<Item = &Policies> {
         std::iter::once(&self.otherwise)
             .chain(self.operations.iter().map(|operation| &operation.policies))

@@ -1,74 +1,74 @@
-//! What policies tell, on its way to the records; secrets are masked.
+//! Events that policies emit for logs, metrics and traces; secrets are masked.
 
 use std::sync::Arc;
 
 use super::{Section, Severity};
 
-/// Something that a policy tells.
+/// An event that a policy emits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
-    /// `log`.
+    /// An entry of the policy `log`.
     Log(Box<Logged>),
-    /// `emit-metric`.
+    /// An increment of the policy `emit-metric`.
     Metric(Counted),
-    /// `trace`.
+    /// A message of the policy `trace`.
     Trace(Box<Traced>),
 }
 
-/// More of a counter.
+/// An increment of a counter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
-    /// The counter.
+    /// The name of the counter.
     pub name: Arc<str>,
-    /// How much; zero or more, finite.
+    /// The increment; zero or more, finite.
     pub value: f64,
-    /// The labels, and their values.
+    /// The names and values of the labels.
     pub dimensions: Vec<(Arc<str>, String)>,
 }
 
-/// A request, or an answer, at the time.
+/// A request or response as it was when the policy ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
-    /// Where the policy stands.
+    /// The section in which the policy stands.
     pub section: Section,
-    /// Its owner's name for it.
+    /// The `id` of the policy, if it has one.
     pub id: Option<Arc<str>>,
-    /// What is said beside.
+    /// The message of the policy, if it has one.
     pub message: Option<String>,
     /// The request's method.
     pub method: String,
-    /// Its host and path; the query may hold what is nobody's business.
+    /// The host and path, without the query, which may contain private data.
     pub target: String,
-    /// The answer's status, if it is about the answer.
+    /// The status of the response, where the event is about a response.
     pub status: Option<u16>,
-    /// The fields of its head.
+    /// The header fields of the message.
     pub headers: Vec<(String, String)>,
-    /// Its body, where that is wanted, or why it is not there.
+    /// The body, where the policy logs it, or why it is missing.
     pub body: Option<Result<LoggedBody, String>>,
 }
 
-/// What is on record of a body.
+/// The part of a body that is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedBody {
-    /// What is not UTF-8 is replaced.
+    /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// Whether there was more of it.
+    /// Whether the body was longer.
     pub cut: bool,
 }
 
-/// What somebody said.
+/// A message of the policy `trace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// Where the policy stands.
+    /// The section in which the policy stands.
     pub section: Section,
-    /// Its owner's name for it.
+    /// The `id` of the policy, if it has one.
     pub id: Option<Arc<str>>,
-    /// How bad it is.
+    /// The severity of the message.
     pub severity: Severity,
-    /// Who.
+    /// The source that the policy names.
     pub source: Option<Arc<str>>,
-    /// What.
+    /// The text of the message.
     pub message: String,
-    /// Names and values.
+    /// The names and values of the metadata.
     pub metadata: Vec<(Arc<str>, String)>,
 }
