@@ -5,8 +5,10 @@ use std::env;
 use std::path::PathBuf;
 
 fn main() {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/egret-hooks.o");
-    let object = env::var_os("EGRET_HOOKS").map_or(default, PathBuf::from);
+    // Asked for at run time: a copied target directory may hold this program as another checkout built it.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    let default = || manifest.join("../target/egret-hooks.o");
+    let object = env::var_os("EGRET_HOOKS").map_or_else(default, PathBuf::from);
     println!("cargo:rerun-if-env-changed=EGRET_HOOKS");
     println!("cargo:rerun-if-changed={}", object.display());
     match object.canonicalize() {

@@ -1,30 +1,23 @@
 //! `connect`: look up the destination; redirect, bind or refuse. A miss is one lookup and nothing else.
 
-use aya_ebpf::bindings::{bpf_sock_tuple, sockaddr};
-use aya_ebpf::helpers::bpf_get_current_comm;
-use aya_ebpf::helpers::generated::{
-    bpf_bind, bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_netns_cookie,
-    bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_get,
-};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skc_to_mptcp_sock};
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
-    ACTION_BIND, ACTION_DENY, Address, CaptureKey, CaptureRule, FAIL_OPEN, KernelReason, MARK_EXEMPT, MARK_LISTENER,
-    Origin, Port,
+    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, Address, CaptureKey, CaptureRule, Captured, FAIL_OPEN,
+    KernelReason, Origin, Owners, Port, Settings,
 };
 
-use crate::maps::{CAPTURED, HEARTBEAT, HITS, MARKS, REDIRECTS, SETTINGS};
-use crate::socket::{address_v4, address_v6, port, protocol, set_v4, set_v6};
+use crate::bind::set_source;
+use crate::caller::{is_captured, origin_of, owners};
+use crate::maps::{CAPTURED, HITS, REDIRECTS, SETTINGS, can_find_mptcp};
+use crate::owners::have_room;
+use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, in_its_namespace, is_exempt, is_there, listener};
+use crate::socket::{address_v4, address_v6, bound_device, port, protocol, set_v4, set_v6};
 use crate::verdict::{PROCEED, conclude, count};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
-const QUIC: u16 = 443;
-
-/// Where the listeners are.
-pub const LOOPBACK_V4: Address = Address::v4(LOCALHOST_V4);
-pub const LOOPBACK_V6: Address = Address([0, 0, 0, LOCALHOST_V6]);
-const LOCALHOST_V4: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
-const LOCALHOST_V6: u32 = u32::from_ne_bytes([0, 0, 0, 1]);
+const UDP_LITE: u32 = 136;
 
 /// A socket's family and destination.
 #[derive(Clone, Copy)]
@@ -49,33 +42,47 @@ pub fn v6(ctx: &SockAddrContext) -> i32 {
 fn decide(ctx: &SockAddrContext, destination: Destination) -> i32 {
     match protocol(ctx) {
         TCP => tcp(ctx, destination),
-        UDP => datagram(ctx, destination),
+        UDP | UDP_LITE => datagram(ctx, destination),
         _ => PROCEED,
     }
 }
 
-/// UDP, connected or not: QUIC to a captured address would leave past the proxy.
+/// UDP, connected or not: QUIC to a captured address and port would leave past the proxy.
 #[inline(always)]
 pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    if u16::from(destination.port) != QUIC {
-        return PROCEED;
-    }
     let Some(rule) = lookup(&destination) else { return PROCEED };
-    if exempt(ctx) {
-        count(KernelReason::Exempt);
+    if rule.action == ACTION_LISTENER || passes(ctx) {
         return PROCEED;
     }
     hit(&destination);
-    let gone = rule.fail == FAIL_OPEN && !beating();
-    let reason = if gone { KernelReason::GatewayGoneOpen } else { KernelReason::QuicRefused };
-    conclude(reason, &origin_of(&destination, rule), Address::default(), UDP)
+    let reason = refused_unless_open(ctx, &destination, rule);
+    conclude(reason, &origin_of(&destination, rule), Address::default(), protocol(ctx))
+}
+
+/// A datagram is refused unless the same connection over TCP would leave directly.
+#[inline(always)]
+fn refused_unless_open(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule) -> KernelReason {
+    let Some(settings) = SETTINGS.get(0) else { return gone(rule) };
+    if rule.fail != FAIL_OPEN || rule.action != ACTION_REDIRECT {
+        return KernelReason::UdpRefused;
+    }
+    if !in_its_namespace(ctx, settings) {
+        return KernelReason::ForeignNamespaceOpen;
+    }
+    if is_there(ctx, settings, destination.address.is_v4()) {
+        KernelReason::UdpRefused
+    } else {
+        KernelReason::GatewayGoneOpen
+    }
 }
 
 #[inline(always)]
 fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     let Some(rule) = lookup(&destination) else { return PROCEED };
-    if exempt(ctx) {
-        count(KernelReason::Exempt);
+    if rule.action == ACTION_LISTENER {
+        return to_the_listener(ctx, &destination, rule);
+    }
+    if passes(ctx) {
         return PROCEED;
     }
     hit(&destination);
@@ -92,31 +99,73 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     conclude(reason, &origin, rule.source, TCP)
 }
 
+/// Whether a socket with a captured destination passes all the same: Egret's own, and those outside of the sub-tree.
+#[inline(always)]
+fn passes(ctx: &SockAddrContext) -> bool {
+    if is_exempt(ctx) {
+        count(KernelReason::Exempt);
+        return true;
+    }
+    !is_captured()
+}
+
+/// Nobody connects to the listener itself: only a redirect leads there, so that no connection uses an origin that its
+/// socket has from an earlier one. In another network namespace that address is somebody else's.
+#[inline(always)]
+fn to_the_listener(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule) -> i32 {
+    match SETTINGS.get(0) {
+        Some(settings) if in_its_namespace(ctx, settings) => {
+            let origin = origin_of(destination, rule);
+            conclude(KernelReason::ListenerRefused, &origin, Address::default(), TCP)
+        }
+        _ => PROCEED,
+    }
+}
+
 #[inline(always)]
 fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule, origin: &Origin) -> KernelReason {
     if rule.action == ACTION_DENY {
         return KernelReason::Denied;
     }
     let Some(settings) = SETTINGS.get(0) else { return gone(rule) };
-    // SAFETY: the context is valid.
-    if unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) } != settings.netns {
-        return if rule.fail == FAIL_OPEN {
-            KernelReason::ForeignNamespaceOpen
-        } else {
-            KernelReason::ForeignNamespaceClosed
-        };
+    if !in_its_namespace(ctx, settings) {
+        return by_fail_mode(rule, KernelReason::ForeignNamespaceClosed, KernelReason::ForeignNamespaceOpen);
     }
     if rule.action == ACTION_BIND {
-        return if bind(ctx, rule.source) == 0 { KernelReason::Bound } else { KernelReason::BindFailed };
+        return if set_source(ctx, rule.source) { KernelReason::Bound } else { KernelReason::BindFailed };
     }
-    let v4 = destination.address.is_v4();
-    let listener = if v4 { settings.listener_v4 } else { settings.listener_v6 };
-    if !beating() || !listening(ctx, v4, listener) {
+    if bound_device(ctx) {
+        return by_fail_mode(rule, KernelReason::BoundDeviceClosed, KernelReason::BoundDeviceOpen);
+    }
+    if !is_there(ctx, settings, destination.address.is_v4()) {
         return gone(rule);
     }
-    if !remember(ctx, origin) {
+    // Refused in any fail mode: a caller must not open its way past Egret by using up its share.
+    let owners = owners(origin.cgroup);
+    if !have_room(&owners) {
+        return KernelReason::OriginsFull;
+    }
+    if !remember(ctx, origin, &owners) {
         return KernelReason::RecordFailed;
     }
+    redirect(ctx, destination, settings);
+    KernelReason::Redirected
+}
+
+#[inline(always)]
+fn gone(rule: &CaptureRule) -> KernelReason {
+    by_fail_mode(rule, KernelReason::GatewayGoneClosed, KernelReason::GatewayGoneOpen)
+}
+
+#[inline(always)]
+fn by_fail_mode(rule: &CaptureRule, closed: KernelReason, open: KernelReason) -> KernelReason {
+    if rule.fail == FAIL_OPEN { open } else { closed }
+}
+
+#[inline(always)]
+fn redirect(ctx: &SockAddrContext, destination: &Destination, settings: &Settings) {
+    let v4 = destination.address.is_v4();
+    let listener = listener(settings, v4);
     if !destination.socket_v6 {
         set_v4(ctx, LOCALHOST_V4, listener);
     } else if v4 {
@@ -124,18 +173,18 @@ fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule
     } else {
         set_v6(ctx, LOOPBACK_V6, listener);
     }
-    KernelReason::Redirected
-}
-
-#[inline(always)]
-fn gone(rule: &CaptureRule) -> KernelReason {
-    if rule.fail == FAIL_OPEN { KernelReason::GatewayGoneOpen } else { KernelReason::GatewayGoneClosed }
 }
 
 #[inline(always)]
 fn lookup(destination: &Destination) -> Option<&'static CaptureRule> {
+    rule_for(&key(destination))
+}
+
+/// Returns the rule for a destination.
+#[inline(always)]
+pub fn rule_for(key: &CaptureKey) -> Option<&'static CaptureRule> {
     // SAFETY: rules are replaced whole; a value read while it is replaced is the old or the new one.
-    unsafe { REDIRECTS.get(key(destination)) }
+    unsafe { REDIRECTS.get(key) }
 }
 
 /// Counts what a rule did to others than Egret itself.
@@ -155,133 +204,39 @@ fn key(destination: &Destination) -> CaptureKey {
     CaptureKey { address: destination.address, port: destination.port, protocol: TCP as u8, pad: 0 }
 }
 
+/// Keeps the origin with the socket, for the hooks that follow. A later `connect` of the same socket overwrites it.
 #[inline(always)]
-fn origin_of(destination: &Destination, rule: &CaptureRule) -> Origin {
-    // SAFETY: these helpers take nothing and return numbers.
-    let (cgroup, time, pid, uid) = unsafe {
-        (
-            bpf_get_current_cgroup_id(),
-            bpf_ktime_get_ns(),
-            (bpf_get_current_pid_tgid() >> 32) as u32,
-            bpf_get_current_uid_gid() as u32,
-        )
-    };
-    Origin {
-        cgroup,
-        time,
-        address: destination.address,
-        port: destination.port,
-        pad: [0; 2],
-        generation: rule.generation,
-        api: rule.api,
-        pid,
-        uid,
-        pad2: 0,
-        command: bpf_get_current_comm().unwrap_or_default(),
-    }
-}
-
-/// Whether the socket is one of Egret's own: only Egret can have marked it, through its descriptor.
-#[inline(always)]
-fn exempt(ctx: &SockAddrContext) -> bool {
+fn remember(ctx: &SockAddrContext, origin: &Origin, owners: &Owners) -> bool {
     // SAFETY: the storage lives as long as the socket, which is being connected.
-    unsafe { MARKS.get_ptr_mut(ctx).as_ref() }.is_some_and(|mark| *mark == MARK_EXEMPT)
-}
-
-/// Whether the daemon has given a sign of life lately.
-#[inline(always)]
-fn beating() -> bool {
-    let (Some(settings), Some(beat)) = (SETTINGS.get(0), HEARTBEAT.get(0)) else { return false };
-    // SAFETY: the helper takes nothing and returns a number.
-    let now = unsafe { bpf_ktime_get_ns() };
-    now.saturating_sub(*beat) < settings.stale_after
-}
-
-/// Whether Egret's own listener, not a stranger's, is on that port: true to the moment when the daemon dies.
-#[inline(always)]
-fn listening(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
-    const CURRENT_NETNS: u64 = u64::MAX;
-    if listener == 0 {
-        return false;
+    let Some(stored) = (unsafe { CAPTURED.get_or_insert_ptr_mut(ctx, None).as_mut() }) else { return false };
+    write(stored, origin, owners);
+    if can_find_mptcp() {
+        remember_for_mptcp(ctx, origin, owners);
     }
-    // SAFETY: an all-zero tuple is a valid one; the size says which half of the union the kernel reads.
-    let socket = unsafe {
-        let mut tuple: bpf_sock_tuple = core::mem::zeroed();
-        if v4 {
-            tuple.__bindgen_anon_1.ipv4.saddr = LOCALHOST_V4;
-            tuple.__bindgen_anon_1.ipv4.daddr = LOCALHOST_V4;
-            tuple.__bindgen_anon_1.ipv4.dport = listener;
-            bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
-        } else {
-            tuple.__bindgen_anon_1.ipv6.saddr = [0, 0, 0, LOCALHOST_V6];
-            tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, LOCALHOST_V6];
-            tuple.__bindgen_anon_1.ipv6.dport = listener;
-            bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
+    true
+}
+
+/// An MPTCP socket connects through a TCP socket of the kernel's own; `getpeername` asks about the MPTCP socket.
+#[inline(always)]
+fn remember_for_mptcp(ctx: &SockAddrContext, origin: &Origin, owners: &Owners) {
+    const CREATE: u64 = 1;
+    // SAFETY: the context's socket is valid for the whole run; the kernel checks what the helpers return.
+    let stored = unsafe {
+        let mptcp = bpf_skc_to_mptcp_sock((*ctx.sock_addr).__bindgen_anon_1.sk.cast());
+        if mptcp.is_null() {
+            return;
         }
+        let captured = (&raw const CAPTURED).cast_mut().cast();
+        bpf_sk_storage_get(captured, mptcp.cast(), core::ptr::null_mut(), CREATE).cast::<Captured>().as_mut()
     };
-    if socket.is_null() {
-        return false;
-    }
-    // SAFETY: the socket is held by reference until the release below.
-    unsafe {
-        let mark = bpf_sk_storage_get(marks(), socket.cast(), core::ptr::null_mut(), 0).cast::<u32>();
-        let ours = !mark.is_null() && *mark == MARK_LISTENER;
-        bpf_sk_release(socket.cast());
-        ours
+    if let Some(stored) = stored {
+        write(stored, origin, owners);
     }
 }
 
 #[inline(always)]
-fn marks() -> *mut core::ffi::c_void {
-    (&raw const MARKS).cast_mut().cast()
-}
-
-/// Keeps the origin with the socket, for the hooks that follow; a reconnect overwrites it.
-#[inline(always)]
-fn remember(ctx: &SockAddrContext, origin: &Origin) -> bool {
-    let mut fresh = *origin;
-    // SAFETY: the storage lives as long as the socket, which is being connected.
-    match unsafe { CAPTURED.get_or_insert_ptr_mut(ctx, Some(&mut fresh)).as_mut() } {
-        Some(stored) => {
-            *stored = *origin;
-            true
-        }
-        None => false,
-    }
-}
-
-/// `struct sockaddr_in` (ip(7)), all in network order but the family.
-#[repr(C)]
-struct SockaddrV4 {
-    family: u16,
-    port: u16,
-    address: u32,
-    zero: [u8; 8],
-}
-
-/// `struct sockaddr_in6` (ipv6(7)).
-#[repr(C)]
-struct SockaddrV6 {
-    family: u16,
-    port: u16,
-    flow: u32,
-    address: [u32; 4],
-    scope: u32,
-}
-
-/// Sets the source address. Not zero: the caller must be refused, or it would leave from another address.
-#[inline(always)]
-fn bind(ctx: &SockAddrContext, source: Address) -> i64 {
-    const AF_INET: u16 = 2;
-    const AF_INET6: u16 = 10;
-    let Address(words) = source;
-    if source.is_v4() {
-        let mut address = SockaddrV4 { family: AF_INET, port: 0, address: words[3], zero: [0; 8] };
-        // SAFETY: the context is valid, the address is whole and outlives the call.
-        unsafe { bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), size_of::<SockaddrV4>() as i32) }
-    } else {
-        let mut address = SockaddrV6 { family: AF_INET6, port: 0, flow: 0, address: words, scope: 0 };
-        // SAFETY: as above.
-        unsafe { bpf_bind(ctx.sock_addr, (&raw mut address).cast::<sockaddr>(), size_of::<SockaddrV6>() as i32) }
-    }
+fn write(stored: &mut Captured, origin: &Origin, owners: &Owners) {
+    stored.origin = *origin;
+    stored.owners = *owners;
+    stored.is_new = 1;
 }

@@ -1,15 +1,26 @@
-//! The hooks, in the order of a connection's life. Each reads what its context offers and asks one room.
+//! The hooks, in the order of a connection's life. Each reads its context and calls one module.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![allow(missing_docs, unreachable_pub, reason = "a program has no API; the macros want the hooks public")]
 
+mod bind;
+
+mod caller;
+
 mod connect;
+
+mod events;
 
 mod maps;
 
 mod origin;
 
+mod owners;
+
 mod peername;
+
+mod presence;
 
 mod socket;
 
@@ -32,20 +43,20 @@ pub fn connect6(ctx: SockAddrContext) -> i32 {
     connect::v6(&ctx)
 }
 
-/// A TCP socket has its source port, its SYN has not left yet: the origin is written here.
+/// A TCP socket is about to send its SYN, is established or is closed: the origin record follows it.
 /// (Not named after its section: the linker takes the two for one symbol.)
 #[sock_ops]
-pub fn before_syn(ctx: SockOpsContext) -> u32 {
-    origin::record(&ctx)
+pub fn tcp_events(ctx: SockOpsContext) -> u32 {
+    origin::event(&ctx)
 }
 
-/// A program asks whom it is connected to, over IPv4.
+/// A program asks for the address of its peer, over IPv4.
 #[cgroup_sock_addr(getpeername4)]
 pub fn getpeername4(ctx: SockAddrContext) -> i32 {
     peername::v4(&ctx)
 }
 
-/// A program asks whom it is connected to, over IPv6.
+/// A program asks for the address of its peer, over IPv6.
 #[cgroup_sock_addr(getpeername6)]
 pub fn getpeername6(ctx: SockAddrContext) -> i32 {
     peername::v6(&ctx)

@@ -4,11 +4,15 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
-    CaptureKey, CaptureRule, EVENT_BYTES, Hits, KernelReason, MAX_ORIGINS, MAX_REDIRECTS, Origin, OriginKey, Settings,
+    CaptureKey, CaptureRule, Captured, EVENT_BYTES, EVENTS_LOST, Hits, MAX_ORIGINS, MAX_REDIRECTS, MAX_TOLD, Origin,
+    OriginKey, Settings, Told, ToldKey,
 };
 
-/// `BPF_F_NO_PREALLOC`: the table costs memory for what is in it, not for what might be.
+/// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
 const NO_PREALLOC: u32 = 1;
+
+/// More than the limits permit: two processors may check the limits at the same time.
+const ORIGINS_SIZE: u32 = MAX_ORIGINS + 4_096;
 
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -23,27 +27,47 @@ pub static REDIRECTS: HashMap<CaptureKey, CaptureRule> = HashMap::with_max_entri
 pub static HITS: PerCpuHashMap<CaptureKey, Hits> = PerCpuHashMap::with_max_entries(MAX_REDIRECTS, NO_PREALLOC);
 
 #[map]
-pub static ORIGINS: HashMap<OriginKey, Origin> = HashMap::with_max_entries(MAX_ORIGINS, NO_PREALLOC);
+pub static ORIGINS: HashMap<OriginKey, Captured> = HashMap::with_max_entries(ORIGINS_SIZE, NO_PREALLOC);
+
+#[map]
+pub static OWNERS: HashMap<u64, u64> = HashMap::with_max_entries(2 * ORIGINS_SIZE, NO_PREALLOC);
 
 #[btf_map]
-pub static CAPTURED: SkStorage<Origin> = SkStorage::new();
+pub static CAPTURED: SkStorage<Captured> = SkStorage::new();
+
+#[btf_map]
+pub static ACCEPTED: SkStorage<Origin> = SkStorage::new();
 
 #[btf_map]
 pub static MARKS: SkStorage<u32> = SkStorage::new();
 
 #[map]
-pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(KernelReason::ALL.len() as u32, 0);
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(EVENTS_LOST + 1, 0);
 
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
+
+#[map]
+pub static TOLD: HashMap<ToldKey, Told> = HashMap::with_max_entries(MAX_TOLD, NO_PREALLOC);
 
 /// Set by the loader: whether this kernel lets the hooks choose the error (`bpf_set_retval`, Linux 6.0).
 #[unsafe(no_mangle)]
 static CAN_SET_RETVAL: u8 = 0;
 
-/// See [`CAN_SET_RETVAL`]; the verifier prunes the branch that cannot run.
+/// Set by the loader: whether this kernel finds the MPTCP socket of a TCP one (`bpf_skc_to_mptcp_sock`, Linux 5.19).
+#[unsafe(no_mangle)]
+static CAN_FIND_MPTCP: u8 = 0;
+
+/// Returns [`CAN_SET_RETVAL`]; the verifier prunes the branch that cannot run.
 #[inline(always)]
 pub fn can_set_retval() -> bool {
     // SAFETY: a read of initialised memory; volatile because the loader rewrites it behind the compiler's back.
     unsafe { core::ptr::read_volatile(&raw const CAN_SET_RETVAL) != 0 }
+}
+
+/// Returns [`CAN_FIND_MPTCP`], likewise.
+#[inline(always)]
+pub fn can_find_mptcp() -> bool {
+    // SAFETY: as above.
+    unsafe { core::ptr::read_volatile(&raw const CAN_FIND_MPTCP) != 0 }
 }

@@ -1,23 +1,163 @@
-//! The origin record: written once the source port is known and before the SYN leaves, so that `accept` finds it.
+//! The origin record: written when the source port is known and before the SYN leaves; moved into the socket that the
+//! listener accepts when the connection is established; deleted with the caller's socket if it never is.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get};
 use aya_ebpf::programs::SockOpsContext;
-use egret_kernel::{Address, KernelReason, Origin, OriginKey, Port};
+use egret_kernel::{ACTION_REDIRECT, Address, CaptureKey, Captured, KernelReason, Origin, OriginKey, Port};
 
-use crate::maps::{CAPTURED, ORIGINS};
-use crate::peername::is_listener;
+use crate::connect::rule_for;
+use crate::maps::{ACCEPTED, CAPTURED, ORIGINS};
+use crate::owners;
+use crate::presence::is_listener;
 use crate::verdict::count;
 
-/// `BPF_SOCK_OPS_TCP_CONNECT_CB`.
+// `BPF_SOCK_OPS_*` and `BPF_TCP_CLOSE` (include/uapi/linux/bpf.h).
 const TCP_CONNECT: u32 = 3;
+const PASSIVE_ESTABLISHED: u32 = 5;
+const STATE: u32 = 10;
+const STATE_FLAG: u32 = 1 << 2;
+const CLOSE: u32 = 7;
+
 const AF_INET: u32 = 2;
 
+/// `BPF_NOEXIST`.
+const IF_ABSENT: u64 = 1;
+
+/// Longest time from `connect` to the listener for which a rule that has changed meanwhile still counts, in nanoseconds.
+const GRACE: u64 = 1_000_000_000;
+
+/// An address and port of a connection.
+#[derive(Clone, Copy)]
+struct End {
+    address: Address,
+    port: Port,
+}
+
 #[inline(always)]
-pub fn record(ctx: &SockOpsContext) -> u32 {
-    if ctx.op() != TCP_CONNECT {
-        return 1;
+pub fn event(ctx: &SockOpsContext) -> u32 {
+    let op = ctx.op();
+    if op == TCP_CONNECT {
+        before_syn(ctx);
+    } else if op == PASSIVE_ESTABLISHED {
+        established(ctx);
+    } else if op == STATE && ctx.arg(1) == CLOSE {
+        closed(ctx);
     }
+    1
+}
+
+/// The caller's socket is about to send its SYN.
+#[inline(always)]
+fn before_syn(ctx: &SockOpsContext) {
+    let (local, remote) = ends(ctx);
+    if !is_listener(remote.address, remote.port) {
+        return;
+    }
+    let key = key(ctx, local);
+    let record = socket(ctx).and_then(captured).filter(|record| record.is_new == 1);
+    let Some(record) = record else {
+        // The connection is direct: it must not inherit a record left under this port.
+        take(&key);
+        return;
+    };
+    record.is_new = 0;
+    record.socket = cookie(ctx);
+    if ORIGINS.insert(key, &*record, IF_ABSENT).is_err() {
+        take(&key);
+        if ORIGINS.insert(key, &*record, IF_ABSENT).is_err() {
+            count(KernelReason::OriginsFull);
+            return;
+        }
+    }
+    owners::count(&record.owners);
+    // The kernel reports the end of this socket from now on.
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32);
+}
+
+/// The listener's socket of a connection is established: it gets the origin.
+#[inline(always)]
+fn established(ctx: &SockOpsContext) {
+    const CREATE: u64 = 1;
+    let (local, remote) = ends(ctx);
+    if !is_listener(local.address, local.port) {
+        return;
+    }
+    let key = key(ctx, remote);
+    // SAFETY: the record is of this connection, whose socket exists: nobody else writes it.
+    let Some(record) = (unsafe { ORIGINS.get(key) }) else { return };
+    if let Some(socket) = socket(ctx)
+        && still_redirected(&record.origin)
+    {
+        let accepted = (&raw const ACCEPTED).cast_mut().cast();
+        let origin = (&raw const record.origin).cast_mut();
+        // SAFETY: map and socket are valid; the kernel copies the origin.
+        unsafe { bpf_sk_storage_get(accepted, socket.cast(), origin.cast(), CREATE) };
+    }
+    take(&key);
+}
+
+/// The caller's socket is closed: a record that the listener has not got is of no use any more.
+#[inline(always)]
+fn closed(ctx: &SockOpsContext) {
+    let (local, _) = ends(ctx);
+    let key = key(ctx, local);
+    // SAFETY: as above; a record of another socket is recognised by its cookie.
+    if unsafe { ORIGINS.get(key) }.is_some_and(|record| record.socket == cookie(ctx)) {
+        take(&key);
+    }
+}
+
+/// Whether the rule of an origin is in force, or was a moment ago.
+#[inline(always)]
+fn still_redirected(origin: &Origin) -> bool {
+    const TCP: u8 = 6;
+    // SAFETY: the helper takes nothing and returns a number.
+    let age = unsafe { bpf_ktime_get_ns() }.saturating_sub(origin.time);
+    let key = CaptureKey { address: origin.address, port: origin.port, protocol: TCP, pad: 0 };
+    age < GRACE || rule_for(&key).is_some_and(|rule| rule.action == ACTION_REDIRECT)
+}
+
+/// Deletes a record, and counts it back for its owners.
+#[inline(always)]
+fn take(key: &OriginKey) {
+    // SAFETY: the owners are copied before the record goes.
+    let Some(owners) = (unsafe { ORIGINS.get(key) }).map(|record| record.owners) else { return };
+    if ORIGINS.remove(key).is_ok() {
+        owners::release(&owners);
+    }
+}
+
+#[inline(always)]
+fn socket(ctx: &SockOpsContext) -> Option<*mut bpf_sock> {
+    // SAFETY: the context is valid; the pointer is null for none.
+    let socket = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    (!socket.is_null()).then_some(socket)
+}
+
+#[inline(always)]
+fn captured(socket: *mut bpf_sock) -> Option<&'static mut Captured> {
+    let captured = (&raw const CAPTURED).cast_mut().cast();
+    // SAFETY: map and socket are valid; the storage lives as long as the socket.
+    unsafe { bpf_sk_storage_get(captured, socket.cast(), core::ptr::null_mut(), 0).cast::<Captured>().as_mut() }
+}
+
+#[inline(always)]
+fn cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the context is valid.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+#[inline(always)]
+fn key(ctx: &SockOpsContext, End { address, port }: End) -> OriginKey {
+    // SAFETY: the context is valid.
+    OriginKey { netns: unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }, address, port, pad: [0; 6] }
+}
+
+/// Returns the local and the remote end.
+#[inline(always)]
+fn ends(ctx: &SockOpsContext) -> (End, End) {
     // Both forms are read before the family is asked: the verifier refuses a context pointer that a branch chose.
     // SAFETY: the context is valid for the whole run of the program.
     let (remote_v4, local_v4, remote_v6, local_v6) = unsafe {
@@ -31,42 +171,8 @@ pub fn record(ctx: &SockOpsContext) -> u32 {
     let (remote, local) = if ctx.family() == AF_INET { (remote_v4, local_v4) } else { (remote_v6, local_v6) };
     // `remote_port` is in network order in the upper half of the word as the kernel shows it, `local_port` in the
     // host's (include/uapi/linux/bpf.h, struct bpf_sock_ops).
-    if !is_listener(remote, Port::from(u32::from_be(ctx.remote_port()) as u16)) {
-        return 1;
-    }
-    let key = OriginKey {
-        // SAFETY: the context is valid.
-        netns: unsafe { bpf_get_netns_cookie(ctx.as_ptr()) },
-        address: local,
-        port: Port::from(ctx.local_port() as u16),
-        pad: [0; 6],
-    };
-    match asked_for(ctx) {
-        Some(origin) => {
-            if ORIGINS.insert(key, origin, 0).is_err() {
-                count(KernelReason::OriginsFull);
-            }
-        }
-        // Somebody connects to the listener itself: it must not inherit a record left under this port.
-        None => {
-            let _ = ORIGINS.remove(key);
-        }
-    }
-    1
-}
-
-#[inline(always)]
-fn asked_for(ctx: &SockOpsContext) -> Option<&'static Origin> {
-    // SAFETY: the context is valid; the kernel checks the socket pointer, which is null for none.
-    unsafe {
-        let socket = (*ctx.ops).__bindgen_anon_2.sk;
-        if socket.is_null() {
-            return None;
-        }
-        bpf_sk_storage_get((&raw const CAPTURED).cast_mut().cast(), socket.cast(), core::ptr::null_mut(), 0)
-            .cast::<Origin>()
-            .as_ref()
-    }
+    let remote = End { address: remote, port: Port::from(u32::from_be(ctx.remote_port()) as u16) };
+    (End { address: local, port: Port::from(ctx.local_port() as u16) }, remote)
 }
 
 #[inline(always)]

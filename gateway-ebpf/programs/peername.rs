@@ -1,10 +1,10 @@
 //! `getpeername`: the caller sees the address it asked for.
 
 use aya_ebpf::programs::SockAddrContext;
-use egret_kernel::{Address, Origin, Port};
+use egret_kernel::{Address, Captured, Origin};
 
-use crate::connect::{LOOPBACK_V4, LOOPBACK_V6};
-use crate::maps::{CAPTURED, SETTINGS};
+use crate::maps::CAPTURED;
+use crate::presence::is_listener;
 use crate::socket::{address_v4, address_v6, port, set_v4, set_v6};
 use crate::verdict::PROCEED;
 
@@ -24,18 +24,12 @@ pub fn v6(ctx: &SockAddrContext) -> i32 {
     PROCEED
 }
 
-/// What the socket asked for, if its real peer is our listener. A socket that was captured once and has been
-/// connected elsewhere since keeps its record, but not its peer.
+/// Returns the destination that the socket asked for, if its real peer is our listener. A socket that was captured once
+/// and has been connected elsewhere since keeps its record, but has another peer.
 #[inline(always)]
 fn asked_for(ctx: &SockAddrContext, peer: Address) -> Option<&'static Origin> {
     is_listener(peer, port(ctx)).then_some(())?;
     // SAFETY: the storage lives as long as the socket, whose name is being asked.
-    unsafe { CAPTURED.get_ptr_mut(ctx).as_ref() }
-}
-
-/// Whether this is the address of one of our listeners.
-#[inline(always)]
-pub fn is_listener(peer: Address, port: Port) -> bool {
-    let Some(settings) = SETTINGS.get(0) else { return false };
-    (peer == LOOPBACK_V4 && port == settings.listener_v4) || (peer == LOOPBACK_V6 && port == settings.listener_v6)
+    let captured: &Captured = unsafe { CAPTURED.get_ptr_mut(ctx).as_ref() }?;
+    Some(&captured.origin)
 }

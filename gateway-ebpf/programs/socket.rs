@@ -33,6 +33,15 @@ pub fn protocol(ctx: &SockAddrContext) -> u32 {
     unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).protocol) }
 }
 
+/// Whether the socket is bound to a device (SO_BINDTODEVICE, a VRF) from which the loopback cannot be reached.
+#[inline(always)]
+pub fn bound_device(ctx: &SockAddrContext) -> bool {
+    const LOOPBACK: u32 = 1;
+    // SAFETY: the context and its socket are valid for the whole run of the program.
+    let device = unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).bound_dev_if) };
+    device != 0 && device != LOOPBACK
+}
+
 /// Replaces the address of an IPv4 socket's context; the word is in network order.
 #[inline(always)]
 pub fn set_v4(ctx: &SockAddrContext, word: u32, port: Port) {

@@ -1,4 +1,4 @@
-//! Datagrams without `connect`. Only QUIC's port is looked at.
+//! Datagrams without `connect`.
 
 use aya_ebpf::programs::SockAddrContext;
 

@@ -1,6 +1,6 @@
 use crate::{Address, Port};
 
-/// What is captured: connections of a protocol to an address and port.
+/// A destination that is captured: an address and port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CaptureKey {
@@ -8,13 +8,13 @@ pub struct CaptureKey {
     pub address: Address,
     /// Port the caller asked for.
     pub port: Port,
-    /// `IPPROTO_TCP` (6); QUIC is refused where TCP is captured, so it needs no key of its own.
+    /// `IPPROTO_TCP` (6). UDP is refused where TCP is captured, so it has no key of its own.
     pub protocol: u8,
     /// Zero.
     pub pad: u8,
 }
 
-/// What happens to a captured connection.
+/// The rule for a captured connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureRule {
@@ -22,7 +22,7 @@ pub struct CaptureRule {
     pub generation: u32,
     /// Index of the API in that configuration.
     pub api: u32,
-    /// [`ACTION_REDIRECT`], [`ACTION_BIND`] or [`ACTION_DENY`].
+    /// [`ACTION_REDIRECT`], [`ACTION_BIND`], [`ACTION_DENY`] or [`ACTION_LISTENER`].
     pub action: u8,
     /// [`FAIL_CLOSED`] or [`FAIL_OPEN`].
     pub fail: u8,
@@ -38,13 +38,15 @@ pub const ACTION_REDIRECT: u8 = 0;
 pub const ACTION_BIND: u8 = 1;
 /// Refuse the connection.
 pub const ACTION_DENY: u8 = 2;
+/// Refuse the connection: the destination is Egret's own listener.
+pub const ACTION_LISTENER: u8 = 3;
 
-/// While Egret is not there, refuse.
+/// While Egret is gone, refuse.
 pub const FAIL_CLOSED: u8 = 0;
-/// While Egret is not there, let the connection go direct.
+/// While Egret is gone, let the connection go direct.
 pub const FAIL_OPEN: u8 = 1;
 
-/// How often a rule matched.
+/// The number of matches of a rule.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hits {

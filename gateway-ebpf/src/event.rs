@@ -1,6 +1,6 @@
 use crate::{Address, Origin, Port};
 
-/// One decision of the kernel half about a connection that the listener never sees.
+/// A decision of the kernel half about connections or datagrams that the listener never sees.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
@@ -10,8 +10,42 @@ pub struct Event {
     pub source: Address,
     /// A [`KernelReason`] code.
     pub reason: u32,
-    /// IP protocol: 6 (TCP) or 17 (UDP).
+    /// IP protocol: 6 (TCP), 17 (UDP) or 136 (UDP-Lite).
     pub protocol: u32,
+    /// Equal decisions since the previous event, this one included.
+    pub times: u64,
+}
+
+/// Decisions that are equal, so that a flood of them is a few events: those of one cgroup, API and reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ToldKey {
+    /// Cgroup (v2) of the caller.
+    pub cgroup: u64,
+    /// Index of the API.
+    pub api: u32,
+    /// A [`KernelReason`] code.
+    pub reason: u32,
+}
+
+impl ToldKey {
+    /// The key of all decisions about callers below a cgroup, which bounds their events together.
+    #[inline(always)]
+    pub const fn all_below(cgroup: u64) -> Self {
+        Self { cgroup, api: u32::MAX, reason: u32::MAX }
+    }
+}
+
+/// The events of one [`ToldKey`] in its current second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// CLOCK_MONOTONIC nanoseconds at which the second began.
+    pub since: u64,
+    /// Events in this second.
+    pub told: u32,
+    /// Decisions that no event has reported yet.
+    pub untold: u32,
 }
 
 impl Event {
@@ -21,15 +55,25 @@ impl Event {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 96);
+const _: () = assert!(size_of::<Event>() == 104);
+const _: () = assert!(size_of::<ToldKey>() == 16);
+const _: () = assert!(size_of::<Told>() == 16);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, every bit pattern valid, no padding.
-unsafe impl aya::Pod for Event {}
+mod user {
+    use super::{Event, Told, ToldKey};
+
+    // SAFETY: `repr(C)`, every bit pattern valid, no padding.
+    unsafe impl aya::Pod for Event {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ToldKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Told {}
+}
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $label:literal;)+) => {
-        /// Why the kernel half decided as it did: counter index, event code and metric label in one.
+        /// The reason of a decision of the kernel half. It is the counter index, the event code and the metric label.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum KernelReason { $($(#[doc = $doc])+ $name = $code),+ }
@@ -52,28 +96,34 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Sent to Egret's listener.
+    /// Redirected to Egret's listener.
     Redirected = 0, "redirected";
     /// Left directly, with the source address set in the kernel.
     Bound = 1, "bound";
     /// Refused: the API's mode is `deny`.
     Denied = 2, "denied";
-    /// UDP to port 443 of a captured address refused, so that the client falls back to TCP.
-    QuicRefused = 3, "quic_refused";
-    /// A socket of Egret's own: left alone.
+    /// Refused: UDP (QUIC) to a captured address and port. The client falls back to TCP.
+    UdpRefused = 3, "udp_refused";
+    /// A socket of Egret's own, which is left alone.
     Exempt = 4, "exempt";
-    /// Egret is not there and the API fails closed: refused.
+    /// Refused: Egret is gone and the API fails closed.
     GatewayGoneClosed = 5, "gateway_gone_closed";
-    /// Egret is not there and the API fails open: left directly.
+    /// Left directly: Egret is gone and the API fails open.
     GatewayGoneOpen = 6, "gateway_gone_open";
-    /// The caller is in a network namespace without a listener and the API fails closed: refused.
+    /// Refused: the caller's network namespace has no listener and the API fails closed.
     ForeignNamespaceClosed = 7, "foreign_namespace_closed";
-    /// The caller is in a network namespace without a listener and the API fails open: left directly.
+    /// Left directly: the caller's network namespace has no listener and the API fails open.
     ForeignNamespaceOpen = 8, "foreign_namespace_open";
-    /// The source address could not be set: refused.
+    /// Refused: the source address could not be set.
     BindFailed = 9, "bind_failed";
-    /// The caller could not be recorded (no memory): refused.
+    /// Refused: the kernel has no memory to record the caller.
     RecordFailed = 10, "record_failed";
-    /// The table of origins is full: the connection will be refused by the listener.
+    /// Refused: the caller has too many connections on their way to the listener.
     OriginsFull = 11, "origins_full";
+    /// Refused: the destination is Egret's own listener.
+    ListenerRefused = 12, "listener_refused";
+    /// Refused: the socket is bound to a device, which does not reach the listener, and the API fails closed.
+    BoundDeviceClosed = 13, "bound_device_closed";
+    /// Left directly: the socket is bound to a device, which does not reach the listener, and the API fails open.
+    BoundDeviceOpen = 14, "bound_device_open";
 }

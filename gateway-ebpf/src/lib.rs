@@ -16,41 +16,65 @@ mod origin;
 mod settings;
 
 pub use addr::{Address, Port};
-pub use capture::{ACTION_BIND, ACTION_DENY, ACTION_REDIRECT, CaptureKey, CaptureRule, FAIL_CLOSED, FAIL_OPEN, Hits};
-pub use event::{Event, KernelReason};
-pub use origin::{Origin, OriginKey};
+pub use capture::{
+    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, CaptureKey, CaptureRule, FAIL_CLOSED, FAIL_OPEN, Hits,
+};
+pub use event::{Event, KernelReason, Told, ToldKey};
+pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners};
 pub use settings::{MARK_EXEMPT, MARK_LISTENER, Settings};
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
 
-/// Most captured connections between their `connect` and their `accept`.
+/// Most captured connections between their `connect` and the listener.
 pub const MAX_ORIGINS: u32 = 65_536;
+
+/// Most of these that a cgroup and those below it may have, by the index in [`Owners`]: at each level half of what the
+/// level above may have. No workload can fill the table for others.
+pub const ORIGIN_SHARES: [u32; 4] = [MAX_ORIGINS / 2, MAX_ORIGINS / 4, MAX_ORIGINS / 8, MAX_ORIGINS / 16];
 
 /// Size of the event ring buffer, in bytes.
 pub const EVENT_BYTES: u32 = 256 * 1024;
+
+/// Most combinations of caller, API and reason whose events are aggregated at once.
+pub const MAX_TOLD: u32 = 4_096;
+
+/// Nanoseconds in which equal decisions make one event.
+pub const TELL_EVERY: u64 = 1_000_000_000;
+
+/// Most events in that time of all callers below a second-level cgroup (a systemd service, a user, a container).
+pub const MAX_EVENTS: u32 = 100;
+
+/// Index in `COUNTERS` of events that were lost; it follows the last [`KernelReason`].
+pub const EVENTS_LOST: u32 = KernelReason::ALL.len() as u32;
 
 /// Names of the maps, as the loader and the pins spell them.
 pub mod map {
     /// Array of one [`Settings`](crate::Settings).
     pub const SETTINGS: &str = "SETTINGS";
-    /// Array of one `u64`: CLOCK_MONOTONIC nanoseconds of the daemon's last sign of life.
+    /// Array of one `u64`: CLOCK_MONOTONIC nanoseconds of the daemon's newest heartbeat.
     pub const HEARTBEAT: &str = "HEARTBEAT";
     /// Hash of [`CaptureKey`](crate::CaptureKey) to [`CaptureRule`](crate::CaptureRule).
     pub const REDIRECTS: &str = "REDIRECTS";
     /// Per-CPU hash of [`CaptureKey`](crate::CaptureKey) to [`Hits`](crate::Hits).
     pub const HITS: &str = "HITS";
-    /// Hash of [`OriginKey`](crate::OriginKey) to [`Origin`](crate::Origin).
+    /// Hash of [`OriginKey`](crate::OriginKey) to [`Captured`](crate::Captured): connections whose SYN has left.
     pub const ORIGINS: &str = "ORIGINS";
-    /// Socket storage of [`Origin`](crate::Origin): what a captured socket asked for.
+    /// Hash of `u64`, a cgroup or [`EVERYBODY`](crate::EVERYBODY), to `u64`: its number of entries in `ORIGINS`.
+    pub const OWNERS: &str = "OWNERS";
+    /// Socket storage of [`Captured`](crate::Captured) in the caller's socket.
     pub const CAPTURED: &str = "CAPTURED";
+    /// Socket storage of [`Origin`](crate::Origin) in the socket that the listener accepts.
+    pub const ACCEPTED: &str = "ACCEPTED";
     /// Socket storage of `u32`: [`MARK_EXEMPT`](crate::MARK_EXEMPT) or [`MARK_LISTENER`](crate::MARK_LISTENER).
     pub const MARKS: &str = "MARKS";
-    /// Per-CPU array of `u64`, indexed by [`KernelReason`](crate::KernelReason).
+    /// Per-CPU array of `u64`, indexed by [`KernelReason`](crate::KernelReason) and [`EVENTS_LOST`](crate::EVENTS_LOST).
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`Event`](crate::Event).
     pub const EVENTS: &str = "EVENTS";
+    /// Hash of [`ToldKey`](crate::ToldKey) to [`Told`](crate::Told).
+    pub const TOLD: &str = "TOLD";
 }

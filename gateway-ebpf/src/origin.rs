@@ -1,6 +1,6 @@
 use crate::{Address, Port};
 
-/// Where a captured connection comes from, as its accepted socket sees it.
+/// The source of a captured connection, as its accepted socket sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OriginKey {
@@ -14,7 +14,7 @@ pub struct OriginKey {
     pub pad: [u8; 6],
 }
 
-/// What the kernel knows of a captured socket, recorded in `connect`.
+/// The caller of a captured connection and the destination it asked for, recorded in `connect`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -42,15 +42,45 @@ pub struct Origin {
     pub command: [u8; 16],
 }
 
+/// A captured socket between its `connect` and the listener.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// The caller and what it asked for.
+    pub origin: Origin,
+    /// Keys of `OWNERS` that this socket is counted for; zero for none.
+    pub owners: Owners,
+    /// Cookie of the socket, set with its SYN.
+    pub socket: u64,
+    /// One from the redirect until the SYN of that `connect`, then zero: a later `connect` must not use this record.
+    pub is_new: u64,
+}
+
+/// The owners of a connection that share the table of origins: the caller's cgroups at the levels 1, 2 and 3 with all
+/// that is below them, then its own cgroup alone.
+pub type Owners = [u64; 4];
+
+/// Key of `OWNERS` for all connections together.
+pub const EVERYBODY: u64 = 0;
+
+/// Set in a key of `OWNERS` that is a cgroup without those below it.
+pub const OWNER_IS_ONE_CGROUP: u64 = 1 << 62;
+
+/// Set in a key of `OWNERS` that is a user id: a caller that is in no cgroup but the root is counted by its user.
+pub const OWNER_IS_USER: u64 = 1 << 63;
+
 const _: () = assert!(size_of::<OriginKey>() == 32);
 const _: () = assert!(size_of::<Origin>() == 72);
+const _: () = assert!(size_of::<Captured>() == 120);
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Origin, OriginKey};
+    use super::{Captured, Origin, OriginKey};
 
     // SAFETY: `repr(C)`, every bit pattern valid, padding explicit.
     unsafe impl aya::Pod for OriginKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Origin {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Captured {}
 }

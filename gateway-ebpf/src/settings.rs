@@ -1,6 +1,6 @@
 use crate::Port;
 
-/// What the hooks must know of the daemon.
+/// The facts about the daemon that the hooks need.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -14,14 +14,16 @@ pub struct Settings {
     pub netns: u64,
     /// Age of the heartbeat, in nanoseconds, from which the daemon counts as gone.
     pub stale_after: u64,
+    /// The cgroup whose processes are captured, by inode number; zero for all processes.
+    pub cgroup: u64,
 }
 
 /// In `MARKS`: a socket of Egret's own, never captured.
 pub const MARK_EXEMPT: u32 = 1;
-/// In `MARKS`: Egret's listener; a redirect goes to a socket so marked or not at all.
+/// In `MARKS`: Egret's listener; a redirect goes only to a socket with this mark.
 pub const MARK_LISTENER: u32 = 2;
 
-const _: () = assert!(size_of::<Settings>() == 24);
+const _: () = assert!(size_of::<Settings>() == 32);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, every bit pattern valid, no padding.

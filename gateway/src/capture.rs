@@ -8,19 +8,24 @@ mod decisions;
 
 mod features;
 
+mod kernel;
+
 mod links;
 
 mod log;
 
 mod maps;
 
+mod origins;
+
 mod pins;
 
 mod proof;
 
+mod rows;
+
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +44,7 @@ use maps::Maps;
 /// Where and how to attach.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The cgroup whose sockets are captured; the root of the cgroup v2 hierarchy if absent.
+    /// The cgroup whose processes are captured; the root of the cgroup v2 hierarchy if absent.
     pub cgroup: Option<PathBuf>,
     /// Directory in a bpffs for the pins: while they are there, the hooks outlive the process, however it ends.
     pub pins: PathBuf,
@@ -69,7 +74,7 @@ pub enum Error {
     )]
     NoCgroup,
     /// The kernel refused the object.
-    #[error("the kernel refused the hooks: {0}. Root (CAP_BPF, CAP_NET_ADMIN) and Linux 5.15 or newer are needed")]
+    #[error("the kernel refused the hooks: {0}")]
     Load(String),
     /// A hook could not be attached or replaced.
     #[error("cannot attach {hook}: {cause}")]
@@ -149,7 +154,7 @@ pub struct Hook {
 pub struct Capture {
     maps: Maps,
     links: links::Links,
-    cgroup: PathBuf,
+    tree: cgroup::Tree,
     pins: PathBuf,
     claim: pins::Claim,
     adopted: bool,
@@ -158,21 +163,18 @@ pub struct Capture {
 impl Capture {
     /// Loads the hooks and attaches them, or replaces the programs behind pinned hooks without a gap.
     pub fn attach(options: &Options) -> Result<Self, Error> {
-        let cgroup = match &options.cgroup {
-            Some(cgroup) => cgroup.clone(),
-            None => cgroup_root()?,
-        };
+        let tree = cgroup::tree(options.cgroup.as_deref())?;
         let directory =
-            File::open(&cgroup).map_err(|source| Error::Path { what: "open", path: cgroup.clone(), source })?;
+            File::open(&tree.root).map_err(|source| Error::Path { what: "open", path: tree.root.clone(), source })?;
         let claim = pins::claim(&options.pins, options.taking_over)?;
         let adopted = links::is_pinned(&options.pins);
         let mut object = maps::load(&options.pins)?;
         log::show(&mut object);
         let maps = Maps::take(&mut object)?;
         maps.check_abi(&options.pins)?;
-        maps.settle(options.stale_after)?;
+        maps.settle(tree.below.unwrap_or(0), options.stale_after)?;
         let links = links::attach(&mut object, directory.as_fd(), &options.pins)?;
-        Ok(Self { maps, links, cgroup, pins: options.pins.clone(), claim, adopted })
+        Ok(Self { maps, links, tree, pins: options.pins.clone(), claim, adopted })
     }
 
     /// Whether a former process left its hooks behind, which this one continues.
@@ -180,9 +182,9 @@ impl Capture {
         self.adopted
     }
 
-    /// The cgroup whose sockets are captured.
+    /// The cgroup whose processes are captured.
     pub fn cgroup(&self) -> &Path {
-        &self.cgroup
+        &self.tree.captured
     }
 
     /// Tells the hooks where to send connections, and marks the listeners as ours.
@@ -190,7 +192,7 @@ impl Capture {
         self.maps.listen(v4, v6)
     }
 
-    /// Gives a sign of life.
+    /// Writes a heartbeat.
     pub fn beat(&self) -> Result<(), Error> {
         self.maps.beat()
     }
@@ -205,12 +207,12 @@ impl Capture {
         self.maps.redirects()
     }
 
-    /// Where an accepted connection comes from. The record is deleted: it is for this connection only.
-    pub fn origin(&self, peer: SocketAddr) -> Option<Origin> {
-        self.maps.origin(peer)
+    /// Returns the caller of an accepted connection and what it asked for.
+    pub fn origin(&self, socket: BorrowedFd<'_>) -> Option<Origin> {
+        self.maps.origins.of(socket).as_ref().map(rows::origin)
     }
 
-    /// What the hooks decide about connections that never reach the listener; for one reader.
+    /// Returns what the hooks decide about connections that never reach the listener; for one reader.
     ///
     /// # Errors
     /// It has its reader already, or cannot be waited for.
@@ -243,17 +245,22 @@ impl Capture {
 
     /// The hooks.
     pub fn hooks(&self) -> Vec<Hook> {
-        self.links.hooks(&self.cgroup)
+        self.links.hooks(&self.tree.root)
     }
 
-    /// Connections between `connect` and `accept`.
+    /// The number of connections between `connect` and the listener.
     pub fn origins_used(&self) -> usize {
-        self.maps.origins_used()
+        self.maps.origins.used()
     }
 
-    /// Deletes origin records older than this: their connections never reached `accept`.
+    /// The number of events about decisions that were lost.
+    pub fn events_lost(&self) -> u64 {
+        self.maps.events_lost()
+    }
+
+    /// Deletes origin records older than this: their connections never reached the listener.
     pub fn sweep(&self, older_than: Duration) -> usize {
-        self.maps.sweep(older_than)
+        self.maps.origins.sweep(older_than)
     }
 
     /// Proves with a real connection in a throw-away cgroup that the hooks fire.
@@ -265,6 +272,13 @@ impl Capture {
 /// Removes every pin below this directory, and so the hooks: whether a daemon runs or not.
 pub fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     links::detach(pins)
+}
+
+impl Error {
+    /// The kernel refused the object or a hook, for this cause.
+    fn load(cause: &str) -> Self {
+        Self::Load(kernel::explain(cause))
+    }
 }
 
 fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> Error {

@@ -16,8 +16,8 @@ mod rewound;
 mod sample;
 mod third_party;
 
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub use clock::clock;
 pub use elsewhere::Elsewhere;
 pub use sample::{SAMPLE_PATIENCE, Sample, Sampled, sample};
 
-/// Reads and deletes the origin record of an accepted socket.
-pub type OriginOf = Box<dyn Fn(SocketAddr) -> Option<Origin> + Send + Sync>;
+/// Returns the origin record of an accepted socket.
+pub type OriginOf = Box<dyn Fn(BorrowedFd<'_>) -> Option<Origin> + Send + Sync>;
 
 /// Resolves a listed host.
 pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
@@ -100,33 +100,28 @@ struct Requests {
 }
 
 /// Serves one captured connection to its end.
-pub async fn serve(Accepted { stream, client }: Accepted, rooms: Arc<Rooms>) {
+pub async fn serve(Accepted { stream }: Accepted, rooms: Arc<Rooms>) {
     let mut record = rooms.telemetry.open();
     let limits = rooms.changes.borrow().limits;
     let outcome = if limits.idle.is_some() || limits.total.is_some() {
         let bytes = record.bytes();
         let limited = async {
             tokio::select! {
-                outcome = flow(stream, client, &rooms, &record) => outcome,
+                outcome = flow(stream, &rooms, &record) => outcome,
                 exceeded = limits::exceeded(limits, &bytes) => Err(exceeded),
             }
         };
         Box::pin(limited).await
     } else {
-        flow(stream, client, &rooms, &record).await
+        flow(stream, &rooms, &record).await
     };
     record.ended(outcome);
 }
 
-async fn flow(
-    mut downstream: TcpStream,
-    client: SocketAddr,
-    rooms: &Arc<Rooms>,
-    record: &FlowRecord,
-) -> Result<(), Reason> {
+async fn flow(mut downstream: TcpStream, rooms: &Arc<Rooms>, record: &FlowRecord) -> Result<(), Reason> {
     let mut place = None;
     // Each part in a box of its own: a connection that is idle, for hours perhaps, needs no room for the parts that are over.
-    let admitted = Box::pin(admit(&mut downstream, client, rooms, record, &mut place)).await;
+    let admitted = Box::pin(admit(&mut downstream, rooms, record, &mut place)).await;
     match admitted {
         Ok(Admitted::Bytes(upstream, prefix)) => {
             passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
@@ -163,16 +158,14 @@ async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, lea
 /// Who, to where, speaking what, by which API: then, with a permit, to the third party.
 async fn admit(
     downstream: &mut TcpStream,
-    client: SocketAddr,
     rooms: &Arc<Rooms>,
     record: &FlowRecord,
     place: &mut Option<Place>,
 ) -> Result<Admitted, Reason> {
-    // A caller that has reset already may have connected anew from the same port: the record is the new connection's.
+    let origin = (rooms.origin)(downstream.as_fd()).ok_or(Reason::NoOrigin)?;
     if !matches!(downstream.take_error(), Ok(None)) {
         return Err(Reason::ClientReset);
     }
-    let origin = (rooms.origin)(client).ok_or(Reason::NoOrigin)?;
     let model = (rooms.model)(origin.generation);
     let origin = if model.generation == origin.generation {
         origin
@@ -238,9 +231,9 @@ fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> boo
 pub fn decided(decision: Decision, rooms: &Rooms) {
     let model = (rooms.model)(decision.origin.generation);
     let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
-    let Decision { origin, time, reason, source, quic } = decision;
+    let Decision { origin, time, reason, source, udp, times } = decision;
     let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads);
-    rooms.telemetry.decided(Decided { flow, api, time, source, quic }, reason);
+    rooms.telemetry.decided(Decided { flow, api, time, source, udp, times }, reason);
 }
 
 /// The caller learns at once, as of any broken connection: a reset, not an orderly end.

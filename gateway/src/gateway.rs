@@ -8,6 +8,8 @@ mod egress;
 
 mod health;
 
+mod heartbeat;
+
 mod log;
 
 mod models;

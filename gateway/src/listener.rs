@@ -27,8 +27,6 @@ pub struct Listeners {
 pub struct Accepted {
     /// The connection.
     pub stream: TcpStream,
-    /// Its peer, canonical.
-    pub client: SocketAddr,
 }
 
 impl Listeners {
@@ -74,10 +72,7 @@ impl Listeners {
                 accepted = accept_v6(self.v6.as_ref()) => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    serve(Accepted { stream, client });
-                }
+                Ok((stream, _)) => serve(Accepted { stream }),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");

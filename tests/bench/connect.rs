@@ -62,8 +62,8 @@ fn measure(table: &'static str, addresses: u16, ports: u16, report: &mut Report)
         let (runs, time) = spent("connect4");
         report.add(scenario, "connect4, net", "ns", table, (time - runs * floor) / count as f64);
         // It runs several times, back to back, where counting costs less than alone: how much less is not known.
-        let (_, time) = spent("before_syn");
-        report.add(scenario, "before_syn, counting included", "ns", table, time / count as f64);
+        let (_, time) = spent("tcp_events");
+        report.add(scenario, "tcp_events, counting included", "ns", table, time / count as f64);
     }
 }
 

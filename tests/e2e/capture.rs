@@ -85,14 +85,15 @@ print(len(wrong), wrong[:3])
 }
 
 #[test]
-fn quic_to_a_captured_address_is_refused_at_once() {
+fn udp_to_a_captured_address_and_port_is_refused_at_once() {
     let lab = Lab::new();
     let _partner = partner(&lab);
+    lab.hosts(&[("203.0.113.7", "api.partner.example"), ("2001:db8:2::7", "api.partner.example")]);
     let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 import socket
-def attempt(how, address, port):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def attempt(how, address, port, protocol=0):
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, protocol)
     try:
         if how == "connect":
             s.connect((address, port))
@@ -101,10 +102,61 @@ def attempt(how, address, port):
         return "sent"
     except PermissionError:
         return "refused"
-print(*[attempt(how, *to) for how in ("connect", "sendto")
-        for to in (("203.0.113.7", 443), ("203.0.113.7", 444), ("203.0.113.8", 443))])
+both = ("connect", "sendto")
+print(*{attempt(how, address, port) for how in both for port in (80, 443, 7000)
+        for address in ("203.0.113.7", "::ffff:203.0.113.7", "2001:db8:2::7")},
+      attempt("sendto", "203.0.113.7", 7000, 136),
+      *{attempt(how, *to) for how in both for to in (("203.0.113.7", 444), ("203.0.113.8", 443))})
 "#;
-    assert_eq!(lab.python(program, &[]), "refused sent sent refused sent sent");
+    assert_eq!(lab.python(program, &[]), "refused refused sent");
+}
+
+#[test]
+fn an_mptcp_socket_sees_the_address_it_asked_for() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example"), ("2001:db8:2::7", "api.partner.example")]);
+    let _v4 = lab.third_party("203.0.113.7", 7000, Behaviour::Banner);
+    let _v6 = lab.third_party("2001:db8:2::7", 7000, Behaviour::Banner);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let program = r#"
+import socket, sys
+for address in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 262)
+    s.settimeout(10)
+    s.connect((address, 7000))
+    print(s.getpeername()[0], s.recv(100).decode().strip())
+"#;
+    let mapped = "::ffff:203.0.113.7";
+    assert_eq!(
+        lab.python(program, &["203.0.113.7", "2001:db8:2::7", mapped]),
+        format!("203.0.113.7 {EGRESS}\n2001:db8:2::7 {}\n{mapped} {EGRESS}", egret_tests::EGRESS_V6)
+    );
+}
+
+/// The process decides, not the socket: one that was made outside of the captured cgroups and passed on is captured.
+#[test]
+fn a_socket_belongs_to_the_process_that_connects_it() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let _banner = lab.third_party("203.0.113.7", 7000, Behaviour::Banner);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let program = r#"
+import socket, sys
+inside, outside = sys.argv[1:]
+def enter(cgroup):
+    open(cgroup + "/cgroup.procs", "w").write("0")
+for made, used in ((outside, inside), (inside, outside), (inside, inside)):
+    enter(made)
+    s = socket.socket()
+    enter(used)
+    s.settimeout(10)
+    s.connect(("203.0.113.7", 7000))
+    print(s.recv(100).decode().strip(), end=" ")
+"#;
+    let inside = lab.workload_cgroup();
+    let outside = inside.parent().and_then(|lab| lab.parent()).unwrap();
+    let said = lab.python(program, &[inside.to_str().unwrap(), outside.to_str().unwrap()]);
+    assert_eq!(said, format!("{EGRESS} {NODE} {EGRESS}"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn refusals_are_told_with_their_caller() {
         "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ntry:\n s.connect(('203.0.113.7', 443))\nexcept PermissionError:\n pass",
         &[],
     );
-    assert_eq!(decision(&lab, "quic_refused")["protocol"], "quic");
+    assert_eq!(decision(&lab, "udp_refused")["protocol"], "udp");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! While Egret is not there, each API does what its owner chose; removing Egret leaves nothing behind.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use egret_tests::{EGRESS, Lab, NODE, eventually};
 
@@ -127,4 +128,39 @@ fn a_flow_that_outlasts_the_stop_is_cut_and_on_record() {
     egret.stop();
     assert!(client.wait().unwrap().code().is_some(), "the client noticed");
     assert!(std::fs::read_to_string(lab.access_log()).unwrap().contains("\"outcome\":\"shutdown\""));
+}
+
+/// A runtime that does not move is an alarm, not an opening: its listener is there and its process lives.
+#[test]
+fn heavy_a_stalled_runtime_opens_nothing_and_is_an_alarm() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(&format!("{PARTNER}    fail: open\n")), &[]);
+    // Stops every thread but the one that writes heartbeats, as a call that blocks them all would; the kernel lets
+    // them go on when their tracer ends.
+    let program = r#"
+import ctypes, os, sys
+libc, pid = ctypes.CDLL(None, use_errno=True), sys.argv[1]
+for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+    if open(f"/proc/{pid}/task/{thread}/comm").read().strip() != "heartbeat":
+        assert libc.ptrace(0x4206, thread, None, None) == 0
+        assert libc.ptrace(0x4207, thread, None, None) == 0
+print("stopped", flush=True)
+sys.stdin.readline()
+"#;
+    let mut tracer = lab.converse(&program.replace("sys.argv[1]", &format!("\"{}\"", egret.pid())));
+    assert_eq!(tracer.line(), "stopped");
+    eventually("the alarm", || egret.log().contains("the runtime stalls"));
+    // Well beyond the age from which a heartbeat is stale.
+    std::thread::sleep(Duration::from_secs(6));
+    let mut caller = lab.workload("curl", &["-s", "-m", "20", URL]).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("the caller waits for Egret", || {
+        std::fs::read_to_string(format!("/proc/{}/net/tcp", egret.pid())).unwrap_or_default().contains(" 01 ")
+    });
+    assert!(caller.try_wait().unwrap().is_none(), "the caller waits");
+    drop(tracer);
+    let output = caller.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    eventually("its end is on record", || egret.log().contains("the runtime stalled and goes on"));
 }

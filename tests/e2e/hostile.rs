@@ -21,13 +21,13 @@ try:
     s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=10)
     s.sendall(b"GET / HTTP/1.1\r\nHost: api.partner.example\r\n\r\n")
     print(s.recv(100))
-except ConnectionResetError:
-    print("reset")
+except ConnectionRefusedError:
+    print("refused")
 "#;
-    assert_eq!(lab.python(program, &[port]), "reset");
+    assert_eq!(lab.python(program, &[port]), "refused");
     assert_eq!(partner.seen(), []);
     eventually("the refusal is in the access log", || {
-        std::fs::read_to_string(lab.access_log()).unwrap_or_default().contains("\"no_origin\"")
+        std::fs::read_to_string(lab.access_log()).unwrap_or_default().contains("\"listener_refused\"")
     });
 }
 

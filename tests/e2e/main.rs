@@ -27,6 +27,8 @@ mod hostile;
 
 mod hostile_http2;
 
+mod hostile_kernel;
+
 mod http;
 
 mod inspected;

@@ -339,12 +339,14 @@ pub struct DecisionRow {
     /// Who, and to where.
     #[serde(flatten)]
     pub caller: Caller,
-    /// `quic` for a datagram to port 443.
+    /// `udp` for a datagram.
     pub protocol: Option<String>,
     /// The API.
     pub api: Option<String>,
     /// Source address that was set, in mode `bind`.
     pub egress: Option<IpAddr>,
+    /// How many equal decisions this is: of one caller, API and reason, within a second.
+    pub times: u64,
 }
 
 /// One running flow.

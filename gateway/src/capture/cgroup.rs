@@ -1,38 +1,89 @@
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// Mount point of the cgroup v2 hierarchy: found, not assumed (pure v2, or beside v1).
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The cgroups that are captured.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// Mount point of the hierarchy; the hooks are attached to its root.
+    pub(super) root: PathBuf,
+    /// The captured cgroup: the root, or one below it.
+    pub(super) captured: PathBuf,
+    /// Inode number of a captured cgroup below the root.
+    pub(super) below: Option<u64>,
+}
+
+/// Returns the mount point of the cgroup v2 hierarchy: found, not assumed (pure v2, or beside v1).
 pub fn cgroup_root() -> Result<PathBuf, Error> {
-    const MOUNTS: &str = "/proc/self/mountinfo";
+    mounts()?.into_iter().next().ok_or(Error::NoCgroup)
+}
+
+/// Returns the hierarchy of a configured cgroup, or the first one where none is configured.
+pub(super) fn tree(configured: Option<&Path>) -> Result<Tree, Error> {
+    let Some(captured) = configured else {
+        let root = cgroup_root()?;
+        return Ok(Tree { captured: root.clone(), root, below: None });
+    };
+    let failed = |source: io::Error| Error::Path { what: "open", path: captured.to_owned(), source };
+    let captured = fs::canonicalize(captured).map_err(failed)?;
+    let inode = fs::metadata(&captured).map_err(failed)?.ino();
+    let root = root_of(&captured, mounts()?).ok_or_else(|| {
+        failed(io::Error::other("it is not in a cgroup v2 hierarchy: name one that is in capture.cgroup"))
+    })?;
+    let below = (root != captured).then_some(inode);
+    Ok(Tree { root, captured, below })
+}
+
+fn mounts() -> Result<Vec<PathBuf>, Error> {
     let text =
         fs::read_to_string(MOUNTS).map_err(|source| Error::Path { what: "read", path: MOUNTS.into(), source })?;
-    root_in(&text).ok_or(Error::NoCgroup)
+    Ok(mounts_in(&text))
 }
 
 /// Fields of a line: proc_pid_mountinfo(5).
-fn root_in(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
+fn mounts_in(mountinfo: &str) -> Vec<PathBuf> {
+    let mount = |line: &str| {
         let (mount, filesystem) = line.split_once(" - ")?;
         if !filesystem.starts_with("cgroup2 ") {
             return None;
         }
         mount.split(' ').nth(4).map(PathBuf::from)
-    })
+    };
+    mountinfo.lines().filter_map(mount).collect()
+}
+
+/// Returns the innermost mount that a cgroup is below.
+fn root_of(cgroup: &Path, mounts: Vec<PathBuf>) -> Option<PathBuf> {
+    mounts.into_iter().filter(|mount| cgroup.starts_with(mount)).max_by_key(|mount| mount.components().count())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HYBRID: &str = "31 27 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                          32 27 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+                          33 27 0:28 / /host/cgroup rw,relatime - cgroup2 cgroup2 rw\n";
+
     #[test]
     fn pure_and_hybrid_mounts_are_found() {
-        let hybrid = "31 27 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                      32 27 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-        assert_eq!(root_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(mounts_in(HYBRID), [PathBuf::from("/sys/fs/cgroup/unified"), "/host/cgroup".into()]);
         let pure = "25 19 0:22 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(root_in(pure), Some("/sys/fs/cgroup".into()));
-        assert_eq!(root_in("25 19 0:22 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(mounts_in(pure), [PathBuf::from("/sys/fs/cgroup")]);
+        assert!(mounts_in("25 19 0:22 / /proc rw - proc proc rw\n").is_empty());
+    }
+
+    #[test]
+    fn a_captured_cgroup_belongs_to_the_mount_it_is_below() {
+        let root = |cgroup: &str| root_of(Path::new(cgroup), mounts_in(HYBRID));
+        assert_eq!(root("/host/cgroup/system.slice"), Some("/host/cgroup".into()));
+        assert_eq!(root("/sys/fs/cgroup/unified"), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(root("/sys/fs/cgroup/cpu/a"), None);
+        assert_eq!(root("/sys/fs/cgroup/unified-not"), None);
     }
 }

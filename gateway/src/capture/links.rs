@@ -13,7 +13,7 @@ use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, Sock
 use super::{Error, Hook, bpf, chain};
 
 /// The programs, by the names they have in the object.
-const HOOKS: [&str; 7] = ["connect4", "connect6", "before_syn", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
+const HOOKS: [&str; 7] = ["connect4", "connect6", "tcp_events", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
 
 /// The attached hooks. Their pins keep them attached when this process is gone.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ fn attach_one(object: &mut Ebpf, hook: &'static str, cgroup: BorrowedFd<'_>, pin
     let failed = |cause: String| Error::Attach { hook, cause };
     let program = object.program_mut(hook).ok_or_else(|| failed("not in the object".to_owned()))?;
     let load = |result: Result<(), aya::programs::ProgramError>| {
-        result.map_err(|error| Error::Load(format!("{hook}: {}", chain(&error))))
+        result.map_err(|error| Error::load(&format!("{hook}: {}", chain(&error))))
     };
     match program {
         Program::CgroupSockAddr(program) => load(program.load())?,

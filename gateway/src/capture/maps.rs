@@ -1,9 +1,7 @@
 use std::collections::HashMap as Table;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,46 +9,44 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValue
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
-    ABI_VERSION, ACTION_BIND, ACTION_DENY, ACTION_REDIRECT, Address, CaptureKey, CaptureRule, FAIL_CLOSED, FAIL_OPEN,
-    Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS, OriginKey, Port, Settings, map,
+    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS,
+    Port, Settings, Told, ToldKey, map,
 };
 
-use super::{Decisions, Error, bpf, chain, map_error, proof};
-use crate::model::{Action, ApiId, FailMode, Generation, HookCounters, Origin, OriginalDst, Redirect};
+use super::origins::Origins;
+use super::rows::{is_own, listener_rows, redirect, row};
+use super::{Decisions, Error, chain, kernel, map_error};
+use crate::model::{HookCounters, Redirect};
 
-const TCP: u8 = 6;
+/// Rows of Egret's own in the table: those of its listeners and of the proof.
+const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
     map::HITS,
     map::ORIGINS,
+    map::OWNERS,
     map::CAPTURED,
+    map::ACCEPTED,
     map::MARKS,
     map::COUNTERS,
     map::EVENTS,
+    map::TOLD,
 ];
 
 /// Loads the object. Its maps are adopted from the directory of pins, or made and pinned there.
 pub(super) fn load(pins: &Path) -> Result<Ebpf, Error> {
     static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EGRET_HOOKS_OBJECT"));
-    let can_set_retval = u8::from(can_set_retval());
+    let (can_set_retval, can_find_mptcp) = (u8::from(kernel::can_set_retval()), u8::from(kernel::can_find_mptcp()));
     let mut loader = EbpfLoader::new();
     loader.override_global("CAN_SET_RETVAL", &can_set_retval, true);
+    loader.override_global("CAN_FIND_MPTCP", &can_find_mptcp, true);
     for name in NAMES {
         loader.map_pin_path(name, pins.join(name));
     }
-    loader.load(OBJECT).map_err(|error| Error::Load(chain(&error)))
-}
-
-/// `bpf_set_retval` in connect programs: Linux 6.0 (commit b44123b4a3dc), one release of margin. A probe would have to
-/// load a program of its own; where the answer is wrong the hooks do not load, and say so.
-fn can_set_retval() -> bool {
-    let Ok(name) = nix::sys::utsname::uname() else { return false };
-    let release = name.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(1))
+    loader.load(OBJECT).map_err(|error| Error::load(&chain(&error)))
 }
 
 /// The maps, each behind its own lock: an operation is one or two system calls.
@@ -59,13 +55,26 @@ pub(super) struct Maps {
     heartbeat: Mutex<Array<MapData, u64>>,
     redirects: Mutex<HashMap<MapData, CaptureKey, CaptureRule>>,
     hits: Mutex<PerCpuHashMap<MapData, CaptureKey, Hits>>,
-    origins: Mutex<HashMap<MapData, OriginKey, egret_kernel::Origin>>,
-    origins_fd: OwnedFd,
+    pub(super) origins: Origins,
     marks: Mutex<SkStorage<MapData, u32>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
-    events: Mutex<Option<RingBuf<MapData>>>,
-    /// Cookie of the network namespace of the listeners: all are in one.
-    netns: AtomicU64,
+    events: Mutex<Option<Events>>,
+}
+
+/// The maps that report decisions, for one reader.
+struct Events {
+    ring: RingBuf<MapData>,
+    told: HashMap<MapData, ToldKey, Told>,
+    told_fd: io::Result<std::os::fd::OwnedFd>,
+}
+
+/// Takes a map out of the object, as a map of its type.
+pub(super) fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, Error> {
+    let map = object.take_map(name).ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
+    M::try_from(map).map_err(map_error(name))
 }
 
 impl std::fmt::Debug for Maps {
@@ -76,28 +85,23 @@ impl std::fmt::Debug for Maps {
 
 impl Maps {
     pub(super) fn take(object: &mut Ebpf) -> Result<Self, Error> {
-        fn take<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
-            object: &mut Ebpf,
-            name: &'static str,
-        ) -> Result<M, Error> {
-            let map = object.take_map(name).ok_or(Error::Map { map: name, cause: "not in the object".to_owned() })?;
-            M::try_from(map).map_err(map_error(name))
-        }
-        let origins_fd = match object.map(map::ORIGINS) {
-            Some(aya::maps::Map::HashMap(origins)) => origins.fd().as_fd().try_clone_to_owned(),
+        let told_fd = match object.map(map::TOLD) {
+            Some(aya::maps::Map::HashMap(told)) => told.fd().as_fd().try_clone_to_owned(),
             _ => Err(io::ErrorKind::NotFound.into()),
         };
         Ok(Self {
-            origins_fd: origins_fd.map_err(|error| Error::Map { map: map::ORIGINS, cause: error.to_string() })?,
             settings: Mutex::new(take(object, map::SETTINGS)?),
             heartbeat: Mutex::new(take(object, map::HEARTBEAT)?),
             redirects: Mutex::new(take(object, map::REDIRECTS)?),
             hits: Mutex::new(take(object, map::HITS)?),
-            origins: Mutex::new(take(object, map::ORIGINS)?),
+            origins: Origins::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
             counters: Mutex::new(take(object, map::COUNTERS)?),
-            events: Mutex::new(Some(take(object, map::EVENTS)?)),
-            netns: AtomicU64::new(0),
+            events: Mutex::new(Some(Events {
+                ring: take(object, map::EVENTS)?,
+                told: take(object, map::TOLD)?,
+                told_fd,
+            })),
         })
     }
 
@@ -110,9 +114,11 @@ impl Maps {
         }
     }
 
-    pub(super) fn settle(&self, stale_after: Duration) -> Result<(), Error> {
+    /// Tells the hooks what holds for the whole run: which cgroup is captured, zero for all, and when Egret is gone.
+    pub(super) fn settle(&self, cgroup: u64, stale_after: Duration) -> Result<(), Error> {
         self.change_settings(|settings| {
             settings.abi_version = ABI_VERSION;
+            settings.cgroup = cgroup;
             settings.stale_after = u64::try_from(stale_after.as_nanos()).unwrap_or(u64::MAX);
         })
     }
@@ -127,17 +133,31 @@ impl Maps {
     pub(super) fn listen(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         let failed = |source: io::Error| Error::Map { map: map::SETTINGS, cause: source.to_string() };
         let netns = netns_cookie(v4).map_err(failed)?;
-        self.netns.store(netns, Ordering::Relaxed);
         let port_v4 = local_port(v4).map_err(failed)?;
         let port_v6 = v6.map(local_port).transpose().map_err(failed)?.unwrap_or(0);
         for socket in [Some(v4), v6].into_iter().flatten() {
             lock(&self.marks).insert(&socket, MARK_LISTENER, 0).map_err(map_error(map::MARKS))?;
         }
+        self.refuse_direct_connections(port_v4, port_v6)?;
         self.change_settings(|settings| {
             settings.netns = netns;
             settings.listener_v4 = Port::from(port_v4);
             settings.listener_v6 = Port::from(port_v6);
         })
+    }
+
+    /// Replaces the rows of a former process's listeners with those of ours.
+    fn refuse_direct_connections(&self, port_v4: u16, port_v6: u16) -> Result<(), Error> {
+        let wanted: Table<_, _> = listener_rows(port_v4, port_v6).into_iter().collect();
+        let mut rules = lock(&self.redirects);
+        let there = rules.iter().collect::<Result<Vec<_>, _>>().map_err(map_error(map::REDIRECTS))?;
+        for (key, rule) in &wanted {
+            rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS))?;
+        }
+        for (key, _) in there.iter().filter(|(key, rule)| is_own(rule) && !wanted.contains_key(key)) {
+            rules.remove(key).map_err(map_error(map::REDIRECTS))?;
+        }
+        Ok(())
     }
 
     pub(super) fn beat(&self) -> Result<(), Error> {
@@ -153,8 +173,13 @@ impl Maps {
         lock(&self.counters).get(&(reason as u32), 0).map_or(0, |values| values.iter().sum())
     }
 
+    /// Returns how many events were lost: the ring or the table of equal decisions was full.
+    pub(super) fn events_lost(&self) -> u64 {
+        lock(&self.counters).get(&EVENTS_LOST, 0).map_or(0, |values| values.iter().sum())
+    }
+
     pub(super) fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
-        if redirects.len() > MAX_REDIRECTS as usize {
+        if redirects.len() > MAX_REDIRECTS as usize - OWN_ROWS {
             return Err(Error::TooManyRedirects { wanted: redirects.len() });
         }
         let wanted: Table<CaptureKey, CaptureRule> = redirects.iter().map(row).collect();
@@ -169,7 +194,7 @@ impl Maps {
                 rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS))?;
             }
         }
-        for (key, _) in there.iter().filter(|(key, rule)| !wanted.contains_key(key) && rule.api != proof::API.0) {
+        for (key, _) in there.iter().filter(|(key, rule)| !wanted.contains_key(key) && !is_own(rule)) {
             rules.remove(key).map_err(map_error(map::REDIRECTS))?;
             // The count of a rule that is gone; a reader may have lost the race to it already.
             let _ = hits.remove(key);
@@ -182,7 +207,7 @@ impl Maps {
         let hits = lock(&self.hits);
         rules
             .iter()
-            .filter(|row| !row.as_ref().is_ok_and(|(_, rule)| rule.api == proof::API.0))
+            .filter(|row| !row.as_ref().is_ok_and(|(_, rule)| is_own(rule)))
             .map(|row| {
                 let (key, rule) = row.map_err(map_error(map::REDIRECTS))?;
                 let counters = hits.get(&key, 0).map_or_else(|_| HookCounters::default(), |values| total(&values));
@@ -191,38 +216,10 @@ impl Maps {
             .collect()
     }
 
-    pub(super) fn origin(&self, peer: SocketAddr) -> Option<Origin> {
-        let key = OriginKey {
-            netns: self.netns.load(Ordering::Relaxed),
-            address: Address::from(peer.ip()),
-            port: Port::from(peer.port()),
-            pad: [0; 6],
-        };
-        // Only this accept may have it: a second connection from the same port must not inherit it.
-        let record: egret_kernel::Origin = bpf::take(self.origins_fd.as_fd(), &key).ok()?;
-        Some(self::origin(&record))
-    }
-
-    /// The decisions that the hooks tell of; for one reader.
+    /// Returns what the hooks report, for one reader.
     pub(super) fn decisions(&self) -> io::Result<Decisions> {
-        let ring = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
-        Decisions::new(ring)
-    }
-
-    pub(super) fn origins_used(&self) -> usize {
-        lock(&self.origins).keys().count()
-    }
-
-    pub(super) fn sweep(&self, older_than: Duration) -> usize {
-        let Some(limit) = monotonic().checked_sub(older_than) else { return 0 };
-        let mut origins = lock(&self.origins);
-        let old: Vec<_> = origins
-            .iter()
-            .filter_map(Result::ok)
-            .filter(|(_, origin)| Duration::from_nanos(origin.time) < limit)
-            .map(|(key, _)| key)
-            .collect();
-        old.iter().filter(|key| origins.remove(key).is_ok()).count()
+        let Events { ring, told, told_fd } = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
+        Decisions::new(ring, told, told_fd?)
     }
 
     /// One rule for the proof of the hooks, beside the published table.
@@ -234,54 +231,6 @@ impl Maps {
     /// Removes the proof's rule.
     pub(super) fn remove_rule(&self, redirect: &Redirect) -> Result<(), Error> {
         lock(&self.redirects).remove(&row(redirect).0).map_err(map_error(map::REDIRECTS))
-    }
-}
-
-pub(super) fn origin(record: &egret_kernel::Origin) -> Origin {
-    Origin {
-        original_dst: OriginalDst(SocketAddr::new(record.address.into(), record.port.into())),
-        cgroup: record.cgroup,
-        pid: record.pid,
-        uid: record.uid,
-        command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').to_owned(),
-        time: Duration::from_nanos(record.time),
-        generation: Generation(record.generation),
-        api: ApiId(record.api),
-    }
-}
-
-fn row(redirect: &Redirect) -> (CaptureKey, CaptureRule) {
-    let key = CaptureKey {
-        address: Address::from(redirect.destination.ip()),
-        port: Port::from(redirect.destination.port()),
-        protocol: TCP,
-        pad: 0,
-    };
-    let (action, source) = match redirect.action {
-        Action::Bind(source) => (ACTION_BIND, Address::from(source)),
-        Action::Deny => (ACTION_DENY, Address::default()),
-        Action::Redirect => (ACTION_REDIRECT, Address::default()),
-    };
-    let fail = match redirect.fail {
-        FailMode::Closed => FAIL_CLOSED,
-        FailMode::Open => FAIL_OPEN,
-    };
-    let rule =
-        CaptureRule { generation: redirect.generation.0, api: redirect.api.0, action, fail, pad: [0; 2], source };
-    (key, rule)
-}
-
-fn redirect(key: &CaptureKey, rule: &CaptureRule) -> Redirect {
-    Redirect {
-        destination: SocketAddr::new(IpAddr::from(key.address), key.port.into()),
-        action: match rule.action {
-            ACTION_BIND => Action::Bind(rule.source.into()),
-            ACTION_DENY => Action::Deny,
-            _ => Action::Redirect,
-        },
-        fail: if rule.fail == FAIL_OPEN { FailMode::Open } else { FailMode::Closed },
-        api: ApiId(rule.api),
-        generation: Generation(rule.generation),
     }
 }
 
@@ -298,17 +247,17 @@ fn total(values: &PerCpuValues<Hits>) -> HookCounters {
     }
 }
 
-fn lock<M>(map: &Mutex<M>) -> MutexGuard<'_, M> {
+pub(super) fn lock<M>(map: &Mutex<M>) -> MutexGuard<'_, M> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long ago a moment of the hooks was.
+/// Returns how long ago a moment of the hooks was.
 pub(super) fn age(nanoseconds: u64) -> Duration {
     monotonic().saturating_sub(Duration::from_nanos(nanoseconds))
 }
 
 /// CLOCK_MONOTONIC, the hooks' clock (`bpf_ktime_get_ns`).
-fn monotonic() -> Duration {
+pub(super) fn monotonic() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 

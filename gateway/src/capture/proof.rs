@@ -60,11 +60,11 @@ pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
     // One at a time: the rule is one.
     static PROVING: Mutex<()> = Mutex::new(());
     let _proving = PROVING.lock().unwrap_or_else(PoisonError::into_inner);
-    let silent = |cause: String| Error::Silent { cgroup: capture.cgroup.clone(), cause };
+    let silent = |cause: String| Error::Silent { cgroup: capture.tree.captured.clone(), cause };
     let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
     let rule =
         Redirect { destination, action: Action::Deny, fail: FailMode::Closed, api: API, generation: Generation(0) };
-    let cgroup = Cgroup::below(&capture.cgroup)?;
+    let cgroup = Cgroup::below(&capture.tree.captured)?;
     let before = capture.maps.counter(KernelReason::Denied);
     capture.maps.insert_rule(&rule)?;
     let outcome = call(&cgroup);

@@ -129,13 +129,24 @@ fn redirects(rows: &[RedirectRow], output: Output) -> io::Result<()> {
 }
 
 fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
-    let columns =
-        ["FLOW", "AGE", "DECISION", "WORKLOAD", "PROCESS", "ORIGINAL DESTINATION", "PROTOCOL", "API", "EGRESS"];
+    let columns = [
+        "FLOW",
+        "AGE",
+        "DECISION",
+        "TIMES",
+        "WORKLOAD",
+        "PROCESS",
+        "ORIGINAL DESTINATION",
+        "PROTOCOL",
+        "API",
+        "EGRESS",
+    ];
     print(rows, output, columns, |row| {
         [
             row.id.to_string(),
             format!("{} s", row.seconds_ago),
             row.reason.clone(),
+            row.times.to_string(),
             row.caller.workload.clone(),
             format!("{} ({})", row.caller.command, row.caller.pid),
             or_dash(row.caller.original_destination),

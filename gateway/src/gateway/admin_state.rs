@@ -196,6 +196,7 @@ impl AdminState {
             protocol: snapshot.protocol.map(ToOwned::to_owned),
             api: snapshot.api.map(|(name, _)| name.to_string()),
             egress: snapshot.egress.map(|egress| egress.ip()),
+            times: snapshot.times,
         };
         self.connection.telemetry.decisions().into_iter().map(row).collect()
     }

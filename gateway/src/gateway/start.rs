@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::admin_state::AdminState;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::health::spawn_health;
+use super::heartbeat::{self, Runtime};
 use super::log;
 use super::models::Models;
 use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
@@ -33,11 +34,6 @@ use crate::policy;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
 use crate::upstream::{Pool, Redis};
-
-/// Age of the heartbeat from which the hooks follow the fail modes. A killed process is noticed at once, by its
-/// listener; this is for one that hangs.
-const STALE_AFTER: Duration = Duration::from_secs(3);
-const BEAT: Duration = Duration::from_millis(300);
 
 /// Longest wait for the first resolution of the listed hosts before being ready without it.
 const FIRST_NAMES: Duration = Duration::from_secs(10);
@@ -84,7 +80,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         cgroup: settings.cgroup.clone(),
         pins: settings.pins.clone(),
         taking_over: predecessor.is_some(),
-        stale_after: STALE_AFTER,
+        stale_after: heartbeat::STALE_AFTER,
     })?);
     let starting = Starting(Some(Arc::clone(&capture)));
     let adopted: Vec<_> = capture.redirects()?.into_iter().map(|(redirect, _)| redirect).collect();
@@ -106,7 +102,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let telemetry =
         Arc::new(Telemetry::new(access_log(&settings)?, settings.log_requests, Arc::new(Metrics::default())));
 
-    spawn_heartbeat(&capture, &stop);
+    let runtime = heartbeat::spawn(&capture, &stop)?;
     let proof = Arc::clone(&capture);
     tokio::task::spawn_blocking(move || proof.prove()).await??;
 
@@ -177,7 +173,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     if let Some(listener) = &metrics_listener {
-        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, &stop);
+        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, runtime, &stop);
     }
     let server = admin::Server::bind(&settings.admin_socket)
         .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?;
@@ -189,7 +185,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     if let Some(predecessor) = predecessor {
         taken(predecessor, draining).await;
     }
-    starting.is_ready();
+    starting.succeeded();
     // Only now: they have one reader, which was the old process.
     spawn_decisions(&capture, rooms, stop.clone());
     admin_state.ready.store(true, Ordering::Relaxed);
@@ -212,7 +208,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
 struct Starting(Option<Arc<Capture>>);
 
 impl Starting {
-    fn is_ready(mut self) {
+    fn succeeded(mut self) {
         self.0 = None;
     }
 }
@@ -299,7 +295,7 @@ fn rooms(
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
     Rooms {
-        origin: Box::new(move |peer| origin.origin(peer)),
+        origin: Box::new(move |socket| origin.origin(socket)),
         exempt,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
@@ -312,26 +308,6 @@ fn rooms(
         changes,
         telemetry: Arc::clone(telemetry),
     }
-}
-
-/// Signs of life, from the runtime that serves; records that nobody fetched are swept on the way.
-fn spawn_heartbeat(capture: &Arc<Capture>, stop: &CancellationToken) {
-    const SWEEP_EVERY: u32 = 100;
-    const NEVER_ACCEPTED: Duration = Duration::from_secs(300);
-    let (capture, stop) = (Arc::clone(capture), stop.clone());
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(BEAT);
-        let mut beats = 0u32;
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = capture.beat() {
-                tracing::error!(%error, "no sign of life can be given: the hooks will follow the fail modes");
-            }
-            beats = beats.wrapping_add(1);
-            if beats.is_multiple_of(SWEEP_EVERY) {
-                capture.sweep(NEVER_ACCEPTED);
-            }
-        }
-    });
 }
 
 /// Ends what third parties have ended, and what nobody needs.
@@ -347,7 +323,7 @@ fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
     }));
 }
 
-/// Puts on record what the kernel half decides alone.
+/// Logs the decisions that the kernel half makes alone.
 fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken) {
     let decisions = capture.decisions();
     tokio::spawn(stop.run_until_cancelled_owned(async move {
@@ -360,7 +336,7 @@ fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken
             },
             Err(error) => error,
         };
-        tracing::error!(%error, "what the hooks decide alone is counted, but not logged any more");
+        tracing::error!(%error, "decisions of the kernel hooks are counted, but not logged any more");
     }));
 }
 
@@ -368,6 +344,7 @@ fn spawn_telemetry(
     listener: Arc<TcpListener>,
     state: &Arc<AdminState>,
     telemetry: &Arc<Telemetry>,
+    runtime: Arc<Runtime>,
     stop: &CancellationToken,
 ) {
     let (state, telemetry, stop) = (Arc::clone(state), Arc::clone(telemetry), stop.clone());
@@ -381,6 +358,8 @@ fn spawn_telemetry(
             generation: model.generation.0,
             config_refused: state.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             origins: state.capture.origins_used(),
+            lost_events: state.capture.events_lost(),
+            stalls: runtime.stalls(),
             lost_lines: telemetry.lost_lines(),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 
 use super::Origin;
 
-/// What the kernel half decided about a connection that the listener never sees: it was refused, or left directly.
+/// A decision of the kernel half about connections that the listener never sees: they were refused, or left directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The caller and what it asked for.
@@ -14,6 +14,8 @@ pub struct Decision {
     pub reason: &'static str,
     /// Source address that was set, in mode `bind`.
     pub source: Option<IpAddr>,
-    /// Whether it was a datagram to the port of QUIC.
-    pub quic: bool,
+    /// Whether it was UDP.
+    pub udp: bool,
+    /// How many equal decisions this is.
+    pub times: u64,
 }

@@ -163,6 +163,14 @@ struct Line<'a> {
     bytes_received: u64,
     duration_ms: u64,
     generation: Option<u32>,
+    /// How many equal decisions of the kernel half the line is for.
+    #[serde(skip_serializing_if = "is_one")]
+    times: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(times: &u64) -> bool {
+    *times == 1
 }
 
 impl<'a> Line<'a> {
@@ -189,6 +197,7 @@ impl<'a> Line<'a> {
             bytes_received: snapshot.received,
             duration_ms: u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
             generation: flow.map(|flow| flow.generation.0),
+            times: snapshot.times,
         }
     }
 }

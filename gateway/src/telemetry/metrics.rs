@@ -56,8 +56,12 @@ pub struct Gauges {
     pub generation: u32,
     /// Whether the newest change of the configuration was refused.
     pub config_refused: bool,
-    /// Captured connections between `connect` and `accept`.
+    /// Captured connections between `connect` and the listener.
     pub origins: usize,
+    /// Events about decisions of the kernel hooks that were lost.
+    pub lost_events: u64,
+    /// Stalls of the runtime.
+    pub stalls: u64,
     /// Lines of the access log that were lost.
     pub lost_lines: u64,
 }
@@ -112,8 +116,12 @@ impl Metrics {
         section(&mut body, "egret_config_generation", "gauge", "Version of the configuration", [("", generation)])?;
         let refused = u64::from(gauges.config_refused);
         section(&mut body, "egret_config_refused", "gauge", "Whether the newest change is refused", [("", refused)])?;
-        let help = "Captured connections between connect and accept";
+        let help = "Captured connections between connect and the listener";
         section(&mut body, "egret_origins_used", "gauge", help, [("", gauges.origins as u64)])?;
+        let help = "Events about decisions of the kernel hooks that were lost";
+        section(&mut body, "egret_kernel_events_lost_total", "counter", help, [("", gauges.lost_events)])?;
+        let help = "Times that the runtime has stalled for more than a second";
+        section(&mut body, "egret_runtime_stalls_total", "counter", help, [("", gauges.stalls)])?;
         let help = "Lines of the access log that were lost";
         section(&mut body, "egret_access_log_lost_total", "counter", help, [("", gauges.lost_lines)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));

@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub sent: u64,
     /// Bytes from the third party.
     pub received: u64,
+    /// How many equal decisions of the kernel half this is; one for a flow.
+    pub times: u64,
 }
 
 /// A connection that the kernel half decided alone.
@@ -71,17 +73,20 @@ pub struct Decided {
     pub time: SystemTime,
     /// Source address that was set.
     pub source: Option<IpAddr>,
-    /// Whether it was a datagram to the port of QUIC.
-    pub quic: bool,
+    /// Whether it was UDP.
+    pub udp: bool,
+    /// How many equal decisions this is.
+    pub times: u64,
 }
 
 impl From<Decided> for Snapshot {
     fn from(decided: Decided) -> Self {
-        let Decided { flow, api, time, source, quic } = decided;
+        let Decided { flow, api, time, source, udp, times } = decided;
         Self {
             accepted: time,
             api,
-            protocol: quic.then_some("quic"),
+            protocol: udp.then_some("udp"),
+            times,
             // The kernel chooses the port later.
             egress: source.map(|address| SocketAddr::new(address, 0)),
             ..Self::new(flow.id, Some(flow))
@@ -104,6 +109,7 @@ impl Snapshot {
             proxy: None,
             sent: 0,
             received: 0,
+            times: 1,
         }
     }
 }
