@@ -1,5 +1,6 @@
 //! The sentence: a captured connection from accept to end. The only room that knows the order.
 
+mod buffered;
 mod clock;
 mod downstream;
 mod elsewhere;
@@ -28,15 +29,16 @@ use tokio::sync::watch;
 use self::downstream::Downstream;
 use self::first_bytes::First;
 use self::third_party::ThirdParty;
-use crate::flow::{self, Place, Places, Workloads};
+use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
 use crate::model::{Api, Decision, Exempt, Flow, Generation, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason};
 use crate::policy;
 use crate::route::{self, Carriage, Route};
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
-use crate::upstream::{self, Lease, Pool};
+use crate::upstream::{self, Lease, Pool, descriptors};
 
+pub use buffered::Buffered;
 pub use clock::clock;
 pub use elsewhere::Elsewhere;
 pub use sample::{SAMPLE_PATIENCE, Sample, Sampled, sample};
@@ -62,7 +64,13 @@ pub struct Rooms {
     /// Names of workloads.
     pub workloads: Workloads,
     /// Their connections.
-    pub places: Places,
+    pub connections: Shares,
+    /// Their requests of HTTP/2.
+    pub streams: Shares,
+    /// The bytes of bodies that are held for policies.
+    pub buffers: Shares,
+    /// Requests that policies send and nobody waits for.
+    pub sent_away: Shares,
     /// TLS with callers.
     pub leaves: Arc<Leaves>,
     /// Connections to third parties.
@@ -160,7 +168,7 @@ async fn admit(
     downstream: &mut TcpStream,
     rooms: &Arc<Rooms>,
     record: &FlowRecord,
-    place: &mut Option<Place>,
+    place: &mut Option<Share>,
 ) -> Result<Admitted, Reason> {
     let origin = (rooms.origin)(downstream.as_fd()).ok_or(Reason::NoOrigin)?;
     if !matches!(downstream.take_error(), Ok(None)) {
@@ -174,16 +182,17 @@ async fn admit(
     };
     let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
-    if let Some(limit) = model.limits.connections_per_workload {
-        *place = Some(rooms.places.take(&flow.workload.owner, limit).ok_or(Reason::TooManyConnections)?);
+    *place = Some(place_of(&flow, &model, rooms).ok_or(Reason::TooManyConnections)?);
+    if !descriptors::has_room_for_caller(downstream) {
+        return Err(Reason::DescriptorsExhausted);
     }
     let first = match model.api(flow.api) {
         Some(api) if api.opaque_ports.contains(&flow.original_dst.0.port()) => First::Opaque,
         // Who hesitates must not get around what is done with its requests.
-        Some(api) if api.mode == Mode::Intercept || api.backend.is_some() => First::Caller,
+        Some(api) if api.mode == Mode::Intercept || api.backend.is_some() || api.rules.is_some() => First::Caller,
         _ => First::Either,
     };
-    let (protocol, prefix) = first_bytes::read(downstream, first).await?;
+    let (protocol, prefix) = first_bytes::read(downstream, first, &model.limits).await?;
     record.detected(&protocol);
     let route = route::select(&model, &flow, &protocol);
     match &route {
@@ -216,6 +225,17 @@ async fn admit(
     let upstream = upstream::connect(&permit, &rooms.exempt).await?;
     record.connected(upstream.local, upstream.remote, permit.proxy());
     Ok(Admitted::Bytes(upstream.stream, prefix))
+}
+
+/// The place of a connection among those of its caller's owner, if there is one.
+fn place_of(flow: &Flow, model: &Model, rooms: &Rooms) -> Option<Share> {
+    rooms.connections.take(&flow.workload.owner, 1, connections_of_one(model))
+}
+
+/// How many connections one owner may have; and requests of HTTP/2, each of which may need a connection of its own.
+fn connections_of_one(model: &Model) -> Bound {
+    let each = model.limits.connections_per_workload.map_or_else(descriptors::connections_of_one, u64::from);
+    Bound { all: u64::MAX, each }
 }
 
 /// The mode on record where the caller's refusal has made it `passthrough`.

@@ -2,13 +2,13 @@
 
 mod cgroup;
 mod kubelet;
-mod places;
+mod shares;
 mod workload;
 
 use crate::model::{Flow, Origin};
 
 pub use kubelet::Kubelet;
-pub use places::{Place, Places};
+pub use shares::{Bound, Share, Shares};
 pub use workload::Workloads;
 
 /// The flow of a connection with this origin.

@@ -12,6 +12,8 @@ mod heartbeat;
 
 mod log;
 
+mod memory;
+
 mod models;
 
 mod publish;

@@ -75,7 +75,7 @@ impl Listeners {
                 Ok((stream, _)) => serve(Accepted { stream }),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
+                    tracing::warn!(%error, "cannot accept a captured connection");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -12,9 +12,12 @@ mod requests;
 
 mod told;
 
+mod volume;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 pub use access_log::AccessLog;
 pub use http::serve;
@@ -23,10 +26,13 @@ pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use requests::{RequestRecord, RequestSnapshot};
 pub use told::Teller;
 
+use crate::model::Reason;
+
 /// Where records are opened and end.
 #[derive(Debug)]
 pub struct Telemetry {
     log: AccessLog,
+    volume: volume::Volume,
     metrics: Arc<Metrics>,
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
@@ -42,6 +48,7 @@ impl Telemetry {
     pub fn new(log: AccessLog, log_requests: bool, metrics: Arc<Metrics>) -> Self {
         Self {
             log,
+            volume: volume::Volume::default(),
             metrics,
             next: AtomicU64::new(1),
             live: Mutex::default(),
@@ -66,7 +73,7 @@ impl Telemetry {
     /// Logs and remembers what the kernel half decided alone. Its own counters count it.
     pub fn decided(&self, decided: Decided, reason: &'static str) {
         let snapshot = Snapshot::from(decided);
-        self.log.write(&snapshot, reason);
+        self.write(&snapshot, reason);
         let mut remembered = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.truncate(REMEMBERED - 1);
         remembered.push_front((snapshot, reason));
@@ -102,7 +109,31 @@ impl Telemetry {
     fn close(&self, id: u64, snapshot: &Snapshot, outcome: &'static str) {
         self.flows().remove(&id);
         self.metrics.flow(snapshot, outcome);
-        self.log.write(snapshot, outcome);
+        self.write(snapshot, outcome);
+    }
+
+    /// Logs a flow; one that was refused, unless its owner has caused too many such lines.
+    fn write(&self, snapshot: &Snapshot, outcome: &'static str) {
+        let owner = snapshot.flow.as_ref().map(|flow| &flow.workload.owner);
+        if self.admits(owner, outcome, snapshot.api.as_ref().map(|(name, _)| name)) {
+            self.log.write(snapshot, outcome);
+        }
+    }
+
+    fn admits(&self, owner: Option<&Arc<str>>, outcome: &'static str, api: Option<&Arc<str>>) -> bool {
+        outcome == Reason::OK || self.volume.admits(owner, outcome, api, Instant::now())
+    }
+
+    /// Logs how many lines were left out since this was asked.
+    pub fn report_suppressed(&self) {
+        for suppressed in self.volume.report(Instant::now()) {
+            self.log.line(&volume::Line::from(&suppressed));
+        }
+    }
+
+    /// Returns how many lines of the access log were left out because their owners caused too many.
+    pub fn suppressed_lines(&self) -> u64 {
+        self.volume.suppressed()
     }
 
     fn flows(&self) -> MutexGuard<'_, HashMap<u64, Arc<record::Shared>>> {

@@ -1,5 +1,6 @@
 //! To the third party, always from the egress IP. Nothing else in Egret dials.
 
+pub mod descriptors;
 mod http1;
 mod http2;
 mod pool;
@@ -39,6 +40,9 @@ pub const MAX_HEADER_BYTES: u32 = 64 << 10;
 pub const STREAM_WINDOW: u32 = 1 << 20;
 /// See [`STREAM_WINDOW`].
 pub const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Bytes of HTTP/1.1 that a connection reads ahead, and that wait to be written to a slow reader; a head is no longer.
+pub const MAX_BUFFER: usize = 64 << 10;
 
 /// Longest wait for the third party, over all its addresses.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,7 +99,10 @@ async fn dial(target: &Target, exempt: &Exempt) -> Result<Upstream, Reason> {
             reason(&error)
         }
     };
-    let socket = socket(target, exempt).map_err(failed("socket", |_| Reason::UpstreamUnreachable))?;
+    let socket = socket(target, exempt).map_err(failed("socket", no_socket))?;
+    if !descriptors::has_room(&socket) {
+        return Err(Reason::DescriptorsExhausted);
+    }
     if let Some(source) = target.source {
         bind(&socket, source).map_err(failed("bind", |_| Reason::EgressAddressGone))?;
     }
@@ -127,6 +134,14 @@ fn bind(socket: &Socket, source: IpAddr) -> io::Result<()> {
         &true,
     )?;
     socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+/// What socket(2) says.
+fn no_socket(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Reason::DescriptorsExhausted,
+        _ => Reason::UpstreamUnreachable,
+    }
 }
 
 /// What connect(2) says.

@@ -25,9 +25,12 @@ mod files;
 
 mod hostile;
 
+mod hostile_bounds;
+
 mod hostile_http2;
 
 mod hostile_kernel;
+mod hostile_limits;
 
 mod http;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use egret_tests::{Lab, eventually};
 use serde_json::Value;
@@ -41,7 +41,7 @@ fn delegated(lab: &Lab, path: &str) -> PathBuf {
 }
 
 /// What a Python program of [`USER`] in this cgroup prints.
-fn unprivileged(lab: &Lab, cgroup: &PathBuf, program: &str, arguments: &[&str]) -> String {
+fn unprivileged(lab: &Lab, cgroup: &Path, program: &str, arguments: &[&str]) -> String {
     let join = format!("echo $$ >{}/cgroup.procs; exec \"$@\"", cgroup.display());
     let user = format!("--reuid={USER}");
     let group = format!("--regid={USER}");

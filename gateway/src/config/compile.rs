@@ -246,6 +246,8 @@ fn limits(file: Option<&LimitsFile>, problems: &mut Vec<Problem>) -> Limits {
         total: optional(file.total.as_ref()),
         connections_per_workload: file.connections_per_workload,
         request_head: duration(file.request_head.as_ref(), default.request_head, problems),
+        first_byte: duration(file.first_byte.as_ref(), default.first_byte, problems),
+        buffered_bytes: file.buffered_bytes.unwrap_or(default.buffered_bytes),
     }
 }
 

@@ -135,6 +135,8 @@ impl Changes {
         self.value("limits.request_head", &before.request_head, &after.request_head, plain);
         self.value("limits.idle", &before.idle, &after.idle, optional);
         self.value("limits.total", &before.total, &after.total, optional);
+        self.value("limits.first_byte", &before.first_byte, &after.first_byte, plain);
+        self.value("limits.buffered_bytes", &before.buffered_bytes, &after.buffered_bytes, plain);
         let connections = (&before.connections_per_workload, &after.connections_per_workload);
         self.value("limits.connections_per_workload", connections.0, connections.1, optional);
         self.value("drain", &old.drain.hand_over, &new.drain.hand_over, plain);

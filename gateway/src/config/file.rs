@@ -304,10 +304,22 @@ pub(super) struct LimitsFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) total: Option<Spanned<String>>,
-    /// Connections at once of a workload (`too_many_connections`). Default: none.
+    /// From the start of a connection to its first byte, where Egret waits for what the caller says: in mode `intercept`, with
+    /// `backend`, and with policies (`no_first_byte`). Default 60s.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) first_byte: Option<Spanned<String>>,
+    /// The most connections at once of the callers of one owner: a systemd unit, a container, a pod
+    /// (`too_many_connections`). Default: an eighth of the descriptors that Egret may open, and of the source ports of the
+    /// loopback; 3528 with Linux's defaults.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) connections_per_workload: Option<u32>,
+    /// The most bytes of bodies that are held for policies at once, over all requests. The callers of one owner may hold a
+    /// quarter of them; a request beyond gets status 503 (`buffers_full`). Default 536870912 (512 MiB).
+    #[serde(default)]
+    #[schemars(range(min = 1048576))]
+    pub(super) buffered_bytes: Option<u64>,
 }
 
 /// The socket of the command line.

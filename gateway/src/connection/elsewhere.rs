@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::timeout;
 
 use super::Rooms;
+use super::buffered::{self, Buffered};
 use super::requests::{Body, From, Unanswered, hop_by_hop};
 use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
 use crate::policy;
@@ -36,25 +36,30 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
+    /// Returns the room for what is read on nobody's behalf.
+    pub fn own_room(&self) -> Buffered {
+        let limits = self.rooms.changes.borrow().limits;
+        Buffered::new(&self.rooms.buffers, &self.owner, limits.buffered_bytes)
+    }
+
     /// Sends a request of a path and a query, and reads the whole answer.
     ///
     /// # Errors
-    /// There is none, it has more than `most` bytes, or takes longer than this.
+    /// There is none, it has more than `most` bytes, or takes longer than this; or there is no room for it.
     pub async fn fetch(
         &self,
         to: &Arc<Endpoint>,
         request: Request<Bytes>,
         most: usize,
         within: Duration,
+        buffered: &Buffered,
     ) -> Result<Response<Bytes>, Reason> {
         let fetching = async {
             let answer = self.send(to, request.map(Outgoing::from)).await;
             let answer = answer.map_err(|error| error.downcast_ref().copied().unwrap_or(Reason::UpstreamReset))?;
             let (head, body) = answer.into_parts();
-            let whole = Limited::new(body, most).collect().await.map_err(|error| {
-                if error.is::<LengthLimitError>() { Reason::BodyTooLarge } else { Reason::UpstreamReset }
-            })?;
-            Ok(Response::from_parts(head, whole.to_bytes()))
+            let whole = buffered::whole(body, most, Reason::UpstreamReset, buffered).await?;
+            Ok(Response::from_parts(head, whole))
         };
         timeout(within, fetching).await.unwrap_or(Err(Reason::UpstreamTimeout))
     }

@@ -5,13 +5,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::detect::{self, Detection, MAX_PREFIX};
-use crate::model::{Protocol, Reason};
+use crate::model::{Limits, Protocol, Reason};
 
 /// A client that says nothing for this long waits for the server to speak first.
 const SILENCE: Duration = Duration::from_millis(200);
-
-/// One that is sure to speak first may have connected long before.
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// A client that has begun to speak gets this long to say what it speaks.
 const HESITATION: Duration = Duration::from_secs(3);
@@ -24,22 +21,32 @@ const AT_ONCE: usize = 4096;
 pub(super) enum First {
     /// Nobody looks.
     Opaque,
-    /// The caller, sooner or later: what it says decides what becomes of it.
+    /// The caller: what it says decides what becomes of it.
     Caller,
     /// Either.
     Either,
 }
 
-/// Reads until the protocol is known. The bytes read are to be sent on.
-pub(super) async fn read(downstream: &mut TcpStream, first: First) -> Result<(Protocol, Vec<u8>), Reason> {
+/// Reads until the protocol is known. The bytes read are to be sent on. A caller that is sure to speak first must do so within
+/// [`Limits::first_byte`], and say what it speaks within [`Limits::request_head`], however slowly.
+///
+/// # Errors
+/// Why nothing was read.
+pub(super) async fn read(
+    downstream: &mut TcpStream,
+    first: First,
+    limits: &Limits,
+) -> Result<(Protocol, Vec<u8>), Reason> {
     let mut prefix = Vec::new();
     if first == First::Opaque {
         return Ok((Protocol::Opaque, prefix));
     }
-    let mut limit = Instant::now() + if first == First::Caller { FOREVER } else { SILENCE };
+    let mut limit = Instant::now() + if first == First::Caller { limits.first_byte } else { SILENCE };
+    let mut end = None;
     loop {
         prefix.reserve(AT_ONCE);
         match timeout_at(limit, downstream.read_buf(&mut prefix)).await {
+            Err(_) if first == First::Caller && prefix.is_empty() => return Err(Reason::NoFirstByte),
             Err(_) => return Ok((Protocol::Opaque, prefix)),
             Ok(Err(_)) => return Err(Reason::ClientReset),
             // An orderly end; what was said is carried, and the end too.
@@ -49,6 +56,7 @@ pub(super) async fn read(downstream: &mut TcpStream, first: First) -> Result<(Pr
         if let Detection::Done(protocol) = detect::protocol(&prefix[..prefix.len().min(MAX_PREFIX)]) {
             return Ok((protocol, prefix));
         }
-        limit = Instant::now() + HESITATION;
+        let now = Instant::now();
+        limit = (now + HESITATION).min(*end.get_or_insert(now + limits.request_head));
     }
 }

@@ -28,7 +28,7 @@ use super::rewound::Rewound;
 use super::third_party::ThirdParty;
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{Http1, Leased, MAX_FIELDS, Outgoing, Transport, outgoing};
+use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS, Outgoing, Transport, outgoing};
 
 /// A connection without a request for this long, at least, rests.
 const REST: Duration = Duration::from_secs(1);
@@ -191,6 +191,7 @@ fn server() -> Builder {
         .header_read_timeout(None)
         .preserve_header_case(true)
         .max_headers(MAX_FIELDS)
+        .max_buf_size(MAX_BUFFER)
         .auto_date_header(false)
         .half_close(true);
     server

@@ -14,11 +14,11 @@ use tokio::sync::Mutex;
 
 use super::downstream::Handle;
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Unanswered, ended, is_for, misdirected, no_connect, noted};
+use super::requests::{Body, From, Unanswered, ended, is_for, misdirected, no_connect, no_room, noted};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{self, CONNECTION_WINDOW, Http2, Leased, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW};
+use crate::upstream::{self, CONNECTION_WINDOW, Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW};
 
 /// Requests at once on a connection.
 const STREAMS: u32 = 250;
@@ -57,6 +57,7 @@ pub(super) async fn carry(
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADER_BYTES)
+            .max_send_buf_size(MAX_BUFFER)
             .max_concurrent_streams(STREAMS)
             .auto_date_header(false)
             .serve_connection(
@@ -73,6 +74,12 @@ pub(super) async fn carry(
         }
     };
     outcome.map_err(|error| ended(&error))
+}
+
+/// Bytes of a request's head: of hundreds of requests at once on a connection they are many.
+fn head_size(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    fields + request.uri().path_and_query().map_or(0, |target| target.as_str().len())
 }
 
 impl Ask for Exchange {
@@ -93,6 +100,13 @@ impl Exchange {
         if !is_for(self.third_party.hosts(), &request) {
             return Ok(misdirected());
         }
+        let Some(place) = self.third_party.stream() else {
+            return Err(Box::new(h2::Error::from(h2::Reason::REFUSED_STREAM)));
+        };
+        let room = self.third_party.buffered();
+        if room.take(head_size(&request)).is_err() {
+            return Ok(no_room());
+        }
         let mut record = self.third_party.record(&request);
         let request = request.map(Outgoing::from);
         let answered = match self.third_party.rulebook() {
@@ -104,7 +118,7 @@ impl Exchange {
         if let (Err(error), Some(record)) = (&answered, &mut record) {
             record.failed(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset));
         }
-        answered.map(|response| noted(response, record))
+        answered.map(|response| noted(response, record).map(|body| body.taking(Some(place))))
     }
 
     /// Sends a request; the answer has begun then.

@@ -6,6 +6,8 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 use tokio::net::TcpStream;
 
+use crate::upstream::descriptors;
+
 /// What a pipe may hold, in bytes.
 const CAPACITY: i32 = 256 * 1024;
 
@@ -30,6 +32,9 @@ impl Pipe {
             return Ok(pipe);
         }
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        if !(descriptors::has_room(&read) && descriptors::has_room(&write)) {
+            return Err(io::ErrorKind::Other.into());
+        }
         // Where the user may not have more it stays as it was.
         let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(CAPACITY));
         Ok(Self { read, write, held: 0 })

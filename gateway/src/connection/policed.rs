@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::buffered::{self, Buffered};
 use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty, WELL};
+use crate::flow::Bound;
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
 use crate::telemetry::Teller;
@@ -26,8 +26,8 @@ pub(super) trait Ask: Send + Sync {
     fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>>;
 }
 
-/// Requests at once that nobody waits for; beyond, they are not sent.
-static AWAY: Semaphore = Semaphore::const_new(1000);
+/// Requests at once that nobody waits for, of all and of one owner; beyond, they are not sent.
+const AWAY: Bound = Bound { all: 1000, each: 250 };
 
 /// Most bytes of their answers that are read.
 const LARGEST_AWAY: usize = 1 << 20;
@@ -59,6 +59,8 @@ pub(super) async fn answer(
         record,
         asked: false,
         waited: Duration::ZERO,
+        before: third_party.buffered(),
+        after: third_party.buffered(),
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
     let fault = outcome.as_ref().err().or(call.error.as_ref());
@@ -90,12 +92,12 @@ pub(super) async fn answer(
         (None, None) => Body::whole(Bytes::new()),
     };
     let head = response.ok_or(Reason::NotSent)?;
-    let body = body.holding(held);
+    let body = body.holding(held).taking(wire.after.into_share());
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));
     }
     meters.begins(head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default());
-    Ok(Response::from_parts(head, body.metered(meters, third_party.later_told(call.id, api))))
+    Ok(Response::from_parts(head, body.metered(meters, third_party.later_told(call.id, api), third_party.buffered())))
 }
 
 /// The world of one request.
@@ -114,6 +116,9 @@ struct Wire<'a> {
     asked: bool,
     /// For the third party, in all.
     waited: Duration,
+    /// The room for the request's body, and for what policies get of others; and that for the response's.
+    before: Buffered,
+    after: Buffered,
 }
 
 impl World for Wire<'_> {
@@ -121,11 +126,11 @@ impl World for Wire<'_> {
         match side {
             Side::Request => {
                 let body = self.body.take().map(Outgoing::wanted);
-                Box::pin(async move { collected(body, most, Reason::ClientReset).await })
+                Box::pin(async move { collected(body, most, Reason::ClientReset, &self.before).await })
             }
             Side::Response => {
                 let body = self.answer.take();
-                Box::pin(async move { collected(body, most, Reason::UpstreamReset).await })
+                Box::pin(async move { collected(body, most, Reason::UpstreamReset, &self.after).await })
             }
         }
     }
@@ -137,14 +142,14 @@ impl World for Wire<'_> {
     fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };
-            answer.read_ahead(most).await.map_err(|_| Reason::UpstreamReset)
+            answer.read_ahead(most, &self.after).await.map_err(|_| Reason::UpstreamReset)
         })
     }
 
     fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Peeked { bytes: Bytes::new(), whole: true }) };
-            let (bytes, whole) = answer.peek(most).await.map_err(|_| Reason::UpstreamReset)?;
+            let (bytes, whole) = answer.peek(most, &self.after).await.map_err(|_| Reason::UpstreamReset)?;
             Ok(Peeked { bytes, whole })
         })
     }
@@ -201,18 +206,19 @@ impl World for Wire<'_> {
         within: Duration,
     ) -> Pending<'_, Result<Response<Bytes>, Reason>> {
         let (to, elsewhere) = (Arc::clone(to), (self.elsewhere)());
-        Box::pin(async move { elsewhere.fetch(&to, request, most, within).await })
+        Box::pin(async move { elsewhere.fetch(&to, request, most, within, &self.before).await })
     }
 
     fn send_away(&self, to: &Arc<Endpoint>, request: Request<Bytes>, within: Duration) {
         let (to, elsewhere) = (Arc::clone(to), (self.elsewhere)());
-        let Ok(place) = AWAY.try_acquire() else {
+        let Some(place) = self.third_party.sent_away(AWAY) else {
             tracing::warn!(%to, "a request that nobody waits for was not sent: too many are on their way");
             return;
         };
+        let buffered = self.third_party.buffered();
         tokio::spawn(async move {
             let _place = place;
-            if let Err(reason) = elsewhere.fetch(&to, request, LARGEST_AWAY, within).await {
+            if let Err(reason) = elsewhere.fetch(&to, request, LARGEST_AWAY, within, &buffered).await {
                 tracing::warn!(%to, %reason, "no answer to a request that nobody waits for");
             }
         });
@@ -238,13 +244,12 @@ impl World for Wire<'_> {
     }
 }
 
-async fn collected<B>(body: Option<B>, most: usize, broken: Reason) -> Result<Bytes, Reason>
+async fn collected<B>(body: Option<B>, most: usize, broken: Reason, buffered: &Buffered) -> Result<Bytes, Reason>
 where
     B: hyper::body::Body<Data = Bytes, Error = hyper::Error>,
 {
-    let Some(body) = body else { return Ok(Bytes::new()) };
-    let whole = Limited::new(body, most).collect().await;
-    whole
-        .map(|whole| whole.to_bytes())
-        .map_err(|error| if error.is::<LengthLimitError>() { Reason::BodyTooLarge } else { broken })
+    match body {
+        Some(body) => buffered::whole(body, most, broken, buffered).await,
+        None => Ok(Bytes::new()),
+    }
 }

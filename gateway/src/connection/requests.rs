@@ -11,8 +11,10 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
+use super::buffered::Buffered;
 use super::clock::clock;
 use super::downstream::Answering;
+use crate::flow::Share;
 use crate::model::{Host, Reason, Told};
 use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
@@ -62,6 +64,11 @@ pub(super) fn nameless() -> Response<Body> {
 /// RFC 9110 §9.3.6: to a proxy that the caller does not know of, it makes no sense.
 pub(super) fn no_connect() -> Response<Body> {
     answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
+}
+
+/// RFC 9110 §15.6.4.
+pub(super) fn no_room() -> Response<Body> {
+    answer(StatusCode::SERVICE_UNAVAILABLE, "egret: buffers_full: this caller's requests take too much memory\n")
 }
 
 /// Why a connection with a caller has broken.
@@ -154,6 +161,7 @@ pub(super) struct Body {
     _answering: Option<Answering>,
     _held: Option<Box<[Held]>>,
     _record: Option<Box<RequestRecord>>,
+    _room: Vec<Share>,
     metered: Option<Box<Metered>>,
 }
 
@@ -161,6 +169,22 @@ pub(super) struct Body {
 struct Metered {
     meters: Meters,
     tell: Option<Tell>,
+    /// The room for what the meters keep, and how much of it is taken.
+    buffered: Buffered,
+    taken: usize,
+}
+
+impl Metered {
+    fn see(&mut self, data: &[u8]) {
+        self.meters.see(data);
+        let kept = self.meters.kept();
+        if kept > self.taken {
+            if self.buffered.take(kept - self.taken).is_err() {
+                self.meters.give_up();
+            }
+            self.taken = kept;
+        }
+    }
 }
 
 /// Puts on record what is known when an answer has ended.
@@ -230,35 +254,41 @@ impl Body {
         Content::Own(Full::new(bytes)).into()
     }
 
-    /// Reads to the end, unless there is more than this: then it is as it was. Trailers are no part of what is read.
-    pub(super) async fn read_ahead(&mut self, most: usize) -> hyper::Result<Option<Bytes>> {
+    /// Reads to the end, unless there is more than this or no room: then it is as it was. Trailers are no part of what is read.
+    pub(super) async fn read_ahead(&mut self, most: usize, buffered: &Buffered) -> hyper::Result<Option<Bytes>> {
         if self.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Ok(None);
         }
-        let (bytes, ended) = self.peek(most).await?;
+        let (bytes, ended) = self.peek(most, buffered).await?;
         if ended {
             self.ahead.clear();
         }
         Ok(ended.then_some(bytes))
     }
 
-    /// Reads to the end, or until there is more than this, and leaves it as it was: what was read, and whether that is all.
-    pub(super) async fn peek(&mut self, most: usize) -> hyper::Result<(Bytes, bool)> {
-        let (mut frames, mut bytes, mut ended) = (Vec::new(), BytesMut::new(), true);
+    /// Reads to the end, or until there is more than this or no room, and leaves it as it was. Returns what was read, and
+    /// whether that is all.
+    pub(super) async fn peek(&mut self, most: usize, buffered: &Buffered) -> hyper::Result<(Bytes, bool)> {
+        let (mut bytes, mut rest, mut ended) = (BytesMut::new(), Vec::new(), true);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
-            let frame = frame?;
-            if let Some(data) = frame.data_ref() {
-                bytes.extend_from_slice(data);
-            }
-            frames.push(frame);
-            if bytes.len() > most {
-                ended = false;
-                break;
+            match frame?.into_data() {
+                Ok(data) if bytes.len() + data.len() > most || buffered.take(data.len()).is_err() => {
+                    rest.push(Frame::data(data));
+                    ended = false;
+                    break;
+                }
+                // Copied: a piece keeps the buffer that it was read into, of which it may be a small part.
+                Ok(data) => bytes.extend_from_slice(&data),
+                Err(trailers) => rest.push(trailers),
             }
         }
+        let bytes = bytes.freeze();
         // What was read ahead before, and not yet now, comes after it.
-        self.ahead.extend(frames.into_iter().rev());
-        Ok((bytes.freeze(), ended))
+        self.ahead.extend(rest.into_iter().rev());
+        if !bytes.is_empty() {
+            self.ahead.push(Frame::data(bytes.clone()));
+        }
+        Ok((bytes, ended))
     }
 
     /// What policies hold until the answer has ended.
@@ -266,9 +296,15 @@ impl Body {
         if held.is_empty() { self } else { Self { _held: Some(held.into()), ..self } }
     }
 
-    /// Watched.
-    pub(super) fn metered(self, meters: Meters, tell: Tell) -> Self {
-        Self { metered: Some(Box::new(Metered { meters, tell: Some(tell) })), ..self }
+    /// With the room that it takes, until it has ended.
+    pub(super) fn taking(mut self, room: Option<Share>) -> Self {
+        self._room.extend(room);
+        self
+    }
+
+    /// Watched; what is kept of it for that takes room.
+    pub(super) fn metered(self, meters: Meters, tell: Tell, buffered: Buffered) -> Self {
+        Self { metered: Some(Box::new(Metered { meters, tell: Some(tell), buffered, taken: 0 })), ..self }
     }
 
     /// Puts its end on record.
@@ -283,7 +319,15 @@ impl Body {
 
 impl std::convert::From<Content> for Body {
     fn from(content: Content) -> Self {
-        Self { content, ahead: Vec::new(), _answering: None, _held: None, _record: None, metered: None }
+        Self {
+            content,
+            ahead: Vec::new(),
+            _answering: None,
+            _held: None,
+            _record: None,
+            _room: Vec::new(),
+            metered: None,
+        }
     }
 }
 
@@ -297,7 +341,7 @@ impl hyper::body::Body for Body {
         if let (Some(metered), Poll::Ready(Some(Ok(frame)))) = (&mut this.metered, &frame)
             && let Some(data) = frame.data_ref()
         {
-            metered.meters.see(data);
+            metered.see(data);
         }
         frame
     }

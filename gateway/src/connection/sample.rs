@@ -117,7 +117,7 @@ async fn answered(
         }
     };
     let (head, mut body) = response.into_parts();
-    let (bytes, whole) = body.peek(SHOWN).await.map_err(|_| Reason::UpstreamReset)?;
+    let (bytes, whole) = body.peek(SHOWN, &third_party.buffered()).await.map_err(|_| Reason::UpstreamReset)?;
     let shown = bytes.slice(..bytes.len().min(SHOWN));
     Ok(Message { cut: !whole, ..Message::answer(&head, Some(shown)) })
 }

@@ -7,8 +7,10 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 
 use super::Rooms;
+use super::buffered::Buffered;
 use super::elsewhere::Elsewhere;
 use super::requests::Tell;
+use crate::flow::{Bound, Share};
 use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Reason, Rules, Workload};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
@@ -217,6 +219,21 @@ impl ThirdParty {
             pool: api.pool,
             workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.owner)),
         }
+    }
+
+    /// Returns room for bodies that are held for a request.
+    pub(super) fn buffered(&self) -> Buffered {
+        Buffered::new(&self.rooms.buffers, &self.flow.workload.owner, self.model.limits.buffered_bytes)
+    }
+
+    /// Takes the place of a request of HTTP/2, if there is one.
+    pub(super) fn stream(&self) -> Option<Share> {
+        self.rooms.streams.take(&self.flow.workload.owner, 1, super::connections_of_one(&self.model))
+    }
+
+    /// Takes the place of a request that nobody waits for, if there is one.
+    pub(super) fn sent_away(&self, bound: Bound) -> Option<Share> {
+        self.rooms.sent_away.take(&self.flow.workload.owner, 1, bound)
     }
 
     /// What callers speak.

@@ -53,11 +53,13 @@ async fn ask(rooms: Arc<Rooms>, model: Arc<Model>, service: Arc<Service>, index:
     };
     let ill = match request(&member.base, health) {
         None => Some("its path cannot be asked for".to_owned()),
-        Some(request) => match elsewhere.fetch(&member.endpoint, request, LARGEST, health.timeout).await {
-            Ok(answer) if (200..400).contains(&answer.status().as_u16()) => None,
-            Ok(answer) => Some(answer.status().to_string()),
-            Err(reason) => Some(reason.to_string()),
-        },
+        Some(request) => {
+            match elsewhere.fetch(&member.endpoint, request, LARGEST, health.timeout, &elsewhere.own_room()).await {
+                Ok(answer) if (200..400).contains(&answer.status().as_u16()) => None,
+                Ok(answer) => Some(answer.status().to_string()),
+                Err(reason) => Some(reason.to_string()),
+            }
+        }
     };
     rooms.policies.checked(&service, index, ill);
 }

@@ -1,14 +1,21 @@
 //! The text log on standard error: one line for each event.
 
+mod volume;
+
 use std::io::{self, Write};
 
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub(super) use self::volume::spawn_report;
 use crate::model::printable;
 
 /// Starts the log at the level that the environment variable EGRET_LOG names; `info` by default.
 pub(super) fn start() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EGRET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).with_ansi(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Lines).with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(volume::Bounded).with(filter).init();
 }
 
 /// Writes a line to standard error, whatever the level of the log is.

@@ -21,12 +21,12 @@ use super::remembered::Remembered;
 use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
 use super::values::spawn_values;
-use super::{Error, Options, capabilities};
+use super::{Error, Options, capabilities, memory};
 use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
-use crate::flow::{Kubelet, Places, Workloads};
+use crate::flow::{Kubelet, Shares, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
 use crate::names::Names;
@@ -139,6 +139,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let rooms = rooms(&capture, (&models, changes), &names, &node, workloads, &telemetry, Arc::clone(&leaves));
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
+    log::spawn_report(&stop);
+    memory::spawn_release(&stop);
+    spawn_log_report(&telemetry, &stop);
     spawn_values(&models, &stop);
     spawn_health(&rooms, &stop);
     let remembered = Remembered::restored(&settings.state, Arc::clone(&rooms.policies))?;
@@ -301,7 +304,10 @@ fn rooms(
         addresses: Box::new(move |host| names.addresses(host)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads,
-        places: Places::default(),
+        connections: Shares::default(),
+        streams: Shares::default(),
+        buffers: Shares::default(),
+        sent_away: Shares::default(),
         leaves,
         pool,
         policies: Arc::new(policy::State::sharing(Arc::new(counters))),
@@ -319,6 +325,19 @@ fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
         loop {
             tick.tick().await;
             pool.sweep();
+        }
+    }));
+}
+
+/// Logs what callers' lines were left out.
+fn spawn_log_report(telemetry: &Arc<Telemetry>, stop: &CancellationToken) {
+    const PERIOD: Duration = Duration::from_secs(5);
+    let telemetry = Arc::clone(telemetry);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let mut tick = tokio::time::interval(PERIOD);
+        loop {
+            tick.tick().await;
+            telemetry.report_suppressed();
         }
     }));
 }
@@ -361,6 +380,8 @@ fn spawn_telemetry(
             lost_events: state.capture.events_lost(),
             stalls: runtime.stalls(),
             lost_lines: telemetry.lost_lines(),
+            suppressed_lines: telemetry.suppressed_lines(),
+            buffered_bytes: state.connection.buffers.used(),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
     };

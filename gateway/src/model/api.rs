@@ -253,12 +253,23 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// Life of a connection.
     pub total: Option<Duration>,
-    /// Connections at once of a workload.
+    /// The most connections at once of an owner of callers; by default a share of the descriptors and ports there are.
     pub connections_per_workload: Option<u32>,
+    /// From the start of a connection to its first byte, where Egret waits for what the caller says.
+    pub first_byte: Duration,
+    /// The most bytes of bodies that are held for policies at once. One owner may hold a quarter of them.
+    pub buffered_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_head: Duration::from_secs(30), idle: None, total: None, connections_per_workload: None }
+        Self {
+            request_head: Duration::from_secs(30),
+            idle: None,
+            total: None,
+            connections_per_workload: None,
+            first_byte: Duration::from_secs(60),
+            buffered_bytes: 512 << 20,
+        }
     }
 }

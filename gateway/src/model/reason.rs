@@ -11,6 +11,9 @@ macro_rules! reasons {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
+            /// What is said where there is no reason: the flow, or the request, went well.
+            pub const OK: &'static str = "ok";
+
             /// The spelling everywhere.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$name => $label),+ }
@@ -30,6 +33,8 @@ reasons! {
     BodyEncoded = "body_encoded";
     /// A policy looks at a body that has more bytes than `max_body`.
     BodyTooLarge = "body_too_large";
+    /// Callers hold as many bytes of bodies as `limits.buffered_bytes` allows, or this one's owner holds a quarter of them.
+    BuffersFull = "buffers_full";
     /// The client went away or reset the connection.
     ClientReset = "client_reset";
     /// As many requests are on their way as `limit-concurrency` allows.
@@ -44,6 +49,8 @@ reasons! {
     CountersUnavailable = "counters_unavailable";
     /// The API's mode is `deny`.
     Denied = "denied";
+    /// Egret has as many open descriptors as it may, but for those that are reserved.
+    DescriptorsExhausted = "descriptors_exhausted";
     /// No TLS with the caller, for another reason than that it does not trust the CA.
     DownstreamTls = "downstream_tls";
     /// The egress address is not on the node any more.
@@ -66,6 +73,8 @@ reasons! {
     LeafRefused = "leaf_refused";
     /// A request on this connection named another host than the flow's.
     Misdirected = "misdirected";
+    /// The caller sent nothing within `limits.first_byte`, where Egret waits for what it says.
+    NoFirstByte = "no_first_byte";
     /// The caller named no host: no SNI that a leaf could be for, or no Host.
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
@@ -104,7 +113,7 @@ reasons! {
     SubscriptionRequired = "subscription_required";
     /// `validate-status-code`: the answer's status is none that is described.
     StatusNotAllowed = "status_not_allowed";
-    /// Its workload has as many connections as `limits.connections_per_workload`.
+    /// The owner of the caller has as many connections as `limits.connections_per_workload` allows.
     TooManyConnections = "too_many_connections";
     /// `validate-jwt`: the token is for somebody else.
     TokenAudienceNotAllowed = "token_audience_not_allowed";

@@ -152,6 +152,10 @@ pub(super) fn broken(side: Side, reason: Reason, most: usize) -> Box<Fault> {
         Side::Response => (502, "answer's"),
     };
     let message = match reason {
+        Reason::BuffersFull => {
+            let message = "no room for the body: the bodies of all requests, or of this caller's, take too much memory";
+            return Fault::new(reason, 503, message);
+        }
         Reason::BodyTooLarge => format!("the {whose} body has more than {most} bytes (max_body)"),
         other => format!("the {whose} body broke off: {other}"),
     };

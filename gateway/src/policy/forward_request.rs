@@ -91,7 +91,7 @@ async fn send(
 /// The server that it goes to, where it does not go to the third party's own.
 fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<Fault>> {
     let Some(service) = call.service.clone() else { return Ok(None) };
-    let index = world.state().backends.choose(&service, &call.workload.cgroup, &call.tried, world.at())?;
+    let index = world.state().backends.choose(&service, &call.workload.owner, &call.tried, world.at())?;
     if let Some(member) = service.members.get(index) {
         call.note(|| format!("to {}{}", member.endpoint, member.base));
         if member.endpoint.tls.is_none() && !call.plain_secrets && call.has_secret() {
@@ -109,7 +109,7 @@ fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_
     let Some(service) = &call.service else { return };
     let status = answer.map(|head| head.status.as_u16());
     let wait = answer.and_then(|head| retry::told(&head.headers, call.now));
-    world.state().backends.outcome(service, &call.workload.cgroup, index, (status, wait), world.at());
+    world.state().backends.outcome(service, &call.workload.owner, index, (status, wait), world.at());
     if status.is_none_or(|status| status >= 500) {
         call.tried.push(index);
     }

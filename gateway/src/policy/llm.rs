@@ -69,7 +69,7 @@ pub(super) fn limit(
         _ => 0,
     };
     let mut left = u64::MAX;
-    let owner = Arc::clone(&call.workload.cgroup);
+    let owner = Arc::clone(&call.workload.owner);
     let name = Name { limit: Arc::clone(&limit.identity), key: key.clone(), owner: Arc::clone(&owner) };
     if let Some(most) = limit.tokens_per_minute {
         let now = spent.left(most, &name, call.at).map_err(|wait| refused(most).after(wait))?;

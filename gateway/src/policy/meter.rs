@@ -91,6 +91,18 @@ impl Meters {
         }
     }
 
+    /// Returns how many bytes of the answer are kept.
+    pub fn kept(&self) -> usize {
+        self.tokens.as_ref().map_or(0, |tokens| tokens.kept.len())
+    }
+
+    /// Keeps nothing of the answer: there is no room. Its tokens are guessed, as those of one that is too large.
+    pub fn give_up(&mut self) {
+        if let Some(tokens) = &mut self.tokens {
+            (tokens.kept, tokens.given_up) = (Vec::new(), true);
+        }
+    }
+
     /// Nothing follows.
     pub fn settle(&mut self, at: Duration) -> Vec<Told> {
         let sent = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
@@ -112,6 +124,8 @@ struct Tokens {
     stream: bool,
     /// Of the answer, or of a line of it.
     kept: Vec<u8>,
+    /// Whether nothing is kept, for lack of room.
+    given_up: bool,
     /// Whether that is only the end of the answer.
     cut: bool,
     found: Option<Usage>,
@@ -121,6 +135,9 @@ struct Tokens {
 
 impl Tokens {
     fn see(&mut self, bytes: &[u8]) {
+        if self.given_up {
+            return;
+        }
         if !self.stream {
             self.kept.extend_from_slice(bytes);
             if self.kept.len() > LARGEST {
@@ -178,7 +195,7 @@ impl Tokens {
 
     fn usage(mut self, sent: u64) -> Usage {
         let rest = std::mem::take(&mut self.kept);
-        if self.stream {
+        if self.given_up || self.stream {
             self.line(&rest);
         } else if self.cut {
             self.end(&rest);
@@ -190,7 +207,7 @@ impl Tokens {
         match self.found {
             Some(usage) => usage,
             // An answer without a word of a model has cost nothing.
-            None if self.pieces == 0 => Usage::default(),
+            None if self.pieces == 0 && !self.given_up => Usage::default(),
             None => Usage { prompt: guess(sent), completion: self.pieces, guessed: true },
         }
     }
@@ -231,6 +248,28 @@ mod tests {
         assert_eq!(usage(json, &["{\"usage\": {\"input_tokens\": 3, \"output_tokens\": 4}}"]), said(3, 4));
         assert_eq!(usage(json, &["{\"error\": {\"message\": \"no\"}}"]), said(0, 0));
         assert_eq!(usage(json, &["not JSON"]), said(0, 0));
+    }
+
+    #[test]
+    fn what_is_not_kept_for_lack_of_room_is_guessed() {
+        for kind in ["application/json", "text/event-stream"] {
+            let mut meters = Meters::default();
+            meters.reads_tokens();
+            meters.begins(kind);
+            meters.sent().store(40, Ordering::Relaxed);
+            meters.see(b"data: {");
+            assert_eq!(meters.kept(), 7);
+            meters.give_up();
+            meters.see(b"\"usage\": 1}");
+            assert_eq!(meters.kept(), 0);
+            let (sender, receiver) = std::sync::mpsc::channel();
+            meters.add(move |passed| {
+                sender.send(passed.usage).unwrap();
+                Vec::new()
+            });
+            meters.settle(Duration::ZERO);
+            assert_eq!(receiver.recv().unwrap(), Usage { prompt: 10, completion: 0, guessed: true });
+        }
     }
 
     /// Embeddings are.

@@ -229,7 +229,7 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: D
         Some(key) => short(expression::text(key, call)?),
         None => call.workload.owner.to_string(),
     };
-    let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.cgroup));
+    let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.owner));
     let period = |what: &str, most| {
         let limit =
             if what.is_empty() { Arc::clone(&quota.identity) } else { format!("{}{what}", quota.identity).into() };

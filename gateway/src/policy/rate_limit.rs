@@ -88,7 +88,7 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
     let subject = Subject { kind: "rate-limit", identity, key: &key };
-    let name = Name { limit: Arc::clone(identity), key: key.clone(), owner: Arc::clone(&call.workload.cgroup) };
+    let name = Name { limit: Arc::clone(identity), key: key.clone(), owner: Arc::clone(&call.workload.owner) };
     let shared = match &limit.shared {
         Some(store) => {
             let count = subject.count(Within::Any(limit.period), limit.calls.into(), count.into());

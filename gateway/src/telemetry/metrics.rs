@@ -64,6 +64,10 @@ pub struct Gauges {
     pub stalls: u64,
     /// Lines of the access log that were lost.
     pub lost_lines: u64,
+    /// Lines of the access log that were left out: their owners caused too many.
+    pub suppressed_lines: u64,
+    /// Bytes of bodies that are held for policies.
+    pub buffered_bytes: u64,
 }
 
 impl Default for Metrics {
@@ -124,6 +128,10 @@ impl Metrics {
         section(&mut body, "egret_runtime_stalls_total", "counter", help, [("", gauges.stalls)])?;
         let help = "Lines of the access log that were lost";
         section(&mut body, "egret_access_log_lost_total", "counter", help, [("", gauges.lost_lines)])?;
+        let help = "Lines of the access log about refusals that were left out, beyond the share of their owner";
+        section(&mut body, "egret_access_log_suppressed_total", "counter", help, [("", gauges.suppressed_lines)])?;
+        let help = "Bytes of bodies that are held for policies";
+        section(&mut body, "egret_buffered_bytes", "gauge", help, [("", gauges.buffered_bytes)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));
         let help = "Whether an egress address is on the node";
         section(&mut body, "egret_egress_address_present", "gauge", help, present)?;

@@ -173,7 +173,7 @@ impl FlowRecord {
 
     /// How it ended. Without this it ended with the process.
     pub fn ended(&mut self, outcome: Result<(), Reason>) {
-        self.outcome = outcome.err().map_or("ok", Reason::label);
+        self.outcome = outcome.err().map_or(Reason::OK, Reason::label);
     }
 
     fn note(&self, change: impl FnOnce(&mut Snapshot)) {

@@ -172,7 +172,8 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.facts.total = self.started.elapsed();
-        if self.telemetry.requests.logged {
+        let (owner, api) = (&self.facts.workload.owner, &self.facts.api);
+        if self.telemetry.requests.logged && self.telemetry.admits(Some(owner), self.facts.outcome, Some(api)) {
             self.telemetry.log.write_request(&self.facts);
         }
         if !self.telemetry.requests.is_watched() {

@@ -97,8 +97,14 @@ impl Leaves {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 let workload = &caller.name;
-                tracing::warn!(host = %name, %workload, %error, ca = %self.files.certificate.display(), "no TLS with a caller");
-                let refused = sign(&error).is_some_and(|sign| self.refusals.refused(caller, name, sign));
+                let sign = sign(&error);
+                // A caller can fail as often as it likes: the access log has each time, this one the first of a pair.
+                if sign.is_some() && self.refusals.is_new(caller, name) {
+                    tracing::warn!(host = %name, %workload, %error, ca = %self.files.certificate.display(), "a caller does not trust the CA");
+                } else {
+                    tracing::debug!(host = %name, %workload, %error, "no TLS with a caller");
+                }
+                let refused = sign.is_some_and(|sign| self.refusals.refused(caller, name, sign));
                 Err(if refused { Reason::LeafRefused } else { Reason::DownstreamTls })
             }
             Err(_) => Err(Reason::DownstreamTls),

@@ -85,6 +85,12 @@ impl Refusals {
         true
     }
 
+    /// Returns whether no caller of this workload has refused its leaf for this host before.
+    pub fn is_new(&self, workload: &Workload, host: &Host) -> bool {
+        let pairs = self.pairs();
+        pairs.get(&(Arc::clone(&workload.cgroup), host.clone())).is_none_or(|pair| pair.refusal.is_none())
+    }
+
     /// A caller went on after its handshake.
     pub fn served(&self, workload: &Workload, host: &Host) {
         let mut pairs = self.pairs();

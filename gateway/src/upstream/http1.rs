@@ -14,10 +14,10 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 
-use super::MAX_FIELDS;
 use super::request::{Outgoing, Unanswered, copy};
 use super::tcp_info;
 use super::transport::Transport;
+use super::{MAX_BUFFER, MAX_FIELDS};
 use crate::model::Reason;
 
 /// One request at a time. It moves only while its user polls it: no task of its own, no hand-over between tasks.
@@ -46,6 +46,7 @@ impl Http1 {
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
             .max_headers(MAX_FIELDS)
+            .max_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(transport))
             .await
             .map_err(|_| Reason::UpstreamReset)?;

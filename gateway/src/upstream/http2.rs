@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::request::{Outgoing, Unanswered, copy};
 use super::transport::Transport;
-use super::{CONNECTION_WINDOW, MAX_HEADER_BYTES, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, MAX_BUFFER, MAX_HEADER_BYTES, STREAM_WINDOW};
 use crate::model::Reason;
 
 /// Many requests at once; a task of its own moves it.
@@ -23,6 +23,7 @@ impl Http2 {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADER_BYTES)
+            .max_send_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(transport))
             .await
             .map_err(|_| Reason::UpstreamReset)?;
