@@ -71,6 +71,8 @@ pub(super) fn compile(
     let mut seen = Seen::default();
     let apis: Vec<_> =
         file.apis.iter().map(|api| self::api(api, &ways, &policies, outside, &mut seen, problems)).collect();
+    let limits = limits(file.limits.as_ref(), problems);
+    bodies_fit(file, limits, problems);
     let model = Model {
         generation,
         egress: ways.all,
@@ -79,7 +81,7 @@ pub(super) fn compile(
         backends,
         counters,
         keys: policies.keys(),
-        limits: limits(file.limits.as_ref(), problems),
+        limits,
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),
             stop: duration(file.stop.as_ref(), Duration::from_secs(5), problems),
@@ -248,6 +250,21 @@ fn limits(file: Option<&LimitsFile>, problems: &mut Vec<Problem>) -> Limits {
         request_head: duration(file.request_head.as_ref(), default.request_head, problems),
         first_byte: duration(file.first_byte.as_ref(), default.first_byte, problems),
         buffered_bytes: file.buffered_bytes.unwrap_or(default.buffered_bytes),
+    }
+}
+
+/// The largest body of an API must fit in what one owner of callers may hold: else it would always be refused.
+fn bodies_fit(file: &File, limits: Limits, problems: &mut Vec<Problem>) {
+    let share = limits.buffered_bytes / 4;
+    for api in &file.apis {
+        let largest = u64::from(api.max_body.unwrap_or(0));
+        if largest > share {
+            let rule =
+                format!("max_body of {largest} bytes is more than the callers of one owner may hold ({share} bytes)");
+            let help =
+                format!("set limits.buffered_bytes to {} or more, of which one owner may hold a quarter", largest * 4);
+            problems.push(Problem::at(&api.name, rule, help));
+        }
     }
 }
 

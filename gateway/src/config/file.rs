@@ -318,7 +318,7 @@ pub(super) struct LimitsFile {
     /// The most bytes of bodies that are held for policies at once, over all requests. The callers of one owner may hold a
     /// quarter of them; a request beyond gets status 503 (`buffers_full`). Default 536870912 (512 MiB).
     #[serde(default)]
-    #[schemars(range(min = 1048576))]
+    #[schemars(range(min = 4194304))]
     pub(super) buffered_bytes: Option<u64>,
 }
 
