@@ -332,7 +332,8 @@ fn tokens_are_for_the_api_they_are_for() {
     assert_eq!((outcome.header("x-of"), outcome.reason()), ("billing b", ""));
     for (more, reason) in [
         (json!({"iss": "others"}), "token_issuer_not_allowed"),
-        (json!({"iss": null}), "token_issuer_not_allowed"),
+        (json!({"iss": null}), "token_invalid"),
+        (json!({"iss": ["us", "others"]}), "token_invalid"),
         (json!({"aud": "x"}), "token_audience_not_allowed"),
         (json!({"exp": NOW}), "token_expired"),
         (json!({"nbf": NOW + 1}), "token_not_yet_valid"),

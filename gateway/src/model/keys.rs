@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
     VerificationAlgorithm,
 };
 use futures_util::lock::Mutex as Turn;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -103,7 +103,7 @@ impl fmt::Display for InvalidKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotJwks(error) => write!(f, "not a set of keys: {error}"),
-            Self::NoneUsable => f.write_str("none of its keys checks signatures: RSA, P-256, P-384 and Ed25519 do"),
+            Self::NoneUsable => f.write_str("none of its keys is for signatures that Egret verifies: RSA, P-256, P-384 and Ed25519 (not P-521, ES512)"),
             Self::NotPem => f.write_str("no public key and no certificate in PEM"),
             Self::OtherAlgorithm(algorithm) => write!(f, "not a key of {algorithm:?}"),
             Self::TooShort => write!(f, "an RSA key of fewer than {LEAST_RSA_BITS} bits"),
@@ -178,6 +178,10 @@ impl KeySet {
 /// what could also sign (`oct`) is none of it.
 fn of_jwk(jwk: &Jwk) -> Option<VerifyingKey> {
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
+        return None;
+    }
+    // RFC 7517 §4.3.
+    if jwk.common.key_operations.as_ref().is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
         return None;
     }
     let fitting = match &jwk.algorithm {

@@ -195,11 +195,11 @@ fn stored_path(path: &str) -> String {
     percent_encode(&decoded, ENCODED_IN_PATHS).to_string()
 }
 
-/// In the order of the encoded names and values.
+/// Returns the names and values of a query, encoded, in their order. A plus is a plus: AWS takes only `%20` for a space, as botocore
+/// and the other SDKs sign it.
 fn canonical_query(query: &str) -> String {
     let encoded = |text: &str| {
-        // As forms are encoded: a plus is a space.
-        let decoded: Vec<u8> = percent_decode_str(&text.replace('+', " ")).collect();
+        let decoded: Vec<u8> = percent_decode_str(text).collect();
         percent_encode(&decoded, ENCODED).to_string()
     };
     let mut all: Vec<_> = pairs(query)
@@ -225,6 +225,23 @@ mod tests {
         fields.sort_unstable();
         let (path, query) = (normal_path(path), canonical_query(query));
         signature(SECRET, TIME, SCOPE, &Canonical { method, path, query, fields, payload: &sha256(body) })
+    }
+
+    /// Signatures of botocore 1.43 (`SigV4Auth`, with `params={"q": "a+b", "w": "c d"}`).
+    #[test]
+    fn a_plus_in_a_query_is_signed_as_botocore_signs_it() {
+        for query in ["q=a%2Bb&w=c%20d", "q=a+b&w=c%20d", "w=c%20d&q=a+b"] {
+            assert_eq!(
+                of_suite("GET", "/", query, &[], b""),
+                "cb6a567499bf84b6f18942d761b47d41dc8c4f77b144391619559e5d9ef7308b",
+                "{query}"
+            );
+        }
+        assert_ne!(
+            of_suite("GET", "/", "q=a%20b&w=c%20d", &[], b""),
+            "cb6a567499bf84b6f18942d761b47d41dc8c4f77b144391619559e5d9ef7308b",
+            "a space is another value"
+        );
     }
 
     /// AWS's own test suite (aws-sig-v4-test-suite), by the names of its cases.
@@ -405,6 +422,6 @@ mod tests {
     fn paths_are_signed_as_the_service_reads_them() {
         assert_eq!(normal_path("/documents%20and%20settings/a$b"), "/documents%2520and%2520settings/a%24b");
         assert_eq!(stored_path("/documents%20and%20settings/../a$b//c"), "/documents%20and%20settings/../a%24b//c");
-        assert_eq!(canonical_query("b=2&a=x+y&a=%7e&flag"), "a=x%20y&a=~&b=2&flag=");
+        assert_eq!(canonical_query("b=2&a=x%20y&a=%7e&flag"), "a=x%20y&a=~&b=2&flag=");
     }
 }

@@ -3,11 +3,12 @@
 
 mod condition;
 mod functions;
+mod number;
 mod view;
 
 use std::sync::{Arc, LazyLock};
 
-pub(super) use functions::of_json;
+pub(super) use number::{of_json, spelled};
 
 use cel::{Context, Env, Value};
 
@@ -57,19 +58,4 @@ pub(super) fn text(expression: &Expression, call: &Call<'_>) -> Result<String, B
 /// A value for people.
 pub(super) fn shown(value: &Value, secret: bool) -> String {
     if secret { MASK.to_owned() } else { spelled(value) }
-}
-
-/// How a value is written in a text.
-pub(super) fn spelled(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.to_string(),
-        Value::Bool(holds) => holds.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::UInt(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::Timestamp(time) => time.to_rfc3339(),
-        Value::Null => String::new(),
-        other => other.json().map(|json| json.to_string()).unwrap_or_default(),
-    }
 }

@@ -1,18 +1,18 @@
-//! JSON as it is written: in its order, each key of an object once. Who takes the first of two and who takes the last would
-//! see different bodies.
+//! JSON as it is written: in its order, with its numbers digit for digit, each key of an object once. A reader that takes the
+//! first of two keys and one that takes the last would see different bodies.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Json {
     Null,
     Bool(bool),
-    Number(Number),
+    /// The number's text: it may have more digits than any type of a number holds.
+    Number(String),
     Text(String),
     List(Vec<Json>),
     Object(Vec<(String, Json)>),
@@ -21,18 +21,64 @@ pub(super) enum Json {
 /// Reads a text (RFC 8259), at most 127 levels deep.
 ///
 /// # Errors
-/// It is no JSON: what is wrong and where, without anything of it.
+/// The text is not JSON, or has a number beyond 1e308: what is wrong and where, without anything of the text.
 pub(super) fn parse(text: &[u8]) -> Result<Json, String> {
-    serde_json::from_slice(text).map_err(|error| format!("not JSON: {error}"))
+    let mut json = serde_json::from_slice(text).map_err(|error| format!("not JSON: {error}"))?;
+    spell(&mut json, &mut numbers(text));
+    Ok(json)
+}
+
+/// Gives the numbers of a value their texts, which come in the same order.
+fn spell<'t>(json: &mut Json, texts: &mut impl Iterator<Item = &'t str>) {
+    match json {
+        Json::Null | Json::Bool(_) | Json::Text(_) => {}
+        Json::Number(number) => texts.next().unwrap_or_default().clone_into(number),
+        Json::List(items) => items.iter_mut().for_each(|item| spell(item, texts)),
+        Json::Object(entries) => entries.iter_mut().for_each(|(_, value)| spell(value, texts)),
+    }
+}
+
+/// Returns the texts of the numbers in a text that is JSON.
+fn numbers(text: &[u8]) -> impl Iterator<Item = &str> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while let Some(byte) = text.get(at) {
+            let rest = &text[at..];
+            match byte {
+                b'"' => at += string(rest),
+                b'-' | b'0'..=b'9' => {
+                    let is_part = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                    let length = rest.iter().take_while(|byte| is_part(byte)).count();
+                    at += length;
+                    return std::str::from_utf8(&rest[..length]).ok();
+                }
+                _ => at += 1,
+            }
+        }
+        None
+    })
+}
+
+/// Returns the length of the string that begins a text.
+fn string(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
 }
 
 impl Json {
-    /// Without the order of its keys.
+    /// Returns the value for a schema: without the order of its keys, and with numbers as 64-bit integers or doubles.
     pub(super) fn into_value(self) -> Value {
         match self {
             Self::Null => Value::Null,
             Self::Bool(holds) => Value::Bool(holds),
-            Self::Number(number) => Value::Number(number),
+            Self::Number(number) => number.parse().map_or(Value::Null, Value::Number),
             Self::Text(text) => Value::String(text),
             Self::List(items) => items.into_iter().map(Self::into_value).collect(),
             Self::Object(entries) => entries.into_iter().map(|(key, value)| (key, value.into_value())).collect(),
@@ -40,17 +86,35 @@ impl Json {
     }
 }
 
-impl Serialize for Json {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+/// JSON on one line.
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(holds) => serializer.serialize_bool(*holds),
-            Self::Number(number) => number.serialize(serializer),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::List(items) => serializer.collect_seq(items),
-            Self::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+            Self::Null => f.write_str("null"),
+            Self::Bool(holds) => write!(f, "{holds}"),
+            Self::Number(number) => f.write_str(number),
+            Self::Text(text) => f.write_str(&quoted(text)),
+            Self::List(items) => {
+                f.write_char('[')?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index > 0 { "," } else { "" })?;
+                }
+                f.write_char(']')
+            }
+            Self::Object(entries) => {
+                f.write_char('{')?;
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    write!(f, "{}{}:{value}", if index > 0 { "," } else { "" }, quoted(key))?;
+                }
+                f.write_char('}')
+            }
         }
     }
+}
+
+/// Returns a text as a string of JSON.
+pub(super) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 impl<'de> Deserialize<'de> for Json {
@@ -72,16 +136,17 @@ impl<'de> Visitor<'de> for AnyJson {
         Ok(Json::Bool(holds))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Number(number.into()))
+    // What a number says is taken from the text.
+    fn visit_i64<E>(self, _: i64) -> Result<Json, E> {
+        Ok(Json::Number(String::new()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Number(number.into()))
+    fn visit_u64<E>(self, _: u64) -> Result<Json, E> {
+        Ok(Json::Number(String::new()))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Json, E> {
-        Number::from_f64(number).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
+    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
+        Ok(Json::Number(String::new()))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -135,6 +200,8 @@ mod tests {
             assert_eq!(parse(text.as_bytes()).unwrap_err(), told);
         }
         assert!(parse("[".repeat(200).as_bytes()).unwrap_err().contains("recursion limit"));
+        let exact = r#"{"b":[18446744073709551616,-0,1.50,1E+2,0.1000000000000000055511151231257827],"-1\\\"2":"3\\\\","a":{"c":12}}"#;
+        assert_eq!(parse(exact.as_bytes()).unwrap().to_string(), exact, "digit for digit");
         let text = r#"{"b": [1, -2, 0.5, null, true, "x"], "a": {}}"#;
         let expected = json!({"a": {}, "b": [1, -2, 0.5, null, true, "x"]});
         assert_eq!(parse(text.as_bytes()).unwrap().into_value(), expected);

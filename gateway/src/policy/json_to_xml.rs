@@ -125,7 +125,7 @@ fn said(value: &Json) -> Result<Option<Cow<'_, str>>, String> {
     let text: Cow<'_, str> = match value {
         Json::Null => "".into(),
         Json::Bool(holds) => holds.to_string().into(),
-        Json::Number(number) => number.to_string().into(),
+        Json::Number(number) => number.as_str().into(),
         Json::Text(text) => text.as_str().into(),
         Json::List(_) | Json::Object(_) => return Ok(None),
     };
@@ -182,7 +182,11 @@ mod tests {
             (r#"[1, [2, 3]]"#, "<root><item>1</item><item>2</item><item>3</item></root>"),
             (r#"{"a": {"b": [[1, 2], [3]]}}"#, "<a><b><b>1</b><b>2</b></b><b><b>3</b></b></a>"),
             (r#""text""#, "<root>text</root>"),
-            ("1.5", "<root>1.5</root>"),
+            ("1.50", "<root>1.50</root>"),
+            (
+                r#"{"a": [9007199254740993, 18446744073709551616, -1e-7, 0.1234567890123456789]}"#,
+                "<root><a>9007199254740993</a><a>18446744073709551616</a><a>-1e-7</a><a>0.1234567890123456789</a></root>",
+            ),
             ("null", "<root/>"),
             (r#"{"@a": 1}"#, "<root a=\"1\"></root>"),
             (

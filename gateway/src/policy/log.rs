@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
 
 use super::bodies;
 use super::call::{Call, Fault};
+use super::json::{self, Json};
 use super::template::{self, MASK};
 use super::world::{Peeked, Side};
 use crate::model::{Log, Logged, LoggedBody, Policy, Redact, Told};
@@ -90,7 +90,7 @@ fn body(log: &Log, call: &Call<'_>) -> Result<LoggedBody, String> {
     let text = if log.redact.json.is_empty() {
         text
     } else {
-        let mut json = serde_json::from_str(&text).map_err(|_| "it is no JSON: nothing could be masked".to_owned())?;
+        let mut json = json::parse(text.as_bytes()).map_err(|_| "it is no JSON: nothing could be masked".to_owned())?;
         log.redact.json.iter().for_each(|place| mask(&mut json, place));
         Cow::Owned(json.to_string())
     };
@@ -102,20 +102,22 @@ fn cut(text: Cow<'_, str>, most: usize, whole: bool) -> LoggedBody {
     LoggedBody { text: text[..end].to_owned(), cut: !whole || end < text.len() }
 }
 
-/// What is at this place, wherever that is.
-fn mask(json: &mut Value, place: &[impl AsRef<str>]) {
+/// Masks what is at this place; `*` stands for each part.
+fn mask(json: &mut Json, place: &[impl AsRef<str>]) {
     let Some((name, rest)) = place.split_first() else {
-        *json = MASK.into();
+        *json = Json::Text(MASK.to_owned());
         return;
     };
     match (json, name.as_ref()) {
-        (Value::Array(parts), "*") => parts.iter_mut().for_each(|part| mask(part, rest)),
-        (Value::Object(parts), "*") => parts.values_mut().for_each(|part| mask(part, rest)),
-        (Value::Array(parts), index) => {
+        (Json::List(parts), "*") => parts.iter_mut().for_each(|part| mask(part, rest)),
+        (Json::List(parts), index) => {
             let part = index.parse::<usize>().ok().and_then(|index| parts.get_mut(index));
             part.into_iter().for_each(|part| mask(part, rest));
         }
-        (Value::Object(parts), name) => parts.get_mut(name).into_iter().for_each(|part| mask(part, rest)),
+        (Json::Object(parts), name) => {
+            let fitting = parts.iter_mut().filter(|(key, _)| name == "*" || key == name);
+            fitting.for_each(|(_, part)| mask(part, rest));
+        }
         _ => {}
     }
 }
@@ -142,22 +144,29 @@ fn masked<'a>(text: &'a str, redact: &Redact) -> Cow<'a, str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::mask;
+    use crate::policy::json;
 
     #[test]
     fn places_are_masked_wherever_they_are() {
         let masked = |places: &[&[&str]]| {
-            let mut json =
-                json!({"card": {"number": "4111", "*": 1}, "items": [{"price": 1}, {"price": {"net": 2}}, 3]});
+            let text =
+                r#"{"card":{"number":"4111","*":1},"items":[{"price":1.50},{"price":{"net":18446744073709551616}},3]}"#;
+            let mut json = json::parse(text.as_bytes()).unwrap();
             places.iter().for_each(|place| mask(&mut json, place));
-            json
+            json.to_string()
         };
-        assert_eq!(masked(&[&["card", "number"]])["card"], json!({"number": "***", "*": 1}));
-        assert_eq!(masked(&[&["items", "*", "price"]])["items"], json!([{"price": "***"}, {"price": "***"}, 3]));
-        assert_eq!(masked(&[&["items", "1", "price", "net"]])["items"][1], json!({"price": {"net": "***"}}));
-        assert_eq!(masked(&[&["card", "*"]])["card"], json!({"number": "***", "*": "***"}));
+        let rest = r#""items":[{"price":1.50},{"price":{"net":18446744073709551616}},3]}"#;
+        assert_eq!(masked(&[&["card", "number"]]), format!(r#"{{"card":{{"number":"***","*":1}},{rest}"#));
+        assert_eq!(masked(&[&["card", "*"]]), format!(r#"{{"card":{{"number":"***","*":"***"}},{rest}"#));
+        assert_eq!(
+            masked(&[&["items", "*", "price"]]),
+            r#"{"card":{"number":"4111","*":1},"items":[{"price":"***"},{"price":"***"},3]}"#
+        );
+        assert_eq!(
+            masked(&[&["items", "1", "price", "net"]]),
+            r#"{"card":{"number":"4111","*":1},"items":[{"price":1.50},{"price":{"net":"***"}},3]}"#
+        );
         assert_eq!(masked(&[&["none"], &["items", "9"], &["items", "price"]]), masked(&[]));
     }
 }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
@@ -13,6 +15,7 @@ use serde_json::Value;
 pub(super) use self::remote::fetch_keys;
 use super::call::{Call, Fault};
 use super::expression::of_json;
+use super::json::{self, Json};
 use super::set_query_parameter::parameters;
 use super::template;
 use crate::model::{Reason, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt, VerifyingKey};
@@ -25,7 +28,9 @@ pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box
     };
     let token = token(&validate.token, call)?.map_err(refuse)?;
     let keys = keys(&validate.keys, call)?;
-    let claims = signed(&token, &keys).map_err(refuse)?;
+    let written = signed(&token, &keys).map_err(refuse)?;
+    let claims = written.clone().into_value();
+    is_well_formed(&claims).map_err(refuse)?;
     in_time(&claims, call.now, validate.clock_skew, validate.require_expiration).map_err(refuse)?;
     let (issuers, audiences) = (texts(&validate.issuers, call)?, texts(&validate.audiences, call)?);
     for (name, allowed, reason) in
@@ -45,7 +50,7 @@ pub(super) fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box
         None => "valid".to_owned(),
     });
     if let Some(name) = &validate.output {
-        call.variables.push((Arc::clone(name), of_json(claims)));
+        call.variables.push((Arc::clone(name), of_json(written)));
     }
     Ok(())
 }
@@ -106,9 +111,9 @@ fn keys(all: &[TokenKeys], call: &mut Call<'_>) -> Result<Vec<VerifyingKey>, Box
     Ok(keys)
 }
 
-/// The claims of a token that one of these keys has signed. A key is tried for its own algorithms only, whichever the token
+/// Returns the claims of a token that one of these keys has signed. A key is tried for its own algorithms only, whichever the token
 /// names (RFC 8725 §3.1); those whose id the token names come before those without one.
-fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
+fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Json, Refused> {
     let (algorithm, candidates) = candidates(token, keys)?;
     // Its claims are looked at by our clock, and one by one.
     let mut validation = Validation::new(algorithm);
@@ -116,7 +121,7 @@ fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
     (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
     for key in candidates {
         match decode::<Value>(token, &key.key, &validation) {
-            Ok(token) => return Ok(token.claims),
+            Ok(_) => return claims(token),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
             Err(_) => return Err(Refused(Reason::TokenInvalid, "the token cannot be read".to_owned())),
         }
@@ -124,10 +129,36 @@ fn signed(token: &str, keys: &[VerifyingKey]) -> Result<Value, Refused> {
     Err(Refused(Reason::TokenSignatureInvalid, "the token was not signed with the key".to_owned()))
 }
 
+/// Returns the claims of a token, each digit of their numbers kept. A claim that is there twice is not read: who takes the first
+/// and who takes the last would see different tokens (RFC 7519 §4).
+fn claims(token: &str) -> Result<Json, Refused> {
+    let payload = token.split('.').nth(1).and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims = payload.and_then(|payload| json::parse(&payload).ok()).filter(|json| matches!(json, Json::Object(_)));
+    claims.ok_or_else(|| {
+        Refused(Reason::TokenInvalid, "the token's claims are not an object with each claim once".to_owned())
+    })
+}
+
+/// RFC 7519 §4.1: the types of registered claims. An issuer is one text, not a list, of which each reader might take another.
+fn is_well_formed(claims: &Value) -> Result<(), Refused> {
+    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    for name in ["iss", "sub", "jti", "aud"] {
+        let is_right = |value: &Value| value.is_string() || (name == "aud" && is_list(value));
+        if !claims.get(name).is_none_or(is_right) {
+            return Err(Refused(
+                Reason::TokenInvalid,
+                format!("the token's `{name}` is not of its type (RFC 7519 §4.1)"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The keys that may have signed a token, by what it says of itself: at least one.
 fn candidates<'k>(token: &str, keys: &'k [VerifyingKey]) -> Result<(Algorithm, Vec<&'k VerifyingKey>), Refused> {
     let invalid = |what: &str| Refused(Reason::TokenInvalid, what.to_owned());
-    let header = decode_header(token).map_err(|_| invalid("this is no token that is signed"))?;
+    let header = decode_header(token)
+        .map_err(|_| invalid("this is not a token that is signed with an algorithm that Egret knows"))?;
     if header.crit.is_some() {
         return Err(invalid("the token needs something that is not known (crit)"));
     }
@@ -209,8 +240,6 @@ mod tests {
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
         RsaKeyPair,
     };
-    use base64::Engine;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::json;
 
@@ -239,7 +268,10 @@ mod tests {
     fn a_token_is_of_whoever_has_the_key() {
         let ours = EncodingKey::from_secret(b"ours");
         let keys = [shared(Some("new"), b"ours"), shared(Some("old"), b"former")];
-        assert_eq!(signed(&token(Algorithm::HS256, Some("new"), &ours), &keys), Ok(json!({"sub": "billing"})));
+        assert_eq!(
+            signed(&token(Algorithm::HS256, Some("new"), &ours), &keys),
+            json::parse(br#"{"sub": "billing"}"#).map_err(|_| unreachable!())
+        );
         assert!(signed(&token(Algorithm::HS256, None, &ours), &keys).is_ok(), "any key");
         assert_eq!(refusal(&token(Algorithm::HS256, Some("old"), &ours), &keys), Reason::TokenSignatureInvalid);
         assert_eq!(refusal(&token(Algorithm::HS256, Some("other"), &ours), &keys), Reason::TokenKeyNotFound);
@@ -333,10 +365,14 @@ mod tests {
     #[test]
     fn keys_that_check_nothing_are_left_alone() {
         let long = base64(&[0xff; 256]);
-        let signs = json!({"kty": "RSA", "n": long, "e": "AQAB", "kid": "signs", "use": "sig", "alg": "RS256"});
+        let signs = json!({"kty": "RSA", "n": long, "e": "AQAB", "kid": "signs", "use": "sig", "alg": "RS256",
+            "key_ops": ["verify", "sign"]});
         let others = [
             json!({"kty": "RSA", "n": long, "e": "AQAB", "use": "enc"}),
             json!({"kty": "RSA", "n": long, "e": "AQAB", "alg": "RSA-OAEP"}),
+            json!({"kty": "RSA", "n": long, "e": "AQAB", "key_ops": ["sign"]}),
+            json!({"kty": "RSA", "n": long, "e": "AQAB", "key_ops": ["encrypt", "wrapKey"]}),
+            json!({"kty": "RSA", "n": long, "e": "AQAB", "key_ops": []}),
             json!({"kty": "RSA", "n": base64(&[0xff; 128]), "e": "AQAB"}),
             json!({"kty": "oct", "k": "b3Vycw"}),
             json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}),
@@ -352,6 +388,46 @@ mod tests {
         assert!(matches!(set.replace(b"{"), Err(InvalidKeys::NotJwks(_))));
         assert_eq!(set.replace(b"{"), Ok(false), "said once");
         assert_eq!(set.current().len(), 1, "the old ones stay");
+    }
+
+    #[test]
+    fn registered_claims_have_their_types() {
+        for (claims, expected) in [
+            (r#"{"iss": "https://a.example", "sub": "a", "aud": ["b", "c"], "jti": "1", "exp": 1}"#, true),
+            (r#"{"aud": "b"}"#, true),
+            (r#"{"iss": ["https://a.example"]}"#, false),
+            (r#"{"iss": ["https://a.example", "https://b.example"]}"#, false),
+            (r#"{"iss": {"a": "https://a.example"}}"#, false),
+            (r#"{"iss": null}"#, false),
+            (r#"{"iss": 1}"#, false),
+            (r#"{"sub": ["a"]}"#, false),
+            (r#"{"jti": 1}"#, false),
+            (r#"{"aud": ["b", 1]}"#, false),
+            (r#"{"aud": {"b": true}}"#, false),
+        ] {
+            let outcome = is_well_formed(&serde_json::from_str(claims).unwrap()).map_err(|Refused(reason, _)| reason);
+            assert_eq!(outcome, if expected { Ok(()) } else { Err(Reason::TokenInvalid) }, "{claims}");
+        }
+    }
+
+    #[test]
+    fn claims_are_an_object_with_each_claim_once() {
+        for (payload, expected) in [
+            (r#"{"iss": "a", "limit": 18446744073709551616}"#, true),
+            (r#"{"iss": "a", "iss": "b"}"#, false),
+            (r#"{"a": {"b": 1, "b": 2}}"#, false),
+            ("[]", false),
+            ("1", false),
+        ] {
+            let (header, payload) = (base64(br#"{"alg": "HS256"}"#), base64(payload.as_bytes()));
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"ours");
+            let signature = aws_lc_rs::hmac::sign(&key, format!("{header}.{payload}").as_bytes());
+            let token = format!("{header}.{payload}.{}", base64(signature.as_ref()));
+            match signed(&token, &[shared(None, b"ours")]) {
+                Ok(claims) => assert!(expected && claims.to_string().contains("18446744073709551616"), "{claims}"),
+                Err(Refused(reason, _)) => assert!(!expected && reason == Reason::TokenInvalid, "{reason:?}"),
+            }
+        }
     }
 
     #[test]

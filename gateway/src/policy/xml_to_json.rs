@@ -17,10 +17,7 @@ use crate::model::{JsonKind, XmlToJson};
 const DEEPEST: usize = 100;
 
 pub(super) fn run(convert: &XmlToJson, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
-    conversion::run(convert.when, Format::Json, call, |body| {
-        let json = json(body, convert.kind)?;
-        serde_json::to_vec(&json).map_err(|_| "not to be converted".to_owned())
-    })
+    conversion::run(convert.when, Format::Json, call, |body| Ok(json(body, convert.kind)?.to_string().into_bytes()))
 }
 
 /// What is in a document.
@@ -212,7 +209,7 @@ mod tests {
     use crate::model::JsonKind;
 
     fn converted(xml: &str, kind: JsonKind) -> Result<String, String> {
-        json(xml.as_bytes(), kind).map(|json| serde_json::to_string(&json).unwrap())
+        json(xml.as_bytes(), kind).map(|json| json.to_string())
     }
 
     #[test]

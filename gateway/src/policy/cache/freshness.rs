@@ -65,8 +65,7 @@ pub(super) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime)
     let told = Directives::of(headers);
     let date = time(headers, DATE);
     let apparent = date.and_then(|date| now.duration_since(date).ok()).unwrap_or_default();
-    let said = headers.get(AGE).and_then(|age| number(age.to_str().ok()?.trim())).unwrap_or(0);
-    let age = apparent.max(Duration::from_secs(said)).min(LONGEST);
+    let age = apparent.max(said_age(headers)).min(LONGEST);
     // Its owner's word stands for all that the third party says of it.
     if let Some(fresh) = store.duration {
         let on_error = store.stale_if_error.unwrap_or_default();
@@ -88,6 +87,13 @@ pub(super) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime)
         false => store.stale_if_error.or_else(|| told.seconds("stale-if-error")).unwrap_or_default(),
     };
     Lifetime { age, fresh: total.map(|total| total.min(LONGEST).saturating_sub(age)), on_error, must_revalidate }
+}
+
+/// Returns the age that a response says it has. Of a list, or of several fields, the first member counts; one that is not a number
+/// is ignored (§5.1).
+fn said_age(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|age| age.to_str().ok()?.split(',').next());
+    Duration::from_secs(first.and_then(|age| number(age.trim())).unwrap_or(0))
 }
 
 /// A number of seconds, the largest there is if it is larger (§1.2.2).
@@ -145,6 +151,14 @@ mod tests {
             (&["cache-control: max-age=60, S-MaxAge=\"90\""], Some(90)),
             (&["cache-control: max-age=60", "age: 20"], Some(40)),
             (&["cache-control: max-age=60", "age: 70"], Some(0)),
+            (&["cache-control: max-age=60", "age: 20, 50"], Some(40)),
+            (&["cache-control: max-age=60", "age: 70, 0"], Some(0)),
+            (&["cache-control: max-age=60", "age: 20", "age: 50"], Some(40)),
+            (&["cache-control: max-age=60", "age: 70", "age: 0"], Some(0)),
+            (&["cache-control: max-age=60", "age: ,20"], Some(60)),
+            (&["cache-control: max-age=60", "age: -20"], Some(60)),
+            (&["cache-control: max-age=60", "age: 20.5"], Some(60)),
+            (&["cache-control: max-age=60", "age: 99999999999999999999999"], Some(0)),
             (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT"], Some(30)),
             (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT", "age: 40"], Some(20)),
             (&["cache-control: max-age=soon"], Some(0)),

@@ -1,16 +1,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use cel::common::types::{CelBool, CelBytes, CelDouble, CelString, STRING_TYPE};
 use cel::common::value::{CowVal, Val};
-use cel::objects::{Key, Map};
-use cel::{Env, ExecutionError, Value, add_member_overload, add_overload, extensions};
+use cel::{Env, ExecutionError, add_member_overload, add_overload, extensions};
 use regex::Regex;
 
+use super::number::of_json;
 use crate::model::Encoding;
+use crate::policy::json;
 
 /// The functions that expressions may call; the room `config` knows their names and kinds.
 pub(super) fn environment() -> Env {
@@ -83,32 +83,14 @@ fn digest_of(algorithm: &'static digest::Algorithm, bytes: &[u8]) -> CelBytes<'s
     digest::digest(algorithm, bytes).as_ref().to_vec().into()
 }
 
-/// What a text says in JSON.
+/// Returns what a text says in JSON.
 fn json<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let failed = |error: String| ExecutionError::function_error("json", error);
     let text = args.first().and_then(|text| text.downcast_ref::<CelString>());
     let text = text.ok_or_else(|| failed("not a text".to_owned()))?;
-    let json: serde_json::Value = serde_json::from_str(text.inner()).map_err(|error| failed(error.to_string()))?;
+    let json = json::parse(text.inner().as_bytes()).map_err(failed)?;
     let value: Box<dyn Val> = of_json(json).try_into().map_err(|_| failed("no value".to_owned()))?;
     Ok(CowVal::Owned(value))
-}
-
-/// What expressions can look into.
-pub(in crate::policy) fn of_json(json: serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(holds) => Value::Bool(holds),
-        // Whole numbers are `int`, as people write them in expressions.
-        serde_json::Value::Number(number) => {
-            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or_default()), Value::Int)
-        }
-        serde_json::Value::String(text) => Value::String(Arc::new(text)),
-        serde_json::Value::Array(items) => Value::List(Arc::new(items.into_iter().map(of_json).collect())),
-        serde_json::Value::Object(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| (Key::String(Arc::new(key)), of_json(value)));
-            Value::Map(Map { map: Arc::new(entries.collect()) })
-        }
-    }
 }
 
 /// From 0 to below 1; not for secrets.

@@ -122,10 +122,13 @@ impl List<'_, '_> {
         let id: Option<Arc<str>> = file.id.as_ref().map(|id| id.value.as_str().into());
         let Ok(algorithm) = file.algorithm.value.trim().parse::<Algorithm>() else {
             let help = match file.algorithm.value.trim() {
-                "none" => "without a signature anybody can make a token".to_owned(),
-                _ => "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA".to_owned(),
+                "none" => "name an algorithm: without a signature anybody can make a token".to_owned(),
+                "ES512" => "use ES384 or EdDSA: Egret does not verify signatures of the curve P-521".to_owned(),
+                _ => "choose HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA"
+                    .to_owned(),
             };
-            self.problems.push(Problem::at(&file.algorithm, "not an algorithm that tokens are signed by", help));
+            let rule = format!("Egret does not verify tokens that are signed with `{}`", file.algorithm.value);
+            self.problems.push(Problem::at(&file.algorithm, rule, help));
             return None;
         };
         match (&file.value, &file.public_key, algorithm.family()) {
