@@ -29,74 +29,78 @@ pub(super) use value::NamedValueFile;
 
 type Text = Spanned<String>;
 
-/// The configuration of Egret.
+/// A configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct File {
-    /// Version of this format: 1.
+    /// The version of this format. Example: `1`.
     #[schemars(range(min = 1, max = 1))]
     pub(super) version: u32,
-    /// The way out: the fixed source addresses.
+    /// The fixed addresses from which connections leave the node, and the proxy on the way. Example: `{addresses:
+    /// [192.0.2.10]}`.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
-    /// Forward proxies by name, for `egress.proxy`.
+    /// Forward proxies by name. `egress.proxy` names one of them. Example: `{office: {url: http://proxy.acme.example:3128}}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ProxyFile>")]
     pub(super) proxies: BTreeMap<String, Spanned<ProxyFile>>,
-    /// The third parties.
+    /// The third parties whose connections Egret captures. Example: `[{name: partner, hosts: [api.partner.example]}]`.
     #[serde(default)]
     pub(super) apis: Vec<ApiFile>,
-    /// What is done with the requests of all APIs.
+    /// Policies that apply to the requests of all APIs. Example: `{inbound: [{rate-limit: {calls: 100, period: 1m}}]}`.
     #[serde(default)]
     pub(super) policies: Option<PoliciesFile>,
-    /// APIs for those who have subscribed to them.
+    /// Products: sets of APIs with their subscribers and policies. Example: `[{name: trading, apis: [partner]}]`.
     #[serde(default)]
     pub(super) products: Vec<ProductFile>,
-    /// Policies by name, for `include-fragment`.
+    /// Lists of policies by name, for `include-fragment`. Example: `{limits: [{rate-limit: {calls: 100, period: 1m}}]}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<Step>>")]
     pub(super) fragments: BTreeMap<String, Vec<Spanned<Step>>>,
-    /// Servers by name, for `set-backend`.
+    /// Servers by name, for `set-backend`. Example: `{sandbox: {url: https://sandbox.partner.example}}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ServiceFile>")]
     pub(super) backends: BTreeMap<String, Spanned<ServiceFile>>,
-    /// Where limits that say `shared: true` are counted, for all nodes together.
+    /// The server that counts limits with `shared: true` for all nodes together. Example: `{url:
+    /// rediss://counters.example:6380}`.
     #[serde(default)]
     #[schemars(with = "Option<CountersFile>")]
     pub(super) counters: Option<Spanned<CountersFile>>,
-    /// Values by name, as a rule secrets: templates say `{{name}}`.
+    /// Named values, usually secrets. Templates refer to them as `{{name}}`. Example: `{partner-key: {file:
+    /// /etc/egret/partner.key}}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, NamedValueFile>")]
     pub(super) values: BTreeMap<String, Spanned<NamedValueFile>>,
-    /// What is captured, and where the hooks are kept.
+    /// Which processes Egret captures, and where it pins its hooks.
     #[serde(default)]
     pub(super) capture: Option<CaptureFile>,
-    /// Where the kubelet keeps what it knows of the node's pods.
+    /// The kubelet's directories on the node. Egret finds the namespace, name and service account of a pod there.
     #[serde(default)]
     pub(super) kubelet: Option<KubeletFile>,
-    /// The CA that vouches for leaves of intercepted APIs.
+    /// The certificate authority that signs the certificates Egret presents to callers of intercepted APIs.
     #[serde(default)]
     pub(super) ca: Option<CaFile>,
-    /// The socket of the command line.
+    /// The socket on which the running gateway accepts the commands of the command line.
     #[serde(default)]
     pub(super) admin: Option<AdminFile>,
-    /// What outlives the process.
+    /// Where Egret stores what outlives the process.
     #[serde(default)]
     pub(super) state: Option<StateFile>,
-    /// How host names are resolved.
+    /// How Egret resolves host names.
     #[serde(default)]
     pub(super) resolver: Option<ResolverFile>,
-    /// Metrics, health and the access log.
+    /// Metrics, health endpoints and the access log.
     #[serde(default)]
     pub(super) telemetry: Option<TelemetryFile>,
-    /// What a caller may use up.
+    /// Limits on what callers can use up.
     #[serde(default)]
     pub(super) limits: Option<LimitsFile>,
-    /// How long running flows may go on after another process took over. Default 10m.
+    /// How long connections may continue in the old process after another process has taken over. Default: 10m. Example:
+    /// `10m`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) drain: Option<Spanned<String>>,
-    /// How long running flows may go on after SIGINT or SIGTERM. Default 5s.
+    /// How long connections may continue after SIGINT or SIGTERM. Default: 5s. Example: `30s`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) stop: Option<Spanned<String>>,
@@ -130,42 +134,45 @@ impl File {
     }
 }
 
-/// A third party.
+/// A third party whose connections Egret captures.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct ApiFile {
-    /// Unique name, for people, logs and metrics.
+    /// Unique name of the API. Logs, metrics and commands show it. Example: `partner`.
     #[schemars(with = "String")]
     pub(super) name: Spanned<String>,
-    /// Exact host names.
+    /// Exact host names of the third party. Wildcards are not supported. Example: `[api.partner.example]`.
     #[schemars(with = "Vec<String>")]
     pub(super) hosts: Vec<Spanned<String>>,
     /// The TCP ports that Egret captures. Default: 80 and 443. Example: `[443, 8443]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<u16>>", inner(range(min = 1)))]
     pub(super) ports: Option<Vec<Spanned<u16>>>,
-    /// Ports among `ports` whose bytes are carried without looking at them.
+    /// Those of `ports` whose bytes Egret carries without inspecting them, for protocols other than TLS and HTTP. Default:
+    /// none. Example: `[5432]`.
     #[serde(default)]
     #[schemars(with = "Vec<u16>")]
     pub(super) opaque_ports: Vec<Spanned<u16>>,
-    /// `passthrough` (default): carried by the proxy, TLS left as it is. `intercept`: TLS ends at the proxy, whose CA
-    /// callers must trust, and which speaks its own to the third party. `bind`: the kernel sets the source address, no
-    /// proxy hop. `deny`: refused.
+    /// What Egret does with connections to the API. `passthrough`: Egret carries the connection and leaves TLS end to end.
+    /// `intercept`: Egret terminates TLS with a certificate of its CA, which callers must trust, and opens its own TLS
+    /// connection to the third party. `bind`: the kernel sets the source address and Egret does not carry the connection.
+    /// `deny`: connections are refused. Default: `passthrough`. Example: `intercept`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) mode: Option<Spanned<String>>,
-    /// In mode `intercept`, for a workload that refuses Egret's certificate for a host: `fail` (default) gives it no
-    /// connection; `passthrough` carries its next connections to that host untouched, until `egret trust forget` or a
-    /// restart. `egret inspect refusals` lists such workloads.
+    /// In mode `intercept`, what happens after a workload has refused Egret's certificate for a host. `fail`: its connections
+    /// keep failing. `passthrough`: its next connections to that host are carried without interception, until `egret trust
+    /// forget` or a restart. `egret inspect refusals` lists such workloads. Default: `fail`. Example: `passthrough`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) on_refusal: Option<Spanned<String>>,
-    /// While Egret or its egress address is not there: `closed` (default) refuses, `open` lets the connection go
-    /// direct.
+    /// What happens to connections while Egret or its egress address is missing. `closed`: they are refused. `open`: they go
+    /// directly to the third party, from another address. Default: `closed`. Example: `open`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) fail: Option<Spanned<String>>,
-    /// A way out of its own; what is not said here is as for all.
+    /// The API's own egress addresses or proxy. What is not written here is as in the top-level `egress`. Example:
+    /// `{addresses: [192.0.2.11]}`.
     #[serde(default)]
     pub(super) egress: Option<EgressFile>,
     /// How Egret reaches the third party over TLS, for plain HTTP of the application and in mode `intercept`. Default: plain HTTP
@@ -173,13 +180,14 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Option<BackendFile>")]
     pub(super) backend: Option<Spanned<BackendFile>>,
-    /// Connections to the third party, which requests use one after the other.
+    /// Connections to the third party that Egret keeps open for the next requests.
     #[serde(default)]
     pub(super) pool: Option<PoolFile>,
-    /// What is done with its requests: in mode `intercept`, and for plain HTTP.
+    /// Policies that apply to the requests of this API: in mode `intercept`, and for plain HTTP. Example: `{inbound:
+    /// [{rate-limit: {calls: 100, period: 1m}}]}`.
     #[serde(default)]
     pub(super) policies: Option<PoliciesFile>,
-    /// Whether the policies of all APIs hold for this one. Default true.
+    /// Whether the policies of all APIs (top-level `policies`) apply to this API. Default: true.
     #[serde(default)]
     pub(super) inherit: Option<bool>,
     /// OpenAPI document (3.0 or 3.1, YAML or JSON) that describes the operations of the API, beside those of `operations`: its
@@ -187,17 +195,18 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(schema_with = "openapi::schema")]
     pub(super) openapi: Option<Spanned<OpenApiFile>>,
-    /// What it offers to do, with policies of their own.
+    /// Operations of the API, with their own policies. Example: `[{name: list-prices, method: GET, path: /prices}]`.
     #[serde(default)]
     pub(super) operations: Vec<OperationFile>,
-    /// Whether requests that are none of `operations` are refused (404). Default false.
+    /// Whether requests that match none of the API's operations are refused (404). Default: false.
     #[serde(default)]
     pub(super) only_operations: bool,
-    /// Most bytes of a body that a policy may look at. Default 1048576.
+    /// The largest body in bytes that a policy may read. Larger bodies are refused where a policy needs the whole body.
+    /// Default: 1048576. Example: `4194304`.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1073741824))]
     pub(super) max_body: Option<u32>,
-    /// Whether secrets may be sent without TLS. Default false.
+    /// Whether Egret may send secrets to the third party without TLS. Default: false.
     #[serde(default)]
     pub(super) plain_secrets: bool,
 }
@@ -228,42 +237,45 @@ pub(super) struct BackendFile {
     pub(super) tls: Option<TlsFile>,
 }
 
-/// Connections to the third party, which requests use one after the other.
+/// Connections to the third party that Egret keeps open for the next requests.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct PoolFile {
-    /// How many are kept while they have no request, for a minute at most. Default 64; 0 keeps none.
+    /// The number of idle connections that Egret keeps, each for at most one minute. 0 keeps none. Default: 64. Example: `8`.
     #[serde(default)]
     #[schemars(range(max = 10000))]
     pub(super) idle: Option<u16>,
-    /// Whether requests of different workloads never share one. Default false.
+    /// Whether requests of different workloads never use the same connection. Default: false.
     #[serde(default)]
     pub(super) isolate_workloads: bool,
 }
 
-/// What is captured, and where the hooks are kept.
+/// Which processes Egret captures, and where it pins its hooks.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct CaptureFile {
-    /// The cgroup (v2) whose processes are captured. Default: the root of the hierarchy, all processes.
+    /// The cgroup (v2) whose processes Egret captures. Default: the root of the hierarchy, which is all processes. Example:
+    /// `/sys/fs/cgroup/system.slice`.
     #[serde(default)]
     pub(super) cgroup: Option<PathBuf>,
-    /// Directory, on a bpffs, for the pins of `egret run --persist`. Default /sys/fs/bpf/egret.
+    /// The directory, on a bpffs, in which Egret pins its hooks. Default: `/sys/fs/bpf/egret`. Example: `/sys/fs/bpf/egret`.
     #[serde(default)]
     pub(super) pins: Option<PathBuf>,
 }
 
-/// Where the kubelet keeps what it knows of the node's pods: who a workload is in Kubernetes is read there. Root alone can. Where
-/// the directories are not, nothing is known.
+/// The kubelet's directories on the node, from which Egret reads the facts about pods. Only root can write there. Where a
+/// directory does not exist, Egret knows nothing about pods.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct KubeletFile {
-    /// A directory for each pod, called by its uid, with its volumes: its service account. In a container, mount it with
-    /// `mountPropagation: HostToContainer`. Default /var/lib/kubelet/pods.
+    /// The directory that has a directory with the volumes of each pod, named by the pod's uid. Egret reads the service
+    /// account there. If Egret runs in a container, mount it with `mountPropagation: HostToContainer`. Default:
+    /// `/var/lib/kubelet/pods`. Example: `/var/lib/kubelet/pods`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) pods: Option<Spanned<String>>,
-    /// A directory for each pod, called `NAMESPACE_NAME_UID`, with its logs: its namespace and its name. Default /var/log/pods.
+    /// The directory that has a directory with the logs of each pod, named `NAMESPACE_NAME_UID`. Egret reads the namespace and
+    /// name of the pod there. Default: `/var/log/pods`. Example: `/var/log/pods`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) logs: Option<Spanned<String>>,
@@ -275,32 +287,35 @@ pub(super) struct KubeletFile {
     pub(super) cgroup: Option<Spanned<String>>,
 }
 
-/// The CA that vouches for leaves of intercepted APIs. Where neither file is, both are made at the first need.
+/// The certificate authority of intercepted APIs. If neither file exists, Egret creates both when it first needs them.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct CaFile {
-    /// PEM file of its certificate, and of those between it and the root. Default /var/lib/egret/ca.pem.
+    /// PEM file of the CA's certificate, followed by the intermediate certificates up to the root. Default:
+    /// `/var/lib/egret/ca.pem`. Example: `/etc/egret/ca.pem`.
     #[serde(default)]
     pub(super) certificate: Option<PathBuf>,
-    /// PEM file of its private key. Default /var/lib/egret/ca-key.pem.
+    /// PEM file of the CA's private key. Default: `/var/lib/egret/ca-key.pem`. Example: `/etc/egret/ca-key.pem`.
     #[serde(default)]
     pub(super) key: Option<PathBuf>,
 }
 
-/// What a caller may use up. A connection beyond a limit is ended; its record, and the metric `egret_flows_total`, say by which
-/// of them (`outcome`).
+/// Limits on what callers can use up. Egret closes a connection that exceeds a limit. Its record, and the metric
+/// `egret_flows_total`, name the limit as the `outcome`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct LimitsFile {
-    /// From the first byte of a request of HTTP/1.1 to the end of its head (`slow_request`). Default 30s.
+    /// The longest time from the first byte of an HTTP/1.1 request to the end of its head (outcome `slow_request`). Default:
+    /// 30s. Example: `10s`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) request_head: Option<Spanned<String>>,
-    /// Longest silence on a connection, both ways: between requests, in a body, in a WebSocket (`idle`). Default: none.
+    /// The longest time without a byte in either direction: between requests, within a body, or in a WebSocket (outcome
+    /// `idle`). Default: none. Example: `5m`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) idle: Option<Spanned<String>>,
-    /// Longest life of a connection (`too_old`). Default: none.
+    /// The longest lifetime of a connection (outcome `too_old`). Default: none. Example: `1h`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) total: Option<Spanned<String>>,
@@ -322,50 +337,54 @@ pub(super) struct LimitsFile {
     pub(super) buffered_bytes: Option<u64>,
 }
 
-/// The socket of the command line.
+/// The socket on which the running gateway accepts the commands of the command line.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct AdminFile {
-    /// Path of the unix socket. Default /run/egret/admin.sock.
+    /// Path of the unix socket. Default: `/run/egret/admin.sock`. Example: `/run/egret/admin.sock`.
     #[serde(default)]
     pub(super) socket: Option<PathBuf>,
 }
 
-/// What outlives the process.
+/// Where Egret stores what outlives the process.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct StateFile {
-    /// Directory of the counts of quotas, and of refresh tokens that login servers have given. Default /var/lib/egret.
+    /// The directory for the counts of quotas, and for refresh tokens that login servers have issued. Default:
+    /// `/var/lib/egret`. Example: `/var/lib/egret`.
     #[serde(default)]
     pub(super) directory: Option<PathBuf>,
 }
 
-/// How host names are resolved.
+/// How Egret resolves host names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct ResolverFile {
-    /// DNS servers, `ADDRESS` or `ADDRESS:PORT`. Default: those of /etc/resolv.conf.
+    /// DNS servers, as `ADDRESS` or `ADDRESS:PORT`. Default: those of `/etc/resolv.conf`. Example: `[192.0.2.53]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) servers: Vec<Spanned<String>>,
-    /// How long an address is captured after DNS has dropped it, for clients that cache. Default 1h.
+    /// How long Egret captures an address after it has disappeared from DNS, for clients that cache addresses. Default: 1h.
+    /// Example: `2h`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) keep: Option<Spanned<String>>,
 }
 
-/// Metrics, health and the access log.
+/// Metrics, health endpoints and the access log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
-    /// Where `/metrics`, `/healthz` and `/readyz` are, `ADDRESS:PORT`. Default: nowhere.
+    /// The address and port on which Egret serves `/metrics`, `/healthz` and `/readyz`. Default: none. Example:
+    /// `127.0.0.1:9464`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) address: Option<Spanned<String>>,
-    /// `stdout` (default), `off`, or the path of a file: one JSON line per flow.
+    /// Where Egret writes the access log, one JSON line per connection: `stdout`, `off`, or the path of a file. Default:
+    /// `stdout`. Example: `/var/log/egret/access.log`.
     #[serde(default)]
     pub(super) access_log: Option<String>,
-    /// Whether the access log has a line for each request, too, where requests are seen. Default false.
+    /// Whether the access log also has a line for each request that Egret sees. Default: false.
     #[serde(default)]
     pub(super) log_requests: bool,
 }

@@ -2,43 +2,46 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-/// The way out.
+/// The source addresses of connections to third parties, and the proxy on the way.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct EgressFile {
-    /// Addresses of the node: one of IPv4, one of IPv6, or one of each.
+    /// Addresses of the node: one IPv4 address, one IPv6 address, or one of each. Default: in an API, those of the top-level
+    /// `egress`. Example: `[192.0.2.10]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) addresses: Vec<Spanned<String>>,
-    /// One of `proxies`, through which all leaves, what policies send, too; or `none`. The third party then sees the proxy's
-    /// address, and the proxy the egress address. Default: none; in an API, as for all.
+    /// The name of a forward proxy in `proxies`, through which all connections leave, also those that policies open; or
+    /// `none`. The third party then sees the proxy's address, and the proxy sees the egress address. Default: `none`; in an
+    /// API, that of the top-level `egress`. Example: `office`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) proxy: Option<Spanned<String>>,
 }
 
-/// A forward proxy. It is asked for a tunnel to the third party's name and port (CONNECT), for plain HTTP, too, and must allow
-/// that; TLS with the third party is as without it.
+/// A forward proxy. Egret requests a tunnel (CONNECT) to the third party's name and port, also for plain HTTP, and the proxy
+/// must allow that. TLS with the third party passes through the tunnel unchanged.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ProxyFile {
-    /// `http://proxy.acme.example:3128`, or with an address instead of the name. `https://` is not supported. On this node it must run
-    /// outside of `capture.cgroup`: else its own connections come back to it.
+    /// The proxy's URL, with a name or an address. `https://` is not supported. A proxy on this node must run outside of
+    /// `capture.cgroup`: otherwise Egret captures its connections. Example: `http://proxy.acme.example:3128`.
     #[schemars(with = "String")]
     pub(in crate::config) url: Spanned<String>,
-    /// Who Egret is there (Proxy-Authorization: Basic); without a colon.
+    /// The user name for the proxy (Proxy-Authorization: Basic), without a colon. Default: none. Example: `egret`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) username: Option<Spanned<String>>,
-    /// Proof of it, as a rule `{{named value}}`. It is sent without TLS: say `plain_secrets: true`.
+    /// The password for the proxy, usually a `{{named value}}`. Egret sends it without TLS: this needs `plain_secrets: true`.
+    /// Default: none. Example: `"{{proxy-password}}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) password: Option<Spanned<String>>,
-    /// Whether the password may be sent without TLS. Default false.
+    /// Whether Egret may send the password without TLS. Default: false.
     #[serde(default)]
     pub(in crate::config) plain_secrets: bool,
-    /// Names that it does not lead to, and that are connected to straight: `hooks.acme.example`, or `*.acme.example` for all
-    /// below that.
+    /// Names to which Egret connects directly instead of through the proxy. `*.acme.example` stands for all names below
+    /// `acme.example`. Default: none. Example: `["*.acme.example"]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) except: Vec<Spanned<String>>,

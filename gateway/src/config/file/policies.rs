@@ -40,29 +40,33 @@ pub(in crate::config) use validation::{
     ValidateStatusCodeFile,
 };
 
-/// What is done with the requests of a scope. A section that is not written is that of the wider scope; one that is written
-/// takes its place, with the wider scope's policies where `base` stands.
+/// Policies of a scope, by section. A section that is not written is that of the wider scope. A section that is written
+/// replaces it; `base` in its list stands for the policies of the wider scope.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct PoliciesFile {
-    /// `enforce` (default), or `report`: what all of these would do is put on record, and not done; the request is sent.
+    /// `enforce`: the policies apply. `report`: Egret records what the policies would do, and sends the request unchanged.
+    /// Default: `enforce`. Example: `report`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) enabled: Option<Text>,
-    /// Before the request leaves.
+    /// Policies that run before the request is forwarded. Default: those of the wider scope. Example: `[base, {check-header:
+    /// {name: X-Team}}]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
     pub(in crate::config) inbound: Option<Vec<Spanned<Step>>>,
-    /// How it is sent. Default: `forward-request`.
+    /// Policies that forward the request. Default: `forward-request`. Example: `[{retry: {count: 2}}]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
     pub(in crate::config) backend: Option<Vec<Spanned<Step>>>,
-    /// Before the answer goes to the caller.
+    /// Policies that run before the response is sent to the caller. Default: those of the wider scope. Example: `[{set-header:
+    /// {name: X-Via, value: egret}}]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
     pub(in crate::config) outbound: Option<Vec<Spanned<Step>>>,
-    /// After anything has failed. What it leaves without an answer is answered with the error, as JSON.
+    /// Policies that run after a failure. If they set no response, the caller receives the error as JSON. Default: those of
+    /// the wider scope. Example: `[{return-response: {status: 503}}]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Step>>")]
     pub(in crate::config) on_error: Option<Vec<Spanned<Step>>>,
@@ -108,182 +112,189 @@ impl JsonSchema for Step {
     }
 }
 
-/// A policy: one of these names, with what it needs.
+/// A policy: one of these keys with its settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct PolicyFile {
-    /// Its name in records and errors.
+    /// The name of the policy in records and errors. Default: none. Example: `partner-limit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) id: Option<Text>,
-    /// `enforce` (default), or `report`: what it would do is put on record, and not done.
+    /// `enforce`: the policy applies. `report`: Egret records what the policy would do, and does not do it. Default:
+    /// `enforce`. Example: `report`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) enabled: Option<Text>,
-    /// A key of the owner's, in a header or in the query of the request.
+    /// Adds an API key to a header or to the query of the request.
     #[serde(default)]
     pub(in crate::config) authentication_api_key: Option<ApiKeyFile>,
-    /// Signs the request as AWS wants it (Signature Version 4). After what changes the request.
+    /// Signs the request with AWS Signature Version 4. Policies that change the request must run before it.
     #[serde(default)]
     pub(in crate::config) authentication_aws_sigv4: Option<AwsSigv4File>,
-    /// `Authorization: Basic` of the request.
+    /// Sets `Authorization: Basic` on the request.
     #[serde(default)]
     pub(in crate::config) authentication_basic: Option<BasicFile>,
-    /// Signs the request with a key that the third party has, too (HMAC). After what changes the request.
+    /// Signs the request with a key that the third party has, too (HMAC). Policies that change the request must run before it.
     #[serde(default)]
     pub(in crate::config) authentication_hmac: Option<HmacFile>,
-    /// `Authorization: Bearer` of the request, with a token for the gateway itself (RFC 6749 §4.4), which is fetched once
-    /// for all requests, and anew before it expires or after an answer of 401.
+    /// Sets `Authorization: Bearer` on the request, with an access token for the gateway itself (RFC 6749). Egret fetches one
+    /// token for all requests, and renews it before it expires and after a response with status 401.
     #[serde(default)]
     pub(in crate::config) authentication_oauth2: Option<Oauth2File>,
-    /// Answers from what `cache-store` has kept. Only in inbound.
+    /// Answers the request with a response that `cache-store` has cached. Only in inbound.
     #[serde(default)]
     pub(in crate::config) cache_lookup: Option<CacheLookupFile>,
-    /// Reads a value that `cache-store-value` has kept into a variable.
+    /// Reads a value that `cache-store-value` has cached into a variable.
     #[serde(default)]
     pub(in crate::config) cache_lookup_value: Option<CacheLookupValueFile>,
-    /// Forgets such a value.
+    /// Removes a cached value.
     #[serde(default)]
     pub(in crate::config) cache_remove_value: Option<CacheRemoveValueFile>,
-    /// Keeps an answer of 200 to a GET, in memory, if RFC 9111 lets a shared cache keep it. Only in outbound.
+    /// Caches a response in memory, if RFC 9111 allows a shared cache to store it. Only in outbound.
     #[serde(default)]
     pub(in crate::config) cache_store: Option<CacheStoreFile>,
-    /// Keeps a value, in memory.
+    /// Caches a value in memory.
     #[serde(default)]
     pub(in crate::config) cache_store_value: Option<CacheStoreValueFile>,
-    /// Refuses requests without a header.
+    /// Refuses requests that lack a header or have another value in it.
     #[serde(default)]
     pub(in crate::config) check_header: Option<CheckHeaderFile>,
-    /// The policies of the first of these whose condition holds.
+    /// Runs the policies of the first branch whose condition holds. Example: `[{when: 'request.method == "POST"', then:
+    /// [{set-method: PUT}]}]`.
     #[serde(default)]
     pub(in crate::config) choose: Option<Vec<BranchFile>>,
     /// Adds to a counter of the metrics.
     #[serde(default)]
     pub(in crate::config) emit_metric: Option<telemetry::EmitMetricFile>,
-    /// Replaces a text in the body: of the request in inbound, of the answer in outbound.
+    /// Replaces a text in the body: of the request in inbound, of the response in outbound.
     #[serde(default)]
     pub(in crate::config) find_and_replace: Option<FindAndReplaceFile>,
-    /// Sends the request to the third party.
+    /// Forwards the request to the third party. Only in backend.
     #[serde(default)]
     pub(in crate::config) forward_request: Option<ForwardFile>,
-    /// The policies of a fragment, in its place.
+    /// Runs the policies of a fragment in its place. Example: `limits`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) include_fragment: Option<Text>,
-    /// Lets calls to some addresses of the third party through, or all but those to some; others are refused (403). It is
-    /// the address that the caller connected to. Only in inbound.
+    /// Allows requests to some addresses of the third party, or forbids those to some; others are refused (403). The address
+    /// is the one that the caller connected to. Only in inbound.
     #[serde(default)]
     #[schemars(with = "Option<IpFilterFile>")]
     pub(in crate::config) ip_filter: Option<Spanned<IpFilterFile>>,
-    /// Makes XML of a body in JSON, as Json.NET does: of the request in inbound, of the answer in outbound and on-error.
+    /// Converts a JSON body to XML, as Json.NET does: of the request in inbound, of the response in outbound and on-error.
+    /// Numbers keep their digits.
     #[serde(default)]
     pub(in crate::config) json_to_xml: Option<JsonToXmlFile>,
-    /// Refuses requests beyond so many at once (429). Only in inbound; it holds until the answer has come to its end.
+    /// Refuses requests beyond a number of concurrent ones (429). A request counts until its response has ended. Only in
+    /// inbound.
     #[serde(default)]
     pub(in crate::config) limit_concurrency: Option<LimitConcurrencyFile>,
-    /// Counts the tokens that a language model uses, in a metric. Only in inbound.
+    /// Counts the tokens that a language model uses in a metric. Only in inbound.
     #[serde(default)]
     pub(in crate::config) llm_emit_token_metric: Option<llm::LlmTokenMetricFile>,
-    /// Refuses requests of those who have used their tokens of a language model up. Only in inbound.
+    /// Refuses requests of callers that have used up their tokens of a language model. Only in inbound.
     #[serde(default)]
     #[schemars(with = "Option<llm::LlmTokenLimitFile>")]
     pub(in crate::config) llm_token_limit: Option<Spanned<llm::LlmTokenLimitFile>>,
-    /// Puts the request (in inbound and backend) or the answer on record: a line of the access log.
+    /// Writes a line with the request (in inbound and backend) or the response to the access log.
     #[serde(default)]
     #[schemars(with = "Option<telemetry::LogFile>")]
     pub(in crate::config) log: Option<Spanned<telemetry::LogFile>>,
-    /// Answers without asking the third party. Outbound runs as for its answer.
+    /// Responds without forwarding the request. Outbound runs as for a response of the third party.
     #[serde(default)]
     pub(in crate::config) mock_response: Option<ReplyFile>,
-    /// Refuses calls of a workload beyond so many in a long period (403); a restart forgets none.
+    /// Refuses requests of a workload beyond a number in a long period (403). Counts outlive a restart.
     #[serde(default)]
     #[schemars(with = "Option<QuotaFile>")]
     pub(in crate::config) quota: Option<Spanned<QuotaFile>>,
-    /// Refuses calls beyond so many in a long period, counted by an expression (403); a restart forgets none.
+    /// Refuses requests beyond a number in a long period, counted by an expression (403). Counts outlive a restart.
     #[serde(default)]
     #[schemars(with = "Option<QuotaFile>")]
     pub(in crate::config) quota_by_key: Option<Spanned<QuotaFile>>,
-    /// Refuses calls of a workload beyond so many in a period (429).
+    /// Refuses requests of a workload beyond a number in a period (429).
     #[serde(default)]
     pub(in crate::config) rate_limit: Option<RateLimitFile>,
-    /// Refuses calls beyond so many in a period, counted by an expression (429).
+    /// Refuses requests beyond a number in a period, counted by an expression (429).
     #[serde(default)]
     pub(in crate::config) rate_limit_by_key: Option<RateLimitFile>,
     /// Puts a secret in the place of a placeholder, in headers and query, so that the caller never has it. For bodies there is
     /// `find-and-replace`.
     #[serde(default)]
     pub(in crate::config) replace_placeholder: Option<ReplacePlaceholderFile>,
-    /// Does its policies again while a condition holds. Only in backend.
+    /// Runs its policies again while a condition holds. Only in backend.
     #[serde(default)]
     pub(in crate::config) retry: Option<RetryFile>,
-    /// Answers, and runs no other policy.
+    /// Responds to the caller and ends the policies.
     #[serde(default)]
     pub(in crate::config) return_response: Option<ReplyFile>,
-    /// Sets the path that the third party sees.
+    /// Sets the path that the third party receives.
     #[serde(default)]
     pub(in crate::config) rewrite_uri: Option<RewriteUriFile>,
-    /// Sends a request, of which nobody waits for the answer: to an audit log, say.
+    /// Sends a request and does not wait for the response, for example to an audit log.
     #[serde(default)]
     pub(in crate::config) send_one_way_request: Option<SendRequestFile>,
-    /// Sends a request, and keeps the answer in a variable.
+    /// Sends a request and stores the response in a variable.
     #[serde(default)]
     pub(in crate::config) send_request: Option<SendRequestFile>,
-    /// Sends the request to one of `backends`, by its name, not to the third party's own servers. Host and TLS name are that
-    /// server's.
+    /// Forwards the request to a server of `backends` instead of the third party's own servers. Host and TLS name are those of
+    /// the server. Example: `sandbox`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_backend: Option<Text>,
-    /// Sets the body: of the request in inbound and backend, of the answer in outbound and on-error.
+    /// Sets the body: of the request in inbound and backend, of the response in outbound and on-error. Example: `'{"id":
+    /// "${request.id}"}'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_body: Option<Text>,
-    /// Sets a header: of the request in inbound and backend, of the answer in outbound and on-error.
+    /// Sets a header: of the request in inbound and backend, of the response in outbound and on-error.
     #[serde(default)]
     pub(in crate::config) set_header: Option<SetHeaderFile>,
-    /// Sets the request's method.
+    /// Sets the method of the request. Example: `PUT`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_method: Option<Text>,
     /// Sets a parameter of the request's query.
     #[serde(default)]
     pub(in crate::config) set_query_parameter: Option<SetQueryParameterFile>,
-    /// Sets the answer's status.
+    /// Sets the status of the response. Example: `503`.
     #[serde(default)]
     #[schemars(with = "Option<u16>", range(min = 200, max = 599))]
     pub(in crate::config) set_status: Option<Spanned<u16>>,
-    /// Keeps a value for later expressions.
+    /// Stores a value for later expressions.
     #[serde(default)]
     pub(in crate::config) set_variable: Option<SetVariableFile>,
-    /// Says something: a line of the access log, of `egret tail` and of Egret's own log.
+    /// Writes a message to the access log, to `egret tail` and to Egret's own log.
     #[serde(default)]
     pub(in crate::config) trace: Option<telemetry::TraceFile>,
-    /// Looks at the body: of the request in inbound (400 where it is not as it should be), of the answer in outbound (502).
+    /// Validates the body: of the request in inbound (400 if it is invalid), of the response in outbound (502).
     #[serde(default)]
     pub(in crate::config) validate_content: Option<ValidateContentFile>,
-    /// Looks at the headers of the answer, as the API's `openapi` describes them; others are refused (502). Only in outbound.
+    /// Validates the headers of the response by the API's `openapi` document; invalid responses are refused (502). Only in
+    /// outbound.
     #[serde(default)]
     pub(in crate::config) validate_headers: Option<ValidateHeadersFile>,
-    /// Lets requests through whose token (JWT) is valid; others are refused (401). Only in inbound.
+    /// Allows requests with a valid token (JWT); others are refused (401). Only in inbound.
     #[serde(default)]
     #[schemars(with = "Option<ValidateJwtFile>")]
     pub(in crate::config) validate_jwt: Option<Spanned<ValidateJwtFile>>,
-    /// Looks at the headers, the query and the path of the request, as the API's `openapi` describes them; others are refused
-    /// (400). Only in inbound.
+    /// Validates the headers, the query and the path of the request by the API's `openapi` document; invalid requests are
+    /// refused (400). Cookies are not validated. Only in inbound.
     #[serde(default)]
     pub(in crate::config) validate_parameters: Option<ValidateParametersFile>,
-    /// Looks at the status of the answer: what the API's `openapi` does not name is refused (502). Only in outbound.
+    /// Validates the status of the response: one that the API's `openapi` document does not name is refused (502). Only in
+    /// outbound.
     #[serde(default)]
     pub(in crate::config) validate_status_code: Option<ValidateStatusCodeFile>,
-    /// Sends several requests at once.
+    /// Sends several requests at once and waits for their responses.
     #[serde(default)]
     pub(in crate::config) wait: Option<WaitFile>,
-    /// Lets some workloads through, or all but some; others are refused (403).
+    /// Allows some workloads, or forbids some; others are refused (403).
     #[serde(default)]
     #[schemars(with = "Option<WorkloadFilterFile>")]
     pub(in crate::config) workload_filter: Option<Spanned<WorkloadFilterFile>>,
-    /// Makes JSON of a body in XML (UTF-8, without a document type): of the request in inbound, of the answer in outbound and
-    /// on-error.
+    /// Converts an XML body (UTF-8, without a document type) to JSON: of the request in inbound, of the response in outbound
+    /// and on-error.
     #[serde(default)]
     pub(in crate::config) xml_to_json: Option<XmlToJsonFile>,
 }

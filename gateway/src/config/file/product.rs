@@ -4,38 +4,41 @@ use serde::Deserialize;
 use super::Text;
 use super::policies::{PoliciesFile, WorkloadFile};
 
-/// APIs for those who have subscribed.
+/// A set of APIs with their subscribers and policies.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ProductFile {
-    /// Unique.
+    /// Unique name of the product. Example: `trading`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// Names of APIs.
+    /// Names of the APIs. Example: `[partner]`.
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub(in crate::config) apis: Vec<Text>,
-    /// Whether requests of others to these APIs are refused (401). Default true.
+    /// Whether requests to these APIs by callers without a subscription are refused (401). Default: true.
     #[serde(default)]
     pub(in crate::config) subscription_required: Option<bool>,
-    /// Who has subscribed; a caller has the first subscription that it is like.
+    /// The subscribers. A caller has the first subscription that it matches. Example: `[{name: billing, workloads: [{unit:
+    /// billing.service}]}]`.
     #[serde(default)]
     pub(in crate::config) subscriptions: Vec<SubscriptionFile>,
-    /// What is done with the requests of those who have: between the policies of all APIs and those of the API.
+    /// Policies that apply to the requests of subscribers. They run between the policies of all APIs and those of the API.
+    /// Example: `{inbound: [{quota: {calls: 10000, period: 1d}}]}`.
     #[serde(default)]
     pub(in crate::config) policies: Option<PoliciesFile>,
 }
 
-/// Callers of a product: `workloads`, `key`, or both.
+/// A subscriber of a product, known by `workloads`, by `key`, or by both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct SubscriptionFile {
-    /// Unique.
+    /// Unique name of the subscription. Example: `billing`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// Any of these.
+    /// Workloads, one of which the caller must be. Default: any workload. Example: `[{unit: billing.service}]`.
     #[serde(default)]
     pub(in crate::config) workloads: Vec<WorkloadFile>,
-    /// What they say in the header `Egret-Subscription-Key`, as a rule `{{named value}}`; the third party does not see it.
+    /// The value that callers send in the header `Egret-Subscription-Key`, usually a `{{named value}}`. Egret removes the
+    /// header. Default: none. Example: `"{{billing-key}}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,

@@ -3,90 +3,92 @@ use serde::Deserialize;
 
 use super::Text;
 
-/// Answers from what is kept (RFC 9111), to GET and HEAD, as fresh as the caller wants it (Cache-Control of the request). What is
-/// not is asked for only if it is another one (If-None-Match, If-Modified-Since), where the third party has said which it is. An
-/// answer is given as `cache-store` found it: outbound does not run for it again.
+/// Answers GET and HEAD requests from the cache (RFC 9111), as fresh as the caller's Cache-Control demands. A stale response
+/// is revalidated (If-None-Match, If-Modified-Since) if the third party gave it a validator. The caller receives the response
+/// as `cache-store` stored it: outbound does not run again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheLookupFile {
-    /// Headers of the request by which answers differ, beside those that the third party names (Vary).
+    /// Request headers that select between cached responses, beside those that the third party names (Vary). Default: none.
+    /// Example: `[Accept-Language]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) vary_by_header: Vec<Text>,
-    /// The parameters of the query by which answers differ. Default: all.
+    /// Query parameters that select between cached responses. Default: all. Example: `[page]`.
     #[serde(default)]
     pub(in crate::config) vary_by_query_parameter: Option<Vec<String>>,
-    /// Whether workloads do not share answers. Default false.
+    /// Whether each workload has cached responses of its own. Default: false.
     #[serde(default)]
     pub(in crate::config) vary_by_workload: bool,
     /// Whether callers with an Authorization of their own share answers. Default false: only those of which the third party says
     /// that all may have them (`public`, `must-revalidate`, `s-maxage`).
     #[serde(default)]
     pub(in crate::config) share_authorized: bool,
-    /// Longest wait for the same answer where it is on its way to another caller already: then it is asked for once, if it may be
-    /// kept. Default: none is waited for, each is asked for.
+    /// The longest time to wait for the same response while it is on its way to another caller. Egret then requests it once,
+    /// if it may be cached. Default: none, each caller's request is forwarded. Example: `10s`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) wait: Option<Text>,
 }
 
-/// Keeps the answer, if it is a 200 to a GET that was looked up, no part, and sets no cookie. What is kept of a path is forgotten
-/// when a request with another method than GET, HEAD, OPTIONS or TRACE succeeds there.
+/// Caches the response of a GET request that `cache-lookup` looked up, if it has status 200, is complete and sets no cookie. A
+/// successful request to the same path with a method other than GET, HEAD, OPTIONS or TRACE removes its cached responses.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheStoreFile {
-    /// How long it is fresh, whatever the third party says of that. Default: as long as it says (Cache-Control, Expires, Age).
+    /// How long the response is fresh, whatever the third party says. Default: as long as the third party says (Cache-Control,
+    /// Expires, Age). Example: `5m`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) duration: Option<Text>,
-    /// How long after that it is given where the third party gives none, or one of 500 and more. Default: as long as the third
-    /// party says (`stale-if-error`), else 0s. Without `duration` its `must-revalidate`, `proxy-revalidate`, `s-maxage` and
-    /// `no-cache` forbid it.
+    /// How long after that the response is used while the third party does not respond, or responds with a status of 500 or
+    /// more. Without `duration`, the third party's `must-revalidate`, `proxy-revalidate`, `s-maxage` and `no-cache` forbid it.
+    /// Default: as long as the third party says (`stale-if-error`), else 0s. Example: `1h`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) stale_if_error: Option<Text>,
 }
 
-/// Reads a value that was kept.
+/// Reads a cached value.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheLookupValueFile {
-    /// An expression.
+    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
-    /// The variable that it goes to.
+    /// The name of the variable that receives the value. Example: `token`.
     #[schemars(with = "String")]
     pub(in crate::config) variable: Text,
-    /// Whether it is a secret: what comes of it is masked where people read, and goes to no caller, no record and no server
-    /// without TLS. Default false.
+    /// Whether the value is a secret. A secret is masked wherever people read it, and never goes to a caller, to a record or
+    /// to a server without TLS. Default: false.
     #[serde(default)]
     pub(in crate::config) secret: bool,
-    /// An expression: what it is if there is none. Default: null.
+    /// An expression for the value if there is none in the cache. Default: null. Example: `'"none"'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) default: Option<Text>,
 }
 
-/// Keeps a value.
+/// Caches a value.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheStoreValueFile {
-    /// An expression.
+    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
-    /// An expression.
+    /// An expression for the value. Example: `variables.token`.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
-    /// How long, like 5m.
+    /// How long the value stays in the cache. Example: `5m`.
     #[schemars(with = "String")]
     pub(in crate::config) duration: Text,
 }
 
-/// Forgets a value.
+/// Removes a cached value.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheRemoveValueFile {
-    /// An expression.
+    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
 }

@@ -5,197 +5,207 @@ use serde_saphyr::Spanned;
 use super::Text;
 use crate::config::file::TlsFile;
 
-/// A key of the owner's, in a header or in the query.
+/// An API key in a header or in the query.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ApiKeyFile {
-    /// The header that it is in. This, or `query_parameter`.
+    /// The header that receives the key. Exactly one of `header` and `query_parameter` is required. Default: none. Example:
+    /// `X-Api-Key`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) header: Option<Text>,
-    /// The parameter of the query that it is in.
+    /// The query parameter that receives the key. Default: none. Example: `key`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) query_parameter: Option<Text>,
-    /// The key, as a rule `{{named value}}`.
+    /// The key, usually a `{{named value}}`. Example: `"{{partner-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
 }
 
-/// A signature of AWS, version 4, in `Authorization`. Signed are the method, the path, the query, the host, `Content-Type`,
-/// `Content-MD5`, all `X-Amz-*` and the body.
+/// An AWS signature, version 4, in `Authorization`. It covers the method, the path, the query, the host, `Content-Type`,
+/// `Content-MD5`, all `X-Amz-*` headers and the body.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct AwsSigv4File {
-    /// Like eu-central-1.
+    /// The AWS region. Example: `eu-central-1`.
     #[schemars(with = "String")]
     pub(in crate::config) region: Text,
-    /// Like execute-api, or s3: whose paths are signed as they are, and whose requests say the hash of their body.
+    /// The AWS service. For `s3`, the path is signed as it is, and the request carries the hash of its body. Example:
+    /// `execute-api`.
     #[schemars(with = "String")]
     pub(in crate::config) service: Text,
-    /// The access key's id, as a rule `{{named value}}`.
+    /// The id of the access key, usually a `{{named value}}`. Example: `"{{aws-access-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) access_key: Text,
-    /// The secret access key, as a rule `{{named value}}`. It is never sent.
+    /// The secret access key, usually a `{{named value}}`. Egret never sends it. Example: `"{{aws-secret-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) secret_key: Text,
-    /// Of temporary credentials, as a rule `{{named value}}`.
+    /// The session token of temporary credentials, usually a `{{named value}}`. Default: none. Example:
+    /// `"{{aws-session-token}}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) session_token: Option<Text>,
-    /// Whether the body is left out, and streamed, where the service allows that (s3 does). Default false: it is read as a
-    /// whole, up to `max_body`.
+    /// Whether the body is not signed and is streamed, where the service allows it (s3 does). If false, Egret reads the whole
+    /// body, up to `max_body`. Default: false.
     #[serde(default)]
     pub(in crate::config) unsigned_payload: bool,
 }
 
-/// A signature with a key that the third party has, too. It is made when this policy runs, with the time at which the request
-/// came.
+/// A signature with a key that the third party has, too. Egret makes it when the policy runs, with the time at which the
+/// request arrived.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct HmacFile {
-    /// `sha256` (default), `sha512` or `sha1`.
+    /// `sha256`, `sha512` or `sha1`. Default: `sha256`. Example: `sha512`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) algorithm: Option<Text>,
-    /// The key, as a rule `{{named value}}`. It is never sent: it may sign what is sent without TLS.
+    /// The key, usually a `{{named value}}`. Egret never sends it, so it may sign requests without TLS. Example:
+    /// `"{{partner-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
-    /// How the key is written: `text` (default), `base64` or `hex`.
+    /// How the key is written: `text`, `base64` or `hex`. Default: `text`. Example: `base64`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key_encoding: Option<Text>,
-    /// What is signed, with expressions: `${int(now)}.${request.body_bytes}`. What policies before this one have set is
-    /// signed as it is, secrets too.
+    /// The text that is signed, a template. Values that earlier policies have set are signed as they are, secrets too.
+    /// Example: `"${int(now)}.${request.body_bytes}"`.
     #[schemars(with = "String")]
     pub(in crate::config) string: Text,
-    /// How the signature is written: `hex` (default) or `base64`.
+    /// How the signature is written: `hex` or `base64`. Default: `hex`. Example: `base64`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) encoding: Option<Text>,
-    /// The header that the signature is in. This, or `query_parameter`.
+    /// The header that receives the signature. Exactly one of `header` and `query_parameter` is required. Default: none.
+    /// Example: `X-Signature`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) header: Option<Text>,
-    /// The parameter of the query that the signature is in.
+    /// The query parameter that receives the signature. Default: none. Example: `signature`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) query_parameter: Option<Text>,
-    /// What is said there; `{signature}` is the signature. Default: nothing else.
+    /// The value of that header or parameter; `{signature}` in it stands for the signature. Default: the signature alone.
+    /// Example: `"v1={signature}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
-    /// A header that is set to the time at which the request came, before anything is signed.
+    /// A header that Egret sets to the time at which the request arrived, before it signs. Default: none. Example: `Date`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) time_header: Option<Text>,
-    /// How: `http` (default: Sun, 06 Nov 1994 08:49:37 GMT), `iso8601` (1994-11-06T08:49:37Z), `unix` (seconds) or
-    /// `unix_ms`.
+    /// The format of the time: `http` (Sun, 06 Nov 1994 08:49:37 GMT), `iso8601` (1994-11-06T08:49:37Z), `unix` (seconds) or
+    /// `unix_ms`. Default: `http`. Example: `iso8601`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) time_format: Option<Text>,
 }
 
-/// Lets requests through whose token (JWT, RFC 7519) is valid.
+/// Allows requests with a valid token (JWT, RFC 7519). The issuer (`iss`) of a token is one text; a list is refused.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ValidateJwtFile {
-    /// The header that it is in, perhaps after a scheme. One of `header` (default: Authorization), `query_parameter` and
-    /// `token`.
+    /// The header that contains the token, with or without a scheme. At most one of `header`, `query_parameter` and `token` is
+    /// allowed. Default: `Authorization`. Example: `X-Token`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) header: Option<Text>,
-    /// The parameter of the query that it is in.
+    /// The query parameter that contains the token. Default: none. Example: `access_token`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) query_parameter: Option<Text>,
-    /// A text that is the token, like `${request.headers["x-token"]}`.
+    /// A template for the token. Default: none. Example: `'${request.headers["x-token"]}'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) token: Option<Text>,
-    /// What must be before the token in the header, like Bearer. Default: anything.
+    /// The scheme that must stand before the token in the header. Default: any, or none. Example: `Bearer`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) require_scheme: Option<Text>,
-    /// Keys that its signature may be made with.
+    /// Keys for the signature. Default: none. Example: `[{algorithm: RS256, public_key: /etc/egret/issuer.pem}]`.
     #[serde(default)]
     #[schemars(with = "Vec<JwtKeyFile>")]
     pub(in crate::config) keys: Vec<Spanned<JwtKeyFile>>,
-    /// Path of a JWK set with more of them; read again when it changes.
+    /// Path of a JWK set (RFC 7517) with more keys. Egret reads it again when it changes. Keys whose `use` or `key_ops` is not
+    /// for verifying signatures are left out. Default: none. Example: `/etc/egret/issuer.jwks`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) jwks: Option<Text>,
-    /// URL (https) of a JWK set with more of them: the `jwks_uri` of the issuer's OpenID configuration. It is asked for at the
-    /// first need, when a token names a key that it does not have (every 30s at most), and every hour.
+    /// URL (https) of a JWK set with more keys: the `jwks_uri` of the issuer's OpenID configuration. Egret fetches it when it
+    /// is first needed, every hour, and when a token names a key that it lacks (at most every 30s). Default: none. Example:
+    /// `https://login.example/keys`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) jwks_url: Option<Text>,
-    /// URL (https) of the issuer's OpenID configuration, which says where its JWK set is (`jwks_uri`): it is asked for as
-    /// `jwks_url` is. Without `issuers` it must end in `/.well-known/openid-configuration`, and only tokens of the issuer before
-    /// that are let through.
+    /// URL (https) of the issuer's OpenID configuration, which names its JWK set (`jwks_uri`). Egret fetches it as it does
+    /// `jwks_url`. Without `issuers`, the URL must end in `/.well-known/openid-configuration`, and only tokens of the issuer
+    /// before that are valid. Default: none. Example: `https://login.example/.well-known/openid-configuration`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) openid_config: Option<Text>,
-    /// The server that `jwks_uri` may name, with its port if it is not 443. Default: that of `openid_config`; a set elsewhere is
-    /// not used.
+    /// The server that `jwks_uri` may name, with its port if it is not 443. Egret does not use a JWK set on any other server.
+    /// Default: the server of `openid_config`. Example: `keys.login.example`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) jwks_host: Option<Text>,
-    /// TLS with these servers.
+    /// TLS settings for these servers.
     #[serde(default)]
     pub(in crate::config) tls: Option<TlsFile>,
-    /// Whether a token that does not say when it expires is refused. Default true.
+    /// Whether a token without an expiration time (`exp`) is refused. Default: true.
     #[serde(default)]
     pub(in crate::config) require_expiration: Option<bool>,
-    /// How far clocks may be apart. Default 0s.
+    /// How far the clocks of Egret and the issuer may differ. Default: 0s. Example: `30s`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) clock_skew: Option<Text>,
-    /// Who may have made it (`iss`). Default: the issuer of `openid_config`; without one, anybody.
+    /// Issuers (`iss`) whose tokens are valid. Default: the issuer of `openid_config`; without it, any. Example:
+    /// `[https://login.example]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) issuers: Vec<Text>,
-    /// Whom it may be for (`aud`), one of these. Default: anybody.
+    /// Audiences (`aud`), one of which the token must name. Default: any. Example: `[orders]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) audiences: Vec<Text>,
-    /// What else it must say.
+    /// Claims that the token must have. Default: none. Example: `[{name: scope, values: [orders.read]}]`.
     #[serde(default)]
     pub(in crate::config) required_claims: Vec<RequiredClaimFile>,
-    /// A variable that its claims go to: `variables.NAME.sub`.
+    /// The name of a variable that receives the claims: `variables.NAME.sub`. Default: none. Example: `token`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) output_variable: Option<Text>,
-    /// What is answered. Default 401.
+    /// The status of a refusal. Default: 401. Example: `403`.
     #[serde(default)]
     #[schemars(range(min = 400, max = 599))]
     pub(in crate::config) failed_status: Option<u16>,
-    /// In the answer.
+    /// The message of a refusal. Default: the reason. Example: `Sign in first`.
     #[serde(default)]
     pub(in crate::config) failed_message: Option<String>,
 }
 
-/// A key that tokens are signed with. `value`, or `public_key`.
+/// A key for the signatures of tokens. It has exactly one of `value` and `public_key`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct JwtKeyFile {
-    /// Its `kid`. Default: it is tried where no key has the token's.
+    /// The key's `kid`. Default: none; Egret tries the key where no key has the token's `kid`. Example: `2026-01`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) id: Option<Text>,
     /// HS256, HS384 or HS512 for a `value`; RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA for a
-    /// `public_key`. It is used for no other, whatever a token says.
+    /// `public_key`. Egret uses the key for no other algorithm, whatever a token says. Example: `RS256`.
     #[schemars(with = "String")]
     pub(in crate::config) algorithm: Text,
-    /// A key that whoever makes the tokens has, too, as a rule `{{named value}}`.
+    /// A key that the issuer has, too, usually a `{{named value}}`. Default: none. Example: `"{{issuer-key}}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
-    /// How the value is written: `text` (default), `base64` or `hex`.
+    /// How the value is written: `text`, `base64` or `hex`. Default: `text`. Example: `base64`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) encoding: Option<Text>,
-    /// Path of a public key, or of a certificate (PEM); read again when it changes.
+    /// Path of a public key or a certificate (PEM). Egret reads it again when it changes. Default: none. Example:
+    /// `/etc/egret/issuer.pem`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) public_key: Option<Text>,
@@ -205,18 +215,18 @@ pub(in crate::config) struct JwtKeyFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct RequiredClaimFile {
-    /// The claim.
+    /// The name of the claim. Example: `scope`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// What it must say. Default: anything.
+    /// Values that the claim must have. Default: any value. Example: `[orders.read]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) values: Vec<Text>,
-    /// Whether it must say `all` of these (default) or `any`.
+    /// Whether the claim must have `all` of the values or `any` of them. Default: `all`. Example: `any`.
     #[serde(default, rename = "match")]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) matching: Option<Text>,
-    /// What is between the values of a claim that is a text, like a space or a comma. Default: it is one value.
+    /// The text between several values of a claim that is a text. Default: none, the claim is one value. Example: `" "`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) separator: Option<Text>,
@@ -240,14 +250,14 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     ),
 ];
 
-/// `Authorization: Basic`.
+/// The credentials of `Authorization: Basic`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct BasicFile {
-    /// Who; without a colon.
+    /// The user name, without a colon. Example: `acme`.
     #[schemars(with = "String")]
     pub(in crate::config) username: Text,
-    /// Proof, as a rule `{{named value}}`.
+    /// The password, usually a `{{named value}}`. Example: `"{{partner-password}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) password: Text,
 }

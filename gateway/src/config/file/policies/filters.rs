@@ -4,15 +4,16 @@ use serde_saphyr::Spanned;
 
 use super::Text;
 
-/// Lets calls to some addresses of the third party through, or all but those to some.
+/// Allows requests to some addresses of the third party, or forbids those to some.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct IpFilterFile {
-    /// Those that are let through: `203.0.113.7`, `2001:db8::/32`.
+    /// Addresses and networks that are allowed. Exactly one of `allow` and `forbid` is required. Default: none. Example:
+    /// `[203.0.113.7, "2001:db8::/32"]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<String>>")]
     pub(in crate::config) allow: Option<Vec<Text>>,
-    /// Those that are refused.
+    /// Addresses and networks that are forbidden. Default: none. Example: `[203.0.113.0/24]`.
     #[serde(default)]
     #[schemars(with = "Option<Vec<String>>")]
     pub(in crate::config) forbid: Option<Vec<Text>>,
@@ -29,37 +30,38 @@ impl IpFilterFile {
     }
 }
 
-/// Refuses requests without a header.
+/// Refuses requests that lack a header or have another value in it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CheckHeaderFile {
-    /// The header.
+    /// The name of the header. Example: `X-Team`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// What it may say. Default: anything.
+    /// Values that the header may have. Default: any. Example: `[payments, billing]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) values: Vec<Text>,
-    /// Whether `A` is `a`. Default false.
+    /// Whether upper and lower case are the same. Default: false.
     #[serde(default)]
     pub(in crate::config) ignore_case: bool,
-    /// What is answered. Default 401.
+    /// The status of a refusal. Default: 401. Example: `403`.
     #[serde(default)]
     #[schemars(range(min = 400, max = 599))]
     pub(in crate::config) failed_status: Option<u16>,
-    /// In the answer.
+    /// The message of a refusal. Default: the reason. Example: `Name your team in X-Team`.
     #[serde(default)]
     pub(in crate::config) failed_message: Option<String>,
 }
 
-/// Lets some workloads through, or all but some.
+/// Allows some workloads, or forbids some.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct WorkloadFilterFile {
-    /// Those that are let through.
+    /// Workloads that are allowed. Exactly one of `allow` and `forbid` is required. Default: none. Example: `[{unit:
+    /// billing.service}]`.
     #[serde(default)]
     pub(in crate::config) allow: Option<Vec<WorkloadFile>>,
-    /// Those that are refused.
+    /// Workloads that are forbidden. Default: none. Example: `[{unit: batch.service}]`.
     #[serde(default)]
     pub(in crate::config) forbid: Option<Vec<WorkloadFile>>,
 }

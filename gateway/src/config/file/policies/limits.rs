@@ -4,36 +4,39 @@ use serde_saphyr::Spanned;
 
 use super::Text;
 
-/// Refuses requests beyond so many at once.
+/// Refuses requests beyond a number of concurrent ones.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct LimitConcurrencyFile {
-    /// How many.
+    /// The number of concurrent requests. Example: `10`.
     #[schemars(with = "u32", range(min = 1))]
     pub(in crate::config) max: Spanned<u32>,
-    /// An expression: what is counted on its own. Default: everything together.
+    /// An expression: requests with different values are counted apart. Default: all requests together. Example:
+    /// `workload.name`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
 }
 
-/// Refuses calls beyond so many in a long period.
+/// Refuses requests beyond a number, or a number of bytes, in a long period.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct QuotaFile {
-    /// How many calls. This, `bytes`, or both.
+    /// The number of requests. At least one of `calls` and `bytes` is required. Default: none. Example: `10000`.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(in crate::config) calls: Option<u64>,
-    /// How many bytes, of the bodies of requests and answers. What is under way when they are used up goes on to its end.
+    /// The number of bytes in the bodies of requests and responses. Transfers that run when they are used up continue to their
+    /// end. Default: none. Example: `1073741824`.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(in crate::config) bytes: Option<u64>,
-    /// `month`, or a time like 1d, at least 1m; periods follow one another. Default: for ever.
+    /// `month`, or a duration of at least 1m. Periods follow one another. Default: none, the quota never renews. Example:
+    /// `1d`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) period: Option<Text>,
-    /// When one of them begins, like 2026-01-15T00:00:00+01:00 (RFC 3339). Default: the start of 1970 (UTC).
+    /// The start of a period (RFC 3339). Default: the start of 1970 (UTC). Example: `2026-01-15T00:00:00+01:00`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) first_period_start: Option<Text>,
@@ -41,65 +44,71 @@ pub(in crate::config) struct QuotaFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides (where the third party
-    /// gives no answer, 502 or 504); until then, and where that cannot be said, the call counts. Default: each does.
+    /// A condition, an expression: whether a request counts. If it refers to the `response`, the response that the caller
+    /// receives decides (502 or 504 where the third party does not respond). Until then, and where the condition fails to
+    /// evaluate, the request counts. Default: each request counts. Example: `'response.status < 400'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
-    /// An expression: how many calls one counts as, a whole number. Default 1; one that counts as 0 is let through.
+    /// An expression for the number that a request counts as, a whole number. A request that counts as 0 is always allowed.
+    /// Default: 1. Example: `size(request.body) / 1000 + 1`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) count: Option<Text>,
-    /// Header of the answer that says how many calls are left.
+    /// A response header that receives the number of requests left. Default: none. Example: `X-Quota-Remaining`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
-    /// The variable that says so.
+    /// A variable that receives the number of requests left. Default: none. Example: `left`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_variable: Option<Text>,
-    /// Whether it is counted in `counters`, for all nodes together. Default: each node counts on its own.
+    /// Whether the limit is counted in `counters`, for all nodes together. If false, each node counts on its own. Default:
+    /// false.
     #[serde(default)]
     #[schemars(with = "bool")]
     pub(in crate::config) shared: Option<Spanned<bool>>,
 }
 
-/// Refuses calls beyond so many in a period.
+/// Refuses requests beyond a number in a period.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct RateLimitFile {
-    /// How many.
+    /// The number of requests. Example: `100`.
     #[schemars(with = "u32", range(min = 1))]
     pub(in crate::config) calls: Spanned<u32>,
-    /// In any time of this length, like 1m; at most 1h.
+    /// The length of the sliding window, at most 1h. Example: `1m`.
     #[schemars(with = "String")]
     pub(in crate::config) period: Text,
     /// An expression: what is counted on its own. For `rate-limit-by-key`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// An expression: whether a call counts. If it is about the `response`, what the caller gets decides (where the third party
-    /// gives no answer, 502 or 504); until then, and where that cannot be said, the call counts. Default: each does.
+    /// A condition, an expression: whether a request counts. If it refers to the `response`, the response that the caller
+    /// receives decides (502 or 504 where the third party does not respond). Until then, and where the condition fails to
+    /// evaluate, the request counts. Default: each request counts. Example: `'response.status < 400'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) condition: Option<Text>,
-    /// An expression: how many calls one counts as, a whole number. Default 1; one that counts as 0 is let through.
+    /// An expression for the number that a request counts as, a whole number. A request that counts as 0 is always allowed.
+    /// Default: 1. Example: `size(request.body) / 1000 + 1`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) count: Option<Text>,
-    /// Header of the answer that says how many calls are left.
+    /// A response header that receives the number of requests left. Default: none. Example: `X-RateLimit-Remaining`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
-    /// The variable that says so.
+    /// A variable that receives the number of requests left. Default: none. Example: `left`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_variable: Option<Text>,
-    /// Header of the answer that says how many calls there are in all.
+    /// A response header that receives the number of requests allowed. Default: none. Example: `X-RateLimit-Limit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) total_header: Option<Text>,
-    /// Whether it is counted in `counters`, for all nodes together. Default: each node counts on its own.
+    /// Whether the limit is counted in `counters`, for all nodes together. If false, each node counts on its own. Default:
+    /// false.
     #[serde(default)]
     #[schemars(with = "bool")]
     pub(in crate::config) shared: Option<Spanned<bool>>,

@@ -8,20 +8,22 @@ use serde_saphyr::Spanned;
 
 use super::Text;
 
-/// Refuses requests of those who have used their tokens up. What an answer has cost is known when it has ended: it says so
-/// itself (`usage`); for a stream that does not, each event counts one, and each four bytes of the request.
+/// Refuses requests of callers that have used up their tokens. The tokens of a request are known when its response has ended,
+/// from its `usage`. For a stream without `usage`, each event counts as one token, and each four bytes of the request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct LlmTokenLimitFile {
-    /// In any minute; beyond, requests are refused (429).
+    /// The number of tokens in any minute; beyond it, requests are refused (429). Default: none. Example: `10000`.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(in crate::config) tokens_per_minute: Option<u64>,
-    /// In a period; beyond, requests are refused (403); a restart forgets none.
+    /// The number of tokens in a period; beyond it, requests are refused (403). Counts outlive a restart. Default: none.
+    /// Example: `1000000`.
     #[serde(default)]
     #[schemars(with = "Option<u64>", range(min = 1))]
     pub(in crate::config) token_quota: Option<Spanned<u64>>,
-    /// `month`, or a time like 1d, at least 1m; periods follow one another from the start of 1970 (UTC). Default: for ever.
+    /// `month`, or a duration of at least 1m. Periods follow one another from the start of 1970 (UTC). Default: none, the
+    /// quota never renews. Example: `1d`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) period: Option<Text>,
@@ -29,25 +31,26 @@ pub(in crate::config) struct LlmTokenLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
-    /// Whether a request is refused, too, whose prompt alone, by its length, has more tokens than are left of the minute.
-    /// It is read as a whole then. Default false.
+    /// Whether Egret also refuses a request whose prompt alone, by its length, has more tokens than are left of the minute. It
+    /// then reads the whole request. Default: false.
     #[serde(default)]
     pub(in crate::config) estimate_prompt: bool,
-    /// Header of the answer that says how many tokens were left.
+    /// A response header that receives the number of tokens left before the request. Default: none. Example:
+    /// `X-Tokens-Remaining`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) remaining_header: Option<Text>,
 }
 
-/// Counts tokens in `egret_custom_NAME_total`, by `kind`: `prompt` or `completion`.
+/// Counts tokens in the metric `egret_custom_NAME_total`, with the label `kind`: `prompt` or `completion`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct LlmTokenMetricFile {
-    /// As of `emit-metric`. Default `llm_tokens`.
+    /// The name in the metric's name: letters, digits and `_`. Default: `llm_tokens`. Example: `assistant_tokens`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) name: Option<Text>,
-    /// Name and value of at most 4 more labels.
+    /// Names and values (templates) of at most 4 more labels. Default: none. Example: `{unit: "${workload.unit}"}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(in crate::config) dimensions: BTreeMap<String, Text>,

@@ -7,22 +7,22 @@ use super::Text;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct FindAndReplaceFile {
-    /// What is looked for.
+    /// The text that is replaced. Example: `http://`.
     #[schemars(with = "String")]
     pub(in crate::config) from: Text,
-    /// What comes in its place.
+    /// The text that replaces it. Example: `https://`.
     #[schemars(with = "String")]
     pub(in crate::config) to: Text,
 }
 
-/// Sets the path that the third party sees.
+/// Sets the path that the third party receives.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct RewriteUriFile {
-    /// A path, perhaps with a query: `/v2/prices/${request.parameters.id}`.
+    /// A template for the path, with or without a query. Example: `"/v2/prices/${request.parameters.id}"`.
     #[schemars(with = "String")]
     pub(in crate::config) template: Text,
-    /// Whether the request's query goes along. Default true.
+    /// Whether the query of the request is kept. Default: true.
     #[serde(default)]
     pub(in crate::config) copy_query: Option<bool>,
 }
@@ -31,18 +31,19 @@ pub(in crate::config) struct RewriteUriFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct SetHeaderFile {
-    /// The header.
+    /// The name of the header. Example: `X-Team`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// Where there is one: `override` (default), `skip`, `append` or `delete`.
+    /// What happens to existing headers of this name: `override` replaces them, `skip` keeps them, `append` adds a value,
+    /// `delete` removes them. Default: `override`. Example: `append`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) exists_action: Option<Text>,
-    /// What it says.
+    /// The value, a template. Default: none. Example: `"${workload.unit}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
-    /// Instead of `value`: one header for each of these.
+    /// Several values instead of `value`, each a header of its own. Default: none. Example: `[a, b]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) values: Vec<Text>,
@@ -52,18 +53,19 @@ pub(in crate::config) struct SetHeaderFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct SetQueryParameterFile {
-    /// Its name.
+    /// The name of the parameter. Example: `page`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// Where there is one: `override` (default), `skip`, `append` or `delete`.
+    /// What happens to existing parameters of this name: `override` replaces them, `skip` keeps them, `append` adds a value,
+    /// `delete` removes them. Default: `override`. Example: `skip`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) exists_action: Option<Text>,
-    /// What it is.
+    /// The value, a template. Default: none. Example: `"1"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
-    /// Instead of `value`: one parameter for each of these.
+    /// Several values instead of `value`, each a parameter of its own. Default: none. Example: `[a, b]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) values: Vec<Text>,

@@ -8,81 +8,83 @@ use serde_saphyr::Spanned;
 
 use super::Text;
 
-/// Adds to a counter, `egret_custom_NAME_total` of the metrics.
+/// Adds to the counter `egret_custom_NAME_total` of the metrics.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct EmitMetricFile {
-    /// Letters, digits and _; it does not begin with a digit.
+    /// The name in the metric's name: letters, digits and `_`, not beginning with a digit. Example: `orders`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// An expression: how much, zero or more. Default 1.
+    /// An expression for the number that is added, zero or more. Default: 1. Example: `size(request.body)`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
-    /// Name and value of at most 5 labels by which it is counted on its own. At most 1000 combinations of values are; what
-    /// has another one is counted with the value `other` for each of them, and in `egret_series_dropped_total`.
+    /// Names and values (templates) of at most 5 labels. At most 1000 combinations of values have a series of their own. Other
+    /// values are counted as `other`, and in `egret_series_dropped_total`. Default: none. Example: `{unit:
+    /// "${workload.unit}"}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(in crate::config) dimensions: BTreeMap<String, Text>,
 }
 
-/// Puts the request or the answer on record.
+/// Writes the request or the response to the access log.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct LogFile {
-    /// What is said beside it.
+    /// A text beside it, a template. Default: none. Example: `"order of ${workload.unit}"`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) message: Option<Text>,
-    /// Whether its body is on record, too, if it is not compressed. That of a request is read as a whole then, of at most
-    /// `max_body` bytes; of an answer only what is on record. Default false.
+    /// Whether the record contains the body, if it is not compressed. A request's body is then read whole, up to `max_body`
+    /// bytes; of a response's body Egret reads only what it records. Default: false.
     #[serde(default)]
     pub(in crate::config) body: bool,
-    /// Bytes of the body that are. Default 4096.
+    /// The number of bytes of the body that are recorded. Default: 4096. Example: `1024`.
     #[serde(default)]
     #[schemars(with = "Option<u32>", range(min = 1, max = 1_048_576))]
     pub(in crate::config) max_bytes: Option<Spanned<u32>>,
-    /// What is masked, beside Authorization, Cookie and others that always are. A body in which nothing could be masked,
-    /// because it is longer than `max_body`, or not the JSON it should be, is not on record.
+    /// What Egret masks, beside Authorization, Cookie and other headers that it always masks. A body that cannot be masked,
+    /// because it is longer than `max_body` or not JSON where `json` is set, is not recorded.
     #[serde(default)]
     #[schemars(with = "Option<RedactFile>")]
     pub(in crate::config) redact: Option<Spanned<RedactFile>>,
 }
 
-/// What is masked.
+/// What Egret masks in records.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct RedactFile {
-    /// Headers.
+    /// Names of headers. Default: none. Example: `[X-Customer]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) headers: Vec<Text>,
-    /// Places in a body of JSON (RFC 6901), like `/card/number`; `*` stands for each part: `/items/*/price`.
+    /// Places in a JSON body (RFC 6901); `*` stands for each part. Default: none. Example: `[/card/number, /items/*/price]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) json: Vec<Text>,
-    /// Regular expressions: what matches, in the path, in headers and in the body.
+    /// Regular expressions: what matches is masked in the path, in headers and in the body. Default: none. Example:
+    /// `['[0-9]{16}']`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) text: Vec<Text>,
 }
 
-/// Says something.
+/// Writes a message.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct TraceFile {
-    /// `debug`, `info` (default), `warning` or `error`.
+    /// `debug`, `info`, `warning` or `error`. Default: `info`. Example: `warning`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) severity: Option<Text>,
-    /// Who says it.
+    /// The origin of the message. Default: none. Example: `billing`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) source: Option<Text>,
-    /// What.
+    /// The message, a template. Example: `"called by ${workload.unit}"`.
     #[schemars(with = "String")]
     pub(in crate::config) message: Text,
-    /// Name and value.
+    /// Names and values (templates). Default: none. Example: `{tenant: "${variables.tenant}"}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(in crate::config) metadata: BTreeMap<String, Text>,
