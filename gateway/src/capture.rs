@@ -41,6 +41,9 @@ pub use proof::was_caller;
 use crate::model::{HookCounters, Origin, Redirect};
 use maps::Maps;
 
+/// Rows that the kernel's table has room for, beside Egret's own.
+pub const CAPACITY: usize = egret_kernel::MAX_REDIRECTS as usize - maps::OWN_ROWS;
+
 /// Where and how to attach.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -112,14 +115,13 @@ pub enum Error {
         /// What the kernel said.
         cause: String,
     },
-    /// More addresses than the table holds.
-    #[error(
-        "{wanted} addresses and ports are to be captured, the kernel's table holds {}: list fewer hosts or ports",
-        egret_kernel::MAX_REDIRECTS
-    )]
-    TooManyRedirects {
-        /// How many.
-        wanted: usize,
+    /// Rows of the kernel's table could not be changed.
+    #[error("{failed} rows of the kernel's table could not be changed, the first one because: {cause}")]
+    Rows {
+        /// How many rows.
+        failed: usize,
+        /// What the kernel said of the first one.
+        cause: String,
     },
     /// The hooks are attached but do not fire.
     #[error("the hooks are attached to {} but do not fire: {cause}", cgroup.display())]

@@ -81,6 +81,8 @@ pub struct Settings {
     pub resolvers: Vec<SocketAddr>,
     /// How long an address is captured after DNS has dropped it.
     pub keep: Duration,
+    /// Most addresses of a name that are captured.
+    pub max_addresses: usize,
     /// The kubelet's directories.
     pub kubelet: Kubelet,
     /// The CA of intercepted APIs.

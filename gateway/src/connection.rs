@@ -1,4 +1,4 @@
-//! The sentence: a captured connection from accept to end. The only room that knows the order.
+//! A captured connection from accept to end. This is the only room that knows the order of the steps.
 
 mod buffered;
 mod clock;
@@ -14,6 +14,7 @@ mod pipe;
 mod policed;
 mod requests;
 mod rewound;
+mod routing;
 mod sample;
 mod third_party;
 
@@ -27,16 +28,15 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use self::downstream::Downstream;
-use self::first_bytes::First;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Api, Decision, Exempt, Flow, Generation, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason};
-use crate::policy;
-use crate::route::{self, Carriage, Route};
+use crate::model::{Decision, Flow, Generation, Host, Model, Origin, Protocol, Reason};
+use crate::policy::{self, Pending};
+use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
-use crate::upstream::{self, Lease, Pool, descriptors};
+use crate::upstream::{Dialer, Lease, Pool, descriptors};
 
 pub use buffered::Buffered;
 pub use clock::clock;
@@ -49,21 +49,31 @@ pub type OriginOf = Box<dyn Fn(BorrowedFd<'_>) -> Option<Origin> + Send + Sync>;
 /// Resolves a listed host.
 pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
 
-/// What a connection needs of the rooms that are not its own.
+/// Returns the listed hosts that have an address.
+pub type HostsAt = Box<dyn Fn(IpAddr) -> Vec<Host> + Send + Sync>;
+
+/// Asks Egret's own resolver whether a host that no API lists has an address. The wait is bounded.
+pub type LivesAt = Box<dyn Fn(Host, IpAddr) -> Pending<'static, bool> + Send + Sync>;
+
+/// What a connection needs of other rooms.
 pub struct Rooms {
-    /// The kernel's record of an accepted socket, once.
+    /// Returns the kernel's record of an accepted socket, once.
     pub origin: OriginOf,
-    /// Marks our own sockets.
-    pub exempt: Exempt,
-    /// The configuration of a generation.
+    /// Connects to third parties.
+    pub dialer: Arc<Dialer>,
+    /// Returns the configuration of a generation.
     pub model: Box<dyn Fn(Generation) -> Arc<Model> + Send + Sync>,
-    /// Egret's own resolution of a listed host.
+    /// Returns Egret's own resolution of a listed host.
     pub addresses: AddressesOf,
-    /// Whether an address is on the node.
+    /// Returns the listed hosts at an address.
+    pub hosts_at: HostsAt,
+    /// Returns whether a stranger's host lives at an address.
+    pub lives_at: LivesAt,
+    /// Returns whether an address is on the node.
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
     pub workloads: Workloads,
-    /// Their connections.
+    /// Connections of workloads.
     pub connections: Shares,
     /// Their requests of HTTP/2.
     pub streams: Shares,
@@ -71,15 +81,17 @@ pub struct Rooms {
     pub buffers: Shares,
     /// Requests that policies send and nobody waits for.
     pub sent_away: Shares,
+    /// Lookups of strangers' names, by owner.
+    pub lookups: Shares,
     /// TLS with callers.
     pub leaves: Arc<Leaves>,
     /// Connections to third parties.
     pub pool: Arc<Pool>,
-    /// What policies remember.
+    /// The state of policies.
     pub policies: Arc<policy::State>,
     /// The configuration in force, as it changes.
     pub changes: watch::Receiver<Arc<Model>>,
-    /// Records.
+    /// Where flows are recorded.
     pub telemetry: Arc<Telemetry>,
 }
 
@@ -89,21 +101,21 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
-/// A flow that may go: its third party has answered.
+/// What happens to a flow.
 enum Admitted {
-    /// As bytes; with what was read of the workload to know what it speaks.
+    /// It is carried as bytes, over this connection. The bytes that were read from the caller come first.
     Bytes(TcpStream, Vec<u8>),
-    /// As requests.
+    /// It is carried as requests.
     Requests(Box<Requests>),
-    /// Not at all: its requests name no host.
-    Nameless(Vec<u8>),
+    /// It is refused. Its requests get a response that says why.
+    Refused(Vec<u8>, Reason),
 }
 
 struct Requests {
     prefix: Vec<u8>,
     carriage: Carriage,
     third_party: ThirdParty,
-    /// If the third party could be reached; where it could not, policies may still answer.
+    /// Absent if the third party could not be reached: policies may still respond.
     lease: Option<Lease>,
 }
 
@@ -128,16 +140,16 @@ pub async fn serve(Accepted { stream }: Accepted, rooms: Arc<Rooms>) {
 
 async fn flow(mut downstream: TcpStream, rooms: &Arc<Rooms>, record: &FlowRecord) -> Result<(), Reason> {
     let mut place = None;
-    // Each part in a box of its own: a connection that is idle, for hours perhaps, needs no room for the parts that are over.
+    // Each part is in a box of its own: a connection that is idle, perhaps for hours, needs no memory for the parts that are over.
     let admitted = Box::pin(admit(&mut downstream, rooms, record, &mut place)).await;
     match admitted {
         Ok(Admitted::Bytes(upstream, prefix)) => {
             passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
         }
         Ok(Admitted::Requests(requests)) => Box::pin(carry(*requests, downstream, record.bytes(), &rooms.leaves)).await,
-        Ok(Admitted::Nameless(prefix)) => {
+        Ok(Admitted::Refused(prefix, reason)) => {
             let downstream = Downstream::new(prefix, downstream, record.bytes());
-            Box::pin(http::refuse(downstream)).await
+            Box::pin(http::refuse(downstream, reason)).await
         }
         Err(reason) => {
             reset(&downstream);
@@ -146,7 +158,7 @@ async fn flow(mut downstream: TcpStream, rooms: &Arc<Rooms>, record: &FlowRecord
     }
 }
 
-/// Carries requests, inside TLS of our own where that was chosen.
+/// Carries requests, inside Egret's own TLS where the API is intercepted.
 async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, leaves: &Leaves) -> Result<(), Reason> {
     let Requests { prefix, carriage, third_party, lease } = requests;
     let downstream = Downstream::new(prefix, downstream, bytes);
@@ -163,7 +175,7 @@ async fn carry(requests: Requests, downstream: TcpStream, bytes: Arc<Bytes>, lea
     }
 }
 
-/// Who, to where, speaking what, by which API: then, with a permit, to the third party.
+/// Finds out who calls, to where, speaking what, and by which API; then connects to the third party with a permit.
 async fn admit(
     downstream: &mut TcpStream,
     rooms: &Arc<Rooms>,
@@ -175,54 +187,32 @@ async fn admit(
         return Err(Reason::ClientReset);
     }
     let model = (rooms.model)(origin.generation);
-    let origin = if model.generation == origin.generation {
-        origin
-    } else {
-        Origin { api: route::at(&model, origin.original_dst.0, &rooms.addresses), ..origin }
-    };
+    let sharers = routing::sharers(&model, &origin, rooms);
+    let origin = routing::known(&model, origin, &sharers);
     let flow = flow::identify(record.id(), origin, &rooms.workloads);
     record.identified(&flow);
     *place = Some(place_of(&flow, &model, rooms).ok_or(Reason::TooManyConnections)?);
     if !descriptors::has_room_for_caller(downstream) {
         return Err(Reason::DescriptorsExhausted);
     }
-    let first = match model.api(flow.api) {
-        Some(api) if api.opaque_ports.contains(&flow.original_dst.0.port()) => First::Opaque,
-        // Who hesitates must not get around what is done with its requests.
-        Some(api) if api.mode == Mode::Intercept || api.backend.is_some() || api.rules.is_some() => First::Caller,
-        _ => First::Either,
-    };
+    let first = routing::speaks_first(&sharers, flow.original_dst.0.port());
     let (protocol, prefix) = first_bytes::read(downstream, first, &model.limits).await?;
     record.detected(&protocol);
-    let route = route::select(&model, &flow, &protocol);
-    match &route {
-        Ok(Route::Api(_, api)) => record.routed(&api.name, api.mode.label()),
-        Ok(Route::Unlisted) => {}
-        Err(_) => {
-            if let Some(api) = model.api(flow.api) {
-                record.routed(&api.name, Mode::Deny.label());
-            }
-        }
-    }
-    let route = route?;
-    let carriage = match (&route, route::carriage(&route, &protocol)?) {
-        (Route::Api(_, api), Carriage::Intercept(..)) if is_refused(api, &flow, &protocol, rooms) => {
-            record.routed(&api.name, PASSED);
-            Carriage::Passthrough
-        }
-        (_, carriage) => carriage,
+    let (route, carriage) = match routing::route(&model, &flow, &protocol, &sharers, rooms, record).await {
+        Ok(chosen) => chosen,
+        Err(reason) if is_told(&protocol, reason) => return Ok(Admitted::Refused(prefix, reason)),
+        Err(reason) => return Err(reason),
     };
-    let name = protocol.authority();
-    if let (Route::Api(id, api), false) = (&route, carriage == Carriage::Passthrough) {
-        let Some(name) = name else { return Ok(Admitted::Nameless(prefix)) };
-        let rooms = Arc::clone(rooms);
-        let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, (*id, api), carriage.clone(), name.clone());
-        // The third party first: it says which protocol it is, and a caller whose handshake has succeeded can be served.
+    if let (Some(name), false) = (protocol.authority(), carriage == Carriage::Passthrough) {
+        let (rooms, model) = (Arc::clone(rooms), Arc::clone(&model));
+        let third_party = ThirdParty::new(rooms, model, flow, &route, carriage.clone(), name.clone());
+        // The third party comes first: it chooses the protocol, and a caller whose handshake has succeeded can be served.
         let lease = Box::pin(third_party.first(record)).await?;
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));
     }
+    let name = protocol.authority();
     let permit = policy::admit(&model, &flow, &route, &carriage, name, &rooms.addresses, &rooms.on_node)?;
-    let upstream = upstream::connect(&permit, &rooms.exempt).await?;
+    let upstream = rooms.dialer.connect(&permit).await?;
     record.connected(upstream.local, upstream.remote, permit.proxy());
     Ok(Admitted::Bytes(upstream.stream, prefix))
 }
@@ -238,16 +228,13 @@ fn connections_of_one(model: &Model) -> Bound {
     Bound { all: u64::MAX, each }
 }
 
-/// The mode on record where the caller's refusal has made it `passthrough`.
-const PASSED: &str = "passthrough_on_refusal";
-
-/// Whether the caller would refuse our leaf, and the API's owner lets it have its way.
-fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> bool {
-    let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough);
-    name.is_some_and(|name| rooms.leaves.refusals().passes(&flow.workload, name))
+/// Returns whether the caller gets a response instead of a reset: in plain HTTP, if what it named is the reason.
+fn is_told(protocol: &Protocol, reason: Reason) -> bool {
+    matches!(protocol, Protocol::Http1 { .. })
+        && matches!(reason, Reason::NoName | Reason::NameMismatch | Reason::StrangerRefused)
 }
 
-/// Puts on record what the kernel decided alone.
+/// Records a decision that the kernel made alone.
 pub fn decided(decision: Decision, rooms: &Rooms) {
     let model = (rooms.model)(decision.origin.generation);
     let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
@@ -256,7 +243,7 @@ pub fn decided(decision: Decision, rooms: &Rooms) {
     rooms.telemetry.decided(Decided { flow, api, time, source, udp, times }, reason);
 }
 
-/// The caller learns at once, as of any broken connection: a reset, not an orderly end.
+/// Makes the connection end with a reset, not with an orderly end: the caller learns at once that it is broken.
 fn reset(stream: &impl AsFd) {
     // A socket that is gone already cannot be reset.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));

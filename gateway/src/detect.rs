@@ -1,7 +1,6 @@
-//! The first bytes: TLS, HTTP/1, HTTP/2 or opaque.
+//! Detects the protocol of a connection from its first bytes: TLS, HTTP/1, HTTP/2 or opaque.
 //!
-//! Biased towards carrying: what cannot be one of the known protocols is opaque at its first wrong byte, and
-//! nobody waits for more.
+//! A connection that cannot be one of the known protocols is opaque from its first wrong byte on: Egret does not wait for more.
 
 mod http1;
 
@@ -9,22 +8,22 @@ mod tls;
 
 use crate::model::Protocol;
 
-/// Most bytes that are looked at.
+/// Most bytes that Egret looks at.
 pub const MAX_PREFIX: usize = 16 * 1024;
 
 /// HTTP/2's connection preface (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What the bytes so far say.
+/// What the bytes so far tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detection {
-    /// It is this.
+    /// The connection speaks this protocol.
     Done(Protocol),
     /// More bytes are needed.
     Incomplete,
 }
 
-/// Looks at the first bytes of a connection.
+/// Detects the protocol from the first bytes of a connection.
 pub fn protocol(prefix: &[u8]) -> Detection {
     if prefix.is_empty() {
         return Detection::Incomplete;

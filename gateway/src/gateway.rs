@@ -28,6 +28,8 @@ mod stop;
 
 mod values;
 
+mod warnings;
+
 use std::path::PathBuf;
 
 pub use egress::egress_on_node;

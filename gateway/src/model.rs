@@ -14,6 +14,7 @@ mod path;
 mod policy;
 mod printable;
 mod product;
+mod reach;
 mod reason;
 mod redirect;
 mod rules;
@@ -23,7 +24,7 @@ mod told;
 
 pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin, Pool,
-    TlsVersion,
+    Strangers, TlsVersion,
 };
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::CounterStore;
@@ -48,6 +49,7 @@ pub use policy::{
 };
 pub use printable::{printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
+pub use reach::Reach;
 pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect};
 pub use rules::{Operation, PathTemplate, Rules, Segment};

@@ -1,121 +1,136 @@
-//! Host names to addresses, kept fresh by TTL; names and APIs to the rows of the kernel's table.
+//! Resolves host names, keeps their addresses fresh by TTL, and derives the rows of the kernel's table.
+
+mod entry;
+
+mod listed;
 
 mod resolve;
 
+mod strangers;
+
 mod table;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use self::listed::Listed;
+use self::strangers::Strangers;
 use crate::model::{Host, Model};
 
-pub use table::table;
+pub use listed::NameStatus;
+pub use table::{Table, table};
 
-/// The listed hosts and their addresses.
-#[derive(Debug)]
+/// How names are resolved.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// DNS servers; those of the system, if there are none.
+    pub servers: Vec<SocketAddr>,
+    /// How long an address is kept after DNS dropped it.
+    pub keep: Duration,
+    /// Most addresses of a name.
+    pub max_addresses: usize,
+}
+
+/// Returns whether an address is on the node.
+pub type OnNode = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// The listed hosts and their addresses; the hosts of strangers, as they come.
 pub struct Names {
-    servers: Vec<SocketAddr>,
-    keep: Duration,
-    hosts: Mutex<BTreeMap<Host, Entry>>,
+    settings: Settings,
+    on_node: OnNode,
+    listed: Mutex<Listed>,
+    strangers: Strangers,
     tried: Notify,
+    dropped: AtomicU64,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    /// Addresses with the moment they were last seen in DNS; the current ones first.
-    addresses: Vec<(IpAddr, Instant)>,
-    error: Option<String>,
-    failures: u32,
-    next: Instant,
-    asked: bool,
-    tried: bool,
-}
-
-/// What resolution says of a host.
-#[derive(Clone, Debug)]
-pub struct NameStatus {
-    /// The host.
-    pub host: Host,
-    /// Its addresses, current ones first.
-    pub addresses: Vec<IpAddr>,
-    /// Why it could not be resolved the last time.
-    pub error: Option<String>,
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
 }
 
 impl Names {
-    const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(300);
-    const WORST_BACKOFF: Duration = Duration::from_secs(30);
 
-    /// With these DNS servers, or the system's if there are none; addresses are kept this long after DNS dropped
-    /// them.
-    pub fn new(servers: &[SocketAddr], keep: Duration) -> Self {
-        Self { servers: servers.to_vec(), keep, hosts: Mutex::default(), tried: Notify::new() }
+    /// Creates it, without a host.
+    pub fn new(settings: Settings, on_node: OnNode) -> Self {
+        let strangers = Strangers::new(settings.servers.clone());
+        Self {
+            settings,
+            on_node,
+            listed: Mutex::default(),
+            strangers,
+            tried: Notify::new(),
+            dropped: AtomicU64::new(0),
+        }
     }
 
-    /// The addresses of a host, current ones first.
+    /// Returns the addresses of a listed host, current ones first.
     pub fn addresses(&self, host: &Host) -> Vec<IpAddr> {
-        self.entries().get(host).map(|entry| entry.addresses.iter().map(|(ip, _)| *ip).collect()).unwrap_or_default()
+        self.listed().addresses(host)
     }
 
-    /// Every listed host.
+    /// Returns the listed hosts that have an address.
+    pub fn hosts_at(&self, address: IpAddr) -> Vec<Host> {
+        self.listed().hosts_at(address)
+    }
+
+    /// Returns whether DNS says that a host lives at an address. For a host that is not listed it asks, for some seconds at most.
+    pub async fn lives_at(&self, host: Host, address: IpAddr) -> bool {
+        let known = self.listed().knows(&host).then(|| self.addresses(&host));
+        match known {
+            Some(addresses) => addresses.contains(&address),
+            None => self.strangers.lives_at(host, address).await,
+        }
+    }
+
+    /// Returns the state of every listed host.
     pub fn status(&self) -> Vec<NameStatus> {
-        let row = |(host, entry): (&Host, &Entry)| NameStatus {
-            host: host.clone(),
-            addresses: entry.addresses.iter().map(|(ip, _)| *ip).collect(),
-            error: entry.error.clone(),
-        };
-        self.entries().iter().map(row).collect()
+        self.listed().status()
     }
 
-    /// Ends when every host of the model has been tried at least once.
+    /// Returns how many addresses were dropped because their names had too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until every host of the model has been tried at least once.
     pub async fn tried_once(&self) {
         loop {
             let notified = self.tried.notified();
-            if self.entries().values().all(|entry| entry.tried) {
+            if self.listed().all_tried() {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Takes the model's hosts in: new ones are due at once, those that are not listed any more are forgotten.
+    /// Takes over the model's hosts: new ones are due at once, hosts that are not listed any more are forgotten.
     pub fn follow(&self, model: &Model) {
-        let listed = model.hosts();
-        let mut entries = self.entries();
-        entries.retain(|host, _| listed.contains(host));
-        for host in listed {
-            entries.entry(host).or_insert_with(|| Entry {
-                addresses: Vec::new(),
-                error: None,
-                failures: 0,
-                next: Instant::now(),
-                asked: false,
-                tried: false,
-            });
-        }
+        self.listed().follow(&model.hosts(), Instant::now());
     }
 
     /// Keeps the addresses fresh; calls back whenever some changed. Never ends.
     pub async fn run(self: Arc<Self>, mut models: watch::Receiver<Arc<Model>>, on_change: impl Fn() + Send + Sync) {
         let mut lookups = JoinSet::new();
         loop {
-            for host in self.due(Instant::now()) {
-                let servers = self.servers.clone();
-                lookups.spawn(async move { (resolve::resolve(&servers, &host).await, host) });
+            for host in self.listed().due(Instant::now()) {
+                let servers = self.settings.servers.clone();
+                lookups.spawn(async move { (resolve::resolve(&servers, &host, resolve::Families::Both).await, host) });
             }
-            let next = self.entries().values().filter(|entry| !entry.asked).map(|entry| entry.next).min();
+            let next = self.listed().next();
             let wait = next.map_or(Self::LONGEST, |next| next.saturating_duration_since(Instant::now()));
             tokio::select! {
-                // One answer at a time: a server that is silent about one host holds up no other.
+                // One response at a time: a server that is silent about one host holds up no other.
                 Some(done) = lookups.join_next() => {
-                    if let Ok((answer, host)) = done
-                        && self.learn(&host, answer, Instant::now())
+                    if let Ok((response, host)) = done
+                        && self.learn(&host, response)
                     {
                         on_change();
                     }
@@ -127,45 +142,16 @@ impl Names {
         }
     }
 
-    /// The hosts to ask about now.
-    fn due(&self, now: Instant) -> Vec<Host> {
-        let mut entries = self.entries();
-        let due = entries.iter_mut().filter(|(_, entry)| !entry.asked && entry.next <= now);
-        due.map(|(host, entry)| {
-            entry.asked = true;
-            host.clone()
-        })
-        .collect()
-    }
-
-    /// Takes an answer in; says whether the addresses are others now.
-    fn learn(&self, host: &Host, answer: Result<resolve::Answer, String>, now: Instant) -> bool {
-        let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(host) else { return false };
-        (entry.asked, entry.tried) = (false, true);
-        let before: Vec<_> = entry.addresses.iter().map(|(ip, _)| *ip).collect();
-        match answer {
-            Ok(answer) => {
-                let kept = entry.addresses.iter().copied().filter(|(ip, seen)| {
-                    !answer.addresses.contains(ip) && now.saturating_duration_since(*seen) < self.keep
-                });
-                entry.addresses = answer.addresses.iter().map(|ip| (*ip, now)).chain(kept).collect();
-                entry.error = None;
-                entry.failures = 0;
-                entry.next = now + answer.ttl.clamp(Self::SHORTEST, Self::LONGEST);
-            }
-            Err(error) => {
-                tracing::warn!(%host, %error, "a listed host cannot be resolved: its known addresses stay captured");
-                entry.error = Some(error);
-                entry.failures = entry.failures.saturating_add(1);
-                let backoff = Self::SHORTEST.saturating_mul(2u32.saturating_pow(entry.failures.min(5) - 1));
-                entry.next = now + backoff.min(Self::WORST_BACKOFF);
-            }
+    /// Takes a response in; returns whether the addresses have changed.
+    fn learn(&self, host: &Host, response: Result<resolve::Response, String>) -> bool {
+        let learned = self.listed().learn(host, response, &self.settings, &self.on_node, Instant::now());
+        if learned.dropped > 0 {
+            self.dropped.fetch_add(learned.dropped, Ordering::Relaxed);
         }
-        before != entry.addresses.iter().map(|(ip, _)| *ip).collect::<Vec<_>>()
+        learned.changed
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<Host, Entry>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,53 +1,104 @@
-//! Flow and name to API, or the reason why not. The name decides; without a name, the address.
+//! Chooses the API of a flow, or the reason why the flow is refused. The name decides. Without a name the address decides, if
+//! that is safe.
 
 mod operation;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use operation::{Parameters, operation};
 
-use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason};
+use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason, Strangers};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// To a listed API.
+    /// It is for this API.
     Api(ApiId, &'a Api),
-    /// Its name is nobody's: it shares an address with a listed host, and is carried untouched to where it wanted.
-    Unlisted,
+    /// It names a host that no API lists. It is carried to its original destination as if Egret were not there, once it is known
+    /// that the host lives there.
+    Stranger,
 }
 
-/// The API at an address, for a connection that was captured under a configuration of another process: its index
-/// means nothing here. An index that no API has stands for none.
-pub fn at(model: &Model, destination: SocketAddr, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> ApiId {
-    let index = model.apis.iter().position(|api| {
-        api.ports.contains(&destination.port())
-            && api.hosts.iter().any(|host| addresses(host).contains(&destination.ip()))
-    });
-    ApiId(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX))
+/// Why a flow is refused, and the API that refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal<'a> {
+    /// The reason.
+    pub reason: Reason,
+    /// The API, if the address belongs to one.
+    pub api: Option<&'a Api>,
 }
 
-/// Chooses.
+/// The APIs that an address and port belong to, in the order of the configuration. Several APIs may share an address (a CDN).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharers<'a>(Vec<(ApiId, &'a Api)>);
+
+impl<'a> Sharers<'a> {
+    /// Returns the APIs that list one of these hosts with the destination's port. `captured_for` is the API that the kernel's rule
+    /// names: it is one of them even if its hosts have moved to other addresses since.
+    pub fn of(model: &'a Model, destination: SocketAddr, captured_for: Option<ApiId>, hosts: &[Host]) -> Self {
+        let shares = |(id, api): &(ApiId, &Api)| {
+            let lists = api.ports.contains(&destination.port()) && api.hosts.iter().any(|host| hosts.contains(host));
+            lists || captured_for == Some(*id)
+        };
+        Self((0..).map(ApiId).zip(&model.apis).filter(shares).collect())
+    }
+
+    /// Returns the first API.
+    pub fn first(&self) -> Option<(ApiId, &'a Api)> {
+        self.0.first().copied()
+    }
+
+    /// Returns the APIs.
+    pub fn apis(&self) -> impl Iterator<Item = &'a Api> {
+        self.0.iter().map(|(_, api)| *api)
+    }
+}
+
+/// Chooses the API.
 ///
 /// # Errors
-/// [`Reason::Denied`] when the API's mode says so.
-pub fn select<'a>(model: &'a Model, flow: &Flow, protocol: &Protocol) -> Result<Route<'a>, Reason> {
-    let port = flow.original_dst.0.port();
-    let listed = match protocol.authority() {
-        Some(name) => model
-            .apis
-            .iter()
-            .position(|api| api.hosts.contains(name) && api.ports.contains(&port))
-            .and_then(|index| u32::try_from(index).ok())
-            .map(ApiId),
-        None => Some(flow.api),
+/// [`Reason::Denied`] if the API's mode is `deny`; [`Reason::StrangerRefused`] if no API lists the name and one of those at the
+/// address refuses strangers; [`Reason::NoName`] if there is no name and more than one API may be meant.
+pub fn select<'a>(
+    model: &'a Model,
+    flow: &Flow,
+    protocol: &Protocol,
+    sharers: &Sharers<'a>,
+) -> Result<Route<'a>, Refusal<'a>> {
+    let chosen = match protocol.authority() {
+        Some(name) => model.listing(name, flow.original_dst.0.port()),
+        None => Some(nameless(model, flow.original_dst.0.port(), sharers)?),
     };
-    match listed.and_then(|id| model.api(id).map(|api| (id, api))) {
-        Some((_, api)) if api.mode == Mode::Deny => Err(Reason::Denied),
+    match chosen {
+        Some((_, api)) if api.mode == Mode::Deny => Err(Refusal { reason: Reason::Denied, api: Some(api) }),
         Some((id, api)) => Ok(Route::Api(id, api)),
-        None => Ok(Route::Unlisted),
+        None => match sharers.apis().find(|api| api.strangers == Strangers::Refuse) {
+            Some(api) => Err(Refusal { reason: Reason::StrangerRefused, api: Some(api) }),
+            None => Ok(Route::Stranger),
+        },
     }
+}
+
+/// Chooses for a flow without a name. Where several APIs share the address, all of them must treat the flow in the same way. An
+/// API that refuses strangers needs a name to know them, but for its opaque ports.
+fn nameless<'a>(model: &Model, port: u16, sharers: &Sharers<'a>) -> Result<(ApiId, &'a Api), Refusal<'a>> {
+    let Some((id, first)) = sharers.first() else { return Err(Refusal { reason: Reason::NoName, api: None }) };
+    let is_shared = sharers.0.len() > 1;
+    let differs = |api: &Api| !carries_bytes(api) || model.egress_of(api) != model.egress_of(first);
+    match sharers.apis().find(|api| needs_name(api, port) || (is_shared && differs(api))) {
+        Some(api) => Err(Refusal { reason: Reason::NoName, api: Some(api) }),
+        None => Ok((id, first)),
+    }
+}
+
+fn needs_name(api: &Api, port: u16) -> bool {
+    api.strangers == Strangers::Refuse && api.mode != Mode::Deny && !api.opaque_ports.contains(&port)
+}
+
+/// Whether the API's connections are carried without a look at what is in them.
+fn carries_bytes(api: &Api) -> bool {
+    matches!(api.mode, Mode::Passthrough | Mode::Bind) && api.rules.is_none()
 }
 
 /// How a flow is carried.
@@ -64,7 +115,7 @@ pub enum Carriage {
 }
 
 impl Carriage {
-    /// The third party's port, if it is not the one that the caller asked for.
+    /// Returns the third party's port, if it is not the one that the caller asked for.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Originate(backend) => Some(backend.port),
@@ -73,20 +124,28 @@ impl Carriage {
     }
 }
 
-/// Chooses how. What a caller speaks that is not HTTP is carried untouched, in any mode, unless there are policies that it
-/// would get around.
+/// Chooses how a flow is carried. Plain HTTP is always carried request by request, also a stranger's: each request is judged by
+/// the host that it names. Other protocols are carried untouched in any mode, unless they would get around policies.
 ///
 /// # Errors
 /// [`Reason::NoName`] when TLS of an intercepted API names no host; [`Reason::NotHttp`] where there are policies.
 pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reason> {
-    let Route::Api(_, api) = route else { return Ok(Carriage::Passthrough) };
-    Ok(match protocol {
-        Protocol::Http1 { .. } => api.backend.clone().map_or(Carriage::Http, Carriage::Originate),
-        Protocol::Tls { sni, alpn } if api.mode == Mode::Intercept && (alpn.http1 || alpn.http2) => {
+    let api = match route {
+        Route::Api(_, api) => Some(api),
+        Route::Stranger => None,
+    };
+    Ok(match (protocol, api) {
+        (Protocol::Http1 { .. }, api) => {
+            api.and_then(|api| api.backend.clone()).map_or(Carriage::Http, Carriage::Originate)
+        }
+        (Protocol::Tls { sni, alpn }, Some(api)) if api.mode == Mode::Intercept && (alpn.http1 || alpn.http2) => {
             let backend = api.backend.clone().unwrap_or_default();
             sni.as_ref().map(|_| Carriage::Intercept(backend, *alpn)).ok_or(Reason::NoName)?
         }
-        _ if api.rules.is_some() => return Err(Reason::NotHttp),
+        (_, Some(api)) if api.rules.is_some() => return Err(Reason::NotHttp),
         _ => Carriage::Passthrough,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,13 +115,13 @@ impl Telemetry {
     /// Logs a flow; one that was refused, unless its owner has caused too many such lines.
     fn write(&self, snapshot: &Snapshot, outcome: &'static str) {
         let owner = snapshot.flow.as_ref().map(|flow| &flow.workload.owner);
-        if self.admits(owner, outcome, snapshot.api.as_ref().map(|(name, _)| name)) {
+        if self.admits(owner, outcome, snapshot.api.as_ref()) {
             self.log.write(snapshot, outcome);
         }
     }
 
     fn admits(&self, owner: Option<&Arc<str>>, outcome: &'static str, api: Option<&Arc<str>>) -> bool {
-        outcome == Reason::OK || self.volume.admits(owner, outcome, api, Instant::now())
+        matches!(outcome, Reason::OK | record::STRANGER) || self.volume.admits(owner, outcome, api, Instant::now())
     }
 
     /// Logs how many lines were left out since this was asked.

@@ -1,6 +1,7 @@
 //! To the third party, always from the egress IP. Nothing else in Egret dials.
 
 pub mod descriptors;
+mod dialer;
 mod http1;
 mod http2;
 mod pool;
@@ -18,12 +19,13 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout_at};
 
 use crate::model::{Exempt, Reason};
-use crate::policy::{Permit, Target, Tunnel};
+use crate::policy::{Target, Tunnel};
 
 pub use self::redis::Redis;
+pub use dialer::Dialer;
+use dialer::PATIENCE;
 pub use http1::Http1;
 pub use http2::Http2;
 pub use pool::{Key, Lease, Leased, Path, Pool, Shelf};
@@ -44,12 +46,6 @@ pub const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes of HTTP/1.1 that a connection reads ahead, and that wait to be written to a slow reader; a head is no longer.
 pub const MAX_BUFFER: usize = 64 << 10;
 
-/// Longest wait for the third party, over all its addresses.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Longest wait for one address while others are left.
-const PATIENCE_EACH: Duration = Duration::from_secs(3);
-
 /// A connection to a third party.
 #[derive(Debug)]
 pub struct Upstream {
@@ -59,25 +55,6 @@ pub struct Upstream {
     pub local: SocketAddr,
     /// The third party's address, or that of the proxy on the way to it.
     pub remote: SocketAddr,
-}
-
-/// Dials what the permit names, in its order, until one answers.
-///
-/// # Errors
-/// The reason of the last address tried.
-pub async fn connect(permit: &Permit, exempt: &Exempt) -> Result<Upstream, Reason> {
-    let end = Instant::now() + PATIENCE;
-    let mut refusal = Reason::UpstreamUnreachable;
-    for (index, target) in permit.targets().iter().enumerate() {
-        let last = index + 1 == permit.targets().len();
-        let limit = if last { end } else { end.min(Instant::now() + PATIENCE_EACH) };
-        match timeout_at(limit, open(target, permit.tunnel(), exempt)).await {
-            Ok(Ok(upstream)) => return Ok(upstream),
-            Ok(Err(reason)) => refusal = reason,
-            Err(_) => refusal = Reason::UpstreamTimeout,
-        }
-    }
-    Err(refusal)
 }
 
 async fn open(target: &Target, tunnel: Option<&Tunnel>, exempt: &Exempt) -> Result<Upstream, Reason> {

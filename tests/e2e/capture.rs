@@ -170,23 +170,6 @@ fn deny_refuses_like_a_closed_port() {
 }
 
 #[test]
-fn a_stranger_on_a_shared_address_is_reached_all_the_same() {
-    let lab = Lab::new();
-    let shared = partner(&lab);
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
-    let output = lab.run("curl", &["-s", "-m", "10", "-H", "Host: stranger.example", "http://203.0.113.7/"]);
-    assert!(output.status.success());
-    let seen = shared.seen();
-    assert!(String::from_utf8_lossy(&seen[0].first).contains("Host: stranger.example"));
-    egret_tests::eventually("the record names no API", || {
-        std::fs::read_to_string(lab.access_log())
-            .unwrap_or_default()
-            .lines()
-            .any(|line| line.contains("\"stranger.example\"") && line.contains("\"api\":null"))
-    });
-}
-
-#[test]
 fn exec_runs_a_command_captured() {
     let lab = Lab::new();
     let _partner = partner(&lab);

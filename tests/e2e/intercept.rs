@@ -187,9 +187,10 @@ fn what_is_no_ca_is_refused_with_its_file() {
 }
 
 #[test]
-fn strangers_and_other_protocols_are_not_intercepted() {
+fn strangers_are_not_intercepted_and_tls_without_a_name_is_refused() {
     let lab = Lab::new();
     let (pki, partner, api) = intercepted(&lab);
+    lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "stranger.example")]);
     let _egret = lab.egret(&lab.configure(&api), &[]);
     let program = r#"
 import socket, ssl, sys

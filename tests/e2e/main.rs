@@ -73,6 +73,7 @@ mod shared_limits;
 mod smuggling;
 
 mod source_ip;
+mod strangers;
 
 mod take_over;
 

@@ -231,6 +231,11 @@ impl Lab {
         ip(&[&["-n", self.node.name()], arguments].concat());
     }
 
+    /// Changes the internet's network.
+    pub fn internet_ip(&self, arguments: &[&str]) {
+        ip(&[&["-n", self.internet.name()], arguments].concat());
+    }
+
     /// Writes the configuration: `apis` is YAML below `apis:`.
     pub fn configure(&self, apis: &str) -> PathBuf {
         let (own, egress) = (self.settings(), format!("egress:\n  addresses: [{EGRESS}, '{EGRESS_V6}']"));

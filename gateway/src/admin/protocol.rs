@@ -363,6 +363,9 @@ pub struct FlowRow {
     pub name: Option<String>,
     /// The API.
     pub api: Option<String>,
+    /// The API's mode, or `stranger` for a name that no API lists.
+    #[serde(default)]
+    pub mode: Option<String>,
     /// Source address and port at the third party.
     pub egress: Option<SocketAddr>,
     /// The third party's address, or that of the proxy on the way to it.
@@ -462,6 +465,9 @@ pub struct ApiRow {
     pub mode: String,
     /// Its fail mode.
     pub fail: String,
+    /// What happens to connections to its addresses that name another host: `carry` or `refuse`.
+    #[serde(default)]
+    pub strangers: String,
     /// Where it leaves from.
     pub egress: Vec<IpAddr>,
     /// The proxy that it leaves through, and where that is.
@@ -475,6 +481,9 @@ pub struct NameRow {
     pub name: String,
     /// Its addresses, current first.
     pub addresses: Vec<IpAddr>,
+    /// The addresses in the newest DNS response that it may not have, and why.
+    #[serde(default)]
+    pub refused: Vec<String>,
     /// Why it could not be resolved the last time.
     pub error: Option<String>,
 }

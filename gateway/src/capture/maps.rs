@@ -9,8 +9,8 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValue
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
-    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, MAX_REDIRECTS,
-    Port, Settings, Told, ToldKey, map,
+    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, Port, Settings,
+    Told, ToldKey, map,
 };
 
 use super::origins::Origins;
@@ -19,7 +19,7 @@ use super::{Decisions, Error, chain, kernel, map_error};
 use crate::model::{HookCounters, Redirect};
 
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
-const OWN_ROWS: usize = 6;
+pub(super) const OWN_ROWS: usize = 6;
 
 const NAMES: [&str; 12] = [
     map::SETTINGS,
@@ -178,28 +178,26 @@ impl Maps {
         lock(&self.counters).get(&EVENTS_LOST, 0).map_or(0, |values| values.iter().sum())
     }
 
+    /// Makes the table hold these rows and no others. Each row is published by itself: one that cannot be keeps no other out.
     pub(super) fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
-        if redirects.len() > MAX_REDIRECTS as usize - OWN_ROWS {
-            return Err(Error::TooManyRedirects { wanted: redirects.len() });
-        }
         let wanted: Table<CaptureKey, CaptureRule> = redirects.iter().map(row).collect();
         let mut rules = lock(&self.redirects);
         let mut hits = lock(&self.hits);
         let there = rules.iter().collect::<Result<Table<_, _>, _>>().map_err(map_error(map::REDIRECTS))?;
-        for (key, rule) in &wanted {
-            if !there.contains_key(key) {
-                hits.insert(key, none_yet()?, 0).map_err(map_error(map::HITS))?;
-            }
-            if there.get(key) != Some(rule) {
-                rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS))?;
-            }
-        }
+        let mut failed = Failed::default();
+        // First what makes room.
         for (key, _) in there.iter().filter(|(key, rule)| !wanted.contains_key(key) && !is_own(rule)) {
-            rules.remove(key).map_err(map_error(map::REDIRECTS))?;
+            failed.note(rules.remove(key).map_err(map_error(map::REDIRECTS)));
             // The count of a rule that is gone; a reader may have lost the race to it already.
             let _ = hits.remove(key);
         }
-        Ok(())
+        for (key, rule) in wanted.iter().filter(|(key, rule)| there.get(key) != Some(rule)) {
+            if !there.contains_key(key) {
+                failed.note(none_yet().and_then(|none| hits.insert(key, none, 0).map_err(map_error(map::HITS))));
+            }
+            failed.note(rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS)));
+        }
+        failed.into_result()
     }
 
     pub(super) fn redirects(&self) -> Result<Vec<(Redirect, HookCounters)>, Error> {
@@ -231,6 +229,29 @@ impl Maps {
     /// Removes the proof's rule.
     pub(super) fn remove_rule(&self, redirect: &Redirect) -> Result<(), Error> {
         lock(&self.redirects).remove(&row(redirect).0).map_err(map_error(map::REDIRECTS))
+    }
+}
+
+/// Rows that could not be changed.
+#[derive(Default)]
+struct Failed {
+    rows: usize,
+    first: Option<Error>,
+}
+
+impl Failed {
+    fn note(&mut self, changed: Result<(), Error>) {
+        if let Err(error) = changed {
+            self.rows += 1;
+            self.first.get_or_insert(error);
+        }
+    }
+
+    fn into_result(self) -> Result<(), Error> {
+        match self.first {
+            None => Ok(()),
+            Some(first) => Err(Error::Rows { failed: self.rows, cause: chain(&first) }),
+        }
     }
 }
 

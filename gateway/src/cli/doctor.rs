@@ -19,6 +19,7 @@ pub(super) struct Doctor {
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// The result of one check: what was found, or what is wrong and what to do about it.
@@ -41,10 +42,11 @@ impl Finding {
 
 impl Doctor {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut findings = host();
+        let (mut findings, mut warnings) = (host(), Vec::new());
         match ask::status(&self.daemon.socket) {
             Ok(status) => {
                 findings.extend(daemon(&status));
+                warnings = status.config_warnings;
                 findings.push(Finding { what: "hooks work".into(), found: self.hooks() });
             }
             Err(error) => {
@@ -53,6 +55,10 @@ impl Doctor {
             }
         }
         findings.iter().try_for_each(Finding::print)?;
+        for warning in warnings {
+            let text = warning.lines().map(printable).collect::<Vec<_>>().join("\n");
+            writeln!(anstream::stdout(), "{DOUBTFUL}{text}{DOUBTFUL:#}")?;
+        }
         if findings.iter().all(|finding| finding.found.is_ok()) { Ok(()) } else { Err(Failure::Code(1)) }
     }
 

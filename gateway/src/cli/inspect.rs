@@ -178,7 +178,10 @@ fn flows(rows: &[FlowRow], output: Output) -> io::Result<()> {
             format!("{} ({})", row.caller.command, row.caller.pid),
             or_dash(row.caller.original_destination),
             or_dash(row.name.as_ref()),
-            or_dash(row.api.as_ref()),
+            match (&row.api, &row.mode) {
+                (None, Some(mode)) => format!("({mode})"),
+                (api, _) => or_dash(api.as_ref()),
+            },
             or_dash(row.egress),
             match (row.upstream, &row.proxy) {
                 (Some(upstream), Some(proxy)) => format!("{upstream} ({proxy})"),
@@ -209,18 +212,20 @@ fn refusals(rows: &[RefusalRow], output: Output) -> io::Result<()> {
 }
 
 fn apis(rows: &[ApiRow], output: Output) -> io::Result<()> {
-    print(rows, output, ["API", "HOST", "ADDRESSES", "PORTS", "MODE", "FAIL", "EGRESS"], |row| {
+    print(rows, output, ["API", "HOST", "ADDRESSES", "PORTS", "MODE", "FAIL", "STRANGERS", "EGRESS"], |row| {
         let per_host = |text: fn(&crate::admin::NameRow) -> String| Cell::lines(row.hosts.iter().map(text));
         [
             Cell::from(&row.name),
             per_host(|host| host.name.clone()),
             per_host(|host| match &host.error {
                 Some(error) if host.addresses.is_empty() => error.clone(),
-                _ => list(&host.addresses),
+                _ if host.refused.is_empty() => list(&host.addresses),
+                _ => format!("{} ({} refused)", list(&host.addresses), host.refused.len()),
             }),
             list(&row.ports).into(),
             Cell::from(&row.mode),
             Cell::from(&row.fail),
+            Cell::from(&row.strangers),
             Cell::lines(
                 [list(&row.egress)].into_iter().chain(row.proxy.iter().map(|proxy| format!("through {proxy}"))),
             ),

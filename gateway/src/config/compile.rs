@@ -11,6 +11,7 @@ mod lasting;
 mod openapi;
 mod policies;
 mod schema;
+mod strangers;
 mod values;
 mod yaml;
 
@@ -33,6 +34,9 @@ use super::{
 use crate::model::{Api, Drain, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
+
+/// Large third parties use some dozens of addresses for a name.
+const DEFAULT_MAX_ADDRESSES: usize = 256;
 
 /// What is outside of the configuration.
 pub(super) struct Outside<'a> {
@@ -115,15 +119,18 @@ fn api<'a>(
     }
     let ports = ports(file, problems);
     let mode = mode(file, problems);
+    let egress = ways.of_api(file, mode, problems);
     Api {
         hosts: hosts(file, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
         on_refusal: on_refusal(file, mode, problems),
         name: name.into(),
+        strangers: strangers::compile(file, mode, egress.as_ref().unwrap_or(&ways.all), problems),
+        allow_addresses: strangers::allow_addresses(file, problems),
         ports,
         mode,
-        egress: ways.of_api(file, mode, problems),
+        egress,
         pool: Pool {
             idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
             isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),
@@ -299,6 +306,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         kubelet: kubelet(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),
+        max_addresses: resolver.and_then(|resolver| resolver.max_addresses).map_or(DEFAULT_MAX_ADDRESSES, usize::from),
         telemetry: address,
         log_requests: telemetry.is_some_and(|telemetry| telemetry.log_requests),
         access_log: match telemetry.and_then(|telemetry| telemetry.access_log.as_deref()) {

@@ -165,6 +165,7 @@ impl Changes {
         self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
         self.each("resolver.servers", &old.resolvers, &new.resolvers);
         self.value("resolver.keep", &old.keep, &new.keep, plain);
+        self.value("resolver.max_addresses", &old.max_addresses, &new.max_addresses, plain);
         self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, plain);
         self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, plain);
         self.value("kubelet.cgroup", &old.kubelet.cgroup, &new.kubelet.cgroup, optional);
@@ -185,6 +186,8 @@ impl Changes {
         self.value("egress", &from.addresses, &to.addresses, |all| addresses(all));
         self.value("egress.proxy", &from.proxy, &to.proxy, proxy);
         self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
+        self.value("strangers", &old.strangers, &new.strangers, |strangers| strangers.label().to_owned());
+        self.each("allow_addresses", &old.allow_addresses, &new.allow_addresses);
         self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
         let isolated = (&old.pool.isolate_workloads, &new.pool.isolate_workloads);
         self.value("pool.isolate_workloads", isolated.0, isolated.1, plain);

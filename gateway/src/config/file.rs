@@ -166,6 +166,24 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) on_refusal: Option<Spanned<String>>,
+    /// What happens to strangers: connections to an address of this API that name a host (SNI, Host) which no API lists, as happens
+    /// on the shared addresses of a CDN. `carry`: they go to their original destination from the address that the kernel chooses,
+    /// never from an egress address or through a proxy, and only if Egret's own resolution of the name contains that address
+    /// (otherwise `name_mismatch`). `refuse`: they are refused (`stranger_refused`), which is the answer to domain fronting: a
+    /// caller names another customer of the CDN and asks for this API inside of TLS. Connections that name no host are refused
+    /// then, too (`no_name`), except on `opaque_ports`. Where several APIs share an address, one `refuse` is enough. Mode `bind`
+    /// does not see names. Default: `refuse` in mode `deny` and where `egress.proxy` is used, otherwise `carry`. Example:
+    /// `refuse`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) strangers: Option<Spanned<String>>,
+    /// Addresses, or prefixes of addresses, that the hosts may have although they are not public unicast addresses. Otherwise
+    /// private, shared, metadata and other special addresses in DNS responses are neither captured nor connected to. Addresses of
+    /// the node itself, and loopback, link-local and multicast addresses, are never accepted. Default: none. Example:
+    /// `[10.20.0.0/16, 'fd12:3456::/32']`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) allow_addresses: Vec<Spanned<String>>,
     /// What happens to connections while Egret or its egress address is missing. `closed`: they are refused. `open`: they go
     /// directly to the third party, from another address. Default: `closed`. Example: `open`.
     #[serde(default)]
@@ -369,6 +387,11 @@ pub(super) struct ResolverFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) keep: Option<Spanned<String>>,
+    /// The most addresses of one name that Egret captures at the same time, the newest first. Further ones are counted in the metric
+    /// `egret_dns_addresses_dropped_total`. Default: 256. Example: `1024`.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 4096))]
+    pub(super) max_addresses: Option<u16>,
 }
 
 /// Metrics, health endpoints and the access log.

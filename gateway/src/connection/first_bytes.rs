@@ -7,28 +7,29 @@ use tokio::time::{Instant, timeout_at};
 use crate::detect::{self, Detection, MAX_PREFIX};
 use crate::model::{Limits, Protocol, Reason};
 
-/// A client that says nothing for this long waits for the server to speak first.
+/// A caller that sends nothing for this long waits for the server to speak first.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// A client that has begun to speak gets this long to say what it speaks.
+/// Longest wait for more bytes once the first ones have come.
 const HESITATION: Duration = Duration::from_secs(3);
 
-/// Room for what clients send first: a ClientHello with a post-quantum key share is some 1.8 KB.
+/// Bytes to read at once: a ClientHello with a post-quantum key share has about 1.8 KB.
 const AT_ONCE: usize = 4096;
 
 /// Who speaks first on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
-    /// Nobody looks.
+    /// Unknown, and Egret does not look.
     Opaque,
-    /// The caller: what it says decides what becomes of it.
+    /// The caller. Egret waits for what it says, which decides what happens to the connection.
     Caller,
-    /// Either.
+    /// Either side.
     Either,
 }
 
-/// Reads until the protocol is known. The bytes read are to be sent on. A caller that is sure to speak first must do so within
-/// [`Limits::first_byte`], and say what it speaks within [`Limits::request_head`], however slowly.
+/// Reads until the protocol is known. Returns it with the bytes that were read, which the third party must get. A caller that is
+/// sure to speak first must do so within [`Limits::first_byte`], and say what it speaks within [`Limits::request_head`], however
+/// slowly.
 ///
 /// # Errors
 /// Why nothing was read.
@@ -49,7 +50,7 @@ pub(super) async fn read(
             Err(_) if first == First::Caller && prefix.is_empty() => return Err(Reason::NoFirstByte),
             Err(_) => return Ok((Protocol::Opaque, prefix)),
             Ok(Err(_)) => return Err(Reason::ClientReset),
-            // An orderly end; what was said is carried, and the end too.
+            // An orderly end: the bytes before it, and the end, are carried.
             Ok(Ok(0)) => return Ok((Protocol::Opaque, prefix)),
             Ok(Ok(_)) => {}
         }

@@ -21,9 +21,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
 use super::policed::{self, Ask};
-use super::requests::{
-    Body, From, Record, Unanswered, ended, hop_by_hop, is_for, misdirected, nameless, no_connect, noted,
-};
+use super::requests::{Body, From, Record, Unanswered, ended, hop_by_hop, judge, no_connect, noted, refusal};
 use super::rewound::Rewound;
 use super::third_party::ThirdParty;
 use crate::model::Reason;
@@ -173,14 +171,17 @@ where
     .await
 }
 
-/// Answers a request that names no host, and ends.
-pub(super) async fn refuse(downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), Reason> {
-    let refusal = |_| ready(Ok::<_, Infallible>(nameless()));
+/// Refuses a request because of the host that it names, and ends.
+pub(super) async fn refuse(
+    downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    reason: Reason,
+) -> Result<(), Reason> {
+    let refusal = |_| ready(Ok::<_, Infallible>(refusal(reason)));
     // Whatever comes of it: the caller's affair.
     let mut server = server();
     server.keep_alive(false).header_read_timeout(PATIENCE);
     let _ = server.serve_connection(TokioIo::new(downstream), service_fn(refusal)).await;
-    Err(Reason::NoName)
+    Err(reason)
 }
 
 fn server() -> Builder {
@@ -228,9 +229,9 @@ impl Exchange {
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
         }
-        if !is_for(self.third_party.hosts(), &request) {
-            self.because(Reason::Misdirected);
-            return Ok(misdirected());
+        if let Err(reason) = judge(self.third_party.hosts(), &request) {
+            self.because(reason);
+            return Ok(refusal(reason));
         }
         let upgrade = hop_by_hop(request.headers_mut());
         let request = outgoing(request);

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::downstream::Handle;
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Unanswered, ended, is_for, misdirected, no_connect, no_room, noted};
+use super::requests::{Body, From, Unanswered, ended, judge, no_connect, no_room, noted, refusal};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::policy::Pending;
@@ -97,8 +97,8 @@ impl Exchange {
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
         }
-        if !is_for(self.third_party.hosts(), &request) {
-            return Ok(misdirected());
+        if let Err(reason) = judge(self.third_party.hosts(), &request) {
+            return Ok(refusal(reason));
         }
         let Some(place) = self.third_party.stream() else {
             return Err(Box::new(h2::Error::from(h2::Reason::REFUSED_STREAM)));

@@ -1,4 +1,4 @@
-//! Bytes both ways, untouched: half-close, reset and back-pressure pass through.
+//! Carries bytes both ways, untouched. Half-close, reset and back-pressure pass through.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,15 +18,18 @@ use super::pipe::Pipe;
 use crate::model::Reason;
 use crate::telemetry::Bytes;
 
-/// What one read takes at most; a read that fills it is bulk.
+/// Most bytes of one read. A read that fills it is bulk.
 const SCRATCH: usize = 64 * 1024;
 
 thread_local! {
-    /// Bytes stay here between a read and the write that follows at once: a connection that waits holds none.
+    /// Holds bytes between a read and the write that follows at once. A connection that waits holds none.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// Carries until both sides have ended, or one is broken: then both are reset.
+/// Carries bytes until both sides have ended. If one side breaks, both are reset.
+///
+/// # Errors
+/// Which side broke.
 pub(super) async fn carry(
     mut downstream: TcpStream,
     mut upstream: TcpStream,
@@ -38,7 +41,7 @@ pub(super) async fn carry(
         let (from_server, to_server) = upstream.split();
         let (to_client, to_server) = (to_client.as_ref(), to_server.as_ref());
         let over = AtomicBool::new(false);
-        // The first end passes on; after the second one both connections are closed, which says as much.
+        // The first end is passed on; after the second one both connections are closed anyway.
         let end = |sink: &TcpStream| {
             if !over.swap(true, Ordering::Relaxed) {
                 // The other side may have gone; then it needs no end.
@@ -73,17 +76,17 @@ enum Broken {
     Sink,
 }
 
-/// What a source had.
+/// How much a source had.
 enum Moved {
-    /// A message: cheaper to copy.
+    /// A message, which is cheaper to copy.
     Little,
-    /// Bulk: cheaper to move inside the kernel.
+    /// Bulk, which is cheaper to move inside the kernel.
     Much,
     /// It has ended.
     Ended,
 }
 
-/// One direction, to the end of its source.
+/// Carries one direction to the end of its source.
 async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: Vec<u8>, count: &AtomicU64) -> Result<(), Broken> {
     write(sink, &prefix).await?;
     count.fetch_add(prefix.len() as u64, Ordering::Relaxed);
@@ -100,7 +103,7 @@ async fn pump(mut source: ReadHalf<'_>, sink: &TcpStream, prefix: Vec<u8>, count
     }
 }
 
-/// Through this thread's buffer: one read, one write.
+/// Copies through this thread's buffer: one read, one write.
 async fn copy(source: &mut ReadHalf<'_>, sink: &TcpStream, count: &AtomicU64) -> Result<Moved, Broken> {
     let carried = poll_fn(|cx| {
         BUFFER.with_borrow_mut(|bytes| {
@@ -137,7 +140,7 @@ async fn write(sink: &TcpStream, mut bytes: &[u8]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Through a pipe, by reference to the kernel's pages, until the source has no more for now.
+/// Moves bytes through a pipe, by reference to the kernel's pages, until the source has no more for now.
 async fn splice(source: &TcpStream, sink: &TcpStream, count: &AtomicU64) -> Result<Moved, Broken> {
     source.readable().await.map_err(|_| Broken::Source)?;
     let Ok(mut pipe) = Pipe::take() else {

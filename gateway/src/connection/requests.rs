@@ -20,45 +20,69 @@ use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
 use crate::upstream::{Http1, Http2, Leased};
 
-/// Whether a request is for one of these hosts, whoever reads it: where its target and its Host field both name one, they
-/// name the same. A connection may carry requests for others, which are not this API's: a kept-alive one, and one of
-/// HTTP/2 whose certificate covers several names.
-pub(super) fn is_for(hosts: &[Host], request: &Request<Incoming>) -> bool {
+/// Judges by the host that a request names whether it may go to one of these hosts. Each request of a connection is judged by
+/// itself: a connection that is kept alive, or one of HTTP/2 whose certificate covers several names, may carry requests for
+/// others.
+///
+/// # Errors
+/// [`Reason::Misdirected`] if the host is not one of these, [`Reason::NoName`] if there is none, and [`Reason::BadRequest`] if two
+/// readers could take the request for two hosts: two Host fields, or a target and a Host field that differ.
+pub(super) fn judge(hosts: &[Host], request: &Request<Incoming>) -> Result<(), Reason> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next();
-    // RFC 9112 §3.2: exactly one; in other versions it may be missing.
-    if fields.next().is_some() || (field.is_none() && request.version() == Version::HTTP_11) {
-        return false;
+    // RFC 9112 §3.2: at most one. HTTP/1.1 needs one, other versions do not.
+    if fields.next().is_some() {
+        return Err(Reason::BadRequest);
+    }
+    if field.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Reason::NoName);
     }
     // An authority alone is the target of CONNECT and of nothing else (RFC 9112 §3.2.3).
     if request.uri().scheme().is_none() && request.uri().authority().is_some() && request.method() != Method::CONNECT {
-        return false;
+        return Err(Reason::BadRequest);
     }
-    let target = request.uri().authority().map(|authority| named(hosts, authority.as_str()));
-    let field = field.map(|field| field.to_str().ok().and_then(|field| named(hosts, field)));
-    match (target, field) {
-        (Some(target), Some(field)) => target == field && target.is_some(),
-        (Some(name), None) | (None, Some(name)) => name.is_some(),
-        (None, None) => false,
-    }
+    let target = request.uri().authority().map(|authority| named(authority.as_str()));
+    let field = field.map(|field| field.to_str().ok().and_then(named));
+    let name = match (target, field) {
+        (Some(Some(target)), Some(Some(field))) if target.eq_ignore_ascii_case(field) => target,
+        (Some(Some(name)), None) | (None, Some(Some(name))) => name,
+        (None, None) => return Err(Reason::NoName),
+        _ => return Err(Reason::BadRequest),
+    };
+    let is_listed = hosts.iter().any(|host| host.as_str().eq_ignore_ascii_case(name));
+    is_listed.then_some(()).ok_or(Reason::Misdirected)
 }
 
-/// The one of these hosts that an authority names; its port is a number or missing, and it names no user.
-fn named<'a>(hosts: &'a [Host], authority: &str) -> Option<&'a Host> {
+/// Returns the host name of an authority. Its port is a number or missing, and it names no user.
+fn named(authority: &str) -> Option<&str> {
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
-    let host = hosts.iter().find(|host| host.as_str().eq_ignore_ascii_case(name));
-    host.filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))
+    let is_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    (is_name && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
 }
 
-/// RFC 9110 §15.5.20.
-pub(super) fn misdirected() -> Response<Body> {
-    answer(StatusCode::MISDIRECTED_REQUEST, "egret: misdirected: this connection is for another host\n")
-}
-
-/// RFC 9112 §3.2.
-pub(super) fn nameless() -> Response<Body> {
-    answer(StatusCode::BAD_REQUEST, "egret: this request names no host\n")
+/// Returns the response to a request that is refused because of the host that it names.
+pub(super) fn refusal(reason: Reason) -> Response<Body> {
+    match reason {
+        Reason::NoName => answer(StatusCode::BAD_REQUEST, "egret: no_name: this request names no host\n"),
+        Reason::BadRequest => {
+            answer(StatusCode::BAD_REQUEST, "egret: bad_request: this request does not name one host\n")
+        }
+        Reason::NameMismatch => answer(
+            StatusCode::MISDIRECTED_REQUEST,
+            "egret: name_mismatch: the host of this request does not live at the address of this connection\n",
+        ),
+        Reason::StrangerRefused => answer(
+            StatusCode::MISDIRECTED_REQUEST,
+            "egret: stranger_refused: only listed hosts may be reached at the address of this connection\n",
+        ),
+        // RFC 9110 §15.5.20.
+        _ => answer(
+            StatusCode::MISDIRECTED_REQUEST,
+            "egret: misdirected: this connection is for another host than this request\n",
+        ),
+    }
 }
 
 /// RFC 9110 §9.3.6: to a proxy that the caller does not know of, it makes no sense.

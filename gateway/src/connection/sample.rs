@@ -15,7 +15,7 @@ use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
 use super::third_party::ThirdParty;
 use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Workload};
 use crate::policy::{Account, Message, Pending};
-use crate::route::{self, Carriage, Route};
+use crate::route::{self, Carriage, Route, Sharers};
 use crate::upstream::{Outgoing, Path};
 
 /// Longest wait for the answer.
@@ -65,8 +65,9 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         false => Protocol::Tls { sni: Some(host.clone()), alpn: Alpn::HTTP1 },
     };
     let flow = Flow { id: rooms.telemetry.number(), original_dst, workload, generation: model.generation, api };
-    let route = route::select(&model, &flow, &protocol)?;
-    let Route::Api(id, api) = route else { return Err(Reason::Misdirected) };
+    let sharers = Sharers::of(&model, original_dst.0, Some(api), &[]);
+    let route = route::select(&model, &flow, &protocol, &sharers).map_err(|refusal| refusal.reason)?;
+    let Route::Api(_, api) = route else { return Err(Reason::Misdirected) };
     let carriage = route::carriage(&route, &protocol)?;
     if carriage == Carriage::Passthrough {
         return Err(Reason::NotHttp);
@@ -75,7 +76,7 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
     // It asks for no other protocol: nobody would speak it.
     hop_by_hop(&mut head.headers);
     head.headers.remove(UPGRADE);
-    let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, (id, api), carriage, host);
+    let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, &route, carriage, host);
     let request = Request::from_parts(head, Outgoing::from(body));
     let asking = Asking { third_party: &third_party, path: Mutex::default() };
     let mut account = Account::default();

@@ -11,7 +11,9 @@ use super::buffered::Buffered;
 use super::elsewhere::Elsewhere;
 use super::requests::Tell;
 use crate::flow::{Bound, Share};
-use crate::model::{Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Reason, Rules, Workload};
+use crate::model::{
+    Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Pool as PoolSettings, Reason, Rules, Workload,
+};
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
@@ -19,6 +21,9 @@ use crate::upstream::{self, Http1, Http2, Key, Lease, Leased, Outgoing, Shelf};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
+
+/// The owner of strangers' idle connections. Their hosts are no API's, so they cannot be taken for an API's.
+const STRANGER: &str = "(stranger)";
 
 /// The outcome of a request that went well.
 pub(super) const WELL: &str = "ok";
@@ -28,7 +33,8 @@ pub(super) struct ThirdParty {
     rooms: Arc<Rooms>,
     model: Arc<Model>,
     flow: Flow,
-    api: ApiId,
+    /// Absent for a stranger.
+    api: Option<ApiId>,
     carriage: Carriage,
     name: Host,
     offered: Alpn,
@@ -67,7 +73,7 @@ impl ThirdParty {
         rooms: Arc<Rooms>,
         model: Arc<Model>,
         flow: Flow,
-        (api, rules): (ApiId, &Api),
+        route: &Route<'_>,
         carriage: Carriage,
         name: Host,
     ) -> Self {
@@ -76,15 +82,20 @@ impl ThirdParty {
             Carriage::Intercept(backend, alpn) => Some((Arc::clone(backend), *alpn)),
             Carriage::Originate(backend) => Some((Arc::clone(backend), Alpn::HTTP1)),
         };
+        let (api, owner, pool) = match route {
+            Route::Api(id, api) => (Some(*id), Arc::clone(&api.name), api.pool),
+            // Nobody has agreed to share connections.
+            Route::Stranger => (None, STRANGER.into(), PoolSettings { isolate_workloads: true, ..Default::default() }),
+        };
         let chosen = flow.original_dst.0;
         let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
         let shelf = rooms.pool.shelf(Key {
-            api: Arc::clone(&rules.name),
+            api: owner,
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
             secured,
-            idle: rules.pool.idle,
-            workload: rules.pool.isolate_workloads.then(|| Arc::clone(&flow.workload.owner)),
+            idle: pool.idle,
+            workload: pool.isolate_workloads.then(|| Arc::clone(&flow.workload.owner)),
         });
         Self {
             rooms,
@@ -165,9 +176,19 @@ impl ThirdParty {
         &self.model.limits
     }
 
-    /// Whom requests may be for.
+    /// Returns the hosts that requests may be for: those of the API, or the stranger's own.
     pub(super) fn hosts(&self) -> &[Host] {
-        self.model.api(self.api).map_or(&[], |api| &api.hosts)
+        self.api().map_or(std::slice::from_ref(&self.name), |api| &api.hosts)
+    }
+
+    fn api(&self) -> Option<&Api> {
+        self.api.and_then(|id| self.model.api(id))
+    }
+
+    /// Returns where its flow belongs.
+    fn route(&self) -> Result<Route<'_>, Reason> {
+        let Some(id) = self.api else { return Ok(Route::Stranger) };
+        Ok(Route::Api(id, self.model.api(id).ok_or(Reason::NoOrigin)?))
     }
 
     /// The name that the caller asked for.
@@ -188,11 +209,11 @@ impl ThirdParty {
     /// What is done with a request that comes now, if anything.
     pub(super) fn rulebook(&self) -> Option<Rulebook> {
         // That there is something to be done is a matter of the connection: it ends when that changes.
-        let own = self.model.api(self.api).filter(|api| api.rules.is_some())?;
+        let own = self.api().filter(|api| api.rules.is_some())?;
         let newest = self.rooms.changes.borrow();
         let (model, api) = match newest.apis.iter().position(|api| api.name == own.name) {
             Some(index) if newest.apis[index].rules.is_some() => (Arc::clone(&newest), index),
-            _ => (Arc::clone(&self.model), usize::try_from(self.api.0).ok()?),
+            _ => (Arc::clone(&self.model), usize::try_from(self.api?.0).ok()?),
         };
         Some(Rulebook { model, api })
     }
@@ -253,7 +274,7 @@ impl ThirdParty {
 
     /// The record of a request, if somebody watches.
     pub(super) fn record<B>(&self, request: &Request<B>) -> Option<Box<RequestRecord>> {
-        let api = self.model.api(self.api)?;
+        let api = self.api()?;
         let target = || format!("{}{}", self.name, request.uri().path());
         let called = (self.scheme(), self.flow.original_dst.0.port());
         let (caller, method) = (&self.flow.workload, request.method().as_str());
@@ -284,10 +305,17 @@ impl ThirdParty {
     /// Waits until the configuration has other rules for this flow's API than those that it began with.
     pub(super) async fn rules_changed(&self) {
         let mut newest = self.rooms.changes.clone();
-        let changed =
-            |now: &Arc<Model>| now.generation > self.model.generation && !self.model.same_rules(self.api, now);
+        let changed = |now: &Arc<Model>| now.generation > self.model.generation && !self.is_ruled_the_same_by(now);
         if newest.wait_for(changed).await.is_err() {
             std::future::pending().await
+        }
+    }
+
+    fn is_ruled_the_same_by(&self, newest: &Model) -> bool {
+        match self.api {
+            Some(id) => self.model.same_rules(id, newest),
+            // An API may list its host now, or its address may belong to APIs that refuse strangers.
+            None => newest.same_strangers(&self.model, &self.name, self.flow.original_dst.0.port()),
         }
     }
 
@@ -305,8 +333,7 @@ impl ThirdParty {
         if let Some((_, permit)) = kept.as_ref().filter(|(since, _)| now - *since < PERMITTED) {
             return Ok(Arc::clone(permit));
         }
-        let api = self.model.api(self.api).ok_or(Reason::NoOrigin)?;
-        let (route, addresses, on_node) = (Route::Api(self.api, api), &self.rooms.addresses, &self.rooms.on_node);
+        let (route, addresses, on_node) = (self.route()?, &self.rooms.addresses, &self.rooms.on_node);
         let permit =
             policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), addresses, on_node)?;
         let permit = Arc::new(permit);

@@ -1,8 +1,8 @@
 use super::Detection;
 use crate::model::{Host, Protocol};
 
-/// A request of HTTP/1 (RFC 9112): the host of its absolute target, or its Host. Whether it is well formed is not asked here:
-/// what begins like a request is one, good or bad.
+/// Reads a request of HTTP/1 (RFC 9112): the host of its absolute target, which goes before Host (§3.2.2), or its first Host
+/// field. Malformed requests are requests, too: the HTTP server that reads them later refuses them.
 pub(super) fn request(prefix: &[u8]) -> Detection {
     let Some((line, mut rest)) = split(prefix) else {
         return if may_be(prefix) { Detection::Incomplete } else { Detection::Done(Protocol::Opaque) };
@@ -27,7 +27,7 @@ fn found(authority: Option<&str>) -> Detection {
     Detection::Done(Protocol::Http1 { host })
 }
 
-/// A line without its end, and what follows.
+/// Returns the first line without its end, and what follows it. A bare LF ends a line (RFC 9112 §2.2).
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (line, rest) = cut(bytes, b'\n')?;
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
@@ -38,7 +38,7 @@ fn cut(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..position], &bytes[position + 1..]))
 }
 
-/// The target of what a server may take for a request line.
+/// Returns the target of a line that a server may take for a request line.
 fn target(line: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace();
@@ -47,7 +47,7 @@ fn target(line: &[u8]) -> Option<&str> {
     is_request.then_some(target)
 }
 
-/// Whether the first line may still become a request line.
+/// Returns whether the first line may still become a request line.
 fn may_be(prefix: &[u8]) -> bool {
     const LONGEST_METHOD: usize = 24;
     match prefix.iter().position(|byte| !byte.is_ascii_uppercase() && *byte != b'-') {

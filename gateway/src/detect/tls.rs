@@ -5,12 +5,12 @@ use rustls::server::Acceptor;
 use super::Detection;
 use crate::model::{Alpn, Host, Protocol};
 
-/// A handshake record of any TLS version: type 22, major version 3 (RFC 8446 §5.1).
+/// Returns whether the bytes may begin a handshake record of any TLS version: type 22, major version 3 (RFC 8446 §5.1).
 pub(super) fn may_be(prefix: &[u8]) -> bool {
     prefix.iter().zip([22, 3]).all(|(byte, expected)| *byte == expected)
 }
 
-/// The server name of a ClientHello, which may span records and segments.
+/// Reads the server name and the protocols of a ClientHello, which may span records and segments.
 pub(super) fn client_hello(prefix: &[u8]) -> Detection {
     let mut acceptor = Acceptor::default();
     let mut bytes = Cursor::new(prefix);
@@ -25,7 +25,7 @@ pub(super) fn client_hello(prefix: &[u8]) -> Detection {
                 }
                 Ok(None) if read == 0 => return Detection::Incomplete,
                 Ok(None) => {}
-                // Speaks TLS, but not a hello that we can read: its name is not known.
+                // The caller speaks TLS, but its hello cannot be read: its name is not known.
                 Err(_) => return Detection::Done(Protocol::Tls { sni: None, alpn: Alpn::HTTP1 }),
             },
         }

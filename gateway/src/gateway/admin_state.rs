@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
+use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, LimitRow,
     NameRow, RedirectRow, RefusalRow, Request, RequestRow, Responding, Response, Status, SubscriptionRow, Successor,
@@ -131,6 +132,9 @@ impl AdminState {
             NameRow {
                 name: host.to_string(),
                 addresses: status.map(|status| status.addresses.clone()).unwrap_or_default(),
+                refused: status
+                    .map(|status| status.refused.iter().map(|(ip, why)| format!("{ip}: {why}")).collect())
+                    .unwrap_or_default(),
                 error: status.and_then(|status| status.error.clone()),
             }
         };
@@ -140,6 +144,7 @@ impl AdminState {
             ports: api.ports.clone(),
             mode: api.mode.label().to_owned(),
             fail: api.fail.label().to_owned(),
+            strangers: api.strangers.label().to_owned(),
             egress: model.egress_of(api).addresses.clone(),
             proxy: model.egress_of(api).proxy.as_ref().map(ToString::to_string),
         };
@@ -194,7 +199,7 @@ impl AdminState {
             reason: reason.to_owned(),
             caller: caller(&snapshot),
             protocol: snapshot.protocol.map(ToOwned::to_owned),
-            api: snapshot.api.map(|(name, _)| name.to_string()),
+            api: snapshot.api.as_deref().map(str::to_owned),
             egress: snapshot.egress.map(|egress| egress.ip()),
             times: snapshot.times,
         };
@@ -207,7 +212,8 @@ impl AdminState {
             caller: caller(&snapshot),
             protocol: snapshot.protocol.map(ToOwned::to_owned),
             name: snapshot.name.map(|name| name.to_string()),
-            api: snapshot.api.map(|(name, _)| name.to_string()),
+            api: snapshot.api.as_deref().map(str::to_owned),
+            mode: snapshot.mode.map(str::to_owned),
             egress: snapshot.egress,
             upstream: snapshot.upstream,
             proxy: snapshot.proxy.as_deref().map(str::to_owned),
@@ -295,7 +301,7 @@ impl AdminState {
             generation: model.generation.0,
             config: self.config.clone(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            config_warnings: self.models.current().warnings.clone(),
+            config_warnings: [model.warnings.clone(), warnings(&model, &self.names)].concat(),
             cgroup: self.cgroup.clone(),
             ca: self.ca.clone(),
             listeners: self.listeners.clone(),

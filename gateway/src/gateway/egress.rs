@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,16 @@ pub fn egress_on_node(model: &Model) -> anyhow::Result<()> {
         missing.join(", "),
         if there.is_empty() { "none".to_owned() } else { there.join(", ") },
     )
+}
+
+/// Returns the address that the kernel would choose for a connection to this one. Nothing is sent.
+pub(super) fn chosen_source(destination: IpAddr) -> Option<IpAddr> {
+    /// Any port: a datagram socket only looks up the route.
+    const DISCARD: u16 = 9;
+    let any: IpAddr = if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((destination, DISCARD)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 fn on_node() -> anyhow::Result<BTreeSet<IpAddr>> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -10,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::egress::egress_on_node;
 use super::log;
 use super::models::Models;
+use super::warnings::warnings;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
 use crate::model::{Generation, Mode, Model, Redirect};
-use crate::names::{self, Names};
+use crate::names::{self, Names, Table};
 use crate::tls::{self, Leaves};
 
 /// Keeps the kernel's table as the configuration and the names want it.
@@ -24,17 +26,46 @@ pub(super) struct Publisher {
     /// Rows of a former process. They stay until every listed host is resolved: a DNS that fails at the start must not
     /// let connections go direct that were captured a moment before.
     pub(super) adopted: Vec<Redirect>,
+    /// How many rows the table has no room for.
+    pub(super) left_out: Arc<AtomicUsize>,
+    /// The warnings that were logged.
+    pub(super) warned: HashSet<String>,
 }
 
 impl Publisher {
     pub(super) fn publish(&mut self) -> Result<(), capture::Error> {
-        let mut rows = names::table(&self.models.current(), |host| self.names.addresses(host));
         if self.names.status().iter().all(|name| !name.addresses.is_empty()) {
             self.adopted.clear();
         }
+        self.warn();
+        let room = capture::CAPACITY.saturating_sub(self.adopted.len());
+        let table = names::table(&self.models.current(), room, |host| self.names.addresses(host));
+        self.alarm(&table);
+        let mut rows = table.rows;
         let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
         rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
         self.capture.publish(&rows)
+    }
+
+    /// Logs each warning once.
+    fn warn(&mut self) {
+        let warnings = warnings(&self.models.current(), &self.names);
+        self.warned.retain(|warned| warnings.contains(warned));
+        for warning in warnings {
+            if self.warned.insert(warning.clone()) {
+                tracing::warn!("{}", warning.trim_start_matches("warning: "));
+            }
+        }
+    }
+
+    /// Tells once which APIs have more addresses than their share of the table.
+    fn alarm(&self, table: &Table) {
+        let left_out = table.left_out.iter().map(|(_, rows)| rows).sum();
+        if self.left_out.swap(left_out, Ordering::Relaxed) == 0 {
+            for (api, rows) in &table.left_out {
+                tracing::error!(%api, rows, "addresses of this API are not captured: the kernel's table is full");
+            }
+        }
     }
 }
 

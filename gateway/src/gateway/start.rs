@@ -1,5 +1,6 @@
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +30,11 @@ use crate::connection::{self, Rooms};
 use crate::flow::{Kubelet, Shares, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
-use crate::names::Names;
+use crate::names::{self, Names};
 use crate::policy;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
-use crate::upstream::{Pool, Redis};
+use crate::upstream::{Dialer, Pool, Redis};
 
 /// Longest wait for the first resolution of the listed hosts before being ready without it.
 const FIRST_NAMES: Duration = Duration::from_secs(10);
@@ -96,9 +97,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let models = Arc::new(Models::new(Arc::new(model)));
     let (model_sender, model_receiver) = watch::channel(models.current());
     let changes = model_receiver.clone();
-    let names = Arc::new(Names::new(&settings.resolvers, settings.keep));
-    names.follow(&models.current());
     let node = Arc::new(NodeAddresses::read()?);
+    let names = Arc::new(self::names(&settings, &node));
+    names.follow(&models.current());
     let telemetry =
         Arc::new(Telemetry::new(access_log(&settings)?, settings.log_requests, Arc::new(Metrics::default())));
 
@@ -116,8 +117,15 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     if tokio::time::timeout(FIRST_NAMES, names.tried_once()).await.is_err() {
         tracing::warn!("some listed hosts are not resolved yet: they are captured as soon as they are");
     }
-    let mut publisher =
-        Publisher { capture: Arc::clone(&capture), models: Arc::clone(&models), names: Arc::clone(&names), adopted };
+    let left_out = Arc::new(AtomicUsize::new(0));
+    let mut publisher = Publisher {
+        capture: Arc::clone(&capture),
+        models: Arc::clone(&models),
+        names: Arc::clone(&names),
+        adopted,
+        left_out: Arc::clone(&left_out),
+        warned: HashSet::new(),
+    };
     publisher.publish()?;
     spawn_publisher(publisher, &changed, &stop);
 
@@ -176,7 +184,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     if let Some(listener) = &metrics_listener {
-        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, runtime, &stop);
+        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, runtime, left_out, &stop);
     }
     let server = admin::Server::bind(&settings.admin_socket)
         .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?;
@@ -282,6 +290,13 @@ fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
     }
 }
 
+fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
+    let Settings { resolvers, keep, max_addresses, .. } = settings;
+    let node = Arc::clone(node);
+    let settings = names::Settings { servers: resolvers.clone(), keep: *keep, max_addresses: *max_addresses };
+    Names::new(settings, Box::new(move |address| node.has(address)))
+}
+
 fn rooms(
     capture: &Arc<Capture>,
     (models, changes): (&Arc<Models>, watch::Receiver<Arc<Model>>),
@@ -294,20 +309,28 @@ fn rooms(
     let (origin, exempt) = (Arc::clone(capture), Arc::clone(capture));
     let exempt: Exempt = Arc::new(move |socket| exempt.exempt(socket));
     let (models, names, node) = (Arc::clone(models), Arc::clone(names), Arc::clone(node));
-    let pool = Arc::new(Pool::new(Arc::clone(&exempt)));
+    let dialer = Arc::new(Dialer::new(exempt));
+    let pool = Arc::new(Pool::new(Arc::clone(&dialer)));
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
+    let (located, asked) = (Arc::clone(&names), Arc::clone(&names));
     Rooms {
         origin: Box::new(move |socket| origin.origin(socket)),
-        exempt,
+        dialer,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
+        hosts_at: Box::new(move |address| located.hosts_at(address)),
+        lives_at: Box::new(move |host, address| {
+            let names = Arc::clone(&asked);
+            Box::pin(async move { names.lives_at(host, address).await })
+        }),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads,
         connections: Shares::default(),
         streams: Shares::default(),
         buffers: Shares::default(),
         sent_away: Shares::default(),
+        lookups: Shares::default(),
         leaves,
         pool,
         policies: Arc::new(policy::State::sharing(Arc::new(counters))),
@@ -364,6 +387,7 @@ fn spawn_telemetry(
     state: &Arc<AdminState>,
     telemetry: &Arc<Telemetry>,
     runtime: Arc<Runtime>,
+    left_out: Arc<AtomicUsize>,
     stop: &CancellationToken,
 ) {
     let (state, telemetry, stop) = (Arc::clone(state), Arc::clone(telemetry), stop.clone());
@@ -382,6 +406,9 @@ fn spawn_telemetry(
             lost_lines: telemetry.lost_lines(),
             suppressed_lines: telemetry.suppressed_lines(),
             buffered_bytes: state.connection.buffers.used(),
+            dns_refused: state.names.status().iter().map(|name| name.refused.len()).sum(),
+            dns_dropped: state.names.dropped(),
+            rows_left_out: left_out.load(Ordering::Relaxed),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
     };

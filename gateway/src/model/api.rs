@@ -1,9 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Rules, Secret, Service};
+use ipnet::IpNet;
+
+use super::{CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,23 +52,35 @@ impl Model {
         self.apis.get(id.0 as usize)
     }
 
+    /// Returns the API that lists this host with this port, and its index.
+    pub fn listing(&self, host: &Host, port: u16) -> Option<(ApiId, &Api)> {
+        (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.ports.contains(&port) && api.hosts.contains(host))
+    }
+
     /// Returns the API that lists this host, and its index.
     pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
     }
 
-    /// Returns the names that Egret resolves: those of third parties, of forward proxies, and of servers that policies send to.
-    pub fn hosts(&self) -> BTreeSet<Host> {
-        let mut hosts: BTreeSet<_> = self.apis.iter().flat_map(|api| &api.hosts).cloned().collect();
+    /// Returns the names that Egret must know the addresses of, and which addresses each may have: the hosts of third parties, and
+    /// the servers that the configuration names (proxies, backends, counters, and those that policies send to).
+    pub fn hosts(&self) -> BTreeMap<Host, Reach> {
+        let mut hosts: BTreeMap<Host, Reach> = BTreeMap::new();
+        for (host, api) in self.apis.iter().flat_map(|api| api.hosts.iter().map(move |host| (host, api))) {
+            let reach = hosts.entry(host.clone()).or_insert_with(|| Reach::Public(Vec::new()));
+            if let Reach::Public(allowed) = reach {
+                allowed.extend_from_slice(&api.allow_addresses);
+            }
+        }
+        let mut own = |host: &Host| {
+            hosts.entry(host.clone()).or_insert(Reach::Own);
+        };
+        self.backends.iter().flat_map(|service| &service.members).for_each(|member| own(&member.endpoint.host));
+        self.proxies().filter_map(|proxy| proxy.at.name()).for_each(&mut own);
+        self.counters.iter().for_each(|counters| own(&counters.endpoint.host));
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
-        let members = self.backends.iter().flat_map(|service| &service.members);
-        hosts.extend(members.map(|member| member.endpoint.host.clone()));
-        hosts.extend(self.proxies().filter_map(|proxy| proxy.at.name().cloned()));
-        hosts.extend(self.counters.iter().map(|counters| counters.endpoint.host.clone()));
         for policy in lists.flat_map(Policies::sections).flatten() {
-            policy.statement.each_endpoint(&mut |endpoint| {
-                hosts.insert(endpoint.host.clone());
-            });
+            policy.statement.each_endpoint(&mut |endpoint| own(&endpoint.host));
         }
         hosts
     }
@@ -76,12 +90,21 @@ impl Model {
         let Some(api) = self.api(id) else { return false };
         let same = other.apis.iter().find(|other| other.name == api.name);
         // Policies are looked up for each request; that there are any is a matter of the connection.
-        let but_for_policies = |api: &Api| Api { rules: None, ..api.clone() };
+        // What holds for strangers, and which addresses DNS may name, is no matter of this API's running connections.
+        let but_for_policies =
+            |api: &Api| Api { rules: None, strangers: Strangers::Carry, allow_addresses: Vec::new(), ..api.clone() };
         same.is_some_and(|same| {
             same.rules.is_some() == api.rules.is_some()
                 && but_for_policies(same) == but_for_policies(api)
                 && other.egress_of(same) == self.egress_of(api)
         })
+    }
+
+    /// Returns whether a stranger's connection that another configuration lets through may go on under this one: its host is still
+    /// no API's, and no API has changed what it does with strangers.
+    pub fn same_strangers(&self, other: &Self, host: &Host, port: u16) -> bool {
+        let of = |model: &Self| model.apis.iter().map(|api| (Arc::clone(&api.name), api.strangers)).collect::<Vec<_>>();
+        self.listing(host, port).is_none() && of(self) == of(other)
     }
 
     /// The proxies that something leaves through.
@@ -120,6 +143,10 @@ pub struct Api {
     pub pool: Pool,
     /// What happens to callers that do not trust the CA, in mode `intercept`.
     pub on_refusal: OnRefusal,
+    /// What happens to connections to its addresses whose name belongs to no API.
+    pub strangers: Strangers,
+    /// Addresses that its hosts may have although they are not public.
+    pub allow_addresses: Vec<IpNet>,
     /// The policies and operations of the API; requests are forwarded unchanged where this is absent.
     pub rules: Option<Arc<Rules>>,
 }
@@ -214,6 +241,25 @@ pub enum OnRefusal {
     Fail,
     /// Its next connections to that host are carried as in mode `passthrough`.
     Passthrough,
+}
+
+/// What happens to a stranger: a connection to an API's address whose name belongs to no API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// It is carried to its original destination, from the address that the kernel chooses.
+    Carry,
+    /// It is refused.
+    Refuse,
+}
+
+impl Strangers {
+    /// The spelling in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Carry => "carry",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// What happens to an API's connections while Egret, or its egress IP, is not there.

@@ -73,9 +73,12 @@ reasons! {
     LeafRefused = "leaf_refused";
     /// A request on this connection named another host than the flow's.
     Misdirected = "misdirected";
+    /// The caller named a host that no API lists, and Egret's own resolution of that name does not contain the address that the
+    /// caller connected to.
+    NameMismatch = "name_mismatch";
     /// The caller sent nothing within `limits.first_byte`, where Egret waits for what it says.
     NoFirstByte = "no_first_byte";
-    /// The caller named no host: no SNI that a leaf could be for, or no Host.
+    /// The caller named no host (no SNI, no Host), and the API, or one of the APIs that share the address, needs a name.
     NoName = "no_name";
     /// The peer has no origin record: it was not redirected by the kernel.
     NoOrigin = "no_origin";
@@ -109,6 +112,8 @@ reasons! {
     Shutdown = "shutdown";
     /// The caller began a request and did not come to the end of its head in time.
     SlowRequest = "slow_request";
+    /// The caller named a host that no API lists, and an API at that address has `strangers: refuse`.
+    StrangerRefused = "stranger_refused";
     /// The API is in a product, and the caller has not subscribed to it.
     SubscriptionRequired = "subscription_required";
     /// `validate-status-code`: the answer's status is none that is described.

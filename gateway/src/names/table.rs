@@ -1,44 +1,91 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use crate::model::{Action, Api, ApiId, FailMode, Host, Mode, Model, Redirect};
+use crate::model::{Action, Api, ApiId, FailMode, Host, Mode, Model, Redirect, Strangers};
 
-/// The rows of the kernel's table: one per address and port.
+/// The rows of the kernel's table, one per address and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The rows.
+    pub rows: Vec<Redirect>,
+    /// The APIs that have more rows than their share of the table, and how many of them are left out.
+    pub left_out: Vec<(Arc<str>, usize)>,
+}
+
+/// Returns the rows that the model wants, at most so many.
 ///
-/// Several APIs may share an address (a CDN): if they want the same, they get it; otherwise the connection is
-/// redirected and its name decides. It fails closed if one of them does.
-pub fn table(model: &Model, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Vec<Redirect> {
+/// Several APIs may share an address (a CDN): if they want the same, they get it; otherwise the connection is redirected and its
+/// name decides. It fails closed if one of them does. If there are too many rows, APIs with few rows get all of theirs, and the
+/// others get equal shares: no API can crowd out another.
+pub fn table(model: &Model, most: usize, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Table {
+    let wanted: Vec<_> = model.apis.iter().map(|api| destinations(api, &addresses)).collect();
+    let share = share(wanted.iter().map(Vec::len), most);
     let mut rows: BTreeMap<SocketAddr, Redirect> = BTreeMap::new();
-    for (index, api) in (0..).zip(&model.apis) {
-        for address in api.hosts.iter().flat_map(&addresses) {
-            let address = address.to_canonical();
-            for port in &api.ports {
-                let destination = SocketAddr::new(address, *port);
-                let action = action(model, api, address);
-                rows.entry(destination)
-                    .and_modify(|row| {
-                        if row.action != action {
-                            row.action = Action::Redirect;
-                        }
-                        if api.fail == FailMode::Closed {
-                            row.fail = FailMode::Closed;
-                        }
-                    })
-                    .or_insert_with(|| Redirect {
-                        destination,
-                        action,
-                        fail: api.fail,
-                        api: ApiId(index),
-                        generation: model.generation,
-                    });
-            }
+    let mut left_out = Vec::new();
+    for ((index, api), wanted) in (0..).zip(&model.apis).zip(&wanted) {
+        if wanted.len() > share {
+            left_out.push((Arc::clone(&api.name), wanted.len() - share));
+        }
+        for destination in wanted.iter().take(share) {
+            let row = row(model, ApiId(index), api, *destination);
+            rows.entry(*destination).and_modify(|there| *there = shared(there, &row)).or_insert(row);
         }
     }
-    rows.into_values().collect()
+    Table { rows: rows.into_values().collect(), left_out }
+}
+
+/// Returns an API's addresses with its ports: the newest addresses of all of its hosts first.
+fn destinations(api: &Api, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Vec<SocketAddr> {
+    let of_hosts: Vec<_> = api.hosts.iter().map(addresses).collect();
+    let longest = of_hosts.iter().map(Vec::len).max().unwrap_or(0);
+    let mut there = std::collections::HashSet::new();
+    (0..longest)
+        .flat_map(|age| of_hosts.iter().filter_map(move |addresses| addresses.get(age)))
+        .flat_map(|address| api.ports.iter().map(|port| SocketAddr::new(address.to_canonical(), *port)))
+        .filter(|destination| there.insert(*destination))
+        .collect()
+}
+
+/// Returns the largest share with which all wishes, none granted beyond it, fit.
+fn share(wishes: impl Iterator<Item = usize>, most: usize) -> usize {
+    let mut wishes: Vec<_> = wishes.collect();
+    wishes.sort_unstable();
+    let (mut rest, mut left) = (most, wishes.len());
+    for wish in wishes {
+        if wish > rest / left {
+            return rest / left;
+        }
+        rest -= wish;
+        left -= 1;
+    }
+    most
+}
+
+fn row(model: &Model, id: ApiId, api: &Api, destination: SocketAddr) -> Redirect {
+    Redirect {
+        destination,
+        action: action(model, api, destination.ip()),
+        fail: api.fail,
+        api: id,
+        generation: model.generation,
+    }
+}
+
+/// Returns the row of an address that two APIs share. What is denied stays denied while Egret is not there to see names.
+fn shared(one: &Redirect, other: &Redirect) -> Redirect {
+    let is_closed = |row: &Redirect| row.fail == FailMode::Closed || row.action == Action::Deny;
+    Redirect {
+        action: if one.action == other.action { one.action } else { Action::Redirect },
+        fail: if is_closed(one) || is_closed(other) { FailMode::Closed } else { FailMode::Open },
+        ..one.clone()
+    }
 }
 
 fn action(model: &Model, api: &Api, destination: IpAddr) -> Action {
     match api.mode {
+        // Names decide who is a stranger.
+        Mode::Deny if api.strangers == Strangers::Carry => Action::Redirect,
         Mode::Deny => Action::Deny,
         Mode::Intercept | Mode::Passthrough => Action::Redirect,
         // Without an address of the family the connection could only leave from a wrong one.
@@ -65,14 +112,16 @@ mod tests {
             backend: None,
             pool: crate::model::Pool::default(),
             on_refusal: crate::model::OnRefusal::default(),
+            strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
+            allow_addresses: Vec::new(),
             rules: None,
         }
     }
 
-    fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
+    fn model(apis: Vec<Api>) -> Model {
         let drain = Drain { hand_over: Duration::ZERO, stop: Duration::ZERO };
         let egress = Egress { addresses: vec!["192.0.2.10".parse().unwrap()], ..Egress::default() };
-        let model = Model {
+        Model {
             generation: Generation(4),
             egress,
             apis,
@@ -83,8 +132,11 @@ mod tests {
             limits: crate::model::Limits::default(),
             drain,
             warnings: Vec::new(),
-        };
-        table(&model, |_| vec![address.parse().unwrap()])
+        }
+    }
+
+    fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
+        table(&model(apis), 100, |_| vec![address.parse().unwrap()]).rows
     }
 
     #[test]
@@ -106,5 +158,46 @@ mod tests {
     #[test]
     fn bind_without_an_address_of_the_family_is_refused() {
         assert_eq!(rows(vec![api("a", Mode::Bind, FailMode::Open)], "2001:db8::7")[0].action, Action::Deny);
+    }
+
+    #[test]
+    fn a_denied_address_that_is_shared_stays_closed_without_egret() {
+        let apis = vec![api("a", Mode::Deny, FailMode::Open), api("b", Mode::Passthrough, FailMode::Open)];
+        let rows = rows(apis, "203.0.113.7");
+        assert_eq!((rows[0].action, rows[0].fail), (Action::Redirect, FailMode::Closed));
+    }
+
+    #[test]
+    fn an_api_with_many_addresses_crowds_out_no_other() {
+        let model = model(["flood", "a", "b"].map(|name| api(name, Mode::Passthrough, FailMode::Closed)).into());
+        let addresses = |host: &Host| {
+            let (net, count) = match host.as_str() {
+                "flood.example" => ("203.0.113", 200),
+                "a.example" => ("198.51.100", 30),
+                _ => ("192.0.2", 5),
+            };
+            (0..count).map(|number| format!("{net}.{number}").parse().unwrap()).collect()
+        };
+        let table = table(&model, 100, addresses);
+        let of = |id| table.rows.iter().filter(|row| row.api == ApiId(id)).count();
+        assert_eq!([of(0), of(1), of(2)], [65, 30, 5]);
+        assert_eq!(table.left_out, [("flood".into(), 135)]);
+        assert!(
+            table.rows.iter().any(|row| row.destination.ip() == "203.0.113.0".parse::<IpAddr>().unwrap()),
+            "newest"
+        );
+    }
+
+    #[test]
+    fn shares_are_fair() {
+        for (wishes, most, expected) in [
+            (vec![1, 2, 3], 100, 100),
+            (vec![10, 10], 10, 5),
+            (vec![1, 50, 50], 21, 10),
+            (vec![], 5, 5),
+            (vec![7], 3, 3),
+        ] {
+            assert_eq!(share(wishes.iter().copied(), most), expected, "{wishes:?} {most}");
+        }
     }
 }

@@ -11,10 +11,10 @@ pub struct Permit {
     tunnel: Option<Tunnel>,
 }
 
-/// What is asked of a proxy, which the targets of a permit lead to then.
+/// A tunnel that Egret asks a proxy for. The targets of its permit are addresses of the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
-    /// Whom.
+    /// The proxy.
     pub proxy: Arc<Proxy>,
     /// The third party's name, or address, and port (RFC 9110 §9.3.6).
     pub authority: String,
@@ -25,37 +25,39 @@ pub struct Tunnel {
 pub struct Target {
     /// The third party's address.
     pub destination: SocketAddr,
-    /// The address to leave from; absent only where the API's owner chose to go direct.
+    /// The address to leave from. It is absent for a stranger, and where the API's owner chose to go direct: then the kernel
+    /// chooses.
     pub source: Option<IpAddr>,
 }
 
 impl Permit {
-    /// The ways, in the order to try them.
+    /// Returns the targets, in the order to try them.
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    /// What is asked of a proxy first.
+    /// Returns the tunnel to ask a proxy for, if there is one.
     pub fn tunnel(&self) -> Option<&Tunnel> {
         self.tunnel.as_ref()
     }
 
-    /// The name of that proxy.
+    /// Returns the name of that proxy.
     pub fn proxy(&self) -> Option<&Arc<str>> {
         self.tunnel.as_ref().map(|tunnel| &tunnel.proxy.name)
     }
 
-    /// Whether a connection on this path would be permitted now.
+    /// Returns whether a connection on this path would be permitted now.
     pub fn allows(&self, local: SocketAddr, remote: SocketAddr) -> bool {
         let from_here = |source: Option<IpAddr>| source.is_none_or(|source| source == local.ip());
         self.targets.iter().any(|target| target.destination == remote && from_here(target.source))
     }
 }
 
-/// Permits a flow to go to its API, or where it wanted to go if it is nobody's.
+/// Permits a flow to go to its API, or a stranger to go to its original destination.
 ///
-/// For a listed name Egret dials its own resolution, the address the caller chose first if it is among them; a proxy is told the
-/// name.
+/// For a listed name Egret dials its own resolution, the address that the caller chose first if it is among them; a proxy is
+/// told the name. A stranger leaves as if Egret were not there: from the address that the kernel chooses, never from an egress
+/// address and never through a proxy.
 ///
 /// # Errors
 /// There is no address to go to or none to leave from.
@@ -69,26 +71,24 @@ pub fn admit(
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Permit, Reason> {
     let wanted = flow.original_dst.0;
-    let (egress, fail) = match route {
-        Route::Api(_, api) => (model.egress_of(api), api.fail),
-        Route::Unlisted => (&model.egress, FailMode::Open),
+    let api = match route {
+        Route::Api(_, api) => api,
+        Route::Stranger => return permit(vec![wanted.ip()], wanted.port(), |_| Ok(None)),
     };
+    let (egress, fail) = (model.egress_of(api), api.fail);
     let port = carriage.port().unwrap_or(wanted.port());
-    let unlisted = matches!(route, Route::Unlisted);
-    if let Some(proxy) = egress.proxy_for(name).filter(|_| !unlisted) {
+    let source = |ip| source(egress, ip, fail, &on_node);
+    if let Some(proxy) = egress.proxy_for(name) {
         let authority =
             name.map_or_else(|| SocketAddr::new(wanted.ip(), port).to_string(), |name| format!("{name}:{port}"));
-        return through(proxy, authority, &addresses, |ip| source(egress, ip, fail, false, &on_node));
+        return through(proxy, authority, &addresses, source);
     }
-    let mut destinations = match (route, name) {
-        (Route::Api(..), Some(name)) => addresses(name),
-        _ => vec![wanted.ip()],
-    };
+    let mut destinations = name.map_or_else(|| vec![wanted.ip()], &addresses);
     destinations.sort_by_key(|ip| *ip != wanted.ip());
-    permit(destinations, port, |ip| source(egress, ip, fail, unlisted, &on_node))
+    permit(destinations, port, source)
 }
 
-/// Permits Egret to go to a server that the configuration names, from the addresses of an API whose policies say so.
+/// Permits Egret to go to a server that the configuration names, from the egress addresses of the API whose policies use it.
 ///
 /// # Errors
 /// There is no address to go to or none to leave from.
@@ -98,14 +98,15 @@ pub fn admit_endpoint(
     addresses: impl Fn(&Host) -> Vec<IpAddr>,
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Permit, Reason> {
-    let source = |ip| source(egress, ip, fail, false, &on_node);
+    let source = |ip| source(egress, ip, fail, &on_node);
     match egress.proxy_for(Some(&endpoint.host)) {
         Some(proxy) => through(proxy, format!("{}:{}", endpoint.host, endpoint.port), addresses, source),
         None => permit(addresses(&endpoint.host), endpoint.port, source),
     }
 }
 
-/// Permits Egret to go to a server of its owner's own, which knows nobody by its address, from whichever the kernel chooses.
+/// Permits Egret to go to a server that identifies nobody by address, such as the store of counters. The kernel chooses the
+/// source address.
 ///
 /// # Errors
 /// There is no address to go to.
@@ -153,15 +154,12 @@ fn source(
     egress: &Egress,
     destination: IpAddr,
     fail: FailMode,
-    unlisted: bool,
     on_node: impl Fn(IpAddr) -> bool,
 ) -> Result<Option<IpAddr>, Reason> {
     match egress.source_for(destination) {
         Some(source) if on_node(source) => Ok(Some(source)),
         Some(_) if fail == FailMode::Open => Ok(None),
         Some(_) => Err(Reason::EgressAddressGone),
-        // Nothing was promised to a stranger.
-        None if unlisted => Ok(None),
         None => Err(Reason::EgressFamilyMissing),
     }
 }

@@ -68,6 +68,12 @@ pub struct Gauges {
     pub suppressed_lines: u64,
     /// Bytes of bodies that are held for policies.
     pub buffered_bytes: u64,
+    /// Addresses in the newest DNS responses that their hosts may not have.
+    pub dns_refused: usize,
+    /// Addresses that were dropped because their hosts have too many.
+    pub dns_dropped: u64,
+    /// Rows that the kernel's table has no room for.
+    pub rows_left_out: usize,
 }
 
 impl Default for Metrics {
@@ -89,7 +95,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(super) fn flow(&self, flow: &Snapshot, outcome: &'static str) {
-        let api = flow.api.as_ref().map_or_else(|| Arc::clone(&self.none), |(name, _)| Arc::clone(name));
+        let api = Arc::clone(flow.api.as_ref().unwrap_or(&self.none));
         self.flows.get_or_create(&FlowLabels { api: Arc::clone(&api), outcome }).inc();
         self.bytes.get_or_create(&ByteLabels { api: Arc::clone(&api), direction: "sent" }).inc_by(flow.sent);
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
@@ -132,6 +138,12 @@ impl Metrics {
         section(&mut body, "egret_access_log_suppressed_total", "counter", help, [("", gauges.suppressed_lines)])?;
         let help = "Bytes of bodies that are held for policies";
         section(&mut body, "egret_buffered_bytes", "gauge", help, [("", gauges.buffered_bytes)])?;
+        let help = "Addresses in the newest DNS responses that their hosts may not have";
+        section(&mut body, "egret_dns_addresses_refused", "gauge", help, [("", gauges.dns_refused as u64)])?;
+        let help = "Addresses dropped because their hosts have more than resolver.max_addresses";
+        section(&mut body, "egret_dns_addresses_dropped_total", "counter", help, [("", gauges.dns_dropped)])?;
+        let help = "Addresses and ports that are not captured because the kernel table is full";
+        section(&mut body, "egret_capture_rows_left_out", "gauge", help, [("", gauges.rows_left_out as u64)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));
         let help = "Whether an egress address is on the node";
         section(&mut body, "egret_egress_address_present", "gauge", help, present)?;

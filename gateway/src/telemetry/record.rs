@@ -6,6 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Telemetry;
 use crate::model::{Flow, Host, Protocol, Reason};
 
+/// The mode of a flow that names a host that no API lists, and its outcome if it ended in order.
+pub(super) const STRANGER: &str = "stranger";
+
 /// Bytes carried so far.
 #[derive(Debug, Default)]
 pub struct Bytes {
@@ -46,8 +49,10 @@ pub struct Snapshot {
     pub protocol: Option<&'static str>,
     /// The name it asked for.
     pub name: Option<Host>,
-    /// The API, and its mode.
-    pub api: Option<(Arc<str>, &'static str)>,
+    /// The API's name.
+    pub api: Option<Arc<str>>,
+    /// The API's mode, or `stranger`.
+    pub mode: Option<&'static str>,
     /// Egress address and port.
     pub egress: Option<SocketAddr>,
     /// The third party, or the proxy on the way to it.
@@ -84,7 +89,8 @@ impl From<Decided> for Snapshot {
         let Decided { flow, api, time, source, udp, times } = decided;
         Self {
             accepted: time,
-            api,
+            mode: api.as_ref().map(|(_, mode)| *mode),
+            api: api.map(|(name, _)| name),
             protocol: udp.then_some("udp"),
             times,
             // The kernel chooses the port later.
@@ -104,6 +110,7 @@ impl Snapshot {
             protocol: None,
             name: None,
             api: None,
+            mode: None,
             egress: None,
             upstream: None,
             proxy: None,
@@ -160,7 +167,12 @@ impl FlowRecord {
 
     /// Which API it is for.
     pub fn routed(&self, api: &Arc<str>, mode: &'static str) {
-        self.note(|facts| facts.api = Some((Arc::clone(api), mode)));
+        self.note(|facts| (facts.api, facts.mode) = (Some(Arc::clone(api)), Some(mode)));
+    }
+
+    /// Notes that it names a host that no API lists.
+    pub fn stranger(&self) {
+        self.note(|facts| (facts.api, facts.mode) = (None, Some(STRANGER)));
     }
 
     /// From where to where it leaves, and through which proxy.
@@ -171,9 +183,14 @@ impl FlowRecord {
         });
     }
 
-    /// How it ended. Without this it ended with the process.
+    /// Notes how it ended. Without this it ended with the process.
     pub fn ended(&mut self, outcome: Result<(), Reason>) {
-        self.outcome = outcome.err().map_or(Reason::OK, Reason::label);
+        let is_stranger = self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner).mode == Some(STRANGER);
+        self.outcome = match outcome {
+            Ok(()) if is_stranger => STRANGER,
+            Ok(()) => Reason::OK,
+            Err(reason) => reason.label(),
+        };
     }
 
     fn note(&self, change: impl FnOnce(&mut Snapshot)) {

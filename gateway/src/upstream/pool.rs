@@ -9,8 +9,8 @@ use super::http1::Http1;
 use super::http2::Http2;
 use super::tls::Tls;
 use super::transport::{Metered, Transport};
-use super::{Upstream, connect};
-use crate::model::{Alpn, Backend, Exempt, Host, Reason};
+use super::{Dialer, Upstream};
+use crate::model::{Alpn, Backend, Host, Reason};
 use crate::policy::Permit;
 
 /// How long a connection is kept without a request.
@@ -42,7 +42,7 @@ impl Hash for Key {
 
 /// Connections to third parties that have no request at the moment.
 pub struct Pool {
-    exempt: Exempt,
+    dialer: Arc<Dialer>,
     tls: Tls,
     shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
 }
@@ -90,9 +90,9 @@ pub struct Leased<C: Reusable> {
 }
 
 impl Pool {
-    /// With the mark of our own sockets.
-    pub fn new(exempt: Exempt) -> Self {
-        Self { exempt, tls: Tls::new(), shelves: Mutex::default() }
+    /// Creates a pool that has no connections yet.
+    pub fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, tls: Tls::new(), shelves: Mutex::default() }
     }
 
     /// Where the connections of a key are.
@@ -154,7 +154,7 @@ impl Pool {
         host: &Host,
         secured: Option<(&Arc<Backend>, Alpn)>,
     ) -> Result<(Transport, Path), Reason> {
-        let Upstream { stream, local, remote } = connect(permit, &self.exempt).await?;
+        let Upstream { stream, local, remote } = self.dialer.connect(permit).await?;
         let stream = Metered::new(stream);
         let transport = match secured {
             None => Transport::Tcp(stream),

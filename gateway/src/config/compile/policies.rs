@@ -23,6 +23,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_saphyr::Spanned;
 
+pub(super) use self::ip_filter::addresses_of;
 use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;

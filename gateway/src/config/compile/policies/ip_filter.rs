@@ -33,8 +33,11 @@ impl List<'_, '_> {
     }
 }
 
-/// An address, or those that begin like it.
-fn addresses_of(text: &str) -> Result<IpNet, (&'static str, String)> {
+/// Parses an address, or a prefix of addresses.
+///
+/// # Errors
+/// The rule that the text breaks, and the remedy.
+pub(in crate::config::compile) fn addresses_of(text: &str) -> Result<IpNet, (&'static str, String)> {
     let text = text.trim();
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let example = "203.0.113.7, 203.0.113.0/24, 2001:db8::/32".to_owned();

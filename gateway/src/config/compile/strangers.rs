@@ -1,0 +1,48 @@
+//! What may be at an API's addresses beside the API, and which addresses these may be.
+
+use ipnet::IpNet;
+
+use super::policies::addresses_of;
+use crate::config::diagnostic::Problem;
+use crate::config::file::ApiFile;
+use crate::model::{Egress, Mode, Reach, Strangers};
+
+/// Compiles `strangers`.
+pub(super) fn compile(file: &ApiFile, mode: Mode, egress: &Egress, problems: &mut Vec<Problem>) -> Strangers {
+    let default = match mode {
+        Mode::Deny => Strangers::Refuse,
+        _ if egress.proxy.is_some() => Strangers::Refuse,
+        _ => Strangers::Carry,
+    };
+    let Some(written) = &file.strangers else { return default };
+    if mode == Mode::Bind {
+        let rule = "connections in mode bind do not pass through Egret, which cannot see the names in them";
+        problems.push(Problem::at(written, rule, "remove it, or write mode: passthrough"));
+    }
+    match written.value.as_str() {
+        "carry" => Strangers::Carry,
+        "refuse" => Strangers::Refuse,
+        other => {
+            let rule = format!("`{other}` is not what can be done with strangers");
+            problems.push(Problem::at(written, rule, "carry or refuse"));
+            default
+        }
+    }
+}
+
+/// Compiles `allow_addresses`.
+pub(super) fn allow_addresses(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<IpNet> {
+    let mut allowed = Vec::new();
+    for written in &file.allow_addresses {
+        match addresses_of(&written.value) {
+            Ok(net) if Reach::is_never(net.addr()) => {
+                let rule = format!("no third party can have the address {}", net.addr());
+                let help = "loopback, link-local, multicast and unspecified addresses cannot be allowed: remove it";
+                problems.push(Problem::at(written, rule, help));
+            }
+            Ok(net) => allowed.push(net),
+            Err((rule, help)) => problems.push(Problem::at(written, rule, help)),
+        }
+    }
+    allowed
+}

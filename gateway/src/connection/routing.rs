@@ -1,0 +1,94 @@
+//! Chooses the route of a captured connection, and puts the choice on record.
+
+use super::Rooms;
+use super::first_bytes::First;
+use crate::flow::Bound;
+use crate::model::{Api, ApiId, Flow, Mode, Model, OnRefusal, Origin, Protocol, Reason, Strangers};
+use crate::route::{self, Carriage, Route, Sharers};
+use crate::telemetry::FlowRecord;
+
+/// The mode on record where the caller's refusal of Egret's certificate has made it `passthrough`.
+const PASSED: &str = "passthrough_on_refusal";
+
+/// Most lookups of strangers' names at the same time. More are refused as if the lookup had failed.
+const LOOKUPS: Bound = Bound { all: 256, each: 32 };
+
+/// Returns the APIs that the connection's original destination belongs to.
+pub(super) fn sharers<'a>(model: &'a Model, origin: &Origin, rooms: &Rooms) -> Sharers<'a> {
+    // The index of an API means nothing in the configuration of another process.
+    let captured_for = (model.generation == origin.generation).then_some(origin.api);
+    let destination = origin.original_dst.0;
+    Sharers::of(model, destination, captured_for, &(rooms.hosts_at)(destination.ip()))
+}
+
+/// Returns the origin with an index of this model. An index that no API has stands for none.
+pub(super) fn known(model: &Model, origin: Origin, sharers: &Sharers<'_>) -> Origin {
+    if model.generation == origin.generation {
+        return origin;
+    }
+    Origin { api: sharers.first().map_or(ApiId(u32::MAX), |(id, _)| id), ..origin }
+}
+
+/// Returns who speaks first on a connection to an address and port of these APIs.
+pub(super) fn speaks_first(sharers: &Sharers<'_>, port: u16) -> First {
+    let mut apis = sharers.apis().peekable();
+    if apis.peek().is_some() && apis.all(|api| api.opaque_ports.contains(&port)) {
+        return First::Opaque;
+    }
+    // A caller that hesitates must not get around what is done with its requests, or be taken for one without a name.
+    let looks = |api: &Api| {
+        let is_read = api.mode == Mode::Intercept || api.backend.is_some() || api.rules.is_some();
+        is_read || api.strangers == Strangers::Refuse
+    };
+    if sharers.apis().any(looks) { First::Caller } else { First::Either }
+}
+
+/// Chooses where the connection goes and how it is carried.
+pub(super) async fn route<'a>(
+    model: &'a Model,
+    flow: &Flow,
+    protocol: &Protocol,
+    sharers: &Sharers<'a>,
+    rooms: &Rooms,
+    record: &FlowRecord,
+) -> Result<(Route<'a>, Carriage), Reason> {
+    let route = route::select(model, flow, protocol, sharers).map_err(|refusal| {
+        if let Some(api) = refusal.api {
+            record.routed(&api.name, api.mode.label());
+        }
+        refusal.reason
+    })?;
+    match route {
+        Route::Api(_, api) => record.routed(&api.name, api.mode.label()),
+        Route::Stranger => {
+            record.stranger();
+            verify_stranger(flow, protocol, rooms).await?;
+        }
+    }
+    if matches!(protocol, Protocol::Http1 { host: None }) {
+        return Err(Reason::NoName);
+    }
+    let carriage = match (route, route::carriage(&route, protocol)?) {
+        (Route::Api(_, api), Carriage::Intercept(..)) if is_refused(api, flow, protocol, rooms) => {
+            record.routed(&api.name, PASSED);
+            Carriage::Passthrough
+        }
+        (_, carriage) => carriage,
+    };
+    Ok((route, carriage))
+}
+
+/// Checks that the stranger's host lives at the address that the caller connected to. A caller that names a host which lives
+/// elsewhere tries to get around the policies of the API at this address.
+async fn verify_stranger(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
+    let name = protocol.authority().ok_or(Reason::NoName)?;
+    let _lookup = rooms.lookups.take(&flow.workload.owner, 1, LOOKUPS).ok_or(Reason::NameMismatch)?;
+    let lives_there = (rooms.lives_at)(name.clone(), flow.original_dst.0.ip()).await;
+    lives_there.then_some(()).ok_or(Reason::NameMismatch)
+}
+
+/// Returns whether the caller would refuse Egret's certificate, and the API's owner lets it pass then.
+fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> bool {
+    let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough);
+    name.is_some_and(|name| rooms.leaves.refusals().passes(&flow.workload, name))
+}
