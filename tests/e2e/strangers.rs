@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use egret_tests::{Behaviour, EGRESS, Lab, Mood, NODE, Seen, Then, ThirdParty, eventually};
+use egret_tests::{Behaviour, EGRESS, Lab, Mood, NODE, Pki, Seen, Then, ThirdParty, eventually};
 
 use crate::PARTNER;
 
@@ -70,8 +70,12 @@ fn hosts(lab: &Lab) {
 
 /// The partner and a stranger at one address, in TLS and in the clear.
 fn shared(lab: &Lab) -> [ThirdParty; 2] {
+    shared_with(lab, &lab.pki())
+}
+
+fn shared_with(lab: &Lab, pki: &Pki) -> [ThirdParty; 2] {
     hosts(lab);
-    let identity = lab.pki().identity(&[NAME, STRANGER], &["http/1.1"]);
+    let identity = pki.identity(&[NAME, STRANGER], &["http/1.1"]);
     let allowed = vec![ip(EGRESS), ip(NODE)];
     [
         lab.third_party(ADDRESS, 443, Behaviour::Https(identity, allowed.clone())),
@@ -255,6 +259,22 @@ fn deny_holds_on_an_address_that_another_api_shares() {
     assert_eq!(plain(&lab, &[&get(NAME), &denied]), "200 421");
     is_on_record(&lab, "denied");
     is_on_record(&lab, "no_name");
+    // What is inside of TLS that is carried untouched cannot be seen.
+    let warnings = lab.json(&["status"])["config_warnings"].to_string();
+    assert!(warnings.contains("API `partner` (mode passthrough) shares an address with API `denied`"), "{warnings}");
+}
+
+#[test]
+fn deny_holds_inside_of_tls_where_the_other_api_is_intercepted() {
+    let lab = Lab::new();
+    let pki = lab.pki();
+    let parties = shared_with(&lab, &pki);
+    lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "denied.example")]);
+    let partner = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
+    let denied = "  - name: denied\n    hosts: [denied.example]\n    mode: deny\n";
+    let _egret = lab.egret(&lab.configure(&format!("{partner}{denied}")), &[]);
+    assert_eq!(lab.python(TLS, &[ADDRESS, "denied.example", NAME]), "421");
+    assert_eq!(requests(&parties), []);
 }
 
 #[test]
@@ -323,7 +343,8 @@ fn an_egress_address_that_strangers_leave_from_is_warned_of() {
     eventually("the log warns", || egret.log().contains("API `partner` has policies and carries strangers"));
     assert_eq!(warnings(), 1);
     let socket = lab.socket();
-    let doctor = lab.cli(&["doctor", "--socket", socket.to_str().unwrap()]);
+    let doctor = lab.try_cli(&["doctor", "--socket", socket.to_str().unwrap()]);
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("warning: API `partner` has policies"), "{doctor}");
     lab.configure(&format!("{api}    strangers: refuse\n"));
     eventually("nothing to warn of", || warnings() == 0);

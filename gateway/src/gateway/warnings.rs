@@ -1,32 +1,55 @@
-//! What an owner should know about a configuration that is valid: it depends on the node, so `egret check` cannot tell.
+//! What an owner should know about a valid configuration. It depends on the node and on DNS, so `egret check` cannot tell.
+
+use std::collections::BTreeSet;
 
 use super::egress::chosen_source;
-use crate::model::{Mode, Model, Strangers};
+use crate::model::{Api, Mode, Model, Strangers};
 use crate::names::Names;
 
 /// Addresses of an API that are looked at: as a rule the same route leads to all.
 const LOOKED_AT: usize = 8;
 
-/// Returns the warnings, one for each API at most.
+/// Returns the warnings, at most two for each API.
 pub(super) fn warnings(model: &Model, names: &Names) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for api in &model.apis {
-        let sees_requests = api.rules.is_some() && matches!(api.mode, Mode::Intercept | Mode::Passthrough);
-        if !sees_requests || api.strangers == Strangers::Refuse {
-            continue;
-        }
-        let egress = model.egress_of(api);
-        let mut addresses = api.hosts.iter().flat_map(|host| names.addresses(host)).take(LOOKED_AT);
-        let shared = addresses
-            .find_map(|address| egress.source_for(address).filter(|source| chosen_source(address) == Some(*source)));
-        if let Some(source) = shared {
-            warnings.push(format!(
-                "warning: API `{}` has policies and carries strangers, and {source} is both its egress address and the address that \
-                 strangers leave from: a caller that names another host at the same address reaches it from {source} past \
-                 the policies. Set `strangers: refuse`, or use another egress address",
-                api.name
-            ));
-        }
+    let of_api = |api| [strangers_leave_from_egress(model, api, names), hides_another(model, api, names)];
+    model.apis.iter().flat_map(of_api).flatten().collect()
+}
+
+fn strangers_leave_from_egress(model: &Model, api: &Api, names: &Names) -> Option<String> {
+    if api.rules.is_none() || api.mode == Mode::Deny || api.strangers == Strangers::Refuse {
+        return None;
     }
-    warnings
+    let egress = model.egress_of(api);
+    let mut addresses = api.hosts.iter().flat_map(|host| names.addresses(host)).take(LOOKED_AT);
+    let source = addresses
+        .find_map(|address| egress.source_for(address).filter(|source| chosen_source(address) == Some(*source)))?;
+    Some(format!(
+        "warning: API `{}` has policies and carries strangers, and {source} is both its egress address and the address that \
+         strangers leave from: a caller that names another host at the same address reaches it from {source} past the \
+         policies. Set `strangers: refuse`, or use another egress address",
+        api.name
+    ))
+}
+
+/// What is inside of TLS that is carried untouched may be for any host at the address.
+fn hides_another(model: &Model, api: &Api, names: &Names) -> Option<String> {
+    if !matches!(api.mode, Mode::Passthrough | Mode::Bind) {
+        return None;
+    }
+    let at = |address| names.hosts_at(address);
+    let hosts: BTreeSet<_> = api.hosts.iter().flat_map(|host| names.addresses(host)).flat_map(at).collect();
+    let is_hidden = |other: &&Api| {
+        let is_strict = other.mode == Mode::Deny || other.rules.is_some();
+        let is_there = other.hosts.iter().any(|host| hosts.contains(host));
+        other.name != api.name && is_strict && is_there && other.ports.iter().any(|port| api.ports.contains(port))
+    };
+    let other = model.apis.iter().find(is_hidden)?;
+    Some(format!(
+        "warning: API `{}` (mode {}) shares an address with API `{}`, which has policies or is denied: a caller can name the \
+         first one in TLS and ask for the second one inside, where Egret does not look. Set `mode: intercept` for `{}`",
+        api.name,
+        api.mode.label(),
+        other.name,
+        api.name
+    ))
 }

@@ -138,3 +138,36 @@ impl Strangers {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(number: usize) -> Question {
+        (Host::parse(&format!("host{number}.example")).unwrap(), Families::V4)
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let strangers = Strangers::new(Vec::new());
+        for number in 0..HOSTS + 100 {
+            strangers.known(&question(number));
+        }
+        assert_eq!(strangers.hosts().len(), HOSTS);
+    }
+
+    #[test]
+    fn addresses_of_earlier_responses_are_remembered_while_they_hold() {
+        let strangers = Strangers::new(Vec::new());
+        let (question, now) = (question(1), Instant::now());
+        let found = |addresses: Vec<IpAddr>| Found { addresses, until: now + SHORTEST };
+        let first = strangers.known(&question);
+        let address: IpAddr = "203.0.113.7".parse().unwrap();
+        first.found.set(found(vec![address])).unwrap();
+        assert!(Arc::ptr_eq(&strangers.known(&question), &first), "it holds");
+        assert!(strangers.renewed(&question, &first, now).is_none(), "it is new");
+        let second = strangers.renewed(&question, &first, now + SHORTEST).unwrap();
+        assert_eq!(second.before, [address]);
+        assert!(Arc::ptr_eq(&strangers.known(&question), &second), "callers share the lookup");
+    }
+}
