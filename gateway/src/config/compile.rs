@@ -112,9 +112,9 @@ fn api<'a>(
 ) -> Api {
     let name = file.name.value.trim();
     if name.is_empty() {
-        problems.push(Problem::at(&file.name, "an API needs a name", "a short one: logs and metrics show it"));
+        problems.push(Problem::at(&file.name, "this API has no name", "write a short name: logs and metrics show it"));
     } else if let Some(other) = seen.names.insert(name, &file.name) {
-        let problem = Problem::at(&file.name, "another API has this name", "API names are unique: rename one");
+        let problem = Problem::at(&file.name, "another API has this name", "rename one of them: API names are unique");
         problems.push(problem.with(other));
     }
     let ports = ports(file, problems);
@@ -142,7 +142,7 @@ fn api<'a>(
 
 fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &mut Vec<Problem>) -> Vec<Host> {
     if file.hosts.is_empty() {
-        problems.push(Problem::at(&file.name, "this API lists no host", "hosts: [api.partner.example]"));
+        problems.push(Problem::at(&file.name, "this API has no host", "add `hosts: [api.partner.example]`"));
     }
     let mut hosts: Vec<Host> = Vec::new();
     for written in &file.hosts {
@@ -150,12 +150,12 @@ fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &m
             Ok(host) => host,
             Err(invalid) => {
                 let help = match invalid {
-                    InvalidHost::Address => "list the name that the application uses, not its address",
-                    InvalidHost::Character('*') => "wildcards are not supported: list each name",
+                    InvalidHost::Address => "write the name that the application uses, not its address",
+                    InvalidHost::Character('*') => "write each name: wildcards are not supported",
                     InvalidHost::Character(c) if !c.is_ascii() => "write it in punycode (xn--...)",
-                    InvalidHost::Character('/' | ':') => "only the name: no scheme, port or path",
+                    InvalidHost::Character('/' | ':') => "write only the name, without scheme, port and path",
                     InvalidHost::Character(_) | InvalidHost::Empty | InvalidHost::Label | InvalidHost::TooLong => {
-                        "a name like api.partner.example"
+                        "write a name like api.partner.example"
                     }
                 };
                 problems.push(Problem::at(written, invalid.to_string(), help));
@@ -163,13 +163,14 @@ fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &m
             }
         };
         if hosts.contains(&host) {
-            problems.push(Problem::at(written, "this host is listed twice", "remove one"));
+            problems.push(Problem::at(written, "this host is listed twice", "remove one of them"));
             continue;
         }
         let taken = ports.iter().find_map(|port| seen.hosts.get(&(host.clone(), *port)).map(|other| (*port, *other)));
         if let Some((port, other)) = taken {
             let rule = format!("another API has this host and port {port} already");
-            let help = "a host and port belong to one API: remove it from one, or give them different ports";
+            let help =
+                "remove the host from one of the APIs, or give them different ports: a host and port belong to one API";
             problems.push(Problem::at(written, rule, help).with(other));
         }
         for port in ports {
@@ -183,12 +184,16 @@ fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &m
 fn ports(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<u16> {
     let Some(written) = &file.ports else { return DEFAULT_PORTS.to_vec() };
     if written.is_empty() {
-        problems.push(Problem::at(&file.name, "this API captures no port", "leave ports out for 80 and 443"));
+        problems.push(Problem::at(
+            &file.name,
+            "this API captures no port",
+            "name a port, or remove `ports` for 80 and 443",
+        ));
     }
     let mut ports = Vec::new();
     for port in written {
         if ports.contains(&port.value) {
-            problems.push(Problem::at(port, "this port is listed twice", "remove one"));
+            problems.push(Problem::at(port, "this port is listed twice", "remove one of them"));
         } else {
             ports.push(port.value);
         }
@@ -198,7 +203,7 @@ fn ports(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<u16> {
 
 fn opaque_ports(file: &ApiFile, ports: &[u16], problems: &mut Vec<Problem>) -> Vec<u16> {
     for port in file.opaque_ports.iter().filter(|port| !ports.contains(&port.value)) {
-        problems.push(Problem::at(port, "this port is not among the API's ports", "add it to ports"));
+        problems.push(Problem::at(port, "this port is not one of the API's `ports`", "add it to `ports`"));
     }
     file.opaque_ports.iter().map(|port| port.value).collect()
 }
@@ -211,7 +216,11 @@ fn mode(file: &ApiFile, problems: &mut Vec<Problem>) -> Mode {
         "passthrough" => Mode::Passthrough,
         "intercept" => Mode::Intercept,
         _ => {
-            problems.push(Problem::at(written, "not a mode", "passthrough, intercept, bind or deny"));
+            problems.push(Problem::at(
+                written,
+                format!("`{}` is not a mode", written.value),
+                "write passthrough, intercept, bind or deny",
+            ));
             Mode::Passthrough
         }
     }
@@ -222,7 +231,11 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
         None | Some((_, "closed")) => FailMode::Closed,
         Some((_, "open")) => FailMode::Open,
         Some((written, _)) => {
-            problems.push(Problem::at(written, "not a fail mode", "closed or open"));
+            problems.push(Problem::at(
+                written,
+                format!("`{}` is not a fail mode", written.value),
+                "write closed or open",
+            ));
             FailMode::Closed
         }
     }
@@ -231,14 +244,18 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
 fn on_refusal(file: &ApiFile, mode: Mode, problems: &mut Vec<Problem>) -> OnRefusal {
     let Some(written) = &file.on_refusal else { return OnRefusal::default() };
     if mode != Mode::Intercept {
-        let rule = "callers of this API are shown no certificate of Egret's to refuse";
+        let rule = "`on_refusal` has no effect: callers of this API see no certificate of Egret";
         problems.push(Problem::at(written, rule, "remove it, or write mode: intercept"));
     }
     match written.value.as_str() {
         "fail" => OnRefusal::Fail,
         "passthrough" => OnRefusal::Passthrough,
         _ => {
-            problems.push(Problem::at(written, "not what can be done on a refusal", "fail or passthrough"));
+            problems.push(Problem::at(
+                written,
+                format!("`{}` is not an action for a refusal", written.value),
+                "write fail or passthrough",
+            ));
             OnRefusal::Fail
         }
     }
@@ -282,13 +299,21 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
     for written in resolver.iter().flat_map(|resolver| &resolver.servers) {
         match socket_address(&written.value, 53) {
             Some(address) => resolvers.push(address),
-            None => problems.push(Problem::at(written, "not a DNS server", "ADDRESS or ADDRESS:PORT")),
+            None => problems.push(Problem::at(
+                written,
+                format!("`{}` is not an address", written.value),
+                "write the address of a DNS server: ADDRESS or ADDRESS:PORT",
+            )),
         }
     }
     let address = telemetry.and_then(|telemetry| telemetry.address.as_ref()).and_then(|written| {
         let address = written.value.parse().ok();
         if address.is_none() {
-            problems.push(Problem::at(written, "not an address to listen on", "ADDRESS:PORT, like 127.0.0.1:9464"));
+            problems.push(Problem::at(
+                written,
+                format!("`{}` is not an address to listen on", written.value),
+                "write ADDRESS:PORT, like 127.0.0.1:9464",
+            ));
         }
         address
     });
@@ -323,8 +348,8 @@ fn kubelet(file: &File, problems: &mut Vec<Problem>) -> Kubelet {
         let Some(written) = written else { return PathBuf::from(default) };
         let path = PathBuf::from(written.value.trim());
         if path.is_relative() {
-            let help = format!("its path on the node, from the root, like {default}");
-            problems.push(Problem::at(written, "not a directory of the kubelet's", help));
+            let help = format!("write the directory's path on the node, from the root, like {default}");
+            problems.push(Problem::at(written, "this path is relative", help));
         }
         path
     };
@@ -371,7 +396,11 @@ fn duration(written: Option<&Spanned<String>>, default: Duration, problems: &mut
     };
     let parsed = number.parse::<u64>().ok().zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
     parsed.map(Duration::from_millis).unwrap_or_else(|| {
-        problems.push(Problem::at(written, "not a duration", "a number and a unit: 500ms, 5s, 10m, 1h or 1d"));
+        problems.push(Problem::at(
+            written,
+            format!("`{}` is not a duration", written.value),
+            "write a number and a unit: 500ms, 5s, 10m, 1h or 1d",
+        ));
         default
     })
 }

@@ -297,9 +297,9 @@ pub(super) struct KubeletFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) logs: Option<Spanned<String>>,
-    /// The cgroup below which the kubelet makes `kubepods`, as a path below the root of the cgroup hierarchy, like
-    /// `/kubelet.slice`: the kubelet's `cgroupRoot`. Pods are recognised there, at the root of the hierarchy, and in the units
-    /// of containerd, k0s, k3s and RKE2; a cgroup that is only named like a pod's is not one elsewhere. Default: the root.
+    /// The cgroup below which the kubelet creates `kubepods` (its `cgroupRoot`), as a path below the root of the cgroup hierarchy.
+    /// Egret recognises pods there, at the root of the hierarchy, and in the units of containerd, k0s, k3s and RKE2. A cgroup
+    /// elsewhere that is only named like a pod's is not a pod. Default: the root. Example: `/kubelet.slice`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) cgroup: Option<Spanned<String>>,
@@ -337,8 +337,8 @@ pub(super) struct LimitsFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) total: Option<Spanned<String>>,
-    /// From the start of a connection to its first byte, where Egret waits for what the caller says: in mode `intercept`, with
-    /// `backend`, and with policies (`no_first_byte`). Default 60s.
+    /// The longest time from the start of a connection to its first byte, where Egret waits for the caller's first byte: in mode
+    /// `intercept`, with `backend`, and with policies (outcome `no_first_byte`). Default: 60s. Example: `10s`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) first_byte: Option<Spanned<String>>,

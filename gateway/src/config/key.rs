@@ -209,4 +209,21 @@ mod tests {
             assert_eq!(Key::new(&root, "key", &property).example(), example, "{property}");
         }
     }
+
+    /// The reference and the help lines show these examples.
+    #[test]
+    fn each_key_has_an_example_that_its_schema_accepts() {
+        let schema = schemars::schema_for!(crate::config::file::File);
+        let root = schema.as_value();
+        let sections = root["$defs"].as_object().unwrap().values().chain([root]);
+        for (name, property) in sections.filter_map(|section| section["properties"].as_object()).flatten() {
+            let line = Key::new(root, name, property).line();
+            assert!(!line.contains("TEXT"), "add `Example: ...` to the doc comment of `{name}`: {line}");
+            let node = serde_saphyr::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let only = serde_json::json!({"type": "object", "properties": {name: property}, "$defs": root["$defs"]});
+            let mut problems = Vec::new();
+            crate::config::document::check(&only, &node, &mut problems);
+            assert_eq!(problems, [], "{line}");
+        }
+    }
 }

@@ -47,16 +47,15 @@ impl<'a> Contracts<'a> {
         };
         if looks.most_bytes > self.max_body {
             let rule = format!(
-                "validate-content lets bodies of {} bytes through, and policies look at no more than {}",
+                "validate-content allows bodies of {} bytes, but policies of this API read at most {} (`max_body`)",
                 looks.most_bytes, self.max_body
             );
-            tell(Problem::at(&self.file.name, rule, "a greater max_body of the API, or a smaller max_size"));
+            tell(Problem::at(&self.file.name, rule, "raise `max_body` of the API, or lower `max_size`"));
         }
         let by = looks.by?;
         if self.file.openapi.is_none() {
-            let rule = format!("{by} looks at the API's OpenAPI document, and it has none");
-            let help =
-                "openapi: PATH of the document; or take the policy out (inherit: false, if it is that of all APIs)";
+            let rule = format!("{by} needs an OpenAPI document, and this API has none");
+            let help = "add `openapi: PATH`, or remove the policy (`inherit: false`, if it is one of all APIs)";
             tell(Problem::at(&self.file.name, rule, help));
             return None;
         };

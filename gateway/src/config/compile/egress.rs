@@ -46,15 +46,14 @@ impl<'a> Ways<'a> {
         if written.iter().flatten().all(|egress| egress.addresses.is_empty()) && mode != Mode::Deny {
             problems.push(Problem::at(
                 &file.name,
-                "this API has no address to leave from",
-                "name one in egress.addresses, for all APIs or in this one",
+                "this API has no egress address",
+                "add an address of this node to egress.addresses, for all APIs or in this one",
             ));
         }
         if mode == Mode::Bind && own.as_ref().unwrap_or(&self.all).proxy.is_some() {
             let place = written.into_iter().flatten().find_map(|egress| egress.proxy.as_ref()).unwrap_or(&file.name);
-            let rule =
-                format!("connections of `{}` (mode: bind) go straight from the application", file.name.value.trim());
-            problems.push(Problem::at(place, rule, "mode: passthrough, or egress: {proxy: none} in this API"));
+            let rule = format!("connections of `{}` (mode: bind) cannot go through a proxy", file.name.value.trim());
+            problems.push(Problem::at(place, rule, "write mode: passthrough, or egress: {proxy: none} in this API"));
         }
         own
     }
@@ -72,7 +71,7 @@ impl<'a> Ways<'a> {
                 Some(proxy) => proxy.clone(),
                 None => {
                     let help = suggestion(name, self.proxies.keys().copied().chain([NONE]));
-                    problems.push(Problem::at(written, "no proxy has this name", help));
+                    problems.push(Problem::at(written, format!("no proxy is named `{name}`"), help));
                     None
                 }
             },
@@ -88,21 +87,33 @@ fn proxy(
 ) -> Option<Proxy> {
     let file = &written.value;
     if name == NONE {
-        problems.push(Problem::at(written, "`none` stands for no proxy", "another name"));
+        problems.push(Problem::at(
+            written,
+            "a proxy cannot be named `none`, which stands for no proxy",
+            "choose another name",
+        ));
     }
     let except = file.except.iter().filter_map(|written| names(written, problems)).collect();
     if let Some(username) = file.username.as_ref().filter(|username| username.value.contains(':')) {
-        problems.push(Problem::at(username, "a username has no colon (RFC 7617 §2)", "without it"));
+        problems.push(Problem::at(
+            username,
+            "this user name has a colon, which RFC 7617 §2 forbids",
+            "remove the colon",
+        ));
     }
     if let (Some(password), false) = (&file.password, file.plain_secrets) {
-        let help = "plain_secrets: true here, where you trust the network between this node and the proxy";
+        let help = "add plain_secrets: true here, if you trust the network between this node and the proxy";
         problems.push(Problem::at(password, "a password would be sent without TLS", help));
     }
     let credentials = match (&file.username, &file.password) {
         (Some(username), Some(password)) => Some((username.value.trim().into(), constant(password, values, problems))),
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => {
-            problems.push(Problem::at(one, "there is half of the credentials", "username and password, or neither"));
+            problems.push(Problem::at(
+                one,
+                "a user name and a password belong together",
+                "write both `username` and `password`, or neither",
+            ));
             None
         }
     };
@@ -111,11 +122,11 @@ fn proxy(
 }
 
 fn place(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<(ProxyHost, u16)> {
-    const HELP: &str = "like http://proxy.acme.example:3128";
+    const HELP: &str = "write a URL like http://proxy.acme.example:3128";
     let text = written.value.trim();
     if text.starts_with("https://") {
         let rule = "TLS with a proxy is not supported";
-        let help = "http://, if the proxy listens so: TLS with the third party goes through it as it is";
+        let help = "write http://: TLS with the third party goes through the proxy unchanged";
         problems.push(Problem::at(written, rule, help));
         return None;
     }
@@ -124,7 +135,11 @@ fn place(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<(Prox
         return None;
     };
     if authority.contains('@') {
-        problems.push(Problem::at(written, "credentials are no part of this URL", "username and password, beside it"));
+        problems.push(Problem::at(
+            written,
+            "this URL has credentials",
+            "write them as `username` and `password`, beside `url`",
+        ));
         return None;
     }
     if let Ok(address) = authority.parse::<SocketAddr>() {
@@ -138,7 +153,7 @@ fn place(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<(Prox
             None
         }
         _ => {
-            problems.push(Problem::at(written, "the proxy's port is missing, or none", HELP));
+            problems.push(Problem::at(written, "this URL has no port", HELP));
             None
         }
     }
@@ -150,7 +165,7 @@ fn names(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Names
         Some(parent) => Host::parse(parent).map(Names::Below),
         None => Host::parse(text).map(Names::One),
     };
-    let help = "a name, or *. and a name for all below it";
+    let help = "write a name, or *. and a name for all names below it";
     parsed.map_err(|invalid| problems.push(Problem::at(written, invalid.to_string(), help))).ok()
 }
 
@@ -161,24 +176,24 @@ fn addresses(file: &EgressFile, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
         let Ok(address) = text.parse::<IpAddr>() else {
             let help = match text.split_once('/') {
                 Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
-                    format!("without the prefix length: {address}")
+                    format!("write it without the prefix length: {address}")
                 }
-                _ => "an address like 192.0.2.10 or 2001:db8::10".to_owned(),
+                _ => "write an address like 192.0.2.10 or 2001:db8::10".to_owned(),
             };
-            problems.push(Problem::at(written, "not an IP address", help));
+            problems.push(Problem::at(written, format!("`{text}` is not an IP address"), help));
             continue;
         };
         let address = address.to_canonical();
         if !can_leave_from(address) {
-            let rule = "no third party sees a connection come from this address";
+            let rule = "no connection to a third party can leave from this address";
             problems.push(Problem::at(
                 written,
                 rule,
                 "name an address of this node that is routed: `ip address` lists them",
             ));
         } else if let Some((_, other)) = addresses.iter().find(|(other, _)| other.is_ipv4() == address.is_ipv4()) {
-            let rule = "a second address of this family would not be used";
-            let help = "one address for each of IPv4 and IPv6; an API may have its own in apis[].egress";
+            let rule = "there is more than one address of this family";
+            let help = "keep one address for each of IPv4 and IPv6; an API may have its own in apis[].egress";
             problems.push(Problem::at(written, rule, help).with(other));
         } else {
             addresses.push((address, written));

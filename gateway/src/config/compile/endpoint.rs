@@ -20,7 +20,7 @@ const HTTP: Schemes = [("https://", true, 443), ("http://", false, 80)];
 /// Servers that are counted in.
 pub(super) const REDIS: Schemes = [("rediss://", true, 6379), ("redis://", false, 6379)];
 
-const HELP: &str = "like https://hooks.example/path; what comes of a request may follow in the path: /${request.id}";
+const HELP: &str = "write a URL like https://hooks.example/path; expressions may follow in the path: /${request.id}";
 
 /// Where a URL leads, and its path and query.
 pub(super) fn url(
@@ -56,7 +56,7 @@ pub(super) fn server(
     };
     let end = rest.find(['/', '?', '#']);
     if end.is_none() && parts.len() > 1 {
-        let rule = "the server's name is not written out: a request would decide where it goes";
+        let rule = "the server's name is an expression: a request would decide where Egret connects";
         problems.push(Problem::at(written, rule, HELP));
         return None;
     }
@@ -67,20 +67,32 @@ pub(super) fn server(
     };
     let host = Host::parse(name).map_err(|invalid| Problem::at(written, invalid.to_string(), HELP));
     let (Some(port), true) = (port, !target.contains('#')) else {
-        let rule = if target.contains('#') { "a fragment is never sent" } else { "not a port" };
+        let rule = if target.contains('#') {
+            "this URL has a fragment, which is never sent"
+        } else {
+            "this URL has a port that is none"
+        };
         problems.push(Problem::at(written, rule, HELP));
         return None;
     };
     let host = host.map_err(|problem| problems.push(problem)).ok()?;
     if host.as_str() == "localhost" || host.as_str().ends_with(".localhost") {
-        let help = "names that lead to this node are never followed: give the service an address of the network";
-        problems.push(Problem::at(written, "this name is this node itself (RFC 6761 §6.3)", help));
+        let help = "give the service a name that leads to an address of the network";
+        problems.push(Problem::at(
+            written,
+            "this name always means this node (RFC 6761 §6.3), which Egret does not connect to",
+            help,
+        ));
         return None;
     }
     if let (Some(tls), false) = (tls, secured) {
         let place = tls.place().unwrap_or(written);
         let [(with, ..), (without, ..)] = schemes;
-        problems.push(Problem::at(place, format!("there is no TLS with {without}"), format!("{with}, or no `tls`")));
+        problems.push(Problem::at(
+            place,
+            format!("`tls` has no effect on a URL with {without}"),
+            format!("write {with}, or remove `tls`"),
+        ));
     }
     let tls = secured.then(|| {
         let default = TlsFile::default();
@@ -105,8 +117,8 @@ pub(super) fn services(
         let file = &written.value;
         let mut members = Vec::new();
         if file.url.is_some() != file.pool.is_empty() {
-            let help = "url: https://..., or pool: [{url: https://...}, ...]";
-            problems.push(Problem::at(written, format!("where is `{name}`?"), help));
+            let help = "write url: https://..., or pool: [{url: https://...}, ...]";
+            problems.push(Problem::at(written, format!("`{name}` needs exactly one of `url` and `pool`"), help));
         }
         let only = file.url.iter().map(|url| (url, 1, 1, None));
         let several = file
@@ -142,7 +154,11 @@ fn member(
     let (endpoint, target) = url(written, template, tls, outside, problems)?;
     let base = target.literal().unwrap_or_default();
     if base.contains('?') || base.contains("${") || base.contains("{{") {
-        problems.push(Problem::at(written, "a backend is a server and a path", "https://sandbox.example/v2"));
+        problems.push(Problem::at(
+            written,
+            "the URL of a backend has no query and no expressions",
+            "write a server and a path, like https://sandbox.example/v2",
+        ));
     }
     Some((endpoint, base.trim_end_matches('/').into()))
 }
@@ -155,7 +171,11 @@ fn breaker(file: &BreakerFile, problems: &mut Vec<Problem>) -> Breaker {
             (Ok(first), Ok(last)) if (100..=599).contains(&first) && (first..=599).contains(&last) => {
                 statuses.push((first, last));
             }
-            _ => problems.push(Problem::at(written, "not a status, or a range of them", "'429', or '500-599'")),
+            _ => problems.push(Problem::at(
+                written,
+                format!("`{}` is neither a status nor a range of them", written.value),
+                "write '429' or '500-599'",
+            )),
         }
     }
     Breaker {
@@ -169,11 +189,11 @@ fn breaker(file: &BreakerFile, problems: &mut Vec<Problem>) -> Breaker {
 fn health(file: &HealthFile, problems: &mut Vec<Problem>) -> Health {
     let path = file.path.value.trim();
     if !path.starts_with('/') || path.parse::<http::Uri>().is_err() {
-        problems.push(Problem::at(&file.path, "a path begins with a slash", "like /health"));
+        problems.push(Problem::at(&file.path, "this path does not begin with a slash", "write a path like /health"));
     }
     let interval = duration(file.interval.as_ref(), Duration::from_secs(10), problems);
     if let Some(written) = file.interval.as_ref().filter(|_| interval < Duration::from_secs(1)) {
-        problems.push(Problem::at(written, "out of range", "at least 1s"));
+        problems.push(Problem::at(written, "this interval is shorter than 1s", "write at least 1s"));
     }
     Health { path: path.into(), interval, timeout: duration(file.timeout.as_ref(), Duration::from_secs(2), problems) }
 }

@@ -63,8 +63,8 @@ impl Scope<'_> {
             } else if let Some(after) = hole.strip_prefix("${") {
                 let offset = written.value.len() - after.len();
                 let Some(length) = end_of_hole(after) else {
-                    let help = "an expression in a text is ${...}; a text that has ${ in it says $${";
-                    problems.push(Problem::at(written, "${ without its }", help));
+                    let help = "close the expression with }; for a literal ${ write $${";
+                    problems.push(Problem::at(written, "this ${ has no }", help));
                     return Template(parts);
                 };
                 parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
@@ -78,8 +78,8 @@ impl Scope<'_> {
                 match self.values.get(name) {
                     Some(value) => parts.push(Part::Named(Arc::clone(value))),
                     None if self.values.is_empty() => {
-                        let rule = format!("`{name}` is not a named value: there are none");
-                        problems.push(Problem::at(written, rule, format!("values: {{{name}: {{file: PATH}}}}")));
+                        let rule = format!("`{name}` is not a named value: this configuration has none");
+                        problems.push(Problem::at(written, rule, format!("add values: {{{name}: {{file: PATH}}}}")));
                     }
                     None => {
                         let rule = format!("`{name}` is not a named value");
@@ -101,11 +101,12 @@ impl Scope<'_> {
     fn hole(&self, source: &str, bytes: bool) -> Result<Expression, Fault> {
         let (expression, kind) = self.compiled(source)?;
         match (bytes, kind) {
-            (false, Kind::Bytes) => {
-                Err(Fault::whole("bytes are no text", "hex(...), base64.encode(...) or string(...)".to_owned()))
-            }
+            (false, Kind::Bytes) => Err(Fault::whole(
+                "bytes cannot stand in a text",
+                "convert them with hex(...), base64.encode(...) or string(...)".to_owned(),
+            )),
             (true, _) if is_body(expression.program.expression()) => {
-                Err(Fault::whole(BODY_AS_TEXT, "${request.body_bytes}".to_owned()))
+                Err(Fault::whole(BODY_AS_TEXT, "use ${request.body_bytes}".to_owned()))
             }
             _ => Ok(expression),
         }
@@ -116,8 +117,8 @@ impl Scope<'_> {
         if !found.fits(kind) {
             let rule = format!("this is {}, not {}", found.label(), kind.label());
             let help = match kind {
-                Kind::Int => "int(...) makes one of a text: int(request.headers[\"x-count\"])",
-                _ => "a condition compares: request.method == \"POST\"",
+                Kind::Int => "convert a text with int(...): int(request.headers[\"x-count\"])",
+                _ => "compare it with something: request.method == \"POST\"",
             };
             return Err(Fault::whole(rule, help.to_owned()));
         }
@@ -126,7 +127,7 @@ impl Scope<'_> {
 
     fn compiled(&self, source: &str) -> Result<(Expression, Kind), Fault> {
         if source.len() > MOST_BYTES {
-            return Err(Fault::whole("this expression is too long", format!("at most {MOST_BYTES} bytes")));
+            return Err(Fault::whole("this expression is too long", format!("write at most {MOST_BYTES} bytes")));
         }
         let program = Program::compile(source).map_err(|errors| {
             let error = errors.errors.first();
@@ -135,10 +136,10 @@ impl Scope<'_> {
             let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
             // What could stand there instead is a list of the grammar's words.
             let message = message.split(" expecting ").next().unwrap_or(message).replace("'<EOF>'", "its end");
-            let help = "an expression is CEL, like request.method == \"POST\"";
+            let help = "write an expression in CEL, like request.method == \"POST\"";
             Fault {
                 place: Some((column, column + 1)),
-                rule: format!("not an expression: {message}"),
+                rule: format!("this is not an expression: {message}"),
                 help: help.into(),
             }
         })?;
@@ -155,12 +156,12 @@ impl Scope<'_> {
         let found = check.kind(program.expression())?;
         if found == Kind::Type {
             let help = "compare it: type(...) == string".to_owned();
-            return Err(Fault::whole("a type is no value of its own", help));
+            return Err(Fault::whole("a type cannot be the value of an expression", help));
         }
         if let Kind::Root(index) = found {
             let (name, fields) = ROOTS[index];
-            let help = format!("say which: {}", list(name, fields));
-            return Err(Fault::whole(format!("`{name}` is no value of its own"), help));
+            let help = format!("name one of its fields: {}", list(name, fields));
+            return Err(Fault::whole(format!("`{name}` cannot be the value of an expression"), help));
         }
         let ([reads_request_body, reads_response_body], reads_request_bytes) = (check.bodies, check.bytes);
         // Which variable it is may be known only when a request comes.
@@ -294,7 +295,7 @@ impl<'a> Check<'a> {
                 outcome.map(|()| Kind::Any)
             }
             Expr::Struct(_) | Expr::Unspecified => {
-                Err(self.fault(expression, "there are no messages here", "a text, a number, a list or a map"))
+                Err(self.fault(expression, "messages are not supported", "use a text, a number, a list or a map"))
             }
         }
     }
@@ -317,10 +318,10 @@ impl<'a> Check<'a> {
         let section = self.scope.section;
         match name {
             "response" if matches!(section, Section::Inbound) => {
-                Err(self.fault(at, "there is no answer yet in inbound", "do this in outbound"))
+                Err(self.fault(at, "there is no response yet in inbound", "move the policy to outbound"))
             }
             "error" if section != Section::OnError => {
-                Err(self.fault(at, "there is no error but in on-error", "do this in on-error"))
+                Err(self.fault(at, "`error` exists only in on-error", "move the policy to on-error"))
             }
             _ => Ok(Kind::Root(index)),
         }
@@ -332,7 +333,11 @@ impl<'a> Check<'a> {
             Kind::Map => return Ok(Kind::Text),
             Kind::Any => return Ok(Kind::Any),
             other => {
-                return Err(self.fault(at, format!("{} has no `{field}`", other.label()), "only keys and values do"));
+                return Err(self.fault(
+                    at,
+                    format!("{} has no `{field}`", other.label()),
+                    "use a value that has fields, like request",
+                ));
             }
         };
         let (root, fields) = ROOTS[index];
@@ -379,7 +384,7 @@ impl<'a> Check<'a> {
             ("_&&_" | "_||_" | "!_", _) => {
                 if let Some((kind, argument)) = kinds.iter().zip(&call.args).find(|(kind, _)| !kind.fits(Kind::Bool)) {
                     let rule = format!("this is {}, not true or false", kind.label());
-                    return Err(self.fault(argument, rule, "compare it with something"));
+                    return Err(self.fault(argument, rule, "compare it with something: ... == \"value\""));
                 }
                 Ok(Kind::Bool)
             }
@@ -387,22 +392,22 @@ impl<'a> Check<'a> {
                 let comparable = left.fits(*right) || (left.is_number() && right.is_number());
                 if !comparable {
                     let rule = format!("{} is compared with {}", left.label(), right.label());
-                    return Err(self.fault(at, rule, "make them the same: int(...), string(...)"));
+                    return Err(self.fault(at, rule, "convert one of them: int(...), string(...)"));
                 }
                 Ok(Kind::Bool)
             }
             ("@in", [_, Kind::Text | Kind::Int | Kind::Bool]) => Err(self.fault(
                 at,
-                "`in` looks into a list or a map",
-                "x in [\"a\", \"b\"], \"x-name\" in request.headers",
+                "`in` needs a list or a map on its right",
+                "write x in [\"a\", \"b\"], or \"x-name\" in request.headers",
             )),
             ("@in", _) => Ok(Kind::Bool),
             ("_?_:_", [condition, yes, no]) => {
                 if !condition.fits(Kind::Bool) {
                     return Err(self.fault(
                         at,
-                        "the condition before ? is not true or false",
-                        "compare it with something",
+                        "the condition before `?` is not true or false",
+                        "compare it with something: ... == \"value\"",
                     ));
                 }
                 Ok(if yes == no { *yes } else { Kind::Any })
@@ -410,22 +415,20 @@ impl<'a> Check<'a> {
             ("_[_]", [Kind::Root(_), _]) => {
                 let (Kind::Root(index), Expr::Literal(LiteralValue::String(field))) = (kinds[0], &call.args[1].expr)
                 else {
-                    return Err(self.fault(at, "which one must be known before", "a name in quotes"));
+                    return Err(self.fault(at, "the name of this field must be literal", "write it in quotes"));
                 };
                 self.field(at, Kind::Root(index), field.inner())
             }
             ("_[_]", [Kind::Map, key]) if key.fits(Kind::Text) => Ok(Kind::Text),
             ("_[_]", [Kind::Any | Kind::List, _]) => Ok(Kind::Any),
-            ("_[_]", [kind, _]) => {
-                Err(self.fault(at, format!("{} has no parts", kind.label()), "only lists and maps do"))
-            }
+            ("_[_]", [kind, _]) => Err(self.fault(at, format!("{} has no items", kind.label()), "use a list or a map")),
             ("_+_" | "_-_" | "_*_" | "_/_" | "_%_", [left, right]) => {
                 arithmetic(name, *left, *right).ok_or_else(|| {
                     let sign = name.trim_matches('_');
                     let rule = format!("`{sign}` does not take {} and {}", left.label(), right.label());
                     let help = match [left, right].contains(&&Kind::Text) {
-                        true => "make it a text first: string(...)",
-                        false => "make them the same: int(...), double(...), duration(...)",
+                        true => "convert it to a text: string(...)",
+                        false => "convert one of them: int(...), double(...), duration(...)",
                     };
                     self.fault(at, rule, help)
                 })
@@ -458,12 +461,16 @@ impl<'a> Check<'a> {
         };
         let Some((.., comes_to)) = named.iter().find(fits) else {
             let forms: Vec<_> = named.iter().map(|(name, on, takes, _)| form(name, *on, takes)).collect();
-            return Err(self.fault(at, format!("`{name}` is not called like this"), forms.join(", or ")));
+            return Err(self.fault(
+                at,
+                format!("`{name}` does not take these arguments"),
+                format!("write {}", forms.join(", or ")),
+            ));
         };
         if matches!(name, "base64.encode" | "sha256" | "sha512")
             && let Some(argument) = call.args.first().filter(|argument| is_body(argument))
         {
-            return Err(self.fault(argument, BODY_AS_TEXT, "request.body_bytes"));
+            return Err(self.fault(argument, BODY_AS_TEXT, "use request.body_bytes"));
         }
         if name == "matches"
             && let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.last().map(|argument| &argument.expr)
@@ -475,7 +482,11 @@ impl<'a> Check<'a> {
                 error.lines().last().unwrap_or_default().trim_start_matches("error: ")
             );
             let pattern = call.args.last().unwrap_or(at);
-            return Err(self.fault(pattern, rule, "the syntax of the Rust crate regex, like RE2's"));
+            return Err(self.fault(
+                pattern,
+                rule,
+                "use the syntax of RE2 (the Rust crate regex), without look-around and back-references",
+            ));
         }
         if let (Some(Kind::Time), [zone]) = (target, call.args.as_slice())
             && let Expr::Literal(LiteralValue::String(name)) = &zone.expr
@@ -496,7 +507,7 @@ fn is_time_zone(name: &str) -> bool {
 }
 
 /// What signatures and digests are not made of.
-const BODY_AS_TEXT: &str = "this is the body as a text: what is not UTF-8 in it is lost";
+const BODY_AS_TEXT: &str = "this is the body as a text, which loses bytes that are not UTF-8";
 
 /// Whether it is the request's body, as a text.
 fn is_body(expression: &IdedExpr) -> bool {

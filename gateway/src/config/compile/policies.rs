@@ -160,12 +160,8 @@ impl<'a> Shared<'a> {
         }
         self.unique(&file.operations, problems);
         if file.only_operations && operations.is_empty() {
-            let help = "list them, or leave only_operations out";
-            problems.push(Problem::at(
-                &file.name,
-                "no request of this API would be let through: it has no operations",
-                help,
-            ));
+            let help = "add operations, or remove `only_operations`";
+            problems.push(Problem::at(&file.name, "this API would refuse all requests: it has no operations", help));
         }
         let rules = Rules {
             operations,
@@ -197,7 +193,11 @@ impl<'a> Shared<'a> {
         let method = file.method.as_ref().and_then(|written| {
             let method = Method::from_bytes(written.value.trim().as_bytes());
             if method.is_err() || written.value.trim().is_empty() {
-                problems.push(Problem::at(written, "not a method", "GET, POST, ..."));
+                problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not an HTTP method", written.value),
+                    "write a method like GET or POST",
+                ));
             }
             method.ok().map(|method| method.as_str().into())
         });
@@ -211,8 +211,11 @@ impl<'a> Shared<'a> {
             }
             (None, None) => {
                 let names: Vec<_> = others.iter().map(|known| known.name.clone()).collect();
-                let help =
-                    if names.is_empty() { "path: /prices/{id}".to_owned() } else { suggestion(name, names.iter()) };
+                let help = if names.is_empty() {
+                    "add `path: /prices/{id}`".to_owned()
+                } else {
+                    suggestion(name, names.iter())
+                };
                 problems.push(Problem::at(&file.name, "this operation has no path", help));
                 (PathTemplate::default(), method)
             }
@@ -224,7 +227,8 @@ impl<'a> Shared<'a> {
         for (index, operation) in operations.iter().enumerate() {
             let before = &operations[..index];
             if let Some(other) = before.iter().find(|other| other.name.value == operation.name.value) {
-                let problem = Problem::at(&operation.name, "another operation of this API has this name", "rename one");
+                let problem =
+                    Problem::at(&operation.name, "another operation of this API has this name", "rename one of them");
                 problems.push(problem.with(&other.name));
             }
             let method = |file: &OperationFile| file.method.as_ref().map(|method| method.value.clone());
@@ -234,7 +238,7 @@ impl<'a> Shared<'a> {
             };
             if let Some(other) = before.iter().find(same).and_then(|other| other.path.as_ref()) {
                 let rule = "another operation of this API has this method and path";
-                problems.push(Problem::at(path, rule, "remove one").with(other));
+                problems.push(Problem::at(path, rule, "remove one of them").with(other));
             }
         }
     }
@@ -287,21 +291,21 @@ fn can_be_seen(file: &ApiFile, mode: Mode, own: bool, problems: &mut Vec<Problem
     let tls = ports.is_none_or(|ports| ports.contains(&443));
     let rule = match mode {
         Mode::Bind | Mode::Deny => {
-            format!("in mode {} Egret sees no requests: policies would do nothing", mode.label())
+            format!("policies have no effect in mode `{}`: Egret does not see the requests", mode.label())
         }
         Mode::Passthrough if tls => {
-            "in mode passthrough TLS is left as it is: policies would see no request of it".to_owned()
+            "policies have no effect on HTTPS in mode `passthrough`: Egret does not decrypt it".to_owned()
         }
         Mode::Passthrough | Mode::Intercept if !file.opaque_ports.is_empty() => {
-            "on opaque ports Egret sees no requests: policies would do nothing there".to_owned()
+            "policies have no effect on opaque ports: Egret does not see the requests".to_owned()
         }
         Mode::Passthrough | Mode::Intercept => return,
     };
     let help = match (mode, own) {
-        (_, false) => "these are the policies of all APIs: write inherit: false, or mode: intercept",
-        (Mode::Passthrough, _) if tls => "mode: intercept; or, where only plain HTTP is meant, ports: [80]",
-        (Mode::Passthrough | Mode::Intercept, _) => "an API of its own for those ports",
-        (Mode::Bind | Mode::Deny, _) => "mode: intercept",
+        (_, false) => "write `inherit: false` to leave out the policies of all APIs, or mode: intercept",
+        (Mode::Passthrough, _) if tls => "write mode: intercept; or `ports: [80]`, if only plain HTTP is meant",
+        (Mode::Passthrough | Mode::Intercept, _) => "move those ports to an API of their own",
+        (Mode::Bind | Mode::Deny, _) => "write mode: intercept",
     };
     problems.push(Problem::at(file.mode.as_ref().unwrap_or(&file.name), rule, help));
 }

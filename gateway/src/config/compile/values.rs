@@ -24,13 +24,17 @@ pub(super) fn compile(
     for (name, written) in files {
         let NamedValueFile { file, env, credential, value } = &written.value;
         if [file, env, credential, value].into_iter().flatten().count() != 1 {
-            let help = "one of file, env, credential and value";
-            problems.push(Problem::at(written, format!("where is `{name}`?"), help));
+            let help = "write exactly one of `file`, `env`, `credential` and `value`";
+            problems.push(Problem::at(written, format!("the value `{name}` has no source, or several"), help));
             continue;
         }
         let credential = credential.as_ref().map(|credential| {
             let directory = (outside.environment)(CREDENTIALS).ok_or_else(|| {
-                Problem::at(credential, "systemd has given this process no credentials", "LoadCredential= in the unit")
+                Problem::at(
+                    credential,
+                    "systemd has passed no credentials to this process",
+                    "add LoadCredential= to the unit",
+                )
             });
             directory.map(|directory| (credential, Path::new(&directory).join(credential.value.trim())))
         });
@@ -38,7 +42,13 @@ pub(super) fn compile(
             (Some(file), ..) => of_file(file, outside.path(&file.value), outside),
             (_, Some(env), ..) => (outside.environment)(env.value.trim())
                 .map(|value| (ValueSource::Environment(env.value.trim().into()), Secret::new(value.into_bytes())))
-                .ok_or_else(|| Problem::at(env, "this variable is not set", "set it where egret is started")),
+                .ok_or_else(|| {
+                    Problem::at(
+                        env,
+                        format!("the environment variable `{}` is not set", env.value),
+                        "set it where Egret is started",
+                    )
+                }),
             (_, _, Some(credential), _) => credential.and_then(|(written, path)| of_file(written, path, outside)),
             (.., Some(value)) => {
                 Ok((ValueSource::Text(value.value.as_str().into()), Secret::new(value.value.clone().into_bytes())))
@@ -61,7 +71,7 @@ fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> R
         Ok(bytes) => Ok((ValueSource::File(path), Secret::of_file(bytes))),
         Err(error) => {
             let rule = format!("{} cannot be read: {error}", path.display());
-            Err(Problem::at(written, rule, "a file with the value and nothing else"))
+            Err(Problem::at(written, rule, "name a file that has the value and nothing else"))
         }
     }
 }
@@ -75,7 +85,11 @@ pub(super) fn constant(
     let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
     let template = scope.template(written, problems);
     if template.expressions().next().is_some() {
-        problems.push(Problem::at(written, "there is no request that this could be about", "{{named value}}"));
+        problems.push(Problem::at(
+            written,
+            "an expression cannot stand here: there is no request yet",
+            "write a `{{named value}}`",
+        ));
     }
     template
 }

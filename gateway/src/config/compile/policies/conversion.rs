@@ -13,7 +13,11 @@ impl List<'_, '_> {
             let name = convert.root.as_ref().map_or("Document", |root| root.value.trim());
             let root = XmlName::parse(name);
             if let (None, Some(written)) = (&root, &convert.root) {
-                self.problems.push(Problem::at(written, "not an element's name", "like Order, or s:Order"));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not the name of an element", written.value),
+                    "write a name like Order or s:Order",
+                ));
             }
             statements.push(root.map(|root| Statement::JsonToXml(JsonToXml { when, root })));
         }
@@ -23,8 +27,12 @@ impl List<'_, '_> {
                 None | Some((_, "direct")) => JsonKind::Direct,
                 Some((_, "javascript-friendly")) => JsonKind::JavascriptFriendly,
                 Some((written, _)) => {
-                    let help = "direct or javascript-friendly";
-                    self.problems.push(Problem::at(written, "not what JSON of XML may look like", help));
+                    let help = "write direct or javascript-friendly";
+                    self.problems.push(Problem::at(
+                        written,
+                        format!("`{}` is not a kind of JSON", written.value),
+                        help,
+                    ));
                     JsonKind::Direct
                 }
             };
@@ -37,14 +45,18 @@ impl List<'_, '_> {
             None | Some((_, "content-type")) => false,
             Some((_, "always")) => true,
             Some((written, _)) => {
-                self.problems.push(Problem::at(written, "not when it is converted", "content-type or always"));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not a value of `apply`", written.value),
+                    "write content-type or always",
+                ));
                 false
             }
         };
         let is_request = self.section == Section::Inbound;
         if let Some(written) = accept.filter(|accept| accept.value && is_request) {
-            let rule = "Accept says what a caller wants of answers, and this converts its request";
-            self.problems.push(Problem::at(written, rule, "remove it, or write the policy in outbound"));
+            let rule = "`consider_accept_header` has no effect on a request: Accept is about the response";
+            self.problems.push(Problem::at(written, rule, "remove it, or move the policy to outbound"));
         }
         let consider_accept = !is_request && accept.is_none_or(|accept| accept.value);
         Converted { always, consider_accept }

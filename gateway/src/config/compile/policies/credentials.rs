@@ -45,11 +45,16 @@ impl<'a> List<'a, '_> {
         let mut word = |written: &Spanned<String>, help: &str| {
             let text = written.value.trim();
             if text.is_empty() || !text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-                self.problems.push(Problem::at(written, "not a name that AWS signs with", help));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not the name of an AWS region or service", written.value),
+                    help,
+                ));
             }
             Arc::from(text)
         };
-        let (region, service) = (word(&file.region, "like eu-central-1"), word(&file.service, "like s3"));
+        let (region, service) =
+            (word(&file.region, "write a name like eu-central-1"), word(&file.service, "write a name like s3"));
         AwsSigv4 {
             region,
             service,
@@ -77,25 +82,33 @@ impl<'a> List<'a, '_> {
             scope.bytes(&file.string, problems)
         };
         if file.string.value.is_empty() {
-            self.problems.push(Problem::at(&file.string, "nothing is signed", "string: \"${request.body_bytes}\""));
+            self.problems.push(Problem::at(
+                &file.string,
+                "`string` is empty: nothing would be signed",
+                "write string: \"${request.body_bytes}\"",
+            ));
         }
-        let encoding = self.one_of(file.encoding.as_ref(), "not how a signature is written", &encodings);
+        let encoding = self.one_of(file.encoding.as_ref(), "not an encoding of signatures", &encodings);
         let around = file.value.as_ref().map_or_else(
             || Some([Template(Vec::new()), Template(Vec::new())]),
             |value| {
                 let around = around(self.template(value));
                 if around.is_none() {
-                    let help = "say where it goes, once: value: \"v1={signature}\"";
-                    self.problems.push(Problem::at(value, "{signature} is not in it once", help));
+                    let help = "write {signature} once: value: \"v1={signature}\"";
+                    self.problems.push(Problem::at(value, "`value` does not have {signature} exactly once", help));
                 }
                 around
             },
         );
-        let format = self.one_of(file.time_format.as_ref(), "not how a time is written", &formats);
+        let format = self.one_of(file.time_format.as_ref(), "not a format of times", &formats);
         let time = match (&file.time_header, &file.time_format) {
             (Some(name), _) => self.header_name(name).map(|name| (name, format)),
             (None, Some(format)) => {
-                self.problems.push(Problem::at(format, "no header says the time", "time_header: Date"));
+                self.problems.push(Problem::at(
+                    format,
+                    "`time_format` has no effect without `time_header`",
+                    "add time_header: Date",
+                ));
                 None
             }
             (None, None) => None,
@@ -107,14 +120,18 @@ impl<'a> List<'a, '_> {
     pub(super) fn secret_key(&mut self, written: &Spanned<String>, encoding: Word<'_>) -> SecretKey {
         let encodings = [("text", Encoding::Text), ("base64", Encoding::Base64), ("hex", Encoding::Hex)];
         let value = self.template(written);
-        let key = SecretKey { value, encoding: self.one_of(encoding, "not how a key is written", &encodings) };
+        let key = SecretKey { value, encoding: self.one_of(encoding, "not an encoding of keys", &encodings) };
         // As far as it is known now; a file may hold another one later.
         if let Some(known) = key.value.constant() {
-            let help = "key_encoding (in keys: encoding) says how it is written: text, base64 or hex";
+            let help = "correct the key, or its encoding (`key_encoding`, in `keys` `encoding`): text, base64 or hex";
             match key.encoding.decode(&known) {
-                None => self.problems.push(Problem::at(written, "this key is written in another way", help)),
+                None => self.problems.push(Problem::at(
+                    written,
+                    format!("the key is not valid {}", spelling(key.encoding)),
+                    help,
+                )),
                 Some(bytes) if bytes.is_empty() => {
-                    self.problems.push(Problem::at(written, "this key is empty", "a key that nobody can guess"));
+                    self.problems.push(Problem::at(written, "the key is empty", "write a key that nobody can guess"));
                 }
                 Some(_) => {}
             }
@@ -127,8 +144,12 @@ impl<'a> List<'a, '_> {
             (Some(name), None) => self.header_name(name).map(CredentialPlace::Header),
             (None, Some(name)) => Some(CredentialPlace::QueryParameter(name.value.as_str().into())),
             _ => {
-                let help = "header: X-Api-Key, or query_parameter: key";
-                self.problems.push(Problem::at(near, "one of `header` and `query_parameter`", help));
+                let help = "write header: X-Api-Key, or query_parameter: key";
+                self.problems.push(Problem::at(
+                    near,
+                    "exactly one of `header` and `query_parameter` is required",
+                    help,
+                ));
                 None
             }
         }
@@ -138,14 +159,15 @@ impl<'a> List<'a, '_> {
         self.header(written).and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok())
     }
 
-    /// One of these words; the first, if nothing is written.
+    /// Returns the meaning of one of these words; of the first, if nothing is written. `rule` says what another word is not.
     pub(super) fn one_of<T: Copy>(&mut self, written: Word<'_>, rule: &str, words: &[(&str, T)]) -> T {
         let found = written.map(|written| (written, words.iter().find(|(word, _)| *word == written.value.trim())));
         match found {
             Some((_, Some((_, meant)))) => *meant,
             Some((written, None)) => {
-                let help = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-                self.problems.push(Problem::at(written, rule, help));
+                let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+                let rule = format!("`{}` is {rule}", written.value);
+                self.problems.push(Problem::at(written, rule, format!("write one of {all}")));
                 words[0].1
             }
             None => words[0].1,
@@ -169,4 +191,13 @@ fn around(value: Template) -> Option<[Template; 2]> {
         }
     }
     (found == 1).then(|| around.map(Template))
+}
+
+/// Returns how an encoding is called in messages.
+const fn spelling(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Base64 => "Base64",
+        Encoding::Hex => "hexadecimal",
+        Encoding::Text => "text",
+    }
 }

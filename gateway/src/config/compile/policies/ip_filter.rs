@@ -18,8 +18,8 @@ impl List<'_, '_> {
 
     fn filter(&mut self, written: &Spanned<IpFilterFile>) -> Option<IpFilter> {
         let Some((allow, texts)) = written.value.either() else {
-            let help = "ip-filter: {allow: [203.0.113.0/24]}";
-            self.problems.push(Problem::at(written, "one of `allow` and `forbid`", help));
+            let help = "write one of them, like ip-filter: {allow: [203.0.113.0/24]}";
+            self.problems.push(Problem::at(written, "exactly one of `allow` and `forbid` is required", help));
             return None;
         };
         let mut addresses = Vec::new();
@@ -41,14 +41,17 @@ pub(in crate::config::compile) fn addresses_of(text: &str) -> Result<IpNet, (&'s
     let text = text.trim();
     let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let example = "203.0.113.7, 203.0.113.0/24, 2001:db8::/32".to_owned();
-    let net = parsed.ok_or(("neither an address nor a prefix of addresses", example))?;
+    let net = parsed.ok_or(("this is neither an address nor a network", example))?;
     let canonical = net.addr().to_canonical();
     if net.addr() != canonical {
-        return Err(("IPv4 in the form of IPv6 has another form", format!("{canonical}, with a prefix of at most 32")));
+        return Err((
+            "this is an IPv4 address in the form of IPv6",
+            format!("{canonical}, with a prefix of at most 32"),
+        ));
     }
     if net.trunc() != net {
-        let help = format!("{} for all of these, {} for the one", net.trunc(), net.addr());
-        return Err(("an address within the prefix", help));
+        let help = format!("write {} for the network, or {} for the address", net.trunc(), net.addr());
+        return Err(("this network has bits of an address", help));
     }
     Ok(net)
 }
@@ -63,7 +66,7 @@ mod tests {
             ("203.0.113.7", Ok("203.0.113.7/32")),
             ("203.0.113.0/24", Ok("203.0.113.0/24")),
             ("2001:db8::1", Ok("2001:db8::1/128")),
-            ("203.0.113.7/24", Err("203.0.113.0/24 for all of these, 203.0.113.7 for the one")),
+            ("203.0.113.7/24", Err("write 203.0.113.0/24 for the network, or 203.0.113.7 for the address")),
             ("::ffff:203.0.113.7", Err("203.0.113.7, with a prefix of at most 32")),
             ("203.0.113.1-203.0.113.9", Err("203.0.113.7, 203.0.113.0/24, 2001:db8::/32")),
         ] {

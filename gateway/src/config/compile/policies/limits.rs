@@ -45,7 +45,11 @@ impl<'a> List<'a, '_> {
         let file = &written.value;
         let key = self.key_of(kind, ["quota", "quota-by-key"], written, file.key.as_ref());
         if file.calls.is_none() && file.bytes.is_none() {
-            self.problems.push(Problem::at(written, "a quota of what?", "calls: 10000, bytes: 1000000000, or both"));
+            self.problems.push(Problem::at(
+                written,
+                "this quota has neither `calls` nor `bytes`",
+                "add calls: 10000, bytes: 1000000000, or both",
+            ));
         }
         let (condition, by_answer) = self.counts_if(file.condition.as_ref(), file.shared.as_ref());
         Statement::Quota(Quota {
@@ -70,8 +74,8 @@ impl<'a> List<'a, '_> {
         if period.is_zero() || period > LONGEST_PERIOD {
             self.problems.push(Problem::at(
                 &file.period,
-                "out of range",
-                "a period from 1ms to 1h; longer ones are quotas",
+                "this period is not from 1ms to 1h",
+                "write a period from 1ms to 1h, or use a quota for longer ones",
             ));
         }
         let (condition, by_answer) = self.counts_if(file.condition.as_ref(), file.shared.as_ref());
@@ -103,12 +107,16 @@ impl<'a> List<'a, '_> {
         let Some(condition) = scope.expression(written, Kind::Bool, problems) else { return (None, false) };
         let by_answer = condition.program.references().has_variable("response");
         if condition.reads_response_body {
-            let help = "its status or its headers: response.status < 400";
-            problems.push(Problem::at(written, "the body of an answer does not decide what counts", help));
+            let help = "use the status or the headers of the response: response.status < 400";
+            problems.push(Problem::at(
+                written,
+                "this condition reads the body of the response, which a limit cannot do",
+                help,
+            ));
         }
         if let Some(shared) = shared.filter(|shared| shared.value && by_answer) {
-            let rule = "what is counted for all nodes cannot be taken back when the answer is known";
-            problems.push(Problem::at(shared, rule, "a condition without `response`, or no `shared`"));
+            let rule = "a shared limit cannot depend on the response";
+            problems.push(Problem::at(shared, rule, "write a condition without `response`, or remove `shared`"));
         }
         (Some(condition), by_answer)
     }
@@ -117,8 +125,12 @@ impl<'a> List<'a, '_> {
     fn shared_counters(&mut self, written: Option<&Spanned<bool>>) -> Option<Arc<CounterStore>> {
         let written = written.filter(|written| written.value)?;
         if !self.shared.has_counters {
-            let help = "counters: {url: \"rediss://counters.example:6380\"} at the top";
-            self.problems.push(Problem::at(written, "nothing says where the nodes count together", help));
+            let help = "add counters: {url: \"rediss://counters.example:6380\"} at the top level";
+            self.problems.push(Problem::at(
+                written,
+                "`shared: true` needs a server that counts for all nodes (`counters`)",
+                help,
+            ));
         }
         self.shared.counters.clone()
     }
@@ -130,14 +142,18 @@ impl<'a> List<'a, '_> {
     ) -> Option<Periods> {
         let start = first.map_or(DateTime::UNIX_EPOCH, |first| {
             first.value.trim().parse::<DateTime<Utc>>().unwrap_or_else(|_| {
-                let help = "a date, a time and a zone, like 2026-01-15T00:00:00+01:00 (RFC 3339)";
-                self.problems.push(Problem::at(first, "not a time", help));
+                let help = "write a date, a time and a zone, like 2026-01-15T00:00:00+01:00 (RFC 3339)";
+                self.problems.push(Problem::at(first, format!("`{}` is not a time", first.value), help));
                 DateTime::UNIX_EPOCH
             })
         });
         let Some(written) = written else {
             if let Some(first) = first {
-                self.problems.push(Problem::at(first, "the first of which periods?", "add period: month, say"));
+                self.problems.push(Problem::at(
+                    first,
+                    "`first_period_start` has no effect without `period`",
+                    "add a period, like period: month",
+                ));
             }
             return None;
         };
@@ -145,12 +161,20 @@ impl<'a> List<'a, '_> {
             return Some(Periods { length: Length::Month, start });
         }
         if !written.value.trim().starts_with(|c: char| c.is_ascii_digit()) {
-            self.problems.push(Problem::at(written, "not a period", "month, or a number and a unit, like 12h or 30d"));
+            self.problems.push(Problem::at(
+                written,
+                format!("`{}` is not a period", written.value),
+                "write month, or a number and a unit, like 12h or 30d",
+            ));
             return None;
         }
         let length = duration(Some(written), SHORTEST_QUOTA, self.problems);
         if length < SHORTEST_QUOTA {
-            self.problems.push(Problem::at(written, "out of range", "at least 1m; shorter ones are rate limits"));
+            self.problems.push(Problem::at(
+                written,
+                "this period is shorter than 1m",
+                "write at least 1m, or use a rate limit for shorter ones",
+            ));
         }
         Some(Periods { length: Length::Of(length), start })
     }
@@ -169,7 +193,7 @@ impl<'a> List<'a, '_> {
                 self.problems.push(Problem::at(key, rule, help));
             }
             (RateKind::Key, None) => {
-                let help = "add `key`: an expression, like workload.name";
+                let help = "add `key`, an expression like workload.name";
                 self.problems.push(Problem::at(place, "`key` is missing", help));
             }
             (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}

@@ -48,7 +48,7 @@ impl<'a> List<'a, '_> {
             && let Some(first) = steps.first()
         {
             let help = "add forward-request, or base";
-            self.problems.push(Problem::at(first, "no policy of this section sends the request", help));
+            self.problems.push(Problem::at(first, "no policy of this section forwards the request", help));
         }
         entries
     }
@@ -58,8 +58,8 @@ impl<'a> List<'a, '_> {
         for step in steps {
             match &step.value {
                 Step::Base => {
-                    let help = "write it in the list of the section itself";
-                    self.problems.push(Problem::at(step, "`base` stands for nothing here", help));
+                    let help = "move it to the list of the section itself";
+                    self.problems.push(Problem::at(step, "`base` has no meaning in a fragment or a branch", help));
                 }
                 Step::Policy(file) => match &file.include_fragment {
                     Some(name) => {
@@ -82,8 +82,8 @@ impl<'a> List<'a, '_> {
             Step::Policy(file) => file.return_response.is_some() && file.enabled.is_none(),
         };
         if let Some(after) = steps.iter().position(ends).and_then(|last| steps.get(last + 1)) {
-            let help = "remove it, or write it before return-response";
-            self.problems.push(Problem::at(after, "this never runs: return-response ends all", help));
+            let help = "remove it, or move it before return-response";
+            self.problems.push(Problem::at(after, "this policy never runs: return-response ends the section", help));
         }
     }
 
@@ -91,11 +91,11 @@ impl<'a> List<'a, '_> {
         let text = name.value.trim();
         let Some((known, steps)) = self.shared.fragments.get_key_value(text) else {
             let help = suggestion(text, self.shared.fragments.keys());
-            self.problems.push(Problem::at(name, "there is no fragment of this name", help));
+            self.problems.push(Problem::at(name, format!("no fragment is named `{text}`"), help));
             return Vec::new();
         };
         if self.within.contains(&known.as_str()) {
-            self.problems.push(Problem::at(name, "this fragment includes itself", "take out the one or the other"));
+            self.problems.push(Problem::at(name, "this fragment includes itself", "remove the include"));
             return Vec::new();
         }
         self.within.push(known);
@@ -111,8 +111,9 @@ impl<'a> List<'a, '_> {
         let report = std::mem::replace(&mut self.report, before);
         let misspelled = statements.is_empty() && self.problems.iter().any(|problem| problem.is_in_line_of(step));
         if statements.len() != 1 && !misspelled {
-            let help = "one policy for each dash of the list";
-            let rule = if statements.is_empty() { "which policy?" } else { "more than one policy" };
+            let help = "write one policy for each dash of the list";
+            let rule =
+                if statements.is_empty() { "this item is not a policy" } else { "this item has more than one policy" };
             self.problems.push(Problem::at(step, rule, help));
         }
         let statement = statements.pop()??;
@@ -122,7 +123,7 @@ impl<'a> List<'a, '_> {
         if let (Some(written), true, Statement::ForwardRequest(_) | Statement::Retry(_)) =
             (&file.enabled, report, &statement)
         {
-            let rule = format!("{} cannot only be reported: the request would not be sent", statement.label());
+            let rule = format!("{} cannot be `enabled: report`: the request would not be forwarded", statement.label());
             self.problems.push(Problem::at(written, rule, "remove it"));
         }
         let id = file.id.as_ref().map(|id| id.value.as_str().into());
@@ -135,7 +136,11 @@ pub(super) fn is_reported(enabled: Option<&Spanned<String>>, problems: &mut Vec<
         None | Some((_, "enforce")) => false,
         Some((_, "report")) => true,
         Some((written, _)) => {
-            problems.push(Problem::at(written, "not how a policy is enabled", "enforce or report"));
+            problems.push(Problem::at(
+                written,
+                format!("`{}` is not a value of `enabled`", written.value),
+                "write enforce or report",
+            ));
             false
         }
     }
@@ -159,7 +164,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
     use Section::{Backend, Inbound, OnError, Outbound};
     let (places, rule, help): (&[Section], _, _) = match statement {
         Statement::ForwardRequest(_) | Statement::Retry(_) => {
-            (&[Backend], "is for the backend section", "write it in backend")
+            (&[Backend], "works only in the backend section", "move it to backend")
         }
         Statement::AuthenticationApiKey(_)
         | Statement::AuthenticationAwsSigv4(_)
@@ -171,7 +176,7 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::SetBackend(_)
         | Statement::SetMethod(_)
         | Statement::SetQueryParameter(_) => {
-            (&[Inbound, Backend], "changes a request that has been sent", "write it in inbound")
+            (&[Inbound, Backend], "cannot change a request that has been forwarded", "move it to inbound")
         }
         Statement::CacheLookup(_)
         | Statement::CheckHeader(_)
@@ -184,18 +189,18 @@ fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &
         | Statement::RateLimit(_)
         | Statement::ValidateParameters(_)
         | Statement::ValidateJwt(_)
-        | Statement::WorkloadFilter(_) => (&[Inbound], "is for the inbound section", "write it in inbound"),
+        | Statement::WorkloadFilter(_) => (&[Inbound], "works only in the inbound section", "move it to inbound"),
         Statement::ValidateContent(_) => {
-            (&[Inbound, Outbound], "looks at a request that comes, or at an answer", "write it in inbound or outbound")
+            (&[Inbound, Outbound], "works only in inbound and outbound", "move it to inbound or outbound")
         }
         Statement::ValidateHeaders(_) | Statement::ValidateStatusCode(_) => {
-            (&[Outbound], "looks at answers of the third party", "write it in outbound")
+            (&[Outbound], "works only in the outbound section", "move it to outbound")
         }
-        Statement::CacheStore(_) => (&[Outbound], "keeps answers of the third party", "write it in outbound"),
+        Statement::CacheStore(_) => (&[Outbound], "works only in the outbound section", "move it to outbound"),
         Statement::JsonToXml(_) | Statement::XmlToJson(_) => {
-            (&[Inbound, Outbound, OnError], "converts what comes", "write it in inbound or outbound")
+            (&[Inbound, Outbound, OnError], "does not work in the backend section", "move it to inbound or outbound")
         }
-        Statement::SetStatus(_) => (&[Outbound, OnError], "has no answer to change here", "write it in outbound"),
+        Statement::SetStatus(_) => (&[Outbound, OnError], "has no response to change here", "move it to outbound"),
         Statement::CacheLookupValue(_)
         | Statement::CacheRemoveValue(_)
         | Statement::CacheStoreValue(_)

@@ -15,11 +15,19 @@ impl<'a> List<'a, '_> {
         if let Some(written) = &file.llm_token_limit {
             let limit = &written.value;
             if limit.tokens_per_minute.is_none() && limit.token_quota.is_none() {
-                let help = "tokens_per_minute: 10000, token_quota: 1000000, or both";
-                self.problems.push(Problem::at(written, "a limit of what?", help));
+                let help = "add tokens_per_minute: 10000, token_quota: 1000000, or both";
+                self.problems.push(Problem::at(
+                    written,
+                    "this limit has neither `tokens_per_minute` nor `token_quota`",
+                    help,
+                ));
             }
             if let (Some(period), None) = (&limit.period, &limit.token_quota) {
-                self.problems.push(Problem::at(period, "the period of which quota?", "add token_quota"));
+                self.problems.push(Problem::at(
+                    period,
+                    "`period` has no effect without `token_quota`",
+                    "add `token_quota`, or remove it",
+                ));
             }
             let key = limit.key.as_ref().and_then(|key| self.key(key));
             let period = self.quota_period(limit.period.as_ref(), None);
@@ -36,8 +44,8 @@ impl<'a> List<'a, '_> {
 
     fn token_metric(&mut self, file: &LlmTokenMetricFile) -> LlmTokenMetric {
         if let Some(kind) = file.dimensions.get("kind") {
-            let help = "it is prompt or completion; choose another name";
-            self.problems.push(Problem::at(kind, "the label `kind` is there already", help));
+            let help = "choose another name: Egret sets `kind` to prompt or completion";
+            self.problems.push(Problem::at(kind, "the label `kind` is Egret's own", help));
         }
         self.metric_names(file.name.as_ref(), &file.dimensions, 4);
         LlmTokenMetric {

@@ -19,10 +19,10 @@ enum Right {
 impl List<'_, '_> {
     pub(super) fn oauth2(&mut self, file: &Oauth2File) -> Option<Oauth2> {
         let places = [("header", false), ("body", true)];
-        let in_body = self.one_of(file.credentials_in.as_ref(), "not where credentials can be sent", &places);
+        let in_body = self.one_of(file.credentials_in.as_ref(), "not a place for credentials", &places);
         let grants =
             [("client_credentials", Right::Client), ("jwt_bearer", Right::Statement), ("refresh_token", Right::User)];
-        let right = self.one_of(file.grant.as_ref(), "not a right to a token", &grants);
+        let right = self.one_of(file.grant.as_ref(), "not a grant", &grants);
         let proof = self.proof(file, right);
         let grant = match (right, &file.refresh_token) {
             (Right::Client, _) => Some(Grant::ClientCredentials),
@@ -31,7 +31,7 @@ impl List<'_, '_> {
             }
             (Right::User, Some(token)) => Some(Grant::RefreshToken(self.template(token))),
             (Right::User, None) => {
-                let help = "refresh_token: \"{{named value}}\"";
+                let help = "add `refresh_token: \"{{named value}}\"`";
                 self.problems.push(Problem::at(&file.token_url, "the refresh token is missing", help));
                 None
             }
@@ -60,12 +60,14 @@ impl List<'_, '_> {
         match (&file.client_secret, &file.private_key) {
             (Some(secret), None) if right != Right::Statement => Some(Proof::Secret(self.template(secret))),
             (None, Some(key)) => {
-                let algorithm = self.one_of(file.algorithm.as_ref(), "not how Egret signs", &SIGNING);
+                let algorithm =
+                    self.one_of(file.algorithm.as_ref(), "not an algorithm that Egret signs with", &SIGNING);
                 let pem = self.template(key);
                 // As far as it is known now; a file may hold another one later.
                 if pem.constant().is_some_and(|pem| Signer::read(&pem, algorithm).is_none()) {
-                    let help = "a private key in PEM (PKCS #8), of RSA, or what `algorithm` says";
-                    self.problems.push(Problem::at(key, format!("not a private key of {algorithm:?}"), help));
+                    let help =
+                        "give a private key in PEM (PKCS #8) of the kind that `algorithm` names; RSA, if it names none";
+                    self.problems.push(Problem::at(key, format!("this is not a private key for {algorithm:?}"), help));
                 }
                 let id = file.key_id.as_ref().map(|id| self.template(id));
                 Some(Proof::Key(AssertionKey { pem, id, algorithm }))
@@ -73,11 +75,15 @@ impl List<'_, '_> {
             (None, None) if right == Right::User => Some(Proof::None),
             _ => {
                 let help = match right {
-                    Right::Client => "client_secret, or private_key",
+                    Right::Client => "write exactly one of `client_secret` and `private_key`",
                     Right::Statement => "private_key alone",
                     Right::User => "client_secret, private_key, or neither",
                 };
-                self.problems.push(Problem::at(&file.client_id, "how does the client show who it is?", help));
+                self.problems.push(Problem::at(
+                    &file.client_id,
+                    "exactly one of `client_secret` and `private_key` is required",
+                    help,
+                ));
                 None
             }
         }
@@ -86,8 +92,8 @@ impl List<'_, '_> {
     /// What is written and means nothing.
     fn idle(&mut self, written: Option<&Spanned<String>>, without: &str) {
         if let Some(written) = written {
-            let rule = format!("this is of no use without `{without}`");
-            self.problems.push(Problem::at(written, rule, "add that, or remove this"));
+            let rule = format!("this has no effect without `{without}`");
+            self.problems.push(Problem::at(written, rule, "add the one, or remove the other"));
         }
     }
 }

@@ -22,12 +22,16 @@ impl<'a> List<'a, '_> {
         }
         if let Some(request) = &file.send_one_way_request {
             if let Some(variable) = &request.variable {
-                let help = "send-request waits for its answer";
-                self.problems.push(Problem::at(variable, "nobody waits for the answer of this request", help));
+                let help = "remove `variable`, or use send-request, which waits for the response";
+                self.problems.push(Problem::at(variable, "send-one-way-request does not wait for a response", help));
             }
             if request.secret && request.variable.is_none() {
-                let help = "remove `secret`; what this sends is masked if secrets are in it";
-                self.problems.push(Problem::at(&request.url, "no answer of this request can be a secret", help));
+                let help = "remove `secret`; Egret masks secrets in the request anyway";
+                self.problems.push(Problem::at(
+                    &request.url,
+                    "`secret` has no effect: send-one-way-request does not wait for a response",
+                    help,
+                ));
             }
             statements.push(self.request(request).map(Statement::SendRequest));
         }
@@ -38,7 +42,7 @@ impl<'a> List<'a, '_> {
             let service = self.shared.services.get(name.value.trim());
             if service.is_none() {
                 let help = suggestion(name.value.trim(), self.shared.services.keys());
-                self.problems.push(Problem::at(name, "there is no backend of this name", help));
+                self.problems.push(Problem::at(name, format!("no backend is named `{}`", name.value), help));
             }
             statements.push(service.map(|service| Statement::SetBackend(SetBackend { service: Arc::clone(service) })));
         }
@@ -52,7 +56,11 @@ impl<'a> List<'a, '_> {
             None | Some((_, "all")) => false,
             Some((_, "any")) => true,
             Some((written, _)) => {
-                self.problems.push(Problem::at(written, "not what can be waited for", "all or any"));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not what to wait for", written.value),
+                    "write all or any",
+                ));
                 false
             }
         };
@@ -62,8 +70,8 @@ impl<'a> List<'a, '_> {
 
     fn answered(&mut self, file: &SendRequestFile) -> Option<SendRequest> {
         if file.variable.is_none() {
-            let help = "add `variable`: a name; send-one-way-request waits for no answer";
-            self.problems.push(Problem::at(&file.url, "where does the answer go?", help));
+            let help = "add `variable: NAME`, or use send-one-way-request";
+            self.problems.push(Problem::at(&file.url, "this request has no variable for its response", help));
         }
         self.request(file)
     }
@@ -75,7 +83,11 @@ impl<'a> List<'a, '_> {
                 None => Method::GET,
                 Some((_, Ok(method))) if method != Method::CONNECT => method,
                 Some((written, _)) => {
-                    self.problems.push(Problem::at(written, "not a method", "GET, POST, ..."));
+                    self.problems.push(Problem::at(
+                        written,
+                        format!("`{}` is not an HTTP method", written.value),
+                        "write a method like GET or POST",
+                    ));
                     return None;
                 }
             };

@@ -40,7 +40,7 @@ impl Shared<'_> {
             }
             for api in written.apis.iter().filter(|api| known.iter().all(|name| name != api.value.trim())) {
                 let help = suggestion(api.value.trim(), known.iter());
-                problems.push(Problem::at(api, "there is no API of this name", help));
+                problems.push(Problem::at(api, format!("no API is named `{}`", api.value), help));
             }
             offered.push(self.product(written, problems));
         }
@@ -51,8 +51,12 @@ impl Shared<'_> {
         let name = file.name.value.trim();
         let subscription_required = file.subscription_required.unwrap_or(true);
         if subscription_required && file.subscriptions.is_empty() {
-            let help = "add subscriptions, or subscription_required: false";
-            problems.push(Problem::at(&file.name, "nobody has subscribed: nobody could call its APIs", help));
+            let help = "add `subscriptions`, or write `subscription_required: false`";
+            problems.push(Problem::at(
+                &file.name,
+                "this product has no subscriptions: nobody could call its APIs",
+                help,
+            ));
         }
         let subscriptions = file.subscriptions.iter().map(|file| self.subscription(file, problems)).collect();
         Offered {
@@ -64,15 +68,15 @@ impl Shared<'_> {
 
     fn subscription(&self, file: &SubscriptionFile, problems: &mut Vec<Problem>) -> Subscription {
         if file.workloads.is_empty() && file.key.is_none() {
-            let help = "workloads: [{name: billing.service}], key: \"{{named value}}\", or both";
-            problems.push(Problem::at(&file.name, "whose subscription is this?", help));
+            let help = "add `workloads: [{unit: billing.service}]`, `key: \"{{named value}}\"`, or both";
+            problems.push(Problem::at(&file.name, "this subscription has neither `workloads` nor `key`", help));
         }
         let scope = expression::Scope { section: Section::Inbound, variables: &self.variables, values: &self.values };
         let key = file.key.as_ref().map(|written| {
             let key = scope.template(written, problems);
             if key.expressions().next().is_some() {
-                let help = "a named value: key: \"{{team-a}}\"";
-                problems.push(Problem::at(written, "a key is known before a request comes", help));
+                let help = "write a named value: key: \"{{team-a}}\"";
+                problems.push(Problem::at(written, "a subscription's key cannot be an expression", help));
             }
             key
         });
@@ -83,8 +87,8 @@ impl Shared<'_> {
 
 fn unique<'a>(seen: &mut Seen<'a>, name: &'a Spanned<String>, problems: &mut Vec<Problem>) {
     if name.value.trim().is_empty() {
-        problems.push(Problem::at(name, "a name is needed", "a short one: logs show it"));
+        problems.push(Problem::at(name, "the name is empty", "write a short name: logs show it"));
     } else if let Some(other) = seen.insert(name.value.trim(), name) {
-        problems.push(Problem::at(name, "another one has this name", "rename one").with(other));
+        problems.push(Problem::at(name, "this name is used twice", "rename one of them").with(other));
     }
 }

@@ -43,8 +43,9 @@ fn step<'a>(
     let changes = changes(&policy.statement);
     let broken = signatures.iter().find(|signature| changes.iter().any(|change| covers(signature, *change)));
     if let (Some(signature), Some(place)) = (broken, place) {
-        let rule = format!("{} changes what {} has signed", policy.statement.label(), signature.label());
-        let problem = Problem::at(place, rule, "write it before the signature");
+        let rule =
+            format!("{} changes the request after {} has signed it", policy.statement.label(), signature.label());
+        let problem = Problem::at(place, rule, "move it before the policy that signs");
         // Once, in however many operations.
         if !problems.contains(&problem) {
             problems.push(problem);

@@ -35,8 +35,8 @@ impl<'a> List<'a, '_> {
         if let Some(basic) = &file.authentication_basic {
             let (username, password) = (self.template(&basic.username), self.template(&basic.password));
             if username.literal().is_some_and(|name| name.contains(':')) {
-                let help = "RFC 7617: a user's name has none";
-                self.problems.push(Problem::at(&basic.username, "a colon in the name", help));
+                let help = "remove the colon: RFC 7617 forbids it";
+                self.problems.push(Problem::at(&basic.username, "this user name has a colon", help));
             }
             statements.push(Some(Statement::AuthenticationBasic(Basic { username, password })));
         }
@@ -82,7 +82,11 @@ impl<'a> List<'a, '_> {
         }
         if let Some(replace) = &file.find_and_replace {
             if replace.from.value.is_empty() {
-                self.problems.push(Problem::at(&replace.from, "nothing to look for", "from: a text"));
+                self.problems.push(Problem::at(
+                    &replace.from,
+                    "`from` is empty",
+                    "write the text that is to be replaced",
+                ));
             }
             let (from, to) = (self.template(&replace.from), self.shown(&replace.to));
             statements.push(Some(Statement::FindAndReplace(FindAndReplace { from, to })));
@@ -112,8 +116,9 @@ impl<'a> List<'a, '_> {
             let placeholder = replace.placeholder.value.trim();
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             if placeholder.len() < 8 || !placeholder.chars().all(plain) {
-                let help = "at least 8 letters, digits, - and _: what nobody writes by chance, like PARTNER-KEY-HERE";
-                self.problems.push(Problem::at(&replace.placeholder, "not a placeholder", help));
+                let help =
+                    "write at least 8 letters, digits, - and _ that nobody writes by chance, like PARTNER-KEY-HERE";
+                self.problems.push(Problem::at(&replace.placeholder, "this cannot be a placeholder", help));
             }
             let (placeholder, value) = (placeholder.into(), self.template(&replace.value));
             statements.push(Some(Statement::ReplacePlaceholder(ReplacePlaceholder { placeholder, value })));
@@ -121,7 +126,11 @@ impl<'a> List<'a, '_> {
         if let Some(rewrite) = &file.rewrite_uri {
             let template = self.template(&rewrite.template);
             if template.literal().is_some_and(|path| !path.starts_with('/')) {
-                self.problems.push(Problem::at(&rewrite.template, "a path begins with a slash", "like /v2/prices"));
+                self.problems.push(Problem::at(
+                    &rewrite.template,
+                    "this path does not begin with a slash",
+                    "write a path like /v2/prices",
+                ));
             }
             statements.push(Some(Statement::RewriteUri(RewriteUri {
                 template,
@@ -172,7 +181,11 @@ impl<'a> List<'a, '_> {
     pub(super) fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
         let name = written.value.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            self.problems.push(Problem::at(written, "not a variable's name", "letters, digits and _"));
+            self.problems.push(Problem::at(
+                written,
+                format!("`{}` is not the name of a variable", written.value),
+                "use letters, digits and _",
+            ));
         }
         name.into()
     }
@@ -186,8 +199,12 @@ impl<'a> List<'a, '_> {
     fn kept(&mut self, written: &Spanned<String>, secret: bool) -> Option<Expression> {
         let value = self.expression(written, Kind::Any)?;
         if value.is_secret && !secret {
-            let help = "add `secret: true`: what comes of it is a secret, too";
-            self.problems.push(Problem::at(written, "a secret would be in a variable that is none", help));
+            let help = "add `secret: true`: a value made of a secret is a secret, too";
+            self.problems.push(Problem::at(
+                written,
+                "a secret is assigned to a variable that is not declared `secret: true`",
+                help,
+            ));
         }
         Some(value)
     }
@@ -211,10 +228,13 @@ impl<'a> List<'a, '_> {
                     branches.push(Branch { when: None, then: self.steps(otherwise) });
                 }
                 (when, _, otherwise) => {
-                    let place = when.as_ref().map(|when| Problem::at(when, "when without its then", ""));
+                    let place =
+                        when.as_ref().map(|when| Problem::at(when, "this branch has `when`, but no `then`", ""));
                     let steps = otherwise.as_ref().and_then(|steps| steps.first());
-                    let other = steps.map(|step| Problem::at(step, "otherwise is the last of the list, alone", ""));
-                    let help = "choose: [{when: CONDITION, then: [...]}, {otherwise: [...]}]";
+                    let other = steps.map(|step| {
+                        Problem::at(step, "`otherwise` is not the last branch, or has other keys beside it", "")
+                    });
+                    let help = "write choose: [{when: CONDITION, then: [...]}, {otherwise: [...]}]";
                     self.problems.extend(place.or(other).map(|problem| problem.helped(help)));
                 }
             }
@@ -236,7 +256,11 @@ impl<'a> List<'a, '_> {
             Some(steps) => {
                 let policies = self.steps(steps);
                 if let Some(first) = steps.first().filter(|_| !policies.iter().any(|policy| sends(policy))) {
-                    self.problems.push(Problem::at(first, "none of these sends the request", "add forward-request"));
+                    self.problems.push(Problem::at(
+                        first,
+                        "none of these policies forwards the request",
+                        "add forward-request",
+                    ));
                 }
                 policies
             }
@@ -273,8 +297,8 @@ impl<'a> List<'a, '_> {
             (Some(files), None) => (true, files),
             (None, Some(files)) => (false, files),
             _ => {
-                let help = "workload-filter: {allow: [{name: billing.service}]}";
-                self.problems.push(Problem::at(written, "one of `allow` and `forbid`", help));
+                let help = "write one of them, like workload-filter: {allow: [{unit: billing.service}]}";
+                self.problems.push(Problem::at(written, "exactly one of `allow` and `forbid` is required", help));
                 return None;
             }
         };
@@ -294,8 +318,8 @@ impl<'a> List<'a, '_> {
             Some((_, "append")) => Exists::Append,
             Some((_, "delete")) => Exists::Delete,
             Some((written, _)) => {
-                let help = "override, skip, append or delete";
-                self.problems.push(Problem::at(written, "not what can be done where there is one", help));
+                let help = "write override, skip, append or delete";
+                self.problems.push(Problem::at(written, format!("`{}` is not an action", written.value), help));
                 Exists::Override
             }
         };
@@ -304,10 +328,12 @@ impl<'a> List<'a, '_> {
             (Exists::Delete, None, []) | (_, Some(_), []) | (_, None, [_, ..])
                 if exists != Exists::Delete || value.is_none() && values.is_empty() => {}
             (Exists::Delete, ..) => {
-                self.problems.push(Problem::at(name, "what is deleted has no value", "remove the value"))
+                self.problems.push(Problem::at(name, "`delete` takes no value", "remove the value"))
             }
-            (_, Some(_), _) => self.problems.push(Problem::at(name, "`value` and `values`", "the one or the other")),
-            (_, None, _) => self.problems.push(Problem::at(name, "`value` is missing", "add `value`: what it says")),
+            (_, Some(_), _) => {
+                self.problems.push(Problem::at(name, "`value` and `values` exclude each other", "remove one of them"))
+            }
+            (_, None, _) => self.problems.push(Problem::at(name, "`value` is missing", "add `value`, or `values`")),
         }
         let templates = many.map(|value| self.shown(value)).collect();
         (exists, templates)
@@ -325,7 +351,7 @@ impl<'a> List<'a, '_> {
     fn for_caller(&mut self, written: &Spanned<String>) -> Template {
         let template = self.template(written);
         if template.is_secret() {
-            let help = "secrets are for requests; a value for all to see is {value: ...}";
+            let help = "use a value that is not a secret: {value: ...}";
             self.problems.push(Problem::at(written, "a secret would go to the caller", help));
         }
         template
@@ -342,14 +368,14 @@ impl<'a> List<'a, '_> {
             ["connection", "content-length", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
         let (rule, help) = match HeaderName::from_bytes(name.trim().as_bytes()) {
             Ok(name) if FRAMING.contains(&name.as_str()) => (
-                "this header is Egret's to set: it says how a message is sent",
-                "set the body with set-body; its length follows",
+                "Egret sets this header itself: it says how a message is sent",
+                "remove it, and set the body with set-body: its length follows",
             ),
             Ok(name) if name == http::header::HOST => {
-                ("the host is not a policy's to change", "Egret sends requests to the host that they are for")
+                ("a policy cannot change the host", "remove it: Egret sends requests to the host that they are for")
             }
             Ok(name) => return Some(name.as_str().into()),
-            Err(_) => ("not a header's name", "like X-Api-Key"),
+            Err(_) => ("this is not the name of a header", "write a name like X-Api-Key"),
         };
         self.problems.push(Problem::at(written, rule, help));
         None
@@ -415,10 +441,10 @@ fn in_kubernetes(written: Option<&Spanned<String>>, problems: &mut Vec<Problem>)
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'*');
     if name.is_empty() || !name.bytes().all(fits) {
         let help = match name.rsplit_once(['/', ':']) {
-            Some((_, name)) => format!("{name} alone: its namespace is said by `namespace`"),
-            None => "lower-case letters, digits, - and .; * stands for anything".to_owned(),
+            Some((_, name)) => format!("write {name} alone, and its namespace as `namespace`"),
+            None => "use lower-case letters, digits, - and .; * stands for anything".to_owned(),
         };
-        problems.push(Problem::at(written, "nothing in Kubernetes has such a name", help));
+        problems.push(Problem::at(written, format!("`{}` cannot be a name in Kubernetes", written.value), help));
     }
     Some(name.into())
 }

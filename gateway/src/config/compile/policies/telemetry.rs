@@ -53,22 +53,26 @@ impl<'a> List<'a, '_> {
             let name = written.value.as_str();
             if !is_name(name) {
                 // Colons are for rules that record (prometheus.io/docs/concepts/data_model).
-                let help = "letters, digits and _, not a digit first, like partner_orders";
-                self.problems.push(Problem::at(written, "not a metric's name", help));
+                let help = "use letters, digits and _, not a digit first, like partner_orders";
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not the name of a metric", written.value),
+                    help,
+                ));
             } else if let Some(bare) = name.strip_suffix("_total") {
-                let help = format!("name: {bare}; it is egret_custom_{bare}_total then");
-                self.problems.push(Problem::at(written, "every counter's name ends with _total by itself", help));
+                let help = format!("write name: {bare}; the metric is egret_custom_{bare}_total");
+                self.problems.push(Problem::at(written, "Egret adds _total to the name of every counter", help));
             }
         }
         if let Some((_, beyond)) = dimensions.iter().nth(most) {
-            let rule = format!("more than {most} dimensions");
-            let help = "each combination of values is kept on its own: choose the few that tell most";
+            let rule = format!("there are more than {most} dimensions");
+            let help = "keep the few that say most: each combination of values is a series";
             self.problems.push(Problem::at(beyond, rule, help));
         }
         for (name, value) in dimensions {
             if !is_name(name) || name.starts_with("__") {
                 let rule = format!("`{name}` is not a label's name");
-                self.problems.push(Problem::at(value, rule, "letters, digits and _, not a digit or __ first"));
+                self.problems.push(Problem::at(value, rule, "use letters, digits and _, not a digit or __ first"));
             }
         }
     }
@@ -76,11 +80,15 @@ impl<'a> List<'a, '_> {
     fn log(&mut self, written: &Spanned<LogFile>) -> Log {
         let file = &written.value;
         if !self.shared.recorded {
-            let help = "telemetry: {access_log: PATH}, or stdout";
-            self.problems.push(Problem::at(written, "there is no access log to put it on record in", help));
+            let help = "write telemetry: {access_log: PATH}, or remove `access_log: off`";
+            self.problems.push(Problem::at(written, "`log` has no effect: the access log is off", help));
         }
         if let Some(written) = file.max_bytes.as_ref().filter(|_| !file.body) {
-            self.problems.push(Problem::at(written, "bytes of a body that is not on record", "add body: true"));
+            self.problems.push(Problem::at(
+                written,
+                "`max_bytes` has no effect: the body is not recorded",
+                "add body: true",
+            ));
         }
         let bytes = file.max_bytes.as_ref().map_or(DEFAULT_BYTES, |written| written.value);
         Log {
@@ -96,18 +104,26 @@ impl<'a> List<'a, '_> {
         for written in &file.headers {
             match written.value.trim().parse() {
                 Ok(name) => redact.headers.push(name),
-                Err(_) => self.problems.push(Problem::at(written, "not a header's name", "like X-Customer")),
+                Err(_) => self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not the name of a header", written.value),
+                    "write a name like X-Customer",
+                )),
             }
         }
         if let Some(first) = file.json.first().filter(|_| !body) {
-            self.problems.push(Problem::at(first, "a place in a body that is not on record", "add body: true"));
+            self.problems.push(Problem::at(first, "`json` has no effect: the body is not recorded", "add body: true"));
         }
         for written in &file.json {
             match written.value.strip_prefix('/').and_then(pointer) {
                 Some(place) => redact.json.push(place),
                 None => {
-                    let help = "like /card/number; in a name ~ is ~0 and / is ~1 (RFC 6901)";
-                    self.problems.push(Problem::at(written, "not a place in JSON", help));
+                    let help = "write a place like /card/number; in a name, ~ is ~0 and / is ~1 (RFC 6901)";
+                    self.problems.push(Problem::at(
+                        written,
+                        format!("`{}` is not a place in JSON", written.value),
+                        help,
+                    ));
                 }
             }
         }
@@ -117,8 +133,8 @@ impl<'a> List<'a, '_> {
                 Err(error) => {
                     let error = error.to_string();
                     let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                    let help = "the syntax of the Rust crate regex, like RE2's";
-                    self.problems.push(Problem::at(written, format!("not a regular expression: {why}"), help));
+                    let help = "use the syntax of RE2 (the Rust crate regex), without look-around and back-references";
+                    self.problems.push(Problem::at(written, format!("this is not a regular expression: {why}"), help));
                 }
             }
         }
@@ -129,7 +145,11 @@ impl<'a> List<'a, '_> {
         let severity = file.severity.as_ref().map_or(Some(Severity::default()), |written| {
             let severity = Severity::ALL.into_iter().find(|severity| severity.label() == written.value);
             if severity.is_none() {
-                self.problems.push(Problem::at(written, "not a severity", "debug, info, warning or error"));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not a severity", written.value),
+                    "write debug, info, warning or error",
+                ));
             }
             severity
         });
@@ -161,8 +181,8 @@ impl<'a> List<'a, '_> {
 
     fn no_secret_on_record(&mut self, is_secret: bool, written: &Spanned<String>) {
         if is_secret {
-            let help = "secrets are for requests; a value for all to see is {value: ...}";
-            self.problems.push(Problem::at(written, "a secret would be on record", help));
+            let help = "use a value that is not a secret: {value: ...}";
+            self.problems.push(Problem::at(written, "a secret would be recorded", help));
         }
     }
 }

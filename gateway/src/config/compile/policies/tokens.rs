@@ -51,7 +51,7 @@ impl List<'_, '_> {
         let file = &written.value;
         let scheme = file.require_scheme.as_ref();
         if let (Some(scheme), true) = (scheme, file.query_parameter.is_some() || file.token.is_some()) {
-            self.problems.push(Problem::at(scheme, "only a header has a scheme", "remove it"));
+            self.problems.push(Problem::at(scheme, "only a token in a header has a scheme", "remove `require_scheme`"));
         }
         match (&file.header, &file.query_parameter, &file.token) {
             (name, None, None) => {
@@ -64,8 +64,8 @@ impl List<'_, '_> {
             (None, Some(name), None) => Some(TokenPlace::QueryParameter(name.value.as_str().into())),
             (None, None, Some(text)) => Some(TokenPlace::Text(self.template(text))),
             _ => {
-                let rule = "more than one of `header`, `query_parameter` and `token`";
-                self.problems.push(Problem::at(written, rule, "say where the token is"));
+                let rule = "`header`, `query_parameter` and `token` exclude each other";
+                self.problems.push(Problem::at(written, rule, "keep one of them"));
                 None
             }
         }
@@ -76,8 +76,12 @@ impl List<'_, '_> {
         if let Some(issuer) = written.value.trim().strip_suffix(WELL_KNOWN) {
             return vec![issuer.into(), format!("{issuer}/").into()];
         }
-        let help = format!("issuers: [...], or a URL that ends in {WELL_KNOWN}");
-        self.problems.push(Problem::at(written, "whose tokens are let through?", help));
+        let help = format!("add `issuers: [...]`, or a URL that ends in {WELL_KNOWN}");
+        self.problems.push(Problem::at(
+            written,
+            "the issuer is unknown: it is neither written nor part of the URL",
+            help,
+        ));
         Vec::new()
     }
 
@@ -104,15 +108,24 @@ impl List<'_, '_> {
             keys.extend(discovery.map(|discovery| self.remote_keys(endpoint, target, Some(discovery))));
         }
         if let (Some(host), None) = (&file.jwks_host, &file.openid_config) {
-            self.problems.push(Problem::at(host, "nothing says which keys of it", "add openid_config"));
+            self.problems.push(Problem::at(
+                host,
+                "`jwks_host` has no effect without `openid_config`",
+                "add `openid_config`, or remove it",
+            ));
         }
         let has_server = file.jwks_url.is_some() || file.openid_config.is_some();
         if let (Some(place), false) = (tls.and_then(TlsFile::place), has_server) {
-            self.problems.push(Problem::at(place, "TLS with whom?", "add openid_config or jwks_url"));
+            self.problems.push(Problem::at(
+                place,
+                "`tls` has no effect without a server for keys",
+                "add `openid_config` or `jwks_url`, or remove it",
+            ));
         }
         if file.keys.is_empty() && file.jwks.is_none() && !has_server {
-            let help = "openid_config: URL, jwks_url: URL, jwks: PATH, or keys: [{algorithm: RS256, public_key: PATH}]";
-            self.problems.push(Problem::at(written, "there is nothing to check signatures with", help));
+            let help =
+                "add openid_config: URL, jwks_url: URL, jwks: PATH, or keys: [{algorithm: RS256, public_key: PATH}]";
+            self.problems.push(Problem::at(written, "there are no keys to verify signatures with", help));
         }
         keys
     }
@@ -138,7 +151,7 @@ impl List<'_, '_> {
             }
             (None, Some(path), AlgorithmFamily::Rsa | AlgorithmFamily::Ec | AlgorithmFamily::Ed) => {
                 if let Some(encoding) = &file.encoding {
-                    self.problems.push(Problem::at(encoding, "a file in PEM says what it is", "remove it"));
+                    self.problems.push(Problem::at(encoding, "`encoding` has no effect on a PEM file", "remove it"));
                 }
                 let source = |path| KeySource::Pem { path, id, algorithm };
                 self.key_set(path, source).map(TokenKeys::Public)
@@ -162,8 +175,12 @@ impl List<'_, '_> {
         match target.literal().filter(|_| endpoint.tls.is_some()) {
             Some(target) => Some((endpoint, target.into())),
             None => {
-                let help = "https://login.example/keys, without ${...}";
-                self.problems.push(Problem::at(written, "not where keys can be trusted to come from", help));
+                let help = "write a URL like https://login.example/keys, without ${...}";
+                self.problems.push(Problem::at(
+                    written,
+                    "keys cannot be trusted from this URL: it is not https, or has an expression",
+                    help,
+                ));
                 None
             }
         }
@@ -172,7 +189,11 @@ impl List<'_, '_> {
     fn named_server(&mut self, written: &Spanned<String>, tls: Option<&TlsFile>) -> Option<Arc<Endpoint>> {
         let name = written.value.trim();
         if name.contains(['/', '?', '#']) {
-            self.problems.push(Problem::at(written, "a name, and perhaps a port", "jwks_host: keys.login.example"));
+            self.problems.push(Problem::at(
+                written,
+                "this is not a name with or without a port",
+                "write jwks_host: keys.login.example",
+            ));
             return None;
         }
         let template = Template(vec![Part::Text(format!("https://{name}/").into())]);
@@ -207,17 +228,21 @@ impl List<'_, '_> {
                 Some(keys)
             }
             Err(error) => {
-                let help = "a JWK set, or for public_key a PEM file: -----BEGIN PUBLIC KEY-----";
-                self.problems.push(Problem::at(written, format!("this file cannot be used: {error}"), help));
+                let help = "name a JWK set, or for `public_key` a PEM file (-----BEGIN PUBLIC KEY-----)";
+                self.problems.push(Problem::at(written, format!("`{}` cannot be used: {error}", written.value), help));
                 None
             }
         }
     }
 
     fn claim(&mut self, file: &RequiredClaimFile) -> RequiredClaim {
-        let any = self.one_of(file.matching.as_ref(), "not how values match", &[("all", false), ("any", true)]);
+        let any = self.one_of(file.matching.as_ref(), "not how to match values", &[("all", false), ("any", true)]);
         if let Some(separator) = file.separator.as_ref().filter(|separator| separator.value.is_empty()) {
-            self.problems.push(Problem::at(separator, "nothing separates nothing", "a space, a comma, ..."));
+            self.problems.push(Problem::at(
+                separator,
+                "the separator is empty",
+                "write a space, a comma or another text",
+            ));
         }
         RequiredClaim {
             name: file.name.value.as_str().into(),

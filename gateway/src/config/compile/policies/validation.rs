@@ -49,15 +49,15 @@ impl List<'_, '_> {
         let ContentFile { kind, schema, openapi, action } = file;
         let text = kind.value.trim().to_ascii_lowercase();
         if text != "*" && !text.contains('/') || text.contains([';', ',', ' ']) {
-            let help = "like application/json, application/*+json or *, without parameters";
-            self.problems.push(Problem::at(kind, "not a media type", help));
+            let help = "write a type like application/json, application/*+json or *, without parameters";
+            self.problems.push(Problem::at(kind, format!("`{}` is not a media type", kind.value), help));
         }
         let schema = match (schema, openapi) {
             (Some(path), false) => Some(self.schema(path)?),
             (None, true) => None,
             _ => {
-                let help = "schema: PATH of a JSON Schema; or openapi: true, for what the API's document says";
-                self.problems.push(Problem::at(kind, "one of `schema` and `openapi`", help));
+                let help = "write `schema: PATH` for a JSON Schema, or `openapi: true` for the API's document";
+                self.problems.push(Problem::at(kind, "exactly one of `schema` and `openapi: true` is required", help));
                 return None;
             }
         };
@@ -67,7 +67,8 @@ impl List<'_, '_> {
     fn schema(&mut self, path: &Spanned<String>) -> Option<Schema> {
         let contents = self.shared.outside.contents(path).map_err(|error| error.to_string());
         let document = contents.and_then(|bytes| yaml::read(&bytes));
-        let help = format!("{} is a JSON Schema, in JSON or YAML", Path::new(path.value.trim()).display());
+        let help =
+            format!("name a JSON Schema, in JSON or YAML, instead of {}", Path::new(path.value.trim()).display());
         match document.map_err(|error| format!("this schema cannot be read: {error}")).and_then(|document| {
             schema::compile(&document).map_err(|error| format!("this schema cannot be used: {error}"))
         }) {
@@ -122,7 +123,11 @@ impl List<'_, '_> {
             Some((_, "ignore")) => OnInvalid::Ignore,
             Some((_, "prevent")) => OnInvalid::Prevent,
             Some((written, _)) => {
-                self.problems.push(Problem::at(written, "not what can be done with it", "prevent, detect or ignore"));
+                self.problems.push(Problem::at(
+                    written,
+                    format!("`{}` is not an action", written.value),
+                    "write prevent, detect or ignore",
+                ));
                 default
             }
         }

@@ -262,14 +262,14 @@ pub(in crate::config) struct BasicFile {
     pub(in crate::config) password: Text,
 }
 
-/// Puts a secret where the caller has written a placeholder.
+/// Replaces a placeholder that the caller sends with a secret.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ReplacePlaceholderFile {
-    /// What callers are configured with instead of the secret: at least 8 letters, digits, `-` and `_`.
+    /// The text that callers send instead of the secret: at least 8 letters, digits, `-` and `_`. Example: `PARTNER-KEY-HERE`.
     #[schemars(with = "String")]
     pub(in crate::config) placeholder: Text,
-    /// `{{named value}}`.
+    /// The secret, a `{{named value}}`. Example: `"{{partner-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
 }

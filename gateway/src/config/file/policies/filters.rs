@@ -66,48 +66,54 @@ pub(in crate::config) struct WorkloadFilterFile {
     pub(in crate::config) forbid: Option<Vec<WorkloadFile>>,
 }
 
-/// What a workload is known by; all that is said must hold.
+/// Facts of a workload. All that are written must hold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct WorkloadFile {
-    /// Its name, as `egret inspect flows` shows it; `*` stands for anything.
+    /// The workload's name, as `egret inspect flows` shows it; `*` stands for anything. Default: any. Example:
+    /// `billing.service`.
     #[serde(default)]
     pub(in crate::config) name: Option<String>,
-    /// The path of its cgroup; `*` stands for anything.
+    /// The path of the workload's cgroup; `*` stands for anything. Default: any. Example: `/system.slice/*`.
     #[serde(default)]
     pub(in crate::config) cgroup: Option<String>,
-    /// The unit of the node's systemd; `*` stands for anything, but not for none, here and below.
+    /// The workload's systemd unit on the node. `*` stands for anything, but a workload without a unit does not match, here
+    /// and in the keys below. Default: any. Example: `billing.service`.
     #[serde(default)]
     pub(in crate::config) unit: Option<String>,
-    /// The id of its container, in full. Whoever may make cgroups calls his own as he likes: say also whose it is.
+    /// The full id of the workload's container. Whoever may create cgroups can choose this id: name another fact of the
+    /// workload, too. Default: any. Example:
+    /// `9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`.
     #[serde(default)]
     pub(in crate::config) container: Option<String>,
-    /// The uid of its Kubernetes pod.
+    /// The uid of the workload's Kubernetes pod. Default: any. Example: `0ad2c1be-9d2c-4ae6-8d3c-5a1e0b7f9c11`.
     #[serde(default)]
     pub(in crate::config) pod: Option<String>,
-    /// The namespace of its Kubernetes pod, from the kubelet's directories on the node (`kubelet`). They are found by the
-    /// pod's cgroup: who can write there, or below the cgroup kubepods, is root on the node. A pod so young that it is not in
-    /// them is in no namespace: rather `allow` some than `forbid` others.
+    /// The namespace of the workload's Kubernetes pod, from the kubelet's directories on the node (`kubelet`). Egret finds
+    /// them by the pod's cgroup: only root on the node can write there, or below the cgroup kubepods. A very young pod that is
+    /// not in them has no namespace: prefer `allow` to `forbid`. Default: any. Example: `billing`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) namespace: Option<Spanned<String>>,
-    /// The name of its Kubernetes pod, found likewise. Others may be called so elsewhere: say also the namespace.
+    /// The name of the workload's Kubernetes pod, found in the same way. Pods of other namespaces may have the same name: name
+    /// the namespace, too. Default: any. Example: `billing-0`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) pod_name: Option<Spanned<String>>,
-    /// The name of its pod's service account, found likewise, in the token that the kubelet has put into the pod; none
-    /// where it puts none (`automountServiceAccountToken: false`). Say also the namespace: others have accounts of this
-    /// name, and who may make pods in a namespace may use, and pretend, any account of it.
+    /// The service account of the workload's Kubernetes pod, from the token that the kubelet mounts into the pod; none with
+    /// `automountServiceAccountToken: false`. Name the namespace, too: service accounts of other namespaces may have the same
+    /// name. Whoever may create pods in a namespace can use any service account of it. Default: any. Example: `billing`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) service_account: Option<Spanned<String>>,
-    /// The path of what it runs. Others can call theirs so in a container: say also whose.
+    /// The path of the program that the workload runs. Containers can have a program of the same path: name another fact of the
+    /// workload, too. Default: any. Example: `/usr/bin/billing`.
     #[serde(default)]
     pub(in crate::config) executable: Option<String>,
-    /// Its user's number.
+    /// The number of the workload's user. Default: any. Example: `1000`.
     #[serde(default)]
     pub(in crate::config) uid: Option<u32>,
-    /// Its user's name on the node, or the number.
+    /// The name of the workload's user on the node, or its number. Default: any. Example: `billing`.
     #[serde(default)]
     pub(in crate::config) user: Option<String>,
 }

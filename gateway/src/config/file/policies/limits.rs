@@ -40,7 +40,7 @@ pub(in crate::config) struct QuotaFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) first_period_start: Option<Text>,
-    /// An expression: what is counted on its own. For `quota-by-key`.
+    /// For `quota-by-key`: an expression. Requests with different values are counted apart. Default: none. Example: `workload.unit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
@@ -80,7 +80,7 @@ pub(in crate::config) struct RateLimitFile {
     /// The length of the sliding window, at most 1h. Example: `1m`.
     #[schemars(with = "String")]
     pub(in crate::config) period: Text,
-    /// An expression: what is counted on its own. For `rate-limit-by-key`.
+    /// For `rate-limit-by-key`: an expression. Requests with different values are counted apart. Default: none. Example: `workload.unit`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,

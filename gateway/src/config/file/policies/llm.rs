@@ -27,7 +27,7 @@ pub(in crate::config) struct LlmTokenLimitFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) period: Option<Text>,
-    /// An expression: what is counted on its own. Default: each workload.
+    /// An expression. Requests with different values are counted apart. Default: each workload. Example: `subscription.name`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,
