@@ -2,9 +2,9 @@
 
 mod assertion;
 mod rotated;
+mod slots;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -22,13 +22,14 @@ use super::world::World;
 use crate::model::{Grant, Oauth2, Proof, Reason, Secret, Template};
 use assertion::Says;
 use rotated::Rotated;
+use slots::Slots;
 
 pub use rotated::RefreshRow;
 
-/// Tokens, by what they were asked for.
+/// Tokens, and what they are fetched with.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    slots: Slots,
     /// What servers have given in the place of refresh tokens.
     pub(super) rotated: Rotated,
 }
@@ -55,9 +56,6 @@ pub(super) struct Token {
     until: Duration,
 }
 
-/// Tokens that are kept; beyond, those that nobody is asking for are forgotten.
-const KEPT: usize = 1000;
-
 /// Most bytes of an answer with a token.
 const LARGEST: usize = 64 << 10;
 
@@ -81,7 +79,7 @@ pub(super) async fn run(credentials: &Oauth2, call: &mut Call<'_>, world: &dyn W
     let asked = Asked::of(credentials, call);
     call.may_be_secret = own;
     let asked = asked?;
-    let slot = world.state().tokens.slot(&asked.name(credentials));
+    let slot = world.state().tokens.slots.of(&asked.name(credentials), &call.workload.owner, world.at());
     let (mut kept, waited) = match slot.try_lock() {
         Some(kept) => (kept, false),
         None => (slot.lock().await, true),
@@ -310,17 +308,4 @@ async fn fetch(credentials: &Oauth2, asked: &Asked, most: usize, world: &dyn Wor
 
 fn missing(why: String) -> Box<Fault> {
     Fault::new(Reason::NoToken, 502, why)
-}
-
-impl Tokens {
-    fn slot(&self, name: &str) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(name) {
-            return Arc::clone(slot);
-        }
-        if slots.len() >= KEPT {
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        Arc::clone(slots.entry(name.to_owned()).or_default())
-    }
 }

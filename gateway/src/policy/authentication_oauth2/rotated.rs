@@ -10,6 +10,9 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::model::Secret;
 
+/// The most refresh tokens that are kept: what a token is asked for may come from callers.
+const MOST: usize = 10_000;
+
 /// By the name of the token that they are for.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Rotated(Mutex<Kept>);
@@ -35,7 +38,9 @@ impl Rotated {
     pub(super) fn keep(&self, name: String, first: &Secret, next: &str) {
         let mut kept = self.lock();
         let row = (short(first), Secret::new(next.as_bytes().to_vec()));
-        if kept.tokens.get(&name) != Some(&row) {
+        if kept.tokens.len() >= MOST && !kept.tokens.contains_key(&name) {
+            tracing::error!(most = MOST, "too many refresh tokens: the one that a server gave is not kept");
+        } else if kept.tokens.get(&name) != Some(&row) {
             kept.tokens.insert(name, row);
             kept.changed = true;
         }
