@@ -75,6 +75,8 @@ pub struct Rooms {
     pub workloads: Workloads,
     /// Connections of workloads.
     pub connections: Shares,
+    /// Those of them that speak HTTP/2: each may make Egret hold as much as its windows allow.
+    pub http2: Shares,
     /// Their requests of HTTP/2.
     pub streams: Shares,
     /// The bytes of bodies that are held for policies.

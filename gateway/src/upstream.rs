@@ -41,7 +41,7 @@ pub const MAX_HEADER_BYTES: u32 = 64 << 10;
 /// Bytes that a stream of HTTP/2, and a connection, may be ahead of its reader: what a slow one makes us hold.
 pub const STREAM_WINDOW: u32 = 1 << 20;
 /// See [`STREAM_WINDOW`].
-pub const CONNECTION_WINDOW: u32 = 4 << 20;
+pub const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Bytes of HTTP/1.1 that a connection reads ahead, and that wait to be written to a slow reader; a head is no longer.
 pub const MAX_BUFFER: usize = 64 << 10;

@@ -1,5 +1,8 @@
 //! Callers that attack by HTTP/2, through `intercept`: they are refused, work is bounded, others are served.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use egret_tests::{Egret, Lab, Service, eventually};
 
 use crate::PARTNER;
@@ -128,6 +131,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::limited("")
+    }
+
+    /// A scene with these limits in its configuration.
+    fn limited(limits: &str) -> Self {
         let lab = Lab::new();
         lab.hosts(&[(ADDRESS, NAME)]);
         let pki = lab.pki();
@@ -136,7 +144,7 @@ impl Scene {
         let paths = [&certificate, &key, &log].map(|path| path.to_str().unwrap());
         let party = lab.service(443, PYTHON, &[&["-c", PARTY], &paths[..]].concat());
         let api = format!("{PARTNER}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", pki.ca());
-        let egret = lab.egret(&lab.configure(&api), &[]);
+        let egret = lab.egret(&lab.configure(&format!("{api}{limits}")), &[]);
         Self { egret, _party: party, lab }
     }
 
@@ -164,6 +172,34 @@ fn are_refused(said: &[String]) {
         let (_, verdict) = line.rsplit_once(": ").unwrap();
         assert!(["RST_STREAM", "REFUSED_STREAM", "GOAWAY", "closed", "400", "405", "421"].contains(&verdict), "{line}");
     }
+}
+
+#[test]
+fn connections_and_requests_at_once_of_one_owner_are_bounded_and_others_are_served() {
+    let scene = Scene::limited("limits: {connections_per_workload: 16}\n");
+    let ca = scene.lab.directory().join("egret-ca.pem");
+    let program = r#"
+callers = [Caller() for _ in range(3)]
+print(*(caller.get(1) for caller in callers), flush=True)
+first = callers[0]
+for stream in range(3, 3 + 2 * 16, 2):
+    first.send(first.headers(stream, GET, END_HEADERS))
+print(first.get(35), flush=True)
+first.send(frame(DATA, END_STREAM, 3))
+print(first.verdict(3), first.get(37), flush=True)
+sys.stdin.readline()
+"#;
+    let mut hostile = scene.lab.workload(PYTHON, &["-c", &format!("{CALLER}{program}"), ca.to_str().unwrap()]);
+    let mut hostile = hostile.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(hostile.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "200 200 closed", "two of sixteen connections may speak HTTP/2");
+    assert_eq!(lines.next().unwrap(), "REFUSED_STREAM", "sixteen requests are on their way");
+    assert_eq!(lines.next().unwrap(), "200 200", "one that has ended makes room");
+    let victim = scene.lab.pod("shop", "victim");
+    let called = { victim.command(PYTHON, &["-c", &format!("{CALLER}print(Caller().get(1))"), ca.to_str().unwrap()]) };
+    assert_eq!(String::from_utf8_lossy(&{ called }.output().unwrap().stdout).trim(), "200");
+    hostile.kill().unwrap();
+    hostile.wait().unwrap();
 }
 
 #[test]

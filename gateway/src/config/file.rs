@@ -344,7 +344,8 @@ pub(super) struct LimitsFile {
     pub(super) first_byte: Option<Spanned<String>>,
     /// The most connections at once of the callers of one owner: a systemd unit, a container, a pod
     /// (`too_many_connections`). Default: an eighth of the descriptors that Egret may open, and of the source ports of the
-    /// loopback; 3528 with Linux's defaults.
+    /// loopback; 3528 with Linux's defaults. An eighth of them may speak HTTP/2, and together they may have as many requests
+    /// of HTTP/2 at once as there may be connections.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub(super) connections_per_workload: Option<u32>,

@@ -47,6 +47,7 @@ pub(super) async fn carry(
     first: Option<Connection>,
     third_party: ThirdParty,
 ) -> Result<(), Reason> {
+    let _place = third_party.http2_place().ok_or(Reason::TooManyConnections)?;
     let first = first.map(Arc::new);
     let current = Current { connection: first.as_ref().map(Arc::downgrade).unwrap_or_default(), first };
     let exchange = Arc::new(Exchange { third_party, handle, current: Mutex::new(current) });

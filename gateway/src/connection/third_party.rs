@@ -247,6 +247,12 @@ impl ThirdParty {
         Buffered::new(&self.rooms.buffers, &self.flow.workload.owner, self.model.limits.buffered_bytes)
     }
 
+    /// Takes the place of a connection of HTTP/2, if there is one: an owner may have an eighth of its connections.
+    pub(super) fn http2_place(&self) -> Option<Share> {
+        let Bound { all, each } = super::connections_of_one(&self.model);
+        self.rooms.http2.take(&self.flow.workload.owner, 1, Bound { all, each: (each / 8).max(1) })
+    }
+
     /// Takes the place of a request of HTTP/2, if there is one.
     pub(super) fn stream(&self) -> Option<Share> {
         self.rooms.streams.take(&self.flow.workload.owner, 1, super::connections_of_one(&self.model))

@@ -327,6 +327,7 @@ fn rooms(
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads,
         connections: Shares::default(),
+        http2: Shares::default(),
         streams: Shares::default(),
         buffers: Shares::default(),
         sent_away: Shares::default(),
