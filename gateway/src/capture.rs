@@ -16,6 +16,8 @@ mod log;
 
 mod maps;
 
+mod older;
+
 mod origins;
 
 mod pins;
@@ -23,6 +25,8 @@ mod pins;
 mod proof;
 
 mod rows;
+
+mod sockets;
 
 use std::fs::File;
 use std::io;
@@ -36,6 +40,7 @@ use thiserror::Error as ThisError;
 pub use cgroup::cgroup_root;
 pub use decisions::Decisions;
 pub use features::{Feature, features};
+pub use older::Older;
 pub use proof::was_caller;
 
 use crate::model::{HookCounters, Origin, Redirect};

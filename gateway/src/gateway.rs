@@ -16,6 +16,8 @@ mod memory;
 
 mod models;
 
+mod older;
+
 mod publish;
 
 mod remembered;

@@ -46,6 +46,8 @@ mod names;
 
 mod origination;
 
+mod older;
+
 mod passthrough;
 
 mod policies;

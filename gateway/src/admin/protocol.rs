@@ -30,6 +30,11 @@ pub enum Request {
         /// At most so many.
         most: usize,
     },
+    /// Connections that are older than their capture.
+    Older {
+        /// Whether to close them.
+        close: bool,
+    },
     /// Let the hooks prove with a real connection that they are alive.
     Prove,
     /// The kernel's table.
@@ -90,6 +95,8 @@ pub enum Response {
         /// How many there are.
         all: usize,
     },
+    /// To [`Request::Older`].
+    Older(Vec<OlderRow>),
     /// To [`Request::Prove`]: they are.
     Proved,
     /// To [`Request::Redirects`].
@@ -347,6 +354,23 @@ pub struct DecisionRow {
     pub egress: Option<IpAddr>,
     /// How many equal decisions this is: of one caller, API and reason, within a second.
     pub times: u64,
+}
+
+/// A connection to a captured destination that was open before it was captured, and so does not go through Egret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OlderRow {
+    /// The API that captures new connections to this destination.
+    pub api: Option<String>,
+    /// Source address and port.
+    pub local: SocketAddr,
+    /// Address and port of the third party.
+    pub remote: SocketAddr,
+    /// User id of the socket's owner.
+    pub uid: u32,
+    /// Whether it was closed now.
+    pub closed: bool,
+    /// The reason why it could not be closed.
+    pub error: Option<String>,
 }
 
 /// One running flow.

@@ -1,6 +1,6 @@
 use std::collections::HashMap as Table;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use egret_kernel::{
 
 use super::origins::Origins;
 use super::rows::{is_own, listener_rows, redirect, row};
+use super::sockets::{self, Connection};
 use super::{Decisions, Error, chain, kernel, map_error};
 use crate::model::{HookCounters, Redirect};
 
@@ -57,6 +58,7 @@ pub(super) struct Maps {
     hits: Mutex<PerCpuHashMap<MapData, CaptureKey, Hits>>,
     pub(super) origins: Origins,
     marks: Mutex<SkStorage<MapData, u32>>,
+    marks_fd: OwnedFd,
     counters: Mutex<PerCpuArray<MapData, u64>>,
     events: Mutex<Option<Events>>,
 }
@@ -65,7 +67,16 @@ pub(super) struct Maps {
 struct Events {
     ring: RingBuf<MapData>,
     told: HashMap<MapData, ToldKey, Told>,
-    told_fd: io::Result<std::os::fd::OwnedFd>,
+    told_fd: OwnedFd,
+}
+
+/// Returns a descriptor of a map in the object, for what aya does not offer.
+fn descriptor(object: &Ebpf, name: &'static str) -> Result<OwnedFd, Error> {
+    let fd = match object.map(name) {
+        Some(aya::maps::Map::HashMap(map) | aya::maps::Map::SkStorage(map)) => map.fd().as_fd().try_clone_to_owned(),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    fd.map_err(|error| Error::Map { map: name, cause: error.to_string() })
 }
 
 /// Takes a map out of the object, as a map of its type.
@@ -85,10 +96,8 @@ impl std::fmt::Debug for Maps {
 
 impl Maps {
     pub(super) fn take(object: &mut Ebpf) -> Result<Self, Error> {
-        let told_fd = match object.map(map::TOLD) {
-            Some(aya::maps::Map::HashMap(told)) => told.fd().as_fd().try_clone_to_owned(),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        };
+        let told_fd = descriptor(object, map::TOLD)?;
+        let marks_fd = descriptor(object, map::MARKS)?;
         Ok(Self {
             settings: Mutex::new(take(object, map::SETTINGS)?),
             heartbeat: Mutex::new(take(object, map::HEARTBEAT)?),
@@ -96,6 +105,7 @@ impl Maps {
             hits: Mutex::new(take(object, map::HITS)?),
             origins: Origins::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
+            marks_fd,
             counters: Mutex::new(take(object, map::COUNTERS)?),
             events: Mutex::new(Some(Events {
                 ring: take(object, map::EVENTS)?,
@@ -217,7 +227,12 @@ impl Maps {
     /// Returns what the hooks report, for one reader.
     pub(super) fn decisions(&self) -> io::Result<Decisions> {
         let Events { ring, told, told_fd } = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
-        Decisions::new(ring, told, told_fd?)
+        Decisions::new(ring, told, told_fd)
+    }
+
+    /// Lists the TCP connections of this network namespace, and which of them Egret has marked as its own.
+    pub(super) fn connections(&self) -> io::Result<Vec<Connection>> {
+        sockets::connections(self.marks_fd.as_fd())
     }
 
     /// One rule for the proof of the hooks, beside the published table.

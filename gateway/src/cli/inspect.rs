@@ -9,8 +9,8 @@ use super::ask::UNEXPECTED;
 use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Client, DecisionRow, FlowRow, HookRow, LimitRow, RedirectRow, RefusalRow, Request,
-    Response, SubscriptionRow,
+    ApiRow, BackendRow, CacheRow, Client, DecisionRow, FlowRow, HookRow, LimitRow, OlderRow, RedirectRow, RefusalRow,
+    Request, Response, SubscriptionRow,
 };
 
 #[derive(Debug, Args)]
@@ -25,6 +25,9 @@ pub(super) struct Inspect {
     /// Maximum number of limits or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
+    /// Close the connections that `older` lists; their applications connect again, through Egret.
+    #[arg(long)]
+    close: bool,
     /// Refresh every second.
     #[arg(long, short)]
     watch: bool,
@@ -41,6 +44,8 @@ enum What {
     Decisions,
     /// Running flows: the caller, the API, and the source address that the third party sees.
     Flows,
+    /// Connections to captured destinations that were open before Egret captured them; `--close` closes them.
+    Older,
     /// APIs and the addresses of their hosts.
     Apis,
     /// Servers of `backends`: health, circuit breaker, and requests.
@@ -64,6 +69,7 @@ impl Inspect {
             What::Redirects => Request::Redirects,
             What::Decisions => Request::Decisions,
             What::Flows => Request::Flows,
+            What::Older => Request::Older { close: self.close },
             What::Apis => Request::Apis,
             What::Backends => Request::Backends,
             What::Refusals => Request::Refusals,
@@ -95,6 +101,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Limits { rows, all } => limits(&rows, all, output),
+        Response::Older(rows) => older(&rows, output),
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
@@ -154,6 +161,17 @@ fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
             or_dash(row.api.as_ref()),
             or_dash(row.egress),
         ]
+    })
+}
+
+fn older(rows: &[OlderRow], output: Output) -> io::Result<()> {
+    print(rows, output, ["LOCAL", "REMOTE", "API", "UID", "STATE"], |row| {
+        let state = match (&row.error, row.closed) {
+            (Some(error), _) => format!("cannot be closed: {error}"),
+            (None, true) => "closed".to_owned(),
+            (None, false) => "open".to_owned(),
+        };
+        [row.local.to_string(), row.remote.to_string(), or_dash(row.api.as_ref()), row.uid.to_string(), state]
     })
 }
 

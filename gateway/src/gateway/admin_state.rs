@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
+use super::older;
 use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, LimitRow,
@@ -102,6 +103,7 @@ impl AdminState {
                 Ok(()) => Response::Proved,
                 Err(error) => Response::Error(error.to_string()),
             },
+            Request::Older { close } => older::list(&self.capture, &self.models, close).await,
             Request::Redirects => match self.capture.redirects() {
                 Ok(rows) => Response::Redirects(self.redirects(rows)),
                 Err(error) => Response::Error(error.to_string()),

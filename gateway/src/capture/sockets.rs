@@ -1,0 +1,188 @@
+//! The node's TCP sockets as the kernel lists them, and how to close one (sock_diag(7), include/uapi/linux/inet_diag.h).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP: u16 = 0x300;
+
+/// `nlmsghdr`, `inet_diag_msg`, and in it the identity of a socket, `inet_diag_sockid`.
+const HEADER: usize = 16;
+const MESSAGE: usize = 72;
+const IDENTITY: std::ops::Range<usize> = 4..52;
+
+/// Attributes of a request and of a response.
+const REQUEST_STORAGES: u16 = 2;
+const REQUEST_STORAGE_MAP: u16 = 1;
+const NESTED: u16 = 1 << 15;
+const STORAGES: u16 = 20;
+
+/// Established connections, and those that are being opened or closed by one side (`TCP_*` in net/tcp_states.h).
+const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8;
+
+/// A TCP connection in the network namespace of this process.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    /// User id of the socket's owner.
+    pub(super) uid: u32,
+    /// Whether the socket has an entry in the socket storage that was asked for.
+    pub(super) is_marked: bool,
+    family: u8,
+    identity: [u8; 48],
+}
+
+/// Lists the connections, and which of them have an entry in this socket storage.
+pub(super) fn connections(storage: BorrowedFd<'_>) -> io::Result<Vec<Connection>> {
+    let mut all = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, STATES, &[0; 48]);
+        // A list of one map, as an attribute in an attribute.
+        let map = attribute(REQUEST_STORAGE_MAP, &storage.as_raw_fd().to_ne_bytes());
+        request.extend(attribute(REQUEST_STORAGES | NESTED, &map));
+        converse(request, |body| all.extend(connection(body)))?;
+    }
+    Ok(all)
+}
+
+/// Closes a connection: its owner sees ECONNABORTED.
+///
+/// # Errors
+/// `EOPNOTSUPP` on a kernel without CONFIG_INET_DIAG_DESTROY; `ENOENT` if it has ended meanwhile.
+pub(super) fn destroy(connection: &Connection) -> io::Result<()> {
+    let any_state = u32::MAX;
+    converse(request(SOCK_DESTROY, NLM_F_ACK, connection.family, any_state, &connection.identity), |_| {})
+}
+
+fn request(kind: u16, flags: u16, family: u8, states: u32, identity: &[u8; 48]) -> Vec<u8> {
+    let mut request = vec![0; HEADER];
+    request[4..6].copy_from_slice(&kind.to_ne_bytes());
+    request[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
+    request.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
+    request.extend(states.to_ne_bytes());
+    request.extend(identity);
+    request
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    attribute.extend(value);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    attribute
+}
+
+/// Sends a request, and passes on what comes back until the kernel says that this was all.
+fn converse(mut request: Vec<u8>, mut on_message: impl FnMut(&[u8])) -> io::Result<()> {
+    let length = u32::try_from(request.len()).unwrap_or(u32::MAX);
+    request[..4].copy_from_slice(&length.to_ne_bytes());
+    let netlink: OwnedFd =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    send(netlink.as_raw_fd(), &request, MsgFlags::empty())?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let mut rest = &buffer[..read];
+        if rest.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while let Some((kind, body, after)) = message(rest) {
+            match kind {
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => {
+                    return match word(body, 0).unwrap_or(0).cast_signed() {
+                        0 => Ok(()),
+                        error => Err(io::Error::from_raw_os_error(-error)),
+                    };
+                }
+                _ => on_message(body),
+            }
+            rest = after;
+        }
+    }
+}
+
+/// Splits the first message off: its type, its body, and the messages after it.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = word(bytes, 0)? as usize;
+    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+    let body = bytes.get(HEADER..length)?;
+    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+fn connection(body: &[u8]) -> Option<Connection> {
+    let (family, identity) = (*body.first()?, *body.get(IDENTITY)?.first_chunk::<48>()?);
+    let mut connection = Connection {
+        local: end(family, &identity, 0, 4)?,
+        remote: end(family, &identity, 2, 20)?,
+        uid: word(body, 64)?,
+        is_marked: false,
+        family,
+        identity,
+    };
+    let mut rest = body.get(MESSAGE..)?;
+    while let Some((kind, after)) = next_attribute(rest) {
+        connection.is_marked |= kind & !NESTED == STORAGES;
+        rest = after;
+    }
+    Some(connection)
+}
+
+/// Splits the first attribute off: its type, and the attributes after it.
+fn next_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let half = |at: usize| Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (length, kind) = (usize::from(half(0)?), half(2)?);
+    bytes.get(4..length)?;
+    Some((kind, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// Returns the address at one offset of a socket's identity with the port at another, both in network order.
+fn end(family: u8, identity: &[u8; 48], port: usize, address: usize) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(*identity.get(port..)?.first_chunk()?);
+    let bytes = identity.get(address..)?;
+    let address: IpAddr = if i32::from(family) == libc::AF_INET {
+        Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()
+    } else {
+        Ipv6Addr::from(*bytes.first_chunk::<16>()?).to_canonical()
+    };
+    Some(SocketAddr::new(address, port))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_with_its_attributes_and_a_cut_one_is_not() {
+        let mut body = vec![0; MESSAGE];
+        body[0] = libc::AF_INET6 as u8;
+        body[4..6].copy_from_slice(&8080u16.to_be_bytes());
+        body[6..8].copy_from_slice(&443u16.to_be_bytes());
+        body[8..24].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        body[24..40].copy_from_slice(&"::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap().octets());
+        body[64..68].copy_from_slice(&1000u32.to_ne_bytes());
+        body.extend(attribute(21, &7u64.to_ne_bytes()));
+        assert!(!connection(&body).unwrap().is_marked);
+        body.extend(attribute(STORAGES | NESTED, &attribute(1, &[])));
+        let read = connection(&body).unwrap();
+        assert_eq!((read.local.to_string(), read.remote.to_string()), ("[::1]:8080".into(), "192.0.2.1:443".into()));
+        assert_eq!((read.uid, read.is_marked), (1000, true));
+        for cut in 0..MESSAGE {
+            assert!(connection(&body[..cut]).is_none(), "{cut}");
+        }
+        assert!(message(&[9, 0, 0, 0]).is_none());
+    }
+}
