@@ -159,9 +159,10 @@ mod tests {
     #[test]
     fn addresses_of_earlier_responses_are_remembered_while_they_hold() {
         let strangers = Strangers::new(Vec::new());
-        let (question, now) = (question(1), Instant::now());
-        let found = |addresses: Vec<IpAddr>| Found { addresses, until: now + SHORTEST };
+        let question = question(1);
         let first = strangers.known(&question);
+        let now = first.since;
+        let found = |addresses: Vec<IpAddr>| Found { addresses, until: now + LONGEST };
         let address: IpAddr = "203.0.113.7".parse().unwrap();
         first.found.set(found(vec![address])).unwrap();
         assert!(Arc::ptr_eq(&strangers.known(&question), &first), "it holds");
