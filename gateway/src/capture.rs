@@ -37,7 +37,7 @@ use std::time::Duration;
 use egret_kernel::{ABI_VERSION, KernelReason};
 use thiserror::Error as ThisError;
 
-pub use cgroup::cgroup_root;
+pub use cgroup::{CgroupPaths, cgroup_root};
 pub use decisions::Decisions;
 pub use features::{Feature, features};
 pub use older::Older;

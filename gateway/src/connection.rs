@@ -191,7 +191,7 @@ async fn admit(
     let model = (rooms.model)(origin.generation);
     let sharers = routing::sharers(&model, &origin, rooms);
     let origin = routing::known(&model, origin, &sharers);
-    let flow = flow::identify(record.id(), origin, &rooms.workloads);
+    let flow = flow::identify(record.id(), origin, &rooms.workloads).await;
     record.identified(&flow);
     *place = Some(place_of(&flow, &model, rooms).ok_or(Reason::TooManyConnections)?);
     if !descriptors::has_room_for_caller(downstream) {
@@ -237,11 +237,11 @@ fn is_told(protocol: &Protocol, reason: Reason) -> bool {
 }
 
 /// Records a decision that the kernel made alone.
-pub fn decided(decision: Decision, rooms: &Rooms) {
+pub async fn decided(decision: Decision, rooms: &Rooms) {
     let model = (rooms.model)(decision.origin.generation);
     let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
     let Decision { origin, time, reason, source, udp, times } = decision;
-    let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads);
+    let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads).await;
     rooms.telemetry.decided(Decided { flow, api, time, source, udp, times }, reason);
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 
 use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
-use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Workload};
+use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Unknown, Workload};
 use crate::policy::{self, Account, Call, Dry, Message, Step};
 
 /// Says what would be done under a configuration, and sends nothing: limits are those of a gateway that has just begun, and
@@ -187,6 +187,7 @@ fn workload(question: &Question) -> Workload {
         user: caller.user.as_str().into(),
         command: caller.command.clone(),
         executable: text(&caller.executable),
+        unknown: Unknown::default(),
     }
 }
 

@@ -32,7 +32,7 @@ pub use decision::Decision;
 pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
-pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Workload};
+pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Unknown, Workload};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
 pub use path::spelled;

@@ -24,7 +24,7 @@ const CONDITIONS: &[&str] = &[
     "'x-a' in request.headers",
     "'X-None' in request.headers",
     "!('x-none' in request.headers) && request.host.endsWith('.example')",
-    "request.scheme == 'https' && workload.name == 'billing'",
+    "request.scheme == 'https' && workload.owner == 'billing'",
     "workload.owner == 'billing' || workload.owner.startsWith('b')",
     "workload.unit == '' && api.name == 'partner' && operation.name == 'order'",
     "workload.namespace == 'billing' && workload.pod_name.startsWith('api-') && workload.service_account == ''",

@@ -100,9 +100,9 @@ for number in range(6):
     path = os.path.join(sys.argv[1], f"c{number}")
     os.makedirs(path)
     open(path + "/cgroup.procs", "w").write("0")
-    s = socket.create_connection(("203.0.113.7", 7000), timeout=10)
-    held.append(s)
     try:
+        s = socket.create_connection(("203.0.113.7", 7000), timeout=10)
+        held.append(s)
         s.sendall(b"x")
         heard.append(s.recv(1).decode() or "closed")
     except ConnectionResetError:
@@ -140,4 +140,114 @@ fn a_cgroup_named_like_a_unit_or_a_pod_is_neither() {
     let seen = seen(&partner);
     assert!(seen.contains("x-caller: billing.service billing.service \r\n"), "{seen}");
     assert!(seen.contains(&format!("x-caller: pod {} cri-containerd-", billing.uid())), "{seen}");
+}
+
+#[test]
+fn a_path_in_a_mount_namespace_of_the_callers_own_is_not_an_executable() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let only = |list: &str| {
+        api(&format!(
+            "        - workload-filter: {{{list}: [{{executable: /usr/bin/curl}}]}}\n        \
+             - set-header: {{name: X-Runs, value: \"'${{workload.executable}}'\"}}\n"
+        ))
+    };
+    let path = lab.configure(&only("allow"));
+    let _egret = lab.egret(&path, &[]);
+    let own = delegated(&lab, "app.service");
+    let status = "import http.client, sys\n\
+                  caller = http.client.HTTPConnection('api.partner.example', timeout=10)\n\
+                  caller.request('GET', '/forged')\n\
+                  print(caller.getresponse().status)";
+    let forged = "import os, subprocess, sys\n\
+                  real = os.path.realpath('/usr/bin/python3')\n\
+                  script = f'mount --bind {real} /usr/bin/curl && exec /usr/bin/curl -c \"$0\"'\n\
+                  print(subprocess.run(['unshare', '-Urm', 'sh', '-c', script, sys.argv[2]], capture_output=True, text=True, check=True).stdout)";
+    assert_eq!(unprivileged(&lab, &own, forged, &[status]), "403");
+    assert_eq!(seen(&partner), "");
+    assert_eq!(lab.curl("http://api.partner.example/honest").0, 200);
+    assert!(seen(&partner).contains("x-runs: '/usr/bin/curl'\r\n"));
+    // It is not known what the caller runs, so it may be what is forbidden.
+    lab.configure(&only("forbid"));
+    eventually("curl is forbidden", || lab.curl("http://api.partner.example/").0 == 403);
+    assert_eq!(unprivileged(&lab, &own, forged, &[status]), "403");
+    assert_eq!(lab.python(status, &[]), "200", "the node's own Python is known not to be curl");
+    assert_eq!(seen(&partner).matches("GET /forged").count(), 1);
+}
+
+/// Makes deep nests of cgroups, then connects from threads that are each in a (threaded) cgroup which their process is not in.
+const NESTS: &str = r#"
+import ctypes, os, socket, sys, threading
+own, depth, nests, count = sys.argv[1], *map(int, sys.argv[2:])
+for nest in range(nests):
+    os.chdir(own)
+    for level in range(depth):
+        os.mkdir("a" + str(nest) if level == 0 else "a")
+        os.chdir("a" + str(nest) if level == 0 else "a")
+os.chdir("/")
+domain = own + "/threads"
+os.mkdir(domain)
+for number in range(count):
+    os.mkdir(f"{domain}/{number}")
+    open(f"{domain}/{number}/cgroup.type", "w").write("threaded")
+open(domain + "/cgroup.procs", "w").write("0")
+heard = [None] * count
+def call(number):
+    open(f"{domain}/{number}/cgroup.threads", "w").write(str(ctypes.CDLL(None).syscall(186)))
+    s = socket.create_connection(("api.partner.example", 80), 10)
+    s.sendall(b"GET /threads HTTP/1.1\r\nHost: api.partner.example\r\nConnection: close\r\n\r\n")
+    heard[number] = s.recv(100).split(b" ")[1].decode()
+threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(*heard)
+"#;
+
+#[test]
+fn a_thread_in_a_cgroup_of_its_own_has_the_owner_of_its_process() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let policies = "        - set-header: {name: X-Owner, value: \"${workload.owner} in ${workload.cgroup}\"}\n";
+    let _egret = lab.egret(&lab.configure(&api(policies)), &[]);
+    let own = delegated(&lab, "app.service");
+    assert_eq!(unprivileged(&lab, &own, NESTS, &["200", "3", "6"]), "200 200 200 200 200 200");
+    let seen = seen(&partner);
+    for number in 0..6 {
+        assert!(seen.contains(&format!("/app.service/threads/{number}\r\n")), "{seen}");
+    }
+    assert_eq!(seen.matches("x-owner: app.service in ").count(), 6, "{seen}");
+}
+
+#[test]
+fn cgroups_that_a_caller_removes_in_time_do_not_multiply_its_limits() {
+    const VANISHES: &str = r#"
+import os, socket, sys
+own, count = sys.argv[1], int(sys.argv[2])
+home = own + "/home"
+os.mkdir(home)
+open(home + "/cgroup.procs", "w").write("0")
+statuses = []
+for number in range(count):
+    path = f"{own}/{number}"
+    os.mkdir(path)
+    open(path + "/cgroup.procs", "w").write("0")
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(("203.0.113.7", 80))
+    open(home + "/cgroup.procs", "w").write("0")
+    os.rmdir(path)
+    s.setblocking(True)
+    s.settimeout(10)
+    s.sendall(b"GET /gone HTTP/1.1\r\nHost: api.partner.example\r\nConnection: close\r\n\r\n")
+    statuses.append(s.recv(100).split(b" ")[1].decode())
+print(statuses.count("200"))
+"#;
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let _egret = lab.egret(&lab.configure(&api("        - rate-limit: {calls: 2, period: 1h}\n")), &[]);
+    let own = delegated(&lab, "app.service");
+    // Whether Egret is faster than the caller is open: at most each of the two owners has its two calls.
+    let passed: usize = unprivileged(&lab, &own, VANISHES, &["30"]).parse().unwrap();
+    assert!((2..=4).contains(&passed), "{passed}");
+    assert_eq!(seen(&partner).matches("GET /gone").count(), passed);
 }

@@ -100,7 +100,40 @@ fn who_refuses_is_passed_through_where_the_owner_lets_it() {
     eventually("it is on record", || log().contains("\"mode\":\"passthrough_on_refusal\""));
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
 
-    assert!(ask(&lab, &["trust", "forget"]).starts_with("forgot 1 "));
+    // The refusal is that program's own, though another one has the same owner.
+    let output = lab.run("wget", &["-q", "-t", "1", "-O", "-", "--ca-certificate", pki.ca(), URL]);
+    assert!(!output.status.success());
+    eventually("it is another one", || refusals(&lab).len() == 2);
+
+    assert!(ask(&lab, &["trust", "forget"]).starts_with("forgot 2 "));
     assert_eq!(curl(&lab, ours), (Some(0), EGRESS.to_owned()), "intercepted again");
     assert_eq!(curl(&lab, pki.ca()).0, Some(60));
+}
+
+#[test]
+fn a_refusal_gets_past_policies_only_for_the_workloads_that_the_configuration_names() {
+    let lab = Lab::new();
+    let (pki, partner, api) = intercepted(&lab, "passthrough");
+    let policies = "    policies:\n      inbound: [{return-response: {status: 403}}]\n";
+    let named = |unit: &str| format!("{api}    on_refusal_workloads: [{{unit: {unit}}}]\n{policies}");
+    let _egret = lab.egret(&lab.configure(&named("legacy.service")), &[]);
+    for _ in 0..3 {
+        assert_eq!(curl(&lab, pki.ca()).0, Some(60));
+    }
+    eventually("the refusal is known", || refusals(&lab).len() == 1);
+    assert_eq!(refusals(&lab)[0]["passes"], false);
+    assert!(partner.seen().iter().all(|seen| seen.all.is_empty()), "no request");
+    lab.configure(&named("workload.service"));
+    eventually("the named workload is passed through", || curl(&lab, pki.ca()) == (Some(0), EGRESS.to_owned()));
+}
+
+#[test]
+fn a_configuration_in_which_every_caller_could_switch_policies_off_is_refused() {
+    let lab = Lab::new();
+    let (_pki, _partner, api) = intercepted(&lab, "passthrough");
+    let config = lab.configure(&format!("{api}    policies:\n      inbound: [{{return-response: {{status: 403}}}}]\n"));
+    let output = lab.try_cli(&["check", config.to_str().unwrap()]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("on_refusal_workloads: [{unit: legacy.service}]"), "{said}");
 }

@@ -17,7 +17,7 @@ fn names_that_callers_choose_are_escaped_in_tables_and_logs() {
     let lab = Lab::new();
     lab.hosts(&[("203.0.113.7", "api.partner.example")]);
     let _partner = lab.third_party("203.0.113.7", 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]));
-    let trace = "by ${workload.name} ${workload.command} ${request.headers[\"x-said\"]}";
+    let trace = "by ${workload.owner} ${workload.command} ${request.headers[\"x-said\"]}";
     let egret = lab.egret(
         &lab.configure(&format!(
             "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    policies:\n      inbound:\n        \
@@ -25,7 +25,7 @@ fn names_that_callers_choose_are_escaped_in_tables_and_logs() {
         )),
         &[],
     );
-    let cgroup = lab.workload_cgroup().join("\u{1b}[2J\u{1b}[1;1Hx.service\r\u{202e}");
+    let cgroup = lab.workload_cgroup().with_file_name("\u{1b}[2J\u{1b}[1;1Hx.service\r\u{202e}");
     fs::create_dir(&cgroup).unwrap();
     let socket = lab.socket();
     let socket = socket.to_str().unwrap();

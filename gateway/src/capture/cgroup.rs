@@ -1,5 +1,6 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,60 @@ fn root_of(cgroup: &Path, mounts: Vec<PathBuf>) -> Option<PathBuf> {
     mounts.into_iter().filter(|mount| cgroup.starts_with(mount)).max_by_key(|mount| mount.components().count())
 }
 
+/// Finds the paths of cgroups by their ids.
+#[derive(Debug)]
+pub struct CgroupPaths {
+    root: PathBuf,
+    mount: File,
+}
+
+/// A file handle of open_by_handle_at(2) for a cgroup: `struct file_handle` with the id as its bytes.
+#[repr(C)]
+struct Handle {
+    bytes: libc::c_uint,
+    kind: libc::c_int,
+    id: u64,
+}
+
+impl CgroupPaths {
+    /// Takes the mount point of the cgroup v2 hierarchy.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn new(root: PathBuf) -> Result<Self, Error> {
+        let mount = File::open(&root).map_err(|source| Error::Path { what: "open", path: root.clone(), source })?;
+        Ok(Self { root, mount })
+    }
+
+    /// Returns the path below the root of the cgroup with this id. It takes the same time however many cgroups there are.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is no such cgroup (any more), `EPERM` without CAP_DAC_READ_SEARCH, `ENAMETOOLONG` if the path is longer
+    /// than a page.
+    pub fn path(&self, id: u64) -> io::Result<String> {
+        let directory = self.open(id)?;
+        let found = fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+        let below = found.strip_prefix(&self.root).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(format!("/{}", below.display()))
+    }
+
+    fn open(&self, id: u64) -> io::Result<OwnedFd> {
+        /// `FILEID_KERNFS` in the kernel's exportfs.h.
+        const KERNFS: libc::c_int = 0xfe;
+        let bytes = size_of::<u64>() as libc::c_uint;
+        let mut handle = Handle { bytes, kind: KERNFS, id };
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // SAFETY: `handle` begins as `struct file_handle` does and has as many bytes after it as it says; it lives for the whole
+        // call, which only reads it.
+        let fd = unsafe { libc::open_by_handle_at(self.mount.as_raw_fd(), (&raw mut handle).cast(), flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +124,19 @@ mod tests {
     const HYBRID: &str = "31 27 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                           32 27 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
                           33 27 0:28 / /host/cgroup rw,relatime - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn a_cgroup_is_found_by_its_id_until_it_is_gone() {
+        let root = cgroup_root().unwrap();
+        let path = root.join(format!("egret-paths-{}/inner", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let id = fs::metadata(&path).unwrap().ino();
+        let paths = CgroupPaths::new(root.clone()).unwrap();
+        assert_eq!(paths.path(id).unwrap(), format!("/{}", path.strip_prefix(&root).unwrap().display()));
+        fs::remove_dir(&path).unwrap();
+        fs::remove_dir(path.parent().unwrap()).unwrap();
+        assert_eq!(paths.path(id).unwrap_err().raw_os_error(), Some(libc::ESTALE));
+    }
 
     #[test]
     fn pure_and_hybrid_mounts_are_found() {

@@ -9,8 +9,8 @@ use super::ask::UNEXPECTED;
 use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Client, DecisionRow, FlowRow, HookRow, LimitRow, OlderRow, RedirectRow, RefusalRow,
-    Request, Response, SubscriptionRow,
+    ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, LimitRow, OlderRow, RedirectRow,
+    RefusalRow, Request, Response, SubscriptionRow,
 };
 
 #[derive(Debug, Args)]
@@ -135,6 +135,14 @@ fn redirects(rows: &[RedirectRow], output: Output) -> io::Result<()> {
     })
 }
 
+/// A workload, and what it calls itself where that is something else.
+fn who(caller: &Caller) -> String {
+    match &caller.claimed_name {
+        Some(claimed) => format!("{} (claims {claimed})", caller.workload),
+        None => caller.workload.clone(),
+    }
+}
+
 fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
     let columns = [
         "FLOW",
@@ -154,7 +162,7 @@ fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
             format!("{} s", row.seconds_ago),
             row.reason.clone(),
             row.times.to_string(),
-            row.caller.workload.clone(),
+            who(&row.caller),
             format!("{} ({})", row.caller.command, row.caller.pid),
             or_dash(row.caller.original_destination),
             or_dash(row.protocol.as_ref()),
@@ -192,7 +200,7 @@ fn flows(rows: &[FlowRow], output: Output) -> io::Result<()> {
     print(rows, output, columns, |row| {
         [
             row.id.to_string(),
-            row.caller.workload.clone(),
+            who(&row.caller),
             format!("{} ({})", row.caller.command, row.caller.pid),
             or_dash(row.caller.original_destination),
             or_dash(row.name.as_ref()),

@@ -120,11 +120,13 @@ fn api<'a>(
     let ports = ports(file, problems);
     let mode = mode(file, problems);
     let egress = ways.of_api(file, mode, problems);
+    let rules = policies.rules(file, mode, outside, problems);
     Api {
         hosts: hosts(file, &ports, seen, problems),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
-        on_refusal: on_refusal(file, mode, problems),
+        on_refusal: on_refusal(file, mode, rules.is_some(), problems),
+        on_refusal_workloads: policies::workloads(file.on_refusal_workloads.as_deref().unwrap_or_default(), problems),
         name: name.into(),
         strangers: strangers::compile(file, mode, egress.as_ref().unwrap_or(&ways.all), problems),
         allow_addresses: strangers::allow_addresses(file, problems),
@@ -135,7 +137,7 @@ fn api<'a>(
             idle: file.pool.as_ref().and_then(|pool| pool.idle).map_or(Pool::default().idle, usize::from),
             isolate_workloads: file.pool.as_ref().is_some_and(|pool| pool.isolate_workloads),
         },
-        rules: policies.rules(file, mode, outside, problems),
+        rules,
         backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, outside, problems))),
     }
 }
@@ -241,7 +243,7 @@ fn fail(file: &ApiFile, problems: &mut Vec<Problem>) -> FailMode {
     }
 }
 
-fn on_refusal(file: &ApiFile, mode: Mode, problems: &mut Vec<Problem>) -> OnRefusal {
+fn on_refusal(file: &ApiFile, mode: Mode, has_policies: bool, problems: &mut Vec<Problem>) -> OnRefusal {
     let Some(written) = &file.on_refusal else { return OnRefusal::default() };
     if mode != Mode::Intercept {
         let rule = "`on_refusal` has no effect: callers of this API see no certificate of Egret";
@@ -249,7 +251,16 @@ fn on_refusal(file: &ApiFile, mode: Mode, problems: &mut Vec<Problem>) -> OnRefu
     }
     match written.value.as_str() {
         "fail" => OnRefusal::Fail,
-        "passthrough" => OnRefusal::Passthrough,
+        "passthrough" => {
+            let named = file.on_refusal_workloads.as_ref().is_some_and(|workloads| !workloads.is_empty());
+            if has_policies && !named {
+                let rule = "with policies, `passthrough` lets every caller switch them off: it only has to refuse a certificate";
+                let help = "name the workloads for which it holds, like on_refusal_workloads: [{unit: legacy.service}], \
+                            or remove it";
+                problems.push(Problem::at(written, rule, help));
+            }
+            OnRefusal::Passthrough
+        }
         _ => {
             problems.push(Problem::at(
                 written,

@@ -188,6 +188,10 @@ impl Changes {
         self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
         self.value("strangers", &old.strangers, &new.strangers, |strangers| strangers.label().to_owned());
         self.each("allow_addresses", &old.allow_addresses, &new.allow_addresses);
+        let workloads = (&old.on_refusal_workloads, &new.on_refusal_workloads);
+        self.value("on_refusal_workloads", workloads.0, workloads.1, |workloads| {
+            format!("{} workloads", workloads.len())
+        });
         self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
         let isolated = (&old.pool.isolate_workloads, &new.pool.isolate_workloads);
         self.value("pool.isolate_workloads", isolated.0, isolated.1, plain);

@@ -164,7 +164,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns what is wrong with a key that the schema does not know: it may have had another name before.
+/// Returns what is wrong with a key that the schema does not know: it may have had another name before, or have been removed.
 fn unknown(schema: &Value, key: &Spanned<String>, value: &Spanned<Node>) -> Problem {
     if let Some(new) = schema["x-renamed"][&key.value].as_str() {
         let written = match &value.value {
@@ -177,6 +177,10 @@ fn unknown(schema: &Value, key: &Spanned<String>, value: &Spanned<Node>) -> Prob
             None => format!("{new}: {written}"),
         };
         return Problem::at(key, format!("`{}` has been renamed to `{new}`", key.value), format!("write `{line}`"));
+    }
+    let removed = &schema["x-removed"][&key.value];
+    if let (Some(rule), Some(help)) = (removed["rule"].as_str(), removed["help"].as_str()) {
+        return Problem::at(key, rule, help);
     }
     let known = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name);
     let instead = INSTEAD.iter().find(|(name, _)| *name == key.value);

@@ -22,7 +22,7 @@ pub(super) use counters::CountersFile;
 pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use openapi::OpenApiFile;
 pub(super) use operation::OperationFile;
-use policies::{PoliciesFile, ServiceFile, Step};
+use policies::{PoliciesFile, ServiceFile, Step, WorkloadFile};
 pub(super) use product::{ProductFile, SubscriptionFile};
 pub(super) use tls::{ClientCertificateFile, TlsFile};
 pub(super) use value::NamedValueFile;
@@ -160,9 +160,11 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) mode: Option<Spanned<String>>,
-    /// In mode `intercept`, what happens after a workload has refused Egret's certificate for a host. `fail`: its connections
-    /// keep failing. `passthrough`: its next connections to that host are carried without interception, until `egret trust
-    /// forget` or a restart. `egret inspect refusals` lists such workloads. Default: `fail`. Example: `passthrough`.
+    /// In mode `intercept`, what happens after a program has refused Egret's certificate for a host. `fail`: its connections keep
+    /// failing. `passthrough`: its next connections to that host are carried without interception, until `egret trust forget` or a
+    /// restart, where the same owner runs the same program. No policy sees them: an API with policies must name the workloads for
+    /// which this holds in `on_refusal_workloads`. `egret inspect refusals` lists such programs. Default: `fail`. Example:
+    /// `passthrough`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) on_refusal: Option<Spanned<String>>,
@@ -184,6 +186,11 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) allow_addresses: Vec<Spanned<String>>,
+    /// The workloads for which `on_refusal: passthrough` holds; connections of all others keep failing. Required for an API with
+    /// policies, because each of these workloads can switch the policies off for itself. Default: all workloads. Example: `[{unit:
+    /// legacy.service}]`.
+    #[serde(default)]
+    pub(super) on_refusal_workloads: Option<Vec<WorkloadFile>>,
     /// What happens to connections while Egret or its egress address is missing. `closed`: they are refused. `open`: they go
     /// directly to the third party, from another address. Default: `closed`. Example: `open`.
     #[serde(default)]

@@ -40,5 +40,5 @@ pub(super) async fn carry(
         return outcome;
     }
     let went = matches!(outcome, Ok(()) | Err(Reason::ClientReset)) && since.elapsed() < AT_ONCE;
-    if went && leaves.refusals().refused(&caller, &name, Sign::Left) { Err(Reason::LeafRefused) } else { outcome }
+    if went && leaves.refusals().refused(&caller, &name, Sign::Left).await { Err(Reason::LeafRefused) } else { outcome }
 }

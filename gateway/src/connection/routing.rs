@@ -4,6 +4,7 @@ use super::Rooms;
 use super::first_bytes::First;
 use crate::flow::Bound;
 use crate::model::{Api, ApiId, Flow, Mode, Model, OnRefusal, Origin, Protocol, Reason, Strangers};
+use crate::policy;
 use crate::route::{self, Carriage, Route, Sharers};
 use crate::telemetry::FlowRecord;
 
@@ -89,6 +90,8 @@ async fn verify_stranger(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Res
 
 /// Returns whether the caller would refuse Egret's certificate, and the API's owner lets it pass then.
 fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> bool {
-    let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough);
-    name.is_some_and(|name| rooms.leaves.refusals().passes(&flow.workload, name))
+    let workload = &flow.workload;
+    let holds = api.on_refusal_workloads.is_empty() || policy::is_one_of(&api.on_refusal_workloads, workload);
+    let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough && holds);
+    name.is_some_and(|name| rooms.leaves.refusals().passes(workload, name))
 }

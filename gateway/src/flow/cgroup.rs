@@ -25,11 +25,16 @@ pub(super) struct Facts<'a> {
 /// The cgroups in which container runtimes make those of their containers, where systemd does not make them.
 const CONTAINERS: [&str; 4] = ["default", "docker", "k8s.io", "libpod_parent"];
 
-/// Reads a path below the root of the hierarchy. `kubelet` is the cgroup in which the kubelet makes `kubepods`, where this is
-/// not the root.
-pub(super) fn read<'a>(path: &'a str, kubelet: Option<&str>) -> Facts<'a> {
+/// Returns the slices, from the root of the hierarchy, that a path begins with, each as a path.
+pub(super) fn slices(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.char_indices().skip(1).filter(|(_, letter)| *letter == '/').map(|(at, _)| at);
+    ends.chain([path.len()]).map(|end| &path[..end]).take_while(|path| path.ends_with(".slice"))
+}
+
+/// Reads a path below the root of the hierarchy, which begins with this many slices in which root alone makes cgroups. `kubelet`
+/// is the cgroup in which the kubelet makes `kubepods`, where this is not the root.
+pub(super) fn read<'a>(path: &'a str, slices: usize, kubelet: Option<&str>) -> Facts<'a> {
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let slices = parts.iter().take_while(|part| part.ends_with(".slice")).count();
     let outermost = parts.get(slices).copied();
     let unit = outermost.map(unescaped).filter(|part| is_unit(part));
     let in_kubernetes = kubepods::find(&parts, slices, kubelet);
@@ -37,7 +42,7 @@ pub(super) fn read<'a>(path: &'a str, kubelet: Option<&str>) -> Facts<'a> {
         Some((pod, container)) => (Some(pod), container),
         None => (None, outermost_container(&parts[slices..])),
     };
-    let owner = match (&pod, container, user_manager(&parts), unit) {
+    let owner = match (&pod, container, user_manager(&parts[..slices]), unit) {
         (Some(uid), ..) => Cow::Owned(format!("pod {uid}")),
         (None, Some(id), ..) => Cow::Owned(short(id)),
         (None, None, Some(manager), _) => Cow::Owned(manager),

@@ -21,7 +21,7 @@ use crate::connection;
 use crate::explain;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
 use crate::names::Names;
-use crate::policy::{CacheUse, LimitUse};
+use crate::policy::{self, CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot};
 use crate::tls::Refusal;
 
@@ -276,7 +276,11 @@ impl AdminState {
         const ANY: &str = "`egret trust env`; or mode: passthrough if it insists on the third party's own certificate";
         let (model, now) = (self.models.current(), SystemTime::now());
         let row = |refusal: Refusal| RefusalRow {
-            passes: model.api_of(&refusal.host).is_some_and(|(_, api)| api.on_refusal == OnRefusal::Passthrough),
+            passes: model.api_of(&refusal.host).is_some_and(|(_, api)| {
+                let named = &api.on_refusal_workloads;
+                let holds = named.is_empty() || policy::is_one_of(named, &refusal.workload);
+                api.on_refusal == OnRefusal::Passthrough && holds
+            }),
             workload: refusal.workload.name.to_string(),
             pid: refusal.workload.pid,
             command: refusal.workload.command,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use egret_kernel::ABI_VERSION;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,7 @@ use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, Rooms};
-use crate::flow::{Kubelet, Shares, Workloads};
+use crate::flow::{self, Kubelet, Shares, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
 use crate::names::{self, Names};
@@ -143,7 +143,16 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     }
 
     let config::Kubelet { pods, logs, cgroup } = settings.kubelet.clone();
-    let workloads = Workloads::new(capture::cgroup_root()?, Kubelet::new(pods, logs, cgroup));
+    if !flow::sees_the_nodes_processes() {
+        tracing::warn!(
+            "Egret runs in a PID namespace of its own, so it cannot see what callers run: no policy can select by `executable`. Run \
+             it in the node's (hostPID)"
+        );
+    }
+    let cgroup_root = capture::cgroup_root()?;
+    let paths = capture::CgroupPaths::new(cgroup_root.clone())?;
+    let path_of = Box::new(move |id| paths.path(id));
+    let workloads = Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup));
     let rooms = rooms(&capture, (&models, changes), &names, &node, workloads, &telemetry, Arc::clone(&leaves));
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
@@ -368,12 +377,22 @@ fn spawn_log_report(telemetry: &Arc<Telemetry>, stop: &CancellationToken) {
 
 /// Logs the decisions that the kernel half makes alone.
 fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken) {
+    /// Decisions whose callers are being identified.
+    const AT_ONCE: usize = 64;
+    let places = Arc::new(Semaphore::new(AT_ONCE));
     let decisions = capture.decisions();
     tokio::spawn(stop.run_until_cancelled_owned(async move {
         let error = match decisions {
             Ok(mut decisions) => loop {
                 match decisions.next().await {
-                    Ok(decision) => connection::decided(decision, &rooms),
+                    Ok(decision) => {
+                        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                        let rooms = Arc::clone(&rooms);
+                        tokio::spawn(async move {
+                            connection::decided(decision, &rooms).await;
+                            drop(place);
+                        });
+                    }
                     Err(error) => break error,
                 }
             },

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service};
+use super::{
+    CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, WorkloadMatch,
+};
 
 /// Version of the compiled configuration; rises by one with every accepted change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,6 +149,8 @@ pub struct Api {
     pub strangers: Strangers,
     /// Addresses that its hosts may have although they are not public.
     pub allow_addresses: Vec<IpNet>,
+    /// The workloads for which `on_refusal` holds; all, if empty.
+    pub on_refusal_workloads: Vec<WorkloadMatch>,
     /// The policies and operations of the API; requests are forwarded unchanged where this is absent.
     pub rules: Option<Arc<Rules>>,
 }

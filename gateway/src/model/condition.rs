@@ -33,7 +33,6 @@ pub enum Field {
     ProductName,
     Scheme,
     SubscriptionName,
-    WorkloadName,
     WorkloadNamespace,
     WorkloadOwner,
     WorkloadPodName,

@@ -71,9 +71,24 @@ pub struct Workload {
     pub user: Arc<str>,
     /// The command name of the calling thread.
     pub command: String,
-    /// Path of what it runs, as its own root names it; absent if the process was gone. A process can run something else
-    /// any time, and in a container anything can be called anything.
+    /// The path of what it runs, where the node has this very file there; absent where that cannot be known, as in most
+    /// containers. A process can run something else any time.
     pub executable: Option<Arc<str>>,
+    /// What could not be found out about it.
+    pub unknown: Unknown,
+}
+
+/// Facts about a workload that could not be found out. The executable is not among them: it is unknown wherever it is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// The path of its cgroup, and with it the unit, the container and the pod.
+    pub cgroup: bool,
+    /// The namespace and the name of its pod.
+    pub pod: bool,
+    /// The service account of its pod.
+    pub service_account: bool,
+    /// Whether its user has a name.
+    pub user: bool,
 }
 
 /// One captured connection.

@@ -114,6 +114,7 @@ mod tests {
             on_refusal: crate::model::OnRefusal::default(),
             strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
             allow_addresses: Vec::new(),
+            on_refusal_workloads: Vec::new(),
             rules: None,
         }
     }

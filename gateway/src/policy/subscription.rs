@@ -76,8 +76,8 @@ pub(super) fn find<'a>(
 }
 
 fn is_like(subscription: &Subscription, said: Option<&[u8]>, call: &mut Call<'_>) -> bool {
-    let workload = subscription.workloads.is_empty()
-        || subscription.workloads.iter().any(|pattern| workload_filter::matches(pattern, call.workload));
+    let workload =
+        subscription.workloads.is_empty() || workload_filter::is_one_of(&subscription.workloads, call.workload);
     let key = subscription.key.as_ref().is_none_or(|key| {
         // It is compared, not sent.
         let before = std::mem::replace(&mut call.may_be_secret, true);

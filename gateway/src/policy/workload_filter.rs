@@ -1,38 +1,83 @@
 use super::call::{Call, Fault};
 use crate::model::{Reason, Workload, WorkloadFilter, WorkloadMatch};
 
-/// Refuses workloads, who are known from the kernel.
+/// Refuses workloads by facts that the kernel attests. Where it is not known whether a workload is forbidden, it is refused.
 pub(super) fn run(filter: &WorkloadFilter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
-    let matched = filter.matches.iter().any(|pattern| matches(pattern, call.workload));
-    call.note(|| format!("{} {}", call_name(call.workload), if matched { "matches" } else { "does not match" }));
-    if matched == filter.allow {
-        return Ok(());
+    let found = select(&filter.matches, call.workload);
+    let name = &call.workload.name;
+    call.note(|| {
+        let found = match found {
+            Selected::Yes => "matches",
+            Selected::No => "does not match",
+            Selected::Unknown => "may match: not all facts about it are known",
+        };
+        format!("{name} {found}")
+    });
+    match (filter.allow, found) {
+        (true, Selected::Yes) | (false, Selected::No) => Ok(()),
+        (false, Selected::Unknown) => {
+            let message = format!("it is not known whether {name} may call {}", call.api.name);
+            Err(Fault::new(Reason::WorkloadNotAllowed, 403, message))
+        }
+        _ => {
+            let message = format!("{name} may not call {}", call.api.name);
+            Err(Fault::new(Reason::WorkloadNotAllowed, 403, message))
+        }
     }
-    let message = format!("{} may not call {}", call.workload.name, call.api.name);
-    Err(Fault::new(Reason::WorkloadNotAllowed, 403, message))
 }
 
-fn call_name(workload: &Workload) -> String {
-    workload.name.to_string()
+/// Whether a workload is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Selected {
+    Yes,
+    No,
+    /// A fact that decides is not known.
+    Unknown,
 }
 
-pub(super) fn matches(pattern: &WorkloadMatch, workload: &Workload) -> bool {
+/// Returns whether a workload surely is one of these.
+#[must_use]
+pub fn is_one_of(patterns: &[WorkloadMatch], workload: &Workload) -> bool {
+    select(patterns, workload) == Selected::Yes
+}
+
+fn select(patterns: &[WorkloadMatch], workload: &Workload) -> Selected {
+    let mut found = Selected::No;
+    for pattern in patterns {
+        match matches(pattern, workload) {
+            Selected::Yes => return Selected::Yes,
+            Selected::Unknown => found = Selected::Unknown,
+            Selected::No => {}
+        }
+    }
+    found
+}
+
+fn matches(pattern: &WorkloadMatch, workload: &Workload) -> Selected {
+    let unknown = workload.unknown;
+    let user = Some(&workload.user).filter(|_| !unknown.user);
+    let cgroup = Some(&workload.cgroup).filter(|_| !unknown.cgroup);
     let texts = [
-        (&pattern.name, Some(&workload.name)),
-        (&pattern.cgroup, Some(&workload.cgroup)),
-        (&pattern.unit, workload.unit.as_ref()),
-        (&pattern.container, workload.container.as_ref()),
-        (&pattern.pod, workload.pod.as_ref()),
-        (&pattern.namespace, workload.namespace.as_ref()),
-        (&pattern.pod_name, workload.pod_name.as_ref()),
-        (&pattern.service_account, workload.service_account.as_ref()),
-        (&pattern.executable, workload.executable.as_ref()),
-        (&pattern.user, Some(&workload.user)),
+        (&pattern.cgroup, cgroup, unknown.cgroup),
+        (&pattern.unit, workload.unit.as_ref(), unknown.cgroup),
+        (&pattern.container, workload.container.as_ref(), unknown.cgroup),
+        (&pattern.pod, workload.pod.as_ref(), unknown.cgroup),
+        (&pattern.namespace, workload.namespace.as_ref(), unknown.cgroup || unknown.pod),
+        (&pattern.pod_name, workload.pod_name.as_ref(), unknown.cgroup || unknown.pod),
+        (&pattern.service_account, workload.service_account.as_ref(), unknown.cgroup || unknown.service_account),
+        (&pattern.executable, workload.executable.as_ref(), true),
+        (&pattern.user, user, unknown.user),
     ];
-    texts
-        .into_iter()
-        .all(|(pattern, text)| pattern.as_ref().is_none_or(|pattern| text.is_some_and(|text| fits(pattern, text))))
-        && pattern.uid.is_none_or(|uid| uid == workload.uid)
+    let mut found = Selected::Yes;
+    for (pattern, fact, unknown) in texts {
+        let Some(pattern) = pattern else { continue };
+        match fact {
+            Some(fact) if fits(pattern, fact) => {}
+            None if unknown => found = Selected::Unknown,
+            _ => return Selected::No,
+        }
+    }
+    if pattern.uid.is_some_and(|uid| uid != workload.uid) { Selected::No } else { found }
 }
 
 /// Whether a text is like a pattern, in which `*` stands for anything.
@@ -52,30 +97,59 @@ pub(super) fn fits(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{fits, matches};
-    use crate::model::{Workload, WorkloadMatch};
+    use super::Selected::{No, Unknown, Yes};
+    use super::{fits, matches, select};
+    use crate::model::{self, Workload, WorkloadMatch};
 
     #[test]
-    fn all_that_is_said_must_hold() {
+    fn all_facts_that_are_given_must_hold() {
         let workload = Workload { unit: Some("a.service".into()), user: "app".into(), uid: 7, ..Workload::default() };
         let any = WorkloadMatch::default;
-        assert!(matches(&any(), &workload));
-        assert!(matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(7), ..any() }, &workload));
-        assert!(!matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(8), ..any() }, &workload));
-        assert!(!matches(&WorkloadMatch { user: Some("root".into()), ..any() }, &workload));
-        assert!(!matches(&WorkloadMatch { container: Some("*".into()), ..any() }, &workload), "it is in none");
+        assert_eq!(matches(&any(), &workload), Yes);
+        assert_eq!(matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(7), ..any() }, &workload), Yes);
+        assert_eq!(matches(&WorkloadMatch { unit: Some("a.*".into()), uid: Some(8), ..any() }, &workload), No);
+        assert_eq!(matches(&WorkloadMatch { user: Some("root".into()), ..any() }, &workload), No);
+        assert_eq!(matches(&WorkloadMatch { container: Some("*".into()), ..any() }, &workload), No, "it is in none");
     }
 
     #[test]
-    fn what_is_not_known_of_a_pod_matches_nothing() {
+    fn facts_about_a_pod_match_only_that_pod() {
         let workload =
             Workload { namespace: Some("billing".into()), pod_name: Some("api-0".into()), ..Workload::default() };
         let any = WorkloadMatch::default;
         let billing = || WorkloadMatch { namespace: Some("billing".into()), ..any() };
-        assert!(matches(&WorkloadMatch { pod_name: Some("api-*".into()), ..billing() }, &workload));
-        assert!(!matches(&WorkloadMatch { namespace: Some("bill".into()), ..any() }, &workload));
-        assert!(!matches(&WorkloadMatch { service_account: Some("*".into()), ..billing() }, &workload));
-        assert!(!matches(&billing(), &Workload::default()));
+        assert_eq!(matches(&WorkloadMatch { pod_name: Some("api-*".into()), ..billing() }, &workload), Yes);
+        assert_eq!(matches(&WorkloadMatch { namespace: Some("bill".into()), ..any() }, &workload), No);
+        assert_eq!(matches(&WorkloadMatch { service_account: Some("*".into()), ..billing() }, &workload), No);
+        assert_eq!(matches(&billing(), &Workload::default()), No);
+    }
+
+    #[test]
+    fn a_fact_that_is_not_known_neither_matches_nor_rules_out() {
+        let any = WorkloadMatch::default;
+        let [unit, executable, namespace, account, user] = [
+            WorkloadMatch { unit: Some("a.service".into()), ..any() },
+            WorkloadMatch { executable: Some("/usr/bin/curl".into()), ..any() },
+            WorkloadMatch { namespace: Some("billing".into()), ..any() },
+            WorkloadMatch { service_account: Some("invoicer".into()), ..any() },
+            WorkloadMatch { user: Some("app".into()), ..any() },
+        ];
+        let nothing = model::Unknown::default();
+        for (unknown, expected) in [
+            (nothing, [No, Unknown, No, No, No]),
+            (model::Unknown { cgroup: true, ..nothing }, [Unknown, Unknown, Unknown, Unknown, No]),
+            (model::Unknown { pod: true, ..nothing }, [No, Unknown, Unknown, No, No]),
+            (model::Unknown { service_account: true, ..nothing }, [No, Unknown, No, Unknown, No]),
+            (model::Unknown { user: true, ..nothing }, [No, Unknown, No, No, Unknown]),
+        ] {
+            let workload = Workload { unknown, user: "7".into(), ..Workload::default() };
+            let found = [&unit, &executable, &namespace, &account, &user].map(|pattern| matches(pattern, &workload));
+            assert_eq!(found, expected, "{unknown:?}");
+        }
+        // What is known decides where it can.
+        let other = Workload { uid: 8, ..Workload::default() };
+        assert_eq!(matches(&WorkloadMatch { uid: Some(7), ..executable.clone() }, &other), No);
+        assert_eq!(select(&[executable, any()], &other), Yes);
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn api(name: &str, mode: Mode) -> Api {
         backend: None,
         pool: Pool::default(),
         on_refusal: OnRefusal::default(),
+        on_refusal_workloads: Vec::new(),
         strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
         allow_addresses: Vec::new(),
         rules: None,

@@ -104,7 +104,10 @@ impl Leaves {
                 } else {
                     tracing::debug!(host = %name, %workload, %error, "no TLS with a caller");
                 }
-                let refused = sign.is_some_and(|sign| self.refusals.refused(caller, name, sign));
+                let refused = match sign {
+                    Some(sign) => self.refusals.refused(caller, name, sign).await,
+                    None => false,
+                };
                 Err(if refused { Reason::LeafRefused } else { Reason::DownstreamTls })
             }
             Err(_) => Err(Reason::DownstreamTls),

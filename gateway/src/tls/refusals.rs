@@ -1,15 +1,31 @@
-//! Who does not trust the CA: workloads and the hosts that they were shown a leaf for.
+//! Who does not trust the CA: programs of workloads, and the hosts that they were shown a leaf for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
 
 use super::runtime::Runtime;
 use crate::model::{Host, Workload};
 
-/// Pairs of workload and host, and what became of their leaves.
-#[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<(Arc<str>, Host), Pair>>);
+/// Programs and hosts, and what became of the leaves that the programs were shown.
+#[derive(Debug)]
+pub struct Refusals {
+    pairs: Mutex<HashMap<Key, Pair>>,
+    /// Lookups of what runs a caller, which may block.
+    lookups: Arc<Semaphore>,
+}
+
+/// A program of an owner, and a host. One program's refusal says nothing about another's: the executable is absent only where it
+/// cannot be known.
+type Key = (Arc<str>, Option<Arc<str>>, Host);
+
+/// Lookups of what runs a caller, at once.
+const LOOKUPS: usize = 4;
+
+/// How long to wait for such a lookup.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Pairs that are remembered; past this many the memory starts anew.
 const REMEMBERED: usize = 4096;
@@ -60,15 +76,15 @@ pub struct Refusal {
 }
 
 impl Refusals {
-    /// A caller has refused its leaf, or seems to. Returns whether it is believed: who only leaves is not if others of
-    /// its workload, to that host, went on.
-    pub fn refused(&self, workload: &Workload, host: &Host, sign: Sign) -> bool {
-        let runtime = Runtime::of(workload.pid);
+    /// Remembers that a caller has refused its leaf, or seems to. Returns whether this is believed: a caller that only leaves is
+    /// not believed if the same program went on with that host before.
+    pub async fn refused(&self, workload: &Workload, host: &Host, sign: Sign) -> bool {
+        let runtime = self.runtime(workload.pid).await;
         let mut pairs = self.pairs();
         if pairs.len() >= REMEMBERED {
             pairs.clear();
         }
-        let pair = pairs.entry((Arc::clone(&workload.cgroup), host.clone())).or_default();
+        let pair = pairs.entry(key(workload, host)).or_default();
         if sign == Sign::Left && pair.served {
             return false;
         }
@@ -88,22 +104,22 @@ impl Refusals {
     /// Returns whether no caller of this workload has refused its leaf for this host before.
     pub fn is_new(&self, workload: &Workload, host: &Host) -> bool {
         let pairs = self.pairs();
-        pairs.get(&(Arc::clone(&workload.cgroup), host.clone())).is_none_or(|pair| pair.refusal.is_none())
+        pairs.get(&key(workload, host)).is_none_or(|pair| pair.refusal.is_none())
     }
 
     /// A caller went on after its handshake.
     pub fn served(&self, workload: &Workload, host: &Host) {
         let mut pairs = self.pairs();
         if pairs.len() < REMEMBERED {
-            pairs.entry((Arc::clone(&workload.cgroup), host.clone())).or_default().served = true;
+            pairs.entry(key(workload, host)).or_default().served = true;
         }
     }
 
-    /// Whether a caller of this workload refused a leaf for this host: one more connection is passed through for it.
+    /// Returns whether this program of the workload's owner refused a leaf for this host: one more of its connections is passed
+    /// through.
     pub fn passes(&self, workload: &Workload, host: &Host) -> bool {
         let mut pairs = self.pairs();
-        let refusal =
-            pairs.get_mut(&(Arc::clone(&workload.cgroup), host.clone())).and_then(|pair| pair.refusal.as_mut());
+        let refusal = pairs.get_mut(&key(workload, host)).and_then(|pair| pair.refusal.as_mut());
         refusal.is_some_and(|refusal| {
             refusal.passed += 1;
             true
@@ -123,51 +139,74 @@ impl Refusals {
         pairs.values_mut().filter_map(|pair| pair.refusal.take()).count()
     }
 
-    fn pairs(&self) -> MutexGuard<'_, HashMap<(Arc<str>, Host), Pair>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns what runs a process, if that is found in time.
+    async fn runtime(&self, pid: u32) -> Option<Runtime> {
+        let place = Arc::clone(&self.lookups).try_acquire_owned().ok()?;
+        let look = tokio::task::spawn_blocking(move || {
+            let found = Runtime::of(pid);
+            drop(place);
+            found
+        });
+        tokio::time::timeout(PATIENCE, look).await.ok()?.ok()?
     }
+
+    fn pairs(&self) -> MutexGuard<'_, HashMap<Key, Pair>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { pairs: Mutex::default(), lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+    }
+}
+
+fn key(workload: &Workload, host: &Host) -> Key {
+    (Arc::clone(&workload.owner), workload.executable.clone(), host.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn workload(cgroup: &str) -> Workload {
-        Workload { name: cgroup.into(), cgroup: cgroup.into(), ..Workload::default() }
+    fn workload(owner: &str) -> Workload {
+        Workload { owner: owner.into(), ..Workload::default() }
     }
 
     fn host() -> Host {
         Host::parse("api.partner.example").unwrap()
     }
 
-    #[test]
-    fn who_refused_passes_and_nobody_else() {
+    #[tokio::test]
+    async fn a_program_that_refused_passes_and_no_other() {
         let refusals = Refusals::default();
-        assert!(refusals.refused(&workload("/a"), &host(), Sign::Alert("unknown_ca")));
+        assert!(refusals.refused(&workload("/a"), &host(), Sign::Alert("unknown_ca")).await);
         assert!(refusals.passes(&workload("/a"), &host()));
         assert!(!refusals.passes(&workload("/b"), &host()));
         assert!(!refusals.passes(&workload("/a"), &Host::parse("other.example").unwrap()));
+        let other = Workload { executable: Some("/usr/bin/curl".into()), ..workload("/a") };
+        assert!(!refusals.passes(&other, &host()), "another program of the same owner");
         let all = refusals.all();
         assert_eq!((all.len(), all[0].times, all[0].passed), (1, 1, 1));
         assert_eq!(refusals.forget(), 1);
         assert!(!refusals.passes(&workload("/a"), &host()));
     }
 
-    #[test]
-    fn who_only_leaves_is_believed_unless_others_went_on() {
+    #[tokio::test]
+    async fn a_caller_that_only_leaves_is_believed_unless_its_program_went_on_before() {
         let refusals = Refusals::default();
-        assert!(refusals.refused(&workload("/a"), &host(), Sign::Left));
+        assert!(refusals.refused(&workload("/a"), &host(), Sign::Left).await);
         refusals.served(&workload("/b"), &host());
-        assert!(!refusals.refused(&workload("/b"), &host(), Sign::Left));
+        assert!(!refusals.refused(&workload("/b"), &host(), Sign::Left).await);
         assert!(!refusals.passes(&workload("/b"), &host()));
-        assert!(refusals.refused(&workload("/b"), &host(), Sign::Alert("bad_certificate")));
+        assert!(refusals.refused(&workload("/b"), &host(), Sign::Alert("bad_certificate")).await);
     }
 
-    #[test]
-    fn the_memory_is_bounded() {
+    #[tokio::test]
+    async fn the_memory_is_bounded() {
         let refusals = Refusals::default();
         for number in 0..2 * REMEMBERED {
-            refusals.refused(&workload(&number.to_string()), &host(), Sign::Left);
+            refusals.refused(&workload(&number.to_string()), &host(), Sign::Left).await;
             refusals.served(&workload(&format!("{number} served")), &host());
         }
         assert!(refusals.pairs().len() <= REMEMBERED);

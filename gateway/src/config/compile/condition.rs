@@ -56,7 +56,6 @@ fn field(expression: &IdedExpr) -> Option<Field> {
         ("request", "path") => Field::Path,
         ("request", "scheme") => Field::Scheme,
         ("subscription", "name") => Field::SubscriptionName,
-        ("workload", "name") => Field::WorkloadName,
         ("workload", "namespace") => Field::WorkloadNamespace,
         ("workload", "owner") => Field::WorkloadOwner,
         ("workload", "pod_name") => Field::WorkloadPodName,

@@ -362,7 +362,14 @@ impl<'a> Check<'a> {
         let found = fields.iter().find(|(name, _)| *name == field);
         found.map(|(_, kind)| *kind).ok_or_else(|| {
             let names: Vec<_> = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
-            self.fault(at, format!("`{root}` has no `{field}`"), suggestion(field, names.iter()))
+            let help = match (root, field) {
+                ("workload", "name") => {
+                    "write `workload.owner`, which no caller can choose; `workload.claimed_name` is what it calls itself"
+                        .to_owned()
+                }
+                _ => suggestion(field, names.iter()),
+            };
+            self.fault(at, format!("`{root}` has no `{field}`"), help)
         })
     }
 

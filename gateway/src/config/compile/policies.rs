@@ -27,6 +27,7 @@ pub(super) use self::ip_filter::addresses_of;
 use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;
+pub(super) use self::statement::workloads;
 use super::Outside;
 use super::contract::Contracts;
 use super::openapi::{self, Imported};

@@ -1,8 +1,13 @@
-use super::read;
+use super::{Facts, slices};
 
 const ID: &str = "3f4a7e1c9b2d5f60817263544a5b6c7d8e9f00112233445566778899aabbccdd";
 const OTHER: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 const UID: &str = "9d3f2b1a-4c5e-4f60-8a7b-112233445566";
+
+/// Reads a path whose slices all belong to root.
+fn read<'a>(path: &'a str, kubelet: Option<&str>) -> Facts<'a> {
+    super::read(path, slices(path).count(), kubelet)
+}
 
 /// Writes ids out: `ID`, `OTHER`, `U_U` and `U-U`; `C` alone is the short name of the first container.
 fn spelled(text: &str) -> String {

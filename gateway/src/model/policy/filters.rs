@@ -44,12 +44,10 @@ pub struct WorkloadFilter {
     pub matches: Vec<WorkloadMatch>,
 }
 
-/// What a workload may be known by; all that is said must hold.
+/// Facts by which a workload is selected; it must have all that are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkloadMatch {
-    /// Its name; `*` stands for anything.
-    pub name: Option<Arc<str>>,
-    /// The path of its cgroup; `*` stands for anything.
+    /// The path of its cgroup; `*` may stand at the end.
     pub cgroup: Option<Arc<str>>,
     /// Its systemd unit; `*` stands for anything, but not for none, here and below.
     pub unit: Option<Arc<str>>,

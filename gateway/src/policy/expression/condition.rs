@@ -52,7 +52,6 @@ fn said<'a>(field: &Field, call: &'a Call<'_>) -> Cow<'a, str> {
         Field::ProductName => call.product,
         Field::Scheme => call.scheme,
         Field::SubscriptionName => call.subscription,
-        Field::WorkloadName => &call.workload.name,
         Field::WorkloadNamespace => call.workload.namespace.as_deref().unwrap_or_default(),
         Field::WorkloadOwner => &call.workload.owner,
         Field::WorkloadPodName => call.workload.pod_name.as_deref().unwrap_or_default(),

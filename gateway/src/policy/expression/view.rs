@@ -90,7 +90,6 @@ impl<'a> View<'a> {
                 CowVal::owned(View::Headers(call, call.response.as_ref().map(|response| &response.headers)))
             }
             (Self::Response(call), "body") => body(call.response_body.as_deref()),
-            (Self::Workload(call), "name") => text(&call.workload.name),
             (Self::Workload(call), "owner") => text(&call.workload.owner),
             (Self::Workload(call), "claimed_name") => text(call.workload.claimed_name.as_deref().unwrap_or_default()),
             (Self::Workload(call), "cgroup") => text(&call.workload.cgroup),

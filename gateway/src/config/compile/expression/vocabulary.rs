@@ -80,7 +80,6 @@ pub(super) const ROOTS: &[(&str, &[(&str, Kind)])] = &[
             ("command", Kind::Text),
             ("container", Kind::Text),
             ("executable", Kind::Text),
-            ("name", Kind::Text),
             ("namespace", Kind::Text),
             ("owner", Kind::Text),
             ("pid", Kind::Int),

@@ -193,7 +193,7 @@ impl<'a> List<'a, '_> {
                 self.problems.push(Problem::at(key, rule, help));
             }
             (RateKind::Key, None) => {
-                let help = "add `key`, an expression like workload.name";
+                let help = "add `key`, an expression like workload.owner";
                 self.problems.push(Problem::at(place, "`key` is missing", help));
             }
             (RateKind::Workload, None) | (RateKind::Key, Some(_)) => {}

@@ -416,11 +416,10 @@ impl<'a> List<'a, '_> {
     }
 }
 
-pub(super) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> Vec<WorkloadMatch> {
+pub(in crate::config::compile) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> Vec<WorkloadMatch> {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     let matches = files.iter().map(|file| WorkloadMatch {
-        name: text(&file.name),
-        cgroup: text(&file.cgroup),
+        cgroup: file.cgroup.as_ref().and_then(|path| cgroup(path, problems)),
         unit: text(&file.unit),
         container: text(&file.container),
         pod: text(&file.pod),
@@ -432,6 +431,18 @@ pub(super) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> 
         user: text(&file.user),
     });
     matches.collect()
+}
+
+/// Returns the path of a cgroup in which `*` is at the end at most: a `*` elsewhere would let callers choose what it stands for.
+fn cgroup(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Arc<str>> {
+    let path = written.value.trim();
+    if !path.starts_with('/') || path.strip_suffix('*').unwrap_or(path).contains('*') {
+        let rule = format!("`{path}` is not the beginning of a cgroup's path");
+        let help = "write it from the root of the hierarchy, with * at the end at most, like /user.slice/*";
+        problems.push(Problem::at(written, rule, help));
+        return None;
+    }
+    Some(path.into())
 }
 
 /// A name that Kubernetes can give (RFC 1123), in which `*` stands for anything.

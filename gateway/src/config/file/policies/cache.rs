@@ -53,7 +53,7 @@ pub(in crate::config) struct CacheStoreFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheLookupValueFile {
-    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
+    /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
     /// The name of the variable that receives the value. Example: `token`.
@@ -73,7 +73,7 @@ pub(in crate::config) struct CacheLookupValueFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheStoreValueFile {
-    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
+    /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
     /// An expression for the value. Example: `variables.token`.
@@ -88,7 +88,7 @@ pub(in crate::config) struct CacheStoreValueFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct CacheRemoveValueFile {
-    /// An expression for the key of the value. Example: `'"token-" + workload.name'`.
+    /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
 }

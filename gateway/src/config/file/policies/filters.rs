@@ -57,63 +57,70 @@ pub(in crate::config) struct CheckHeaderFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct WorkloadFilterFile {
-    /// Workloads that are allowed. Exactly one of `allow` and `forbid` is required. Default: none. Example: `[{unit:
-    /// billing.service}]`.
+    /// Workloads that are allowed. Exactly one of `allow` and `forbid` is required. A workload is refused while it is not known
+    /// whether it is one of them. Default: none. Example: `[{unit: billing.service}]`.
     #[serde(default)]
     pub(in crate::config) allow: Option<Vec<WorkloadFile>>,
-    /// Workloads that are forbidden. Default: none. Example: `[{unit: batch.service}]`.
+    /// Workloads that are forbidden. A workload is refused, too, while it is not known whether it is one of them. Default: none.
+    /// Example: `[{unit: batch.service}]`.
     #[serde(default)]
     pub(in crate::config) forbid: Option<Vec<WorkloadFile>>,
 }
 
-/// Facts of a workload. All that are written must hold.
+/// Facts by which a workload is selected; it must have all of them. The kernel and the node's own daemons attest them, and `*`
+/// stands for anything. What a caller names its own cgroups selects nothing.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(
+    deny_unknown_fields,
+    extend("x-removed" = {"name": {
+        "rule": "`name` selects nothing: a caller chooses the name of its own cgroup",
+        "help": "select by `unit`, `container`, `pod`, `namespace` or `cgroup`, like {unit: billing.service}",
+    }})
+)]
 pub(in crate::config) struct WorkloadFile {
-    /// The workload's name, as `egret inspect flows` shows it; `*` stands for anything. Default: any. Example:
-    /// `billing.service`.
+    /// The path of its cgroup below the root of the hierarchy; `*` may stand at the end. A caller can make cgroups below its own,
+    /// so write a path in which others cannot. Default: any. Example: `/user.slice/*`.
     #[serde(default)]
-    pub(in crate::config) name: Option<String>,
-    /// The path of the workload's cgroup; `*` stands for anything. Default: any. Example: `/system.slice/*`.
-    #[serde(default)]
-    pub(in crate::config) cgroup: Option<String>,
-    /// The workload's systemd unit on the node. `*` stands for anything, but a workload without a unit does not match, here
-    /// and in the keys below. Default: any. Example: `billing.service`.
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) cgroup: Option<Spanned<String>>,
+    /// The unit of the node's systemd that it runs in: the outermost unit in the path of its cgroup. Units of a user are in
+    /// `user@UID.service`. Default: any, or none. Example: `billing.service`.
     #[serde(default)]
     pub(in crate::config) unit: Option<String>,
-    /// The full id of the workload's container. Whoever may create cgroups can choose this id: name another fact of the
-    /// workload, too. Default: any. Example:
-    /// `9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`.
+    /// The full id of its container, of a runtime of the node. Containers of an unprivileged user, and containers in containers,
+    /// are facts about their owner only. Default: any, or none. Example:
+    /// `3f4a7e1c9b2d5f60817263544a5b6c7d8e9f00112233445566778899aabbccdd`.
     #[serde(default)]
     pub(in crate::config) container: Option<String>,
-    /// The uid of the workload's Kubernetes pod. Default: any. Example: `0ad2c1be-9d2c-4ae6-8d3c-5a1e0b7f9c11`.
+    /// The uid of its Kubernetes pod. Default: any, or none. Example: `9d3f2b1a-4c5e-4f60-8a7b-112233445566`.
     #[serde(default)]
     pub(in crate::config) pod: Option<String>,
-    /// The namespace of the workload's Kubernetes pod, from the kubelet's directories on the node (`kubelet`). Egret finds
-    /// them by the pod's cgroup: only root on the node can write there, or below the cgroup kubepods. A very young pod that is
-    /// not in them has no namespace: prefer `allow` to `forbid`. Default: any. Example: `billing`.
+    /// The namespace of its Kubernetes pod, from the kubelet's directories on the node (`kubelet`). Egret finds them by the pod's
+    /// cgroup, which only the kubelet makes. For a short time after its creation a pod is not in them. Default: any, or none.
+    /// Example: `billing`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) namespace: Option<Spanned<String>>,
-    /// The name of the workload's Kubernetes pod, found in the same way. Pods of other namespaces may have the same name: name
-    /// the namespace, too. Default: any. Example: `billing-0`.
+    /// The name of its Kubernetes pod, found in the same way. Pods of other namespaces can have this name: select by `namespace`,
+    /// too. Default: any, or none. Example: `api-*`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) pod_name: Option<Spanned<String>>,
-    /// The service account of the workload's Kubernetes pod, from the token that the kubelet mounts into the pod; none with
-    /// `automountServiceAccountToken: false`. Name the namespace, too: service accounts of other namespaces may have the same
-    /// name. Whoever may create pods in a namespace can use any service account of it. Default: any. Example: `billing`.
+    /// The name of its pod's service account, from the token that the kubelet puts into the pod; not known where it puts none
+    /// (`automountServiceAccountToken: false`). Select by `namespace`, too: accounts of other namespaces can have this name, and
+    /// whoever may create pods in a namespace can use any account of it. Default: any, or none. Example: `invoicer`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) service_account: Option<Spanned<String>>,
-    /// The path of the program that the workload runs. Containers can have a program of the same path: name another fact of the
-    /// workload, too. Default: any. Example: `/usr/bin/billing`.
+    /// The path of the file that it runs, where the node has this very file (device and inode) at this path. Not known in most
+    /// containers, and for a file that was replaced. Every user can run a file of the node and make it do what they like: select
+    /// by `unit` or `uid`, too. Default: any. Example: `/usr/bin/curl`.
     #[serde(default)]
     pub(in crate::config) executable: Option<String>,
-    /// The number of the workload's user. Default: any. Example: `1000`.
+    /// The number of its user, in the node's user namespace. Default: any. Example: `1000`.
     #[serde(default)]
     pub(in crate::config) uid: Option<u32>,
-    /// The name of the workload's user on the node, or its number. Default: any. Example: `billing`.
+    /// The name of its user on the node, or the number of a user without a name. Default: any. Example: `batch`.
     #[serde(default)]
     pub(in crate::config) user: Option<String>,
 }

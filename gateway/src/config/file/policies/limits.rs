@@ -12,7 +12,7 @@ pub(in crate::config) struct LimitConcurrencyFile {
     #[schemars(with = "u32", range(min = 1))]
     pub(in crate::config) max: Spanned<u32>,
     /// An expression: requests with different values are counted apart. Default: all requests together. Example:
-    /// `workload.name`.
+    /// `workload.owner`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) key: Option<Text>,

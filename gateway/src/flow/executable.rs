@@ -1,0 +1,67 @@
+//! The file that a process runs, where that is a file of the node's.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lookups::Lookups;
+
+/// What processes run.
+#[derive(Debug)]
+pub(super) struct Executables {
+    lookups: Lookups,
+}
+
+impl Executables {
+    const THREADS: usize = 16;
+    const SHARE: usize = 4;
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    pub(super) fn new() -> Self {
+        Self { lookups: Lookups::new(Self::THREADS, Self::SHARE, Self::PATIENCE) }
+    }
+
+    /// Returns the path of the file that a process of this owner runs, or `None` if that cannot be known.
+    pub(super) async fn of(&self, pid: u32, owner: &Arc<str>) -> Option<Arc<str>> {
+        self.lookups.run(owner, move || executable(pid)).await.flatten()
+    }
+}
+
+/// The root directory of the node's first process: paths in it mean what they mean on the node where Egret runs in a container.
+const NODE: &str = "/proc/1/root/";
+
+/// Returns the path of what a process runs, if the node has the very same file (device and inode) at this path. In a mount
+/// namespace of its own, which needs no privilege, a process can give any path to any file. A file that was replaced while it
+/// runs is not known either.
+fn executable(pid: u32) -> Option<Arc<str>> {
+    if !sees_the_nodes_processes() {
+        return None;
+    }
+    let link = format!("/proc/{pid}/exe");
+    let path = fs::read_link(&link).ok()?;
+    let text = path.to_str()?;
+    let below = text.strip_prefix('/')?;
+    let file = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let node = Some(Path::new(NODE)).filter(|root| root.join(".").exists()).unwrap_or(Path::new("/"));
+    (file(Path::new(&link))? == file(&node.join(below))?).then(|| text.into())
+}
+
+/// Returns whether process ids that the kernel reports are those of /proc: the node's PID namespace has a fixed number
+/// (`PROC_PID_INIT_INO` in the kernel's proc_ns.h).
+pub fn sees_the_nodes_processes() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_the_node_is_known_by_its_file() {
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(executable(std::process::id()).as_deref(), own.to_str());
+        assert_eq!(executable(u32::MAX), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! What Kubernetes calls pods, cached.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+
+use super::kubelet::{Kubelet, Pod};
+use super::lookups::Lookups;
+
+/// The pods of this node.
+#[derive(Debug)]
+pub(super) struct Pods {
+    kubelet: Arc<Kubelet>,
+    known: Cache<Arc<str>, Entry>,
+    lookups: Lookups,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// As far as it was found.
+    pod: Option<Pod>,
+    looked: Instant,
+}
+
+/// A pod may be younger than the kubelet's directories of it: after this time it is looked for again.
+const NOT_FOUND_KNOWN: Duration = Duration::from_secs(1);
+
+impl Pods {
+    const REMEMBERED: u64 = 4096;
+    const THREADS: usize = 8;
+    const SHARE: usize = 1;
+    const PATIENCE: Duration = Duration::from_millis(500);
+
+    pub(super) fn new(kubelet: Kubelet) -> Self {
+        Self {
+            kubelet: Arc::new(kubelet),
+            known: Cache::new(Self::REMEMBERED),
+            lookups: Lookups::new(Self::THREADS, Self::SHARE, Self::PATIENCE),
+        }
+    }
+
+    /// Returns what Kubernetes calls the pod with this uid, as far as it is known now.
+    pub(super) async fn named(&self, uid: &Arc<str>, now: Instant) -> Option<Pod> {
+        let before = self.known.get(uid);
+        if let Some(Entry { pod, looked }) = &before {
+            let whole = pod.as_ref().is_some_and(|pod| pod.service_account.is_some());
+            if whole || now.duration_since(*looked) < NOT_FOUND_KNOWN {
+                return pod.clone();
+            }
+        }
+        let (kubelet, asked) = (Arc::clone(&self.kubelet), Arc::clone(uid));
+        let found = self.lookups.run(uid, move || kubelet.pod(&asked)).await.flatten();
+        // What was found stays while a pod that ends loses its directories.
+        let pod = found.or_else(|| before.and_then(|before| before.pod));
+        self.known.insert(Arc::clone(uid), Entry { pod: pod.clone(), looked: now });
+        pod
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const UID: &str = "9d3f2b1a-4c5e-4f60-8a7b-112233445566";
+
+    #[tokio::test]
+    async fn a_pod_gets_its_names_when_the_kubelet_says_them_and_keeps_them() {
+        let directory = std::env::temp_dir().join(format!("egret-pods-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        let logs = directory.join("logs");
+        let pods = Pods::new(Kubelet::new(directory.join("pods"), logs.clone(), None));
+        let start = Instant::now();
+        let uid = UID.into();
+        let named = async |after| pods.named(&uid, start + after).await.map(|pod| pod.namespace.to_string());
+        let found = || Some("billing".to_owned());
+
+        assert_eq!(named(Duration::ZERO).await, None);
+        let log = logs.join(format!("billing_api-0_{UID}"));
+        fs::create_dir_all(&log).unwrap();
+        assert_eq!(named(NOT_FOUND_KNOWN / 2).await, None, "it is not looked for at each connection");
+        assert_eq!(named(NOT_FOUND_KNOWN).await, found());
+        fs::remove_dir(log).unwrap();
+        assert_eq!(named(NOT_FOUND_KNOWN * 3).await, found(), "it is the same pod while it ends");
+        fs::remove_dir_all(directory).unwrap();
+    }
+}
