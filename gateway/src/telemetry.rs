@@ -127,7 +127,7 @@ impl Telemetry {
     /// Logs how many lines were left out since this was asked.
     pub fn report_suppressed(&self) {
         for suppressed in self.volume.report(Instant::now()) {
-            self.log.line(&volume::Line::from(&suppressed));
+            self.log.line(suppressed.owner(), &volume::Line::from(&suppressed));
         }
     }
 

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -25,6 +26,9 @@ pub struct AccessLog {
 /// Maximum number of bytes that wait for the writer. Further lines are dropped and counted.
 const QUEUE: usize = 4 << 20;
 
+/// The part of it that lines of one owner may take when it is half full: a flood of one owner loses its own lines.
+const SHARE: usize = QUEUE / 8;
+
 /// The time during which lines are collected and then written together: waking the writer for each line would cost more than the
 /// line.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -38,7 +42,26 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Lines {
     text: Vec<u8>,
+    /// Bytes of each owner since it was half full.
+    owners: HashMap<String, usize>,
     closed: bool,
+}
+
+impl Lines {
+    /// Returns whether there is room for a line of an owner.
+    fn has_room(&mut self, owner: &str, bytes: usize) -> bool {
+        if self.text.len() + bytes > QUEUE {
+            return false;
+        }
+        if self.text.len() + bytes <= QUEUE / 2 {
+            return true;
+        }
+        let own = self.owners.get(owner).copied().unwrap_or(0) + bytes;
+        if own <= SHARE {
+            self.owners.insert(owner.to_owned(), own);
+        }
+        own <= SHARE
+    }
 }
 
 impl AccessLog {
@@ -68,20 +91,22 @@ impl AccessLog {
     }
 
     pub(super) fn write(&self, flow: &Snapshot, outcome: &str) {
-        self.line(&Line::new(flow, outcome));
+        let owner = flow.flow.as_ref().map_or("", |flow| &*flow.workload.owner);
+        self.line(owner, &Line::new(flow, outcome));
     }
 
     pub(super) fn write_request(&self, request: &RequestSnapshot) {
-        self.line(&RequestLine::new(request));
+        self.line(&request.workload.owner, &RequestLine::new(request));
     }
 
-    pub(super) fn line(&self, line: &impl Serialize) {
+    /// Adds a line that the callers of this owner have caused.
+    pub(super) fn line(&self, owner: &str, line: &impl Serialize) {
         let Some(queue) = &self.queue else { return };
         let Ok(line) = serde_json::to_string(line) else { return };
         let mut line = printable_json(&line).into_owned().into_bytes();
         line.push(b'\n');
         let mut lines = queue.lock();
-        if lines.closed || lines.text.len() + line.len() > QUEUE {
+        if lines.closed || !lines.has_room(owner, line.len()) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -118,6 +143,7 @@ impl Queue {
         let lines = waiting.unwrap_or_else(PoisonError::into_inner);
         let waiting = self.changed.wait_timeout_while(lines, TOGETHER, |lines| !lines.closed);
         let (mut lines, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        lines.owners.clear();
         std::mem::swap(&mut lines.text, into);
     }
 }
@@ -301,5 +327,28 @@ impl<'a> RequestLine<'a> {
                 total_us: request.total.as_micros(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_owner_leaves_room_for_the_lines_of_others() {
+        let mut lines = Lines::default();
+        let mut add = |owner: &str| {
+            let has_room = lines.has_room(owner, 1000);
+            if has_room {
+                lines.text.resize(lines.text.len() + 1000, b'x');
+            }
+            has_room
+        };
+        let written = (0..10_000).filter(|_| add("hostile")).count();
+        assert!((QUEUE / 2 / 1000..=(QUEUE / 2 + SHARE) / 1000).contains(&written), "{written}");
+        assert!((0..500).all(|_| add("victim")));
+        assert!((0..500).all(|_| add("another")));
+        while add("more") {}
+        assert!(lines.text.len() <= QUEUE);
     }
 }

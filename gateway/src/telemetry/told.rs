@@ -29,11 +29,13 @@ impl Telemetry {
     pub fn told(&self, told: Vec<Told>, teller: Teller<'_>) {
         for told in told {
             match told {
-                Told::Log(logged) => self.log.line(&Line::of(teller, |line| line.log = Some((&*logged).into()))),
+                Told::Log(logged) => {
+                    self.log.line(teller.workload, &Line::of(teller, |line| line.log = Some((&*logged).into())))
+                }
                 Told::Metric(counted) => self.metrics.custom().add(counted),
                 Told::Trace(traced) => {
                     say(&traced, teller);
-                    self.log.line(&Line::of(teller, |line| line.trace = Some((&*traced).into())));
+                    self.log.line(teller.workload, &Line::of(teller, |line| line.trace = Some((&*traced).into())));
                 }
             }
         }

@@ -100,6 +100,13 @@ impl Owner {
     }
 }
 
+impl Suppressed {
+    /// Returns the owner whose lines were left out.
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+}
+
 /// As it is logged.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
