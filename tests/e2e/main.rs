@@ -13,6 +13,9 @@ mod conformance;
 mod decisions;
 
 mod doctor;
+
+mod documented;
+
 mod elsewhere;
 
 mod every_client;

@@ -1,0 +1,166 @@
+//! README and docs tell the truth: their configurations load, their commands parse, their links lead somewhere, and what
+//! must be complete (reasons, policies, limits) is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use egret::cli::Cli;
+use egret::config;
+use egret::model::{Generation, Reason};
+use egret_kernel::KernelReason;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The Markdown pages that people read, with their paths below the root.
+fn pages() -> Vec<(PathBuf, String)> {
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"];
+    let mut paths: Vec<PathBuf> = top.iter().map(PathBuf::from).filter(|path| root().join(path).exists()).collect();
+    paths.extend(
+        fs::read_dir(root().join("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name())),
+    );
+    paths.into_iter().map(|path| (path.clone(), fs::read_to_string(root().join(&path)).unwrap())).collect()
+}
+
+/// The fenced code blocks of a page in one language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block: Option<(String, String)> = None;
+    for line in page.lines() {
+        match (line.strip_prefix("```"), block.take()) {
+            (Some(opened), None) => block = Some((opened.to_owned(), String::new())),
+            (Some(_), Some((opened, text))) if opened == language => found.push(text),
+            (Some(_), Some(_)) | (None, None) => {}
+            (None, Some((opened, text))) => block = Some((opened, format!("{text}{line}\n"))),
+        }
+    }
+    found
+}
+
+/// The commands of a page: the lines of its `console` blocks, without their comments.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let lines =
+        blocks(page, "console").into_iter().flat_map(|block| block.lines().map(ToOwned::to_owned).collect::<Vec<_>>());
+    lines.filter_map(|line| shlex::split(&line)).filter(|words| !words.is_empty()).collect()
+}
+
+#[test]
+fn every_configuration_in_the_docs_loads() {
+    let directory = std::env::temp_dir().join(format!("egret-docs-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let mut count = 0;
+    for (path, page) in pages() {
+        for block in blocks(&page, "yaml") {
+            let file = directory.join("egret.yaml");
+            // A value from the environment needs one that is there.
+            fs::write(&file, block.replace("{env: PARTNER_KEY}", "{env: PATH}")).unwrap();
+            let loaded = config::load(&file, Generation(1));
+            assert!(loaded.is_ok(), "{}: {}\n{block}", path.display(), loaded.unwrap_err());
+            count += 1;
+        }
+    }
+    fs::remove_dir_all(directory).unwrap();
+    assert!(count >= 4, "only {count} configurations were found");
+}
+
+#[test]
+fn every_command_in_the_docs_is_one_that_exists() {
+    let xtask = read("xtask/src/main.rs").to_lowercase();
+    for (path, page) in pages() {
+        for words in commands(&page) {
+            let egret = words.iter().position(|word| word == "egret").filter(|at| *at == 0 || words[at - 1] == "sudo");
+            if let Some(at) = egret {
+                let parsed = Cli::try_parse_from(&words[at..]);
+                assert!(parsed.is_ok(), "{}: {}\n{}", path.display(), words.join(" "), parsed.unwrap_err());
+            } else if words.starts_with(&["cargo".to_owned(), "xtask".to_owned()]) {
+                assert!(xtask.contains(&format!("    {}", words[2])), "{}: {}", path.display(), words.join(" "));
+            } else {
+                let known = ["systemctl", "git", "cargo", "curl"];
+                assert!(known.contains(&words[0].as_str()), "{}: {}", path.display(), words.join(" "));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_link_in_the_docs_leads_to_a_file() {
+    for (path, page) in pages() {
+        for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let there = root().join(&path).parent().unwrap().join(target);
+            assert!(there.exists(), "{}: {link}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_reason_has_its_row_in_troubleshooting() {
+    let page = read("docs/troubleshooting.md");
+    let labels =
+        Reason::ALL.iter().map(|reason| reason.label()).chain(KernelReason::ALL.iter().map(|reason| reason.label()));
+    let missing: Vec<_> = labels.filter(|label| !page.contains(&format!("`{label}`"))).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md lacks {missing:?}");
+}
+
+#[test]
+fn every_policy_and_every_limit_is_in_the_docs() {
+    let schema: serde_json::Value = serde_json::from_str(&read("config/schema.json")).unwrap();
+    let keys =
+        |file: &str| schema["$defs"][file]["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let (policies, limits) = (read("docs/policies.md"), read("docs/limits.md"));
+    for policy in keys("PolicyFile").into_iter().filter(|key| !["id", "enabled"].contains(&key.as_str())) {
+        assert!(policies.contains(&format!("`{policy}`")), "docs/policies.md lacks {policy}");
+    }
+    for limit in keys("LimitsFile") {
+        assert!(limits.contains(&format!("`limits.{limit}`")), "docs/limits.md lacks limits.{limit}");
+    }
+}
+
+#[test]
+fn every_attack_in_the_docs_has_its_test() {
+    fn sources(folder: PathBuf, found: &mut String) {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                sources(path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut all = String::new();
+    ["tests", "gateway/tests", "gateway/src"].iter().for_each(|folder| sources(root().join(folder), &mut all));
+    let page = read("docs/security.md");
+    let table = page.split("| attack | what holds | test |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    for row in rows {
+        let tests: Vec<_> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test in: {row}");
+        for test in tests {
+            assert!(all.contains(&format!("fn {test}(")), "docs/security.md names {test}, which is no test");
+        }
+    }
+}
+
+#[test]
+fn every_module_of_the_end_to_end_tests_belongs_to_a_promise() {
+    let (modules, page) = (read("tests/e2e/main.rs"), read("tests/README.md"));
+    for module in modules.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')) {
+        let family = module.split('_').next().unwrap();
+        let named = page.contains(&format!("`{module}`")) || page.contains(&format!("`{family}*`"));
+        assert!(named, "tests/README.md does not say which promise e2e/{module}.rs proves");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 120);
+}
