@@ -130,7 +130,6 @@ fn no_text_of_a_caller_breaks_an_expression() {
         "double(T) / 0.0",
         "int(T) / 0",
         "int(T) % 0",
-        "duration(T) * 2",
         "duration(T) + duration(T)",
         "-duration(T)",
         "now + duration(T)",
