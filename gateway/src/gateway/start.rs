@@ -159,7 +159,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     log::spawn_report(&stop);
     memory::spawn_release(&stop);
     spawn_log_report(&telemetry, &stop);
-    spawn_values(&models, &stop);
+    spawn_values(&models, &rooms.leaves, &stop);
     spawn_health(&rooms, &stop);
     let remembered = Remembered::restored(&settings.state, Arc::clone(&rooms.policies))?;
     remembered.spawn(&stop);

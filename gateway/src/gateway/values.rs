@@ -1,4 +1,4 @@
-//! Named values and public keys follow their files: a secret, or a key, is rotated without a restart.
+//! Named values, public keys and the CA follow their files: a secret or a key is rotated without a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::models::Models;
 use crate::model::{Model, Secret, ValueSource};
+use crate::tls::Leaves;
 
-/// How soon a changed file is used, at most.
+/// The time between two looks at the files.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Reads the files again and again until the end.
-pub(super) fn spawn_values(models: &Arc<Models>, stop: &CancellationToken) {
-    let models = Arc::clone(models);
+/// Reads the files again and again until the end, away from the workers of the data path.
+pub(super) fn spawn_values(models: &Arc<Models>, leaves: &Arc<Leaves>, stop: &CancellationToken) {
+    let (models, leaves) = (Arc::clone(models), Arc::clone(leaves));
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         let mut tick = tokio::time::interval(PERIOD);
         loop {
             tick.tick().await;
-            let model = models.current();
-            let follows = model.values.iter().any(|value| matches!(value.source, ValueSource::File(_)));
-            if follows || !model.keys.is_empty() {
-                // It ends soon, and nothing is to be heard of it.
-                let _ = tokio::task::spawn_blocking(move || refresh(&model)).await;
-            }
+            let (model, leaves) = (models.current(), Arc::clone(&leaves));
+            let look = move || {
+                refresh(&model);
+                leaves.refresh();
+            };
+            // A look that panicked has been reported, and the next one may succeed.
+            let _ = tokio::task::spawn_blocking(look).await;
         }
     }));
 }

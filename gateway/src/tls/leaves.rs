@@ -3,8 +3,9 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -15,35 +16,33 @@ use super::authority::{Authority, Error, Files};
 use super::refusals::{Refusals, Sign};
 use crate::model::{Alpn, Host, Reason, Workload};
 
-/// Leaves of our CA, minted when their name is asked for first.
+/// Issues leaves of Egret's CA for the names that callers ask for. The files of the CA are read by [`Leaves::ready`] and
+/// [`Leaves::refresh`] only: nothing on the data path touches the file system.
 pub struct Leaves {
     files: Files,
-    current: Mutex<Option<Current>>,
+    current: ArcSwapOption<Current>,
     refusals: Refusals,
 }
 
 /// A CA as it was read, and its leaves.
 struct Current {
     authority: Authority,
-    stamp: Stamp,
-    looked: Instant,
-    /// Per name and protocols: sessions are resumed within it.
-    made: HashMap<(Host, Alpn), (Arc<ServerConfig>, Range<SystemTime>)>,
+    /// The version of the files that it was read from, or of a later one that could not be used.
+    stamp: Mutex<Stamp>,
+    /// The TLS configuration per name and protocols. Sessions are resumed within one configuration.
+    made: Mutex<HashMap<(Host, Alpn), (Arc<ServerConfig>, Range<SystemTime>)>>,
 }
 
-/// What tells one version of the CA's files from another: time of change, inode.
+/// The version of the CA's files: modification time and inode of each.
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Leaves that are kept; past this many, all are minted anew.
+/// The number of leaves that are kept; past it, all are issued again.
 const KEPT: usize = 1024;
 
-/// Before its end the CA is a warning.
+/// The rest of the CA's validity below which Egret warns.
 const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
-/// Longest wait for a caller to finish its handshake.
+/// The longest wait for a caller to finish its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl std::fmt::Debug for Leaves {
@@ -53,21 +52,24 @@ impl std::fmt::Debug for Leaves {
 }
 
 impl Leaves {
-    /// With the CA in these files.
+    /// Creates the issuer for the CA in these files. It reads nothing yet.
     pub fn new(files: Files) -> Self {
-        Self { files, current: Mutex::default(), refusals: Refusals::default() }
+        Self { files, current: ArcSwapOption::default(), refusals: Refusals::default() }
     }
 
-    /// Opens the CA, or makes it: to be asked before an API with these hosts is intercepted.
+    /// Opens the CA, or creates it, before an API with these hosts is intercepted. This reads files.
     ///
     /// # Errors
-    /// There is none, or clients would not believe it for one of these hosts, and why.
+    /// [`Error`] when there is no usable CA, or when clients would not believe it for one of these hosts.
     pub fn ready<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) -> Result<(), Error> {
         let now = SystemTime::now();
-        let mut current = self.current();
-        let authority = &self.open(&mut current)?.authority;
+        self.refresh();
+        let current = match self.current.load_full() {
+            Some(current) => current,
+            None => self.replace(self.read()?),
+        };
         for host in hosts {
-            authority.try_for(host, now).map_err(|error| Error::Forbidden {
+            current.authority.try_for(host, now).map_err(|error| Error::Forbidden {
                 path: self.files.certificate.clone(),
                 host: host.clone(),
                 cause: error.to_string(),
@@ -76,7 +78,21 @@ impl Leaves {
         Ok(())
     }
 
-    /// Who refused them.
+    /// Reads the CA again if its files have changed, so that replacing them needs no restart. This reads files: call it
+    /// regularly, where blocking is allowed.
+    pub fn refresh(&self) {
+        let Some(current) = self.current.load_full() else { return };
+        let stamp = stamp(&self.files);
+        if std::mem::replace(&mut *lock(&current.stamp), stamp) == stamp {
+            return;
+        }
+        match self.read() {
+            Ok(changed) => drop(self.replace(changed)),
+            Err(error) => tracing::error!(%error, "the changed CA cannot be used; the previous one stays in force"),
+        }
+    }
+
+    /// Returns the programs that refused leaves.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
     }
@@ -120,67 +136,52 @@ impl Leaves {
         alpn: Alpn,
         now: SystemTime,
     ) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
-        let mut current = self.current();
-        let Current { authority, made, .. } = self.open(&mut current)?;
+        let current = self.current.load_full().ok_or("no CA was opened")?;
         let key = (name.clone(), alpn);
-        if let Some((config, _)) = made.get(&key).filter(|(_, fresh)| fresh.contains(&now)) {
+        if let Some((config, _)) = lock(&current.made).get(&key).filter(|(_, fresh)| fresh.contains(&now)) {
             return Ok(Arc::clone(config));
         }
-        let leaf = authority.mint(name, now)?;
+        let leaf = current.authority.mint(name, now)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(leaf.chain, leaf.key)?;
         config.alpn_protocols = alpn.names();
         let config = Arc::new(config);
+        let mut made = lock(&current.made);
         if made.len() >= KEPT {
             made.clear();
         }
+        // Of callers that ask at the same time, the last one's leaf is kept.
         made.insert(key, (Arc::clone(&config), leaf.fresh));
         Ok(config)
     }
 
-    /// The CA as it is in its files: who replaces them needs no restart.
-    fn open<'a>(&self, current: &'a mut Option<Current>) -> Result<&'a mut Current, Error> {
-        let opened = match current.take() {
-            Some(kept) => self.look(kept),
-            None => self.read()?,
-        };
-        Ok(current.insert(opened))
-    }
-
-    fn look(&self, mut kept: Current) -> Current {
-        if kept.looked.elapsed() < LOOK {
-            return kept;
-        }
-        kept.looked = Instant::now();
-        let stamp = stamp(&self.files);
-        if kept.stamp == stamp {
-            return kept;
-        }
-        self.read().unwrap_or_else(|error| {
-            tracing::error!(%error, "the changed CA is not used, the one before is");
-            kept.stamp = stamp;
-            kept
-        })
+    fn replace(&self, changed: Current) -> Arc<Current> {
+        let changed = Arc::new(changed);
+        self.current.store(Some(Arc::clone(&changed)));
+        changed
     }
 
     fn read(&self) -> Result<Current, Error> {
+        // Before the files are read: a change meanwhile is seen next time. Files that are not there yet are created.
+        let before = stamp(&self.files);
         let authority = Authority::open(&self.files)?;
         let certificate = self.files.certificate.display();
         match authority.ends().duration_since(SystemTime::now()) {
             Ok(left) if left > ENDS_SOON => {}
             Ok(left) => {
-                tracing::warn!(%certificate, days = left.as_secs() / 86_400, "the CA ends soon: replace its files")
+                tracing::warn!(%certificate, days = left.as_secs() / 86_400, "the CA expires soon: replace its files")
             }
-            Err(_) => tracing::error!(%certificate, "the CA has ended, no caller believes it: replace its files"),
+            Err(_) => tracing::error!(%certificate, "the CA has expired, and no caller accepts it: replace its files"),
         }
-        Ok(Current { authority, stamp: stamp(&self.files), looked: Instant::now(), made: HashMap::new() })
+        let read = if before == [None, None] { stamp(&self.files) } else { before };
+        Ok(Current { authority, stamp: Mutex::new(read), made: Mutex::default() })
     }
+}
 
-    fn current(&self) -> MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stamp(files: &Files) -> Stamp {
@@ -222,6 +223,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("egret-leaves-{}", std::process::id()));
         let leaves = Leaves::new(Files { certificate: directory.join("ca.pem"), key: directory.join("ca-key.pem") });
         let name = Host::parse("api.partner.example").unwrap();
+        leaves.ready([&name]).unwrap();
         let at = |days: u32| leaves.config(&name, Alpn::HTTP1, SystemTime::now() + days * DAY).unwrap();
         let (first, kept, anew) = (at(0), at(9), at(11));
         std::fs::remove_dir_all(&directory).unwrap();
