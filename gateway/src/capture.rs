@@ -70,12 +70,12 @@ pub enum Error {
     Path {
         /// What was tried.
         what: &'static str,
-        /// On what.
+        /// The path on which it failed.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
-    /// cgroup v2 is not there.
+    /// No cgroup v2 hierarchy is mounted.
     #[error(
         "no cgroup v2 hierarchy is mounted: mount one (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name it \
          in capture.cgroup"
@@ -87,7 +87,7 @@ pub enum Error {
     /// A hook could not be attached or replaced.
     #[error("cannot attach {hook}: {cause}")]
     Attach {
-        /// The hook.
+        /// The name of the hook.
         hook: &'static str,
         /// What the kernel said.
         cause: String,
@@ -98,9 +98,9 @@ pub enum Error {
          again", pins.display()
     )]
     Abi {
-        /// Where.
+        /// The directory of the pins.
         pins: PathBuf,
-        /// Their version.
+        /// The ABI version of the pinned maps.
         found: u32,
     },
     /// Another process uses the pins.
@@ -115,7 +115,7 @@ pub enum Error {
     /// A map refused an operation.
     #[error("map {map}: {cause}")]
     Map {
-        /// The map.
+        /// The name of the map.
         map: &'static str,
         /// What the kernel said.
         cause: String,
@@ -141,9 +141,9 @@ pub enum Error {
 /// A hook that is attached.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// Its name.
+    /// The name of the hook.
     pub name: &'static str,
-    /// The cgroup.
+    /// The cgroup that the hook is attached to.
     pub attached_to: PathBuf,
     /// Where its link is pinned.
     pub pinned: Option<PathBuf>,
@@ -152,7 +152,7 @@ pub struct Hook {
     /// How often the program ran, and for how long altogether, since the kernel keeps statistics
     /// (`kernel.bpf_stats_enabled`; both stand still while it does not).
     pub runs: u64,
-    /// See `runs`.
+    /// The time that all runs took, while the kernel counts it.
     pub run_time: Duration,
 }
 
@@ -250,7 +250,7 @@ impl Capture {
         self.claim.release();
     }
 
-    /// The hooks.
+    /// Returns the attached hooks.
     pub fn hooks(&self) -> Vec<Hook> {
         self.links.hooks(&self.tree.root)
     }

@@ -109,9 +109,9 @@ pub struct Kubelet {
 /// The files of the CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ca {
-    /// Its certificate.
+    /// The file of the certificate.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The file of the private key.
     pub key: PathBuf,
 }
 
@@ -120,9 +120,9 @@ pub struct Ca {
 pub enum AccessLog {
     /// A file, appended to.
     File(PathBuf),
-    /// Nowhere.
+    /// The log is not written.
     Off,
-    /// Standard output.
+    /// The log goes to standard output.
     Stdout,
 }
 

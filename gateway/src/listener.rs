@@ -25,7 +25,7 @@ pub struct Listeners {
 /// An accepted connection.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection.
+    /// The accepted connection.
     pub stream: TcpStream,
 }
 
@@ -53,7 +53,7 @@ impl Listeners {
         Ok(Self { v4: adopt(v4)?, v6: v6.map(adopt).transpose()? })
     }
 
-    /// The sockets.
+    /// Returns the listening sockets, IPv4 first.
     pub fn sockets(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
         (self.v4.as_fd(), self.v6.as_ref().map(AsFd::as_fd))
     }

@@ -23,7 +23,7 @@ pub enum Route<'a> {
 /// Why a flow is refused, and the API that refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal<'a> {
-    /// The reason.
+    /// The reason of the refusal.
     pub reason: Reason,
     /// The API, if the address belongs to one.
     pub api: Option<&'a Api>,
@@ -110,7 +110,7 @@ pub enum Carriage {
     Intercept(Arc<Backend>, Alpn),
     /// Plain HTTP from the caller, TLS of our own to the third party.
     Originate(Arc<Backend>),
-    /// Bytes, untouched.
+    /// The bytes are carried untouched.
     Passthrough,
 }
 

@@ -96,7 +96,7 @@ impl Telemetry {
         self.log.lost()
     }
 
-    /// The counters.
+    /// Returns the metrics of the gateway.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -17,10 +17,10 @@ pub struct Client {
 /// Why there is no answer.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// Nobody listens.
+    /// No daemon listens on the socket.
     #[error("no daemon answers at {}: {source}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
     NoDaemon {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
         /// What connecting said.
         source: io::Error,
@@ -34,7 +34,7 @@ pub enum Error {
     /// The conversation broke.
     #[error("the daemon at {} broke off: {source}", path.display())]
     Broken {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
         /// What went wrong.
         source: io::Error,

@@ -98,7 +98,7 @@ impl Successor {
 /// What the next process has received from the running one.
 #[derive(Debug)]
 pub struct Handed {
-    /// The sockets.
+    /// The listening sockets that are handed over.
     pub sockets: Sockets,
     /// The newest generation of the running process.
     pub generation: u32,

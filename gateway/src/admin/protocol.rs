@@ -65,54 +65,54 @@ pub enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
-    /// To [`Request::Apis`].
+    /// The response to [`Request::Apis`].
     Apis(Vec<ApiRow>),
-    /// To [`Request::Backends`].
+    /// The response to [`Request::Backends`].
     Backends(Vec<BackendRow>),
-    /// To [`Request::Caches`].
+    /// The response to [`Request::Caches`].
     Caches {
         /// As many as were asked for.
         rows: Vec<CacheRow>,
         /// How many there are.
         all: usize,
     },
-    /// To [`Request::Decisions`].
+    /// The response to [`Request::Decisions`].
     Decisions(Vec<DecisionRow>),
     /// It could not be done, and why.
     Error(String),
-    /// To [`Request::Send`].
+    /// The response to [`Request::Send`].
     Explained(Box<Explained>),
-    /// To [`Request::Flows`].
+    /// The response to [`Request::Flows`].
     Flows(Vec<FlowRow>),
     /// To [`Request::ForgetRefusals`]: this many.
     Forgotten(usize),
-    /// To [`Request::Hooks`].
+    /// The response to [`Request::Hooks`].
     Hooks(Vec<HookRow>),
-    /// To [`Request::Limits`].
+    /// The response to [`Request::Limits`].
     Limits {
         /// As many as were asked for.
         rows: Vec<LimitRow>,
         /// How many there are.
         all: usize,
     },
-    /// To [`Request::Older`].
+    /// The response to [`Request::Older`].
     Older(Vec<OlderRow>),
     /// To [`Request::Prove`]: they are.
     Proved,
-    /// To [`Request::Redirects`].
+    /// The response to [`Request::Redirects`].
     Redirects(Vec<RedirectRow>),
-    /// To [`Request::Refusals`].
+    /// The response to [`Request::Refusals`].
     Refusals(Vec<RefusalRow>),
-    /// To [`Request::Requests`].
+    /// The response to [`Request::Requests`].
     Requests {
         /// The oldest first.
         rows: Vec<RequestRow>,
         /// What to ask with next time.
         newest: u64,
     },
-    /// To [`Request::Subscriptions`].
+    /// The response to [`Request::Subscriptions`].
     Subscriptions(Vec<SubscriptionRow>),
-    /// To [`Request::Status`].
+    /// The response to [`Request::Status`].
     Status(Box<Status>),
 }
 
@@ -169,7 +169,7 @@ pub struct StepRow {
     pub section: String,
     /// Whose policy it is.
     pub scope: String,
-    /// Its name.
+    /// The name of the policy.
     pub policy: String,
     /// Its owner's name for it.
     pub id: Option<String>,
@@ -184,7 +184,7 @@ pub struct StepRow {
 pub struct MessageRow {
     /// A method and a target, or a status.
     pub start: String,
-    /// Its fields.
+    /// The header fields of the message.
     pub headers: Vec<(String, String)>,
     /// Its body, if that is known and no secret.
     pub body: Option<String>,
@@ -195,7 +195,7 @@ pub struct MessageRow {
 /// A server of a backend.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackendRow {
-    /// Its backend.
+    /// The backend to which the server belongs.
     pub backend: String,
     /// Where it is.
     pub member: String,
@@ -211,12 +211,12 @@ pub struct BackendRow {
     pub failed: u64,
 }
 
-/// A subscription.
+/// A subscription and how often it is used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SubscriptionRow {
-    /// Its name.
+    /// The name of the subscription.
     pub subscription: String,
-    /// Its product.
+    /// The product of the subscription.
     pub product: String,
     /// The APIs in it.
     pub apis: Vec<String>,
@@ -233,13 +233,13 @@ pub struct RequestRow {
     pub time: f64,
     /// The number of its flow.
     pub flow: u64,
-    /// Its API.
+    /// The API of the request.
     pub api: String,
-    /// Its operation.
+    /// The operation of the request.
     pub operation: Option<String>,
-    /// Who called.
+    /// The workload that called.
     pub workload: String,
-    /// Its method.
+    /// The method of the request.
     pub method: String,
     /// Its host and path.
     pub target: String,
@@ -269,11 +269,11 @@ pub struct RequestRow {
 pub struct RedirectRow {
     /// The listed name that has this address; absent for an address that no name has any more.
     pub host: Option<String>,
-    /// Captured address.
+    /// The address that is captured.
     pub address: IpAddr,
     /// Captured TCP port.
     pub port: u16,
-    /// The API.
+    /// The name of the API.
     pub api: String,
     /// What the kernel does: `redirect`, `bind` or `deny`.
     pub action: String,
@@ -300,11 +300,11 @@ pub struct Caller {
     /// The name that the caller gave its own cgroup, if that is not the owner's.
     #[serde(default)]
     pub claimed_name: Option<String>,
-    /// Process id.
+    /// The process id of the caller.
     pub pid: u32,
     /// Command name, which the process can change.
     pub command: String,
-    /// User id.
+    /// The user id of the caller.
     pub uid: u32,
     /// The user's name.
     #[serde(default)]
@@ -348,7 +348,7 @@ pub struct DecisionRow {
     pub caller: Caller,
     /// `udp` for a datagram.
     pub protocol: Option<String>,
-    /// The API.
+    /// The name of the API.
     pub api: Option<String>,
     /// Source address that was set, in mode `bind`.
     pub egress: Option<IpAddr>,
@@ -385,7 +385,7 @@ pub struct FlowRow {
     pub protocol: Option<String>,
     /// The name it asked for.
     pub name: Option<String>,
-    /// The API.
+    /// The name of the API.
     pub api: Option<String>,
     /// The API's mode, or `stranger` for a name that no API lists.
     #[serde(default)]
@@ -407,13 +407,13 @@ pub struct FlowRow {
 /// A workload that does not trust the CA.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RefusalRow {
-    /// The workload.
+    /// The name of the workload.
     pub workload: String,
     /// Its newest process that refused.
     pub pid: u32,
-    /// Its command.
+    /// The command of the workload.
     pub command: String,
-    /// The host.
+    /// The host that it called.
     pub host: String,
     /// How it refused: the alert that it sent, or that it left at once.
     pub sign: String,
@@ -476,16 +476,16 @@ pub struct CacheRow {
     pub hits: Option<u64>,
 }
 
-/// One API.
+/// An API and its hosts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiRow {
-    /// Its name.
+    /// The name of the API.
     pub name: String,
     /// Its hosts, with what resolution says of them.
     pub hosts: Vec<NameRow>,
-    /// Captured ports.
+    /// The ports that are captured.
     pub ports: Vec<u16>,
-    /// Its mode.
+    /// The mode of the API.
     pub mode: String,
     /// Its fail mode.
     pub fail: String,
@@ -501,7 +501,7 @@ pub struct ApiRow {
 /// A listed host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NameRow {
-    /// The name.
+    /// The host name itself.
     pub name: String,
     /// Its addresses, current first.
     pub addresses: Vec<IpAddr>,
@@ -515,7 +515,7 @@ pub struct NameRow {
 /// One kernel hook.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HookRow {
-    /// Its name.
+    /// The name of the hook.
     pub hook: String,
     /// The cgroup it is attached to.
     pub attached_to: PathBuf,
@@ -532,7 +532,7 @@ pub struct HookRow {
 /// An egress address.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EgressRow {
-    /// The address.
+    /// The egress address itself.
     pub address: IpAddr,
     /// Whether it is on the node.
     pub present: bool,
@@ -541,7 +541,7 @@ pub struct EgressRow {
 /// A process that finishes its flows after a take-over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
-    /// The process.
+    /// The id of the process.
     pub pid: u32,
     /// Flows it still carries.
     pub flows: usize,
@@ -549,12 +549,12 @@ pub struct Draining {
     pub seconds_left: u64,
 }
 
-/// The daemon.
+/// The state of the running daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Its process.
+    /// The process id of the daemon.
     pub pid: u32,
-    /// Its version.
+    /// The version of the daemon.
     pub version: String,
     /// Whether the hooks outlive it.
     pub persist: bool,
@@ -577,11 +577,11 @@ pub struct Status {
     pub cgroup: PathBuf,
     /// Where the certificate of the CA is, once an API is intercepted.
     pub ca: PathBuf,
-    /// The listeners.
+    /// The addresses of the listeners.
     pub listeners: Vec<SocketAddr>,
-    /// Running flows.
+    /// The number of running flows.
     pub flows: usize,
-    /// Egress addresses.
+    /// The egress addresses and whether they are on the node.
     pub egress: Vec<EgressRow>,
     /// Processes that finish their flows.
     pub draining: Vec<Draining>,

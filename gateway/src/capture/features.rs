@@ -7,7 +7,7 @@ use aya::sys::is_program_supported;
 /// Something the kernel must have.
 #[derive(Clone, Copy, Debug)]
 pub struct Feature {
-    /// What.
+    /// The name of the feature.
     pub name: &'static str,
     /// Whether it is there.
     pub present: bool,

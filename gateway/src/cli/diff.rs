@@ -15,7 +15,7 @@ pub(super) struct Diff {
     old: PathBuf,
     /// The new configuration.
     new: PathBuf,
-    /// Output format.
+    /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
 }

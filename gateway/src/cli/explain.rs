@@ -78,7 +78,7 @@ pub(super) struct Explain {
     send: bool,
     #[command(flatten)]
     daemon: Daemon,
-    /// Output format.
+    /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
 }

@@ -17,12 +17,12 @@ pub(super) struct Generate {
 enum What {
     /// Print completions for a shell.
     Completions {
-        /// The shell.
+        /// The shell to complete for.
         shell: Shell,
     },
     /// Write the manual pages to a directory.
     Man {
-        /// The directory.
+        /// The directory to write to.
         directory: PathBuf,
     },
     /// Print the reference of the configuration keys.

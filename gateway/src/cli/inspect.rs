@@ -19,7 +19,7 @@ pub(super) struct Inspect {
     what: What,
     #[command(flatten)]
     daemon: Daemon,
-    /// Output format.
+    /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
     /// Maximum number of limits or cache entries to show.

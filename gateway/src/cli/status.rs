@@ -10,7 +10,7 @@ use crate::admin::Status;
 pub(super) struct StatusCommand {
     #[command(flatten)]
     daemon: Daemon,
-    /// Output format.
+    /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
     /// Print nothing; exit with 0 if the daemon serves and has taken over from any process before it, else with 1.

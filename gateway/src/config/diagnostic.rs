@@ -22,11 +22,11 @@ pub(super) struct Problem {
 /// The place of a value, in the numbering of all files ([`Source`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// From 1.
+    /// The line, counted from 1.
     line: usize,
     /// In characters, from 1.
     column: usize,
-    /// In bytes.
+    /// The length in bytes.
     length: usize,
 }
 

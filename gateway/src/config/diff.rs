@@ -17,14 +17,14 @@ use crate::model::{
     Api, Backend, CounterStore, Member, Model, NamedValue, Operation, Product, Proxy, Rules, Service, ValueSource,
 };
 
-/// A difference.
+/// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Whose; what all APIs have in common, if absent.
     pub api: Option<String>,
     /// Where: a key of the configuration, or a section of policies, of an operation perhaps.
     pub place: String,
-    /// How.
+    /// The kind of the change.
     pub kind: ChangeKind,
     /// What, where the place does not say it.
     pub what: Option<String>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How often.
+/// The time between two rounds.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Gives back what has been free for a second, from time to time until the end. The allocator (mimalloc) does so by itself

@@ -17,7 +17,7 @@ impl Models {
         Self(ArcSwap::from_pointee(VecDeque::from([model])))
     }
 
-    /// The newest.
+    /// Returns the newest model.
     pub(super) fn current(&self) -> Arc<Model> {
         let models = self.0.load();
         Arc::clone(&models[0])

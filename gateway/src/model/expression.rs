@@ -43,7 +43,7 @@ pub struct Template(pub Vec<Part>);
 /// A part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Literal text.
+    /// A literal text.
     Text(Arc<str>),
     /// The value of an expression when the template is evaluated.
     Expression(Expression),

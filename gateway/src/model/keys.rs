@@ -44,7 +44,7 @@ pub enum KeySource {
     Jwks(PathBuf),
     /// A JWK set that a server gives, which is asked when a key is missed, and from time to time.
     Remote {
-        /// Which.
+        /// The server that has the key set.
         endpoint: Arc<Endpoint>,
         /// The path and the query of the set, or of the document that says where it is.
         target: Arc<str>,
@@ -53,11 +53,11 @@ pub enum KeySource {
     },
     /// A public key, or a certificate with one, in a file (PEM).
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The `kid` of its tokens.
         id: Option<Arc<str>>,
-        /// Theirs.
+        /// The algorithm of its signatures.
         algorithm: Algorithm,
     },
 }
@@ -78,7 +78,7 @@ pub struct VerifyingKey {
     pub id: Option<Arc<str>>,
     /// Theirs: a key is for nothing else, whatever a token says.
     pub algorithms: Vec<Algorithm>,
-    /// Itself.
+    /// The key itself.
     pub key: DecodingKey,
 }
 

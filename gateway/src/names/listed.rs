@@ -16,7 +16,7 @@ pub(super) struct Listed {
 /// What resolution says of a host.
 #[derive(Clone, Debug)]
 pub struct NameStatus {
-    /// The host.
+    /// The name of the host.
     pub host: Host,
     /// Its addresses, current ones first.
     pub addresses: Vec<IpAddr>,

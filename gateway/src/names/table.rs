@@ -7,7 +7,7 @@ use crate::model::{Action, Api, ApiId, FailMode, Host, Mode, Model, Redirect, St
 /// The rows of the kernel's table, one per address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The rows.
+    /// The rows of the kernel's table.
     pub rows: Vec<Redirect>,
     /// The APIs that have more rows than their share of the table, and how many of them are left out.
     pub left_out: Vec<(Arc<str>, usize)>,

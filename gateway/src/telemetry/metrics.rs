@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Snapshot;
 use super::told::Custom;
 
-/// The counters.
+/// Egret's counters.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -46,7 +46,7 @@ struct ReportLabels {
 /// What is read when the metrics are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
-    /// Running flows.
+    /// The number of running flows.
     pub flows: usize,
     /// The kernel half's decisions.
     pub kernel: Vec<(&'static str, u64)>,

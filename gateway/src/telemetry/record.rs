@@ -74,7 +74,7 @@ pub struct Decided {
     pub flow: Flow,
     /// The API, and its mode.
     pub api: Option<(Arc<str>, &'static str)>,
-    /// When.
+    /// The time of the decision.
     pub time: SystemTime,
     /// Source address that was set.
     pub source: Option<IpAddr>,

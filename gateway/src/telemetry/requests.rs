@@ -51,17 +51,17 @@ pub struct RequestSnapshot {
     pub time: SystemTime,
     /// The number of its flow.
     pub flow: u64,
-    /// Its API.
+    /// The API of the request.
     pub api: Arc<str>,
-    /// Its operation.
+    /// The operation of the request.
     pub operation: Option<Arc<str>>,
-    /// Who called.
+    /// The workload that called.
     pub workload: Workload,
     /// What the caller spoke: `http` or `https`.
     pub scheme: &'static str,
     /// The port that it called.
     pub port: u16,
-    /// Its method.
+    /// The method of the request.
     pub method: String,
     /// Its host and path; the query may hold what is nobody's business.
     pub target: String,

@@ -18,9 +18,9 @@ use crate::model::{Counted, Logged, Severity, Told, Traced};
 pub struct Teller<'a> {
     /// Its number: that of its flow, and its own among the flow's.
     pub request: (u64, u64),
-    /// Its API.
+    /// The API of the request.
     pub api: &'a str,
-    /// Who called.
+    /// The workload that called.
     pub workload: &'a str,
 }
 

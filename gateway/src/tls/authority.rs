@@ -38,9 +38,9 @@ pub enum Error {
     Forbidden {
         /// The file of its certificate.
         path: PathBuf,
-        /// The host.
+        /// The name of the host.
         host: Host,
-        /// Why.
+        /// The cause of the error.
         cause: String,
     },
     /// Of two files there is one.
@@ -49,7 +49,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("the CA's file {}: {source}", path.display())]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// What went wrong.
         source: io::Error,
@@ -57,9 +57,9 @@ pub enum Error {
     /// What is in the files is no CA.
     #[error("the CA's file {} cannot be used: {cause}", path.display())]
     Invalid {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause of the error.
         cause: String,
     },
 }

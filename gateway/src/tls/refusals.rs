@@ -61,13 +61,13 @@ impl Sign {
 pub struct Refusal {
     /// It, with the newest process.
     pub workload: Workload,
-    /// The host.
+    /// The host that it called.
     pub host: Host,
     /// What runs it, as far as it is known.
     pub runtime: Option<Runtime>,
     /// How it was known.
     pub sign: Sign,
-    /// How often.
+    /// The number of its refusals.
     pub times: u64,
     /// The newest time.
     pub last: SystemTime,

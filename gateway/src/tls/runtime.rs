@@ -7,25 +7,25 @@ use std::path::Path;
 /// Runtimes and tools that have a way of their own to trust a CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
-    /// curl, the command.
+    /// The command curl.
     Curl,
-    /// .NET.
+    /// The .NET runtime.
     Dotnet,
-    /// git.
+    /// The command git.
     Git,
     /// A program written in Go.
     Go,
     /// A Java virtual machine.
     Java,
-    /// Node.js.
+    /// The Node.js runtime.
     Node,
-    /// PHP.
+    /// The PHP interpreter.
     Php,
-    /// Python.
+    /// The Python interpreter.
     Python,
-    /// Ruby.
+    /// The Ruby interpreter.
     Ruby,
-    /// wget.
+    /// The command wget.
     Wget,
 }
 

@@ -106,7 +106,7 @@ pub(super) fn server(
     Some((Arc::new(Endpoint { host, port, tls }), Template(parts)))
 }
 
-/// The backends.
+/// Compiles the servers of `backends`.
 pub(super) fn services(
     files: &BTreeMap<String, Spanned<ServiceFile>>,
     outside: &Outside<'_>,

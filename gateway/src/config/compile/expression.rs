@@ -25,7 +25,7 @@ pub(super) struct Scope<'a> {
     pub(super) section: Section,
     /// What some policy sets, and whether it is a secret.
     pub(super) variables: &'a BTreeMap<String, bool>,
-    /// By name.
+    /// The named values, by name.
     pub(super) values: &'a BTreeMap<String, Arc<NamedValue>>,
 }
 
@@ -233,7 +233,7 @@ impl Fault {
 struct Check<'a> {
     scope: &'a Scope<'a>,
     program: &'a Program,
-    /// By macros.
+    /// The names that macros bind.
     bound: Vec<&'a str>,
     /// Whether the request's and the answer's are looked at.
     bodies: [bool; 2],

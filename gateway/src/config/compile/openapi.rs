@@ -16,7 +16,7 @@ use crate::model::PathTemplate;
 pub(super) struct Imported {
     /// Its `operationId`, or its method and path.
     pub(super) name: String,
-    /// In capitals.
+    /// The method in capital letters.
     pub(super) method: String,
     /// Its path on the server, which begins with the path of the server's URL.
     pub(super) path: PathTemplate,

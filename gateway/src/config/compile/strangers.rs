@@ -7,7 +7,7 @@ use crate::config::diagnostic::Problem;
 use crate::config::file::ApiFile;
 use crate::model::{Egress, Mode, Reach, Strangers};
 
-/// Compiles `strangers`.
+/// Compiles the key `strangers`.
 pub(super) fn compile(file: &ApiFile, mode: Mode, egress: &Egress, problems: &mut Vec<Problem>) -> Strangers {
     let default = match mode {
         Mode::Deny => Strangers::Refuse,
@@ -30,7 +30,7 @@ pub(super) fn compile(file: &ApiFile, mode: Mode, egress: &Egress, problems: &mu
     }
 }
 
-/// Compiles `allow_addresses`.
+/// Compiles the key `allow_addresses`.
 pub(super) fn allow_addresses(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<IpNet> {
     let mut allowed = Vec::new();
     for written in &file.allow_addresses {

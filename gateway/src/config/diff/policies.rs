@@ -6,12 +6,12 @@ use super::ChangeKind;
 use super::facts::facts;
 use crate::model::{Policies, Policy, Section, Statement};
 
-/// A change.
+/// A change in a list of policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) section: Section,
     pub(super) kind: ChangeKind,
-    /// The policy.
+    /// The policy that changed.
     pub(super) what: String,
     pub(super) old: Option<String>,
     pub(super) new: Option<String>,
@@ -126,7 +126,7 @@ impl Item {
         named("name").or_else(|| named("variable"))
     }
 
-    /// For people.
+    /// Returns the name that people read.
     fn name(&self) -> String {
         let mut name = self.label.to_owned();
         if let Some(id) = &self.id {
