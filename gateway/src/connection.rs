@@ -8,6 +8,7 @@ mod first_bytes;
 mod http;
 mod http2;
 mod intercept;
+mod judged;
 mod limits;
 mod passthrough;
 mod pipe;

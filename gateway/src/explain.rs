@@ -109,7 +109,11 @@ impl Asked {
     }
 
     fn unlisted(&self) -> String {
-        format!("no API lists {} and port {}: the connection goes as it always went", self.host, self.port)
+        format!(
+            "no API lists {} and port {}: Egret does not touch the connection, unless it goes to an address of an API, \
+             whose `strangers` decides then",
+            self.host, self.port
+        )
     }
 
     /// Why nobody looks at a request of this API, if so.

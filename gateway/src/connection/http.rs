@@ -20,8 +20,9 @@ use tokio::select;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
+use super::judged::{judge, no_connect, refusal};
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Record, Unanswered, ended, hop_by_hop, judge, no_connect, noted, refusal};
+use super::requests::{Body, From, Record, Unanswered, ended, hop_by_hop, noted};
 use super::rewound::Rewound;
 use super::third_party::ThirdParty;
 use crate::model::Reason;

@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 
 use super::downstream::Handle;
+use super::judged::{judge, no_connect, refusal};
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Unanswered, ended, judge, no_connect, no_room, noted, refusal};
+use super::requests::{Body, From, Unanswered, ended, no_room, noted};
 use super::third_party::{Kept, ThirdParty};
 use crate::model::Reason;
 use crate::policy::Pending;

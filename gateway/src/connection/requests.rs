@@ -9,86 +9,16 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
-use hyper::{Method, Request, Response, StatusCode, Version, header};
+use hyper::{Response, StatusCode, header};
 
 use super::buffered::Buffered;
 use super::clock::clock;
 use super::downstream::Answering;
 use crate::flow::Share;
-use crate::model::{Host, Reason, Told};
+use crate::model::{Reason, Told};
 use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
 use crate::upstream::{Http1, Http2, Leased};
-
-/// Judges by the host that a request names whether it may go to one of these hosts. Each request of a connection is judged by
-/// itself: a connection that is kept alive, or one of HTTP/2 whose certificate covers several names, may carry requests for
-/// others.
-///
-/// # Errors
-/// [`Reason::Misdirected`] if the host is not one of these, [`Reason::NoName`] if there is none, and [`Reason::BadRequest`] if two
-/// readers could take the request for two hosts: two Host fields, or a target and a Host field that differ.
-pub(super) fn judge(hosts: &[Host], request: &Request<Incoming>) -> Result<(), Reason> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let field = fields.next();
-    // RFC 9112 §3.2: at most one. HTTP/1.1 needs one, other versions do not.
-    if fields.next().is_some() {
-        return Err(Reason::BadRequest);
-    }
-    if field.is_none() && request.version() == Version::HTTP_11 {
-        return Err(Reason::NoName);
-    }
-    // An authority alone is the target of CONNECT and of nothing else (RFC 9112 §3.2.3).
-    if request.uri().scheme().is_none() && request.uri().authority().is_some() && request.method() != Method::CONNECT {
-        return Err(Reason::BadRequest);
-    }
-    let target = request.uri().authority().map(|authority| named(authority.as_str()));
-    let field = field.map(|field| field.to_str().ok().and_then(named));
-    let name = match (target, field) {
-        (Some(Some(target)), Some(Some(field))) if target.eq_ignore_ascii_case(field) => target,
-        (Some(Some(name)), None) | (None, Some(Some(name))) => name,
-        (None, None) => return Err(Reason::NoName),
-        _ => return Err(Reason::BadRequest),
-    };
-    let is_listed = hosts.iter().any(|host| host.as_str().eq_ignore_ascii_case(name));
-    is_listed.then_some(()).ok_or(Reason::Misdirected)
-}
-
-/// Returns the host name of an authority. Its port is a number or missing, and it names no user.
-fn named(authority: &str) -> Option<&str> {
-    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_name =
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    (is_name && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
-}
-
-/// Returns the response to a request that is refused because of the host that it names.
-pub(super) fn refusal(reason: Reason) -> Response<Body> {
-    match reason {
-        Reason::NoName => answer(StatusCode::BAD_REQUEST, "egret: no_name: this request names no host\n"),
-        Reason::BadRequest => {
-            answer(StatusCode::BAD_REQUEST, "egret: bad_request: this request does not name one host\n")
-        }
-        Reason::NameMismatch => answer(
-            StatusCode::MISDIRECTED_REQUEST,
-            "egret: name_mismatch: the host of this request does not live at the address of this connection\n",
-        ),
-        Reason::StrangerRefused => answer(
-            StatusCode::MISDIRECTED_REQUEST,
-            "egret: stranger_refused: only listed hosts may be reached at the address of this connection\n",
-        ),
-        // RFC 9110 §15.5.20.
-        _ => answer(
-            StatusCode::MISDIRECTED_REQUEST,
-            "egret: misdirected: this connection is for another host than this request\n",
-        ),
-    }
-}
-
-/// RFC 9110 §9.3.6: to a proxy that the caller does not know of, it makes no sense.
-pub(super) fn no_connect() -> Response<Body> {
-    answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
-}
 
 /// RFC 9110 §15.6.4.
 pub(super) fn no_room() -> Response<Body> {
