@@ -33,6 +33,7 @@ fn story() {
     let allowed = vec![EGRESS.parse().expect("an address")];
     let partner = lab.third_party("203.0.113.7", 80, Behaviour::Http(allowed.clone()));
     let _second = lab.third_party("203.0.113.8", 80, Behaviour::Http(allowed));
+    let _dns = lab.dns();
 
     tell(&format!("A third party allow-lists {EGRESS}. A call from the node leaves from {NODE}: it is refused."));
     expect(&lab, URL, (403, NODE));
@@ -44,6 +45,9 @@ fn story() {
     tell("Why: the kernel redirects this address to Egret.");
     let socket = lab.socket();
     print!("{}", lab.cli(&["inspect", "redirects", "--socket", socket.to_str().expect("a path")]));
+
+    tell("The doctor finds nothing wrong.");
+    print!("{}", lab.cli(&["doctor", "--socket", socket.to_str().expect("a path")]));
 
     tell("Another host is not listed: untouched. The configuration is changed, live: now it is.");
     expect(&lab, "http://second.example/", (403, NODE));
