@@ -386,9 +386,11 @@ fn remove(cgroup: &Path, pins: &Path, directory: &Path) {
     let _ = fs::remove_dir_all(directory);
 }
 
-/// Asks again until it is so, for at most ten seconds.
+/// Asks again until it is so, for at most ten seconds; for EGRET_LAB_PATIENCE seconds on a machine that is slow, as an emulated
+/// one is.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let seconds = std::env::var("EGRET_LAB_PATIENCE").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(10);
+    let end = Instant::now() + Duration::from_secs(seconds);
     while !is_so() {
         assert!(Instant::now() < end, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(20));

@@ -5,24 +5,25 @@ use crate::{envoy, kernel, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
+    /// What to measure.
     what: What,
-    /// How often each contestant runs; the figures are medians.
+    /// Number of runs of each candidate; results are medians.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// Only these scenarios; `--scenario help` lists them.
+    /// Run only this scenario; `--scenario help` lists all.
     #[arg(long)]
     scenario: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// The hooks: a miss and a hit, with 10 to 100,000 rules.
+    /// The kernel hooks: a miss and a hit, with 10 to 100,000 rules.
     Connect,
-    /// Requests, plain and over TLS, against nginx, HAProxy and Envoy.
+    /// HTTP requests, with and without TLS, compared with nginx, HAProxy and Envoy.
     Http,
-    /// Bytes carried untouched, against nginx, HAProxy and Envoy.
+    /// Bytes carried unchanged, compared with nginx, HAProxy and Envoy.
     Passthrough,
-    /// Policies, against nginx, HAProxy and Envoy.
+    /// Policies, compared with nginx, HAProxy and Envoy.
     Policies,
 }
 

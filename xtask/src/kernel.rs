@@ -1,4 +1,4 @@
-//! The kernel half's toolchain and object.
+//! Builds the kernel half, and installs the toolchain that it needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ const NIGHTLY: &str = "nightly-2026-05-20";
 const LINKER: &str = "0.10.3";
 const FLAGS: &str = "-Cdebuginfo=2\u{1f}-Clink-arg=--btf";
 
-/// Debian's compiler with its precompiled BPF `core`. They conflict with Debian's and rustup's own when installed,
-/// so they are only unpacked.
+/// Debian's packages of a compiler and of its precompiled `core` for BPF. They are unpacked and not installed, because they conflict
+/// with other packages of Rust.
 const PACKAGES: [&str; 5] =
     ["rustc-web", "libstd-rust-web-1.96", "libstd-rust-web-dev", "libstd-rust-web-dev-bpf", "libllvm22"];
 
-/// A compiler for the BPF target.
+/// A compiler that can build for the BPF target.
 enum Toolchain {
-    /// rustup's nightly with rust-src; builds `core` itself.
+    /// A nightly compiler of rustup with rust-src, which builds `core` itself.
     Nightly(&'static str),
-    /// Debian's, unpacked here.
+    /// Debian's compiler, unpacked in this directory.
     Debian(PathBuf),
 }
 
-/// Builds the object; what is there and current is not built again. Returns its path.
+/// Builds the object file of the hooks if it is not up to date. Returns its path.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     build_with("programs")
 }
 
-/// The same, and the hooks log each decision.
+/// Does the same with hooks that log each decision.
 pub(crate) fn build_with_log() -> anyhow::Result<PathBuf> {
     build_with("programs,log")
 }
@@ -67,13 +67,13 @@ fn build_with(features: &str) -> anyhow::Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
         .env_remove("RUSTUP_TOOLCHAIN_OVERRIDE")
         .env("PATH", path))
-    .context("the kernel half does not build")?;
+    .context("cannot build the kernel half")?;
     let object = target().join("egret-hooks.o");
     copy_if_changed(&directory.join("bpfel-unknown-none/kernel/egret-hooks"), &object)?;
     Ok(object)
 }
 
-/// A new time stamp would rebuild `egret`.
+/// Copies a file if it has changed: a new time stamp would rebuild `egret`.
 fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).is_ok_and(|there| there == bytes) {
@@ -91,8 +91,8 @@ fn toolchain() -> anyhow::Result<Toolchain> {
         return Ok(Toolchain::Nightly(NIGHTLY));
     }
     eprintln!(
-        "xtask: rustup cannot fetch {NIGHTLY} with rust-src here: unpacking Debian's compiler and BPF core below \
-         {} instead, for the kernel half",
+        "xtask: rustup cannot fetch {NIGHTLY} with rust-src: unpacking Debian's compiler and its `core` for BPF to {} \
+         instead, to build the kernel half",
         unpacked.display()
     );
     unpack(&unpacked)?;
@@ -109,7 +109,7 @@ fn has_rust_src(toolchain: &str) -> bool {
 }
 
 fn install_nightly() -> bool {
-    eprintln!("xtask: asking rustup for {NIGHTLY} with rust-src, to build the kernel half's `core`");
+    eprintln!("xtask: installing {NIGHTLY} with rust-src by rustup, to build the kernel half");
     let installed = Command::new("rustup")
         .args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"])
         .stdin(Stdio::null())
@@ -147,7 +147,7 @@ fn unpack(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The directory of bpf-linker.
+/// Installs bpf-linker, and returns its directory.
 fn linker() -> anyhow::Result<PathBuf> {
     let tools = target().join("tools");
     if !tools.join("bin/bpf-linker").exists() {

@@ -169,8 +169,11 @@ impl Kernel {
         let results = self.directory().join("results");
         let _ = fs::remove_dir_all(&results);
         fs::create_dir_all(&results)?;
+        // Without the debug information it is a quarter of the size, which the emulated machine reads slowly.
+        let stripped = results.join("egret");
+        quietly(Command::new("strip").arg("-o").arg(&stripped).arg(egret))?;
         let script = results.join("smoke.sh");
-        fs::write(&script, self.script(&results, egret, story))?;
+        fs::write(&script, self.script(&results, &stripped, story))?;
         eprintln!("xtask: booting Linux {} under emulation (a minute or more)", image.version);
         let console = fs::File::create(results.join("console"))?;
         let mut vng = virtme.command();
@@ -194,7 +197,9 @@ impl Kernel {
 
     fn script(&self, results: &Path, egret: &Path, story: &Path) -> String {
         let smoke = match self.expected {
-            Expected::Works => format!("EGRET_BIN={} {} story", egret.display(), story.display()),
+            Expected::Works => {
+                format!("env EGRET_LAB_PATIENCE=120 EGRET_BIN={} {} story", egret.display(), story.display())
+            }
             Expected::Refuses => format!("{} run --config {}", egret.display(), results.join("egret.yaml").display()),
         };
         format!(
@@ -245,7 +250,7 @@ fn virtme() -> anyhow::Result<Virtme> {
                 directory.display()
             ),
             Command::new("pip3")
-                .args(["install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location", "--target"])
+                .args(["install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target"])
                 .arg(&unfinished)
                 .arg(format!("virtme-ng=={VIRTME}")),
         )?;

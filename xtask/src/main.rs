@@ -1,4 +1,4 @@
-//! Egret's commands for people who build it. Each does its own set-up and says what it fetches, and why.
+//! Commands for people who build Egret. Each installs what it needs, and says what it installs and why.
 
 mod bench;
 
@@ -9,6 +9,8 @@ mod demo;
 mod docs;
 
 mod envoy;
+
+mod install;
 
 mod kernel;
 
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Commands for people who build Egret. Each installs what it needs, and says what it installs and why.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 struct Cli {
@@ -37,28 +40,31 @@ struct Cli {
 enum Command {
     /// Build the kernel half and `egret`.
     Build,
-    /// Build and run `egret run` on this host, as root.
+    /// Build `egret` and run it on this host, as root.
     Run(run::Run),
-    /// Show the main job in a lab of network namespaces, as a story.
+    /// Install the executable, the systemd unit, shell completions and manual pages.
+    Install(install::Install),
+    /// Show the main job, step by step, in network namespaces of its own.
     Demo,
-    /// Run the tests; without a ring, all of them.
-    Test(test::Test),
-    /// Measure what Egret costs, against direct and against peers; figures go to target/bench as JSON.
-    Bench(bench::Bench),
-    /// Format, lint, test: what CI runs.
-    Ci,
-    /// Generate the configuration reference, schema, manual pages and completions.
-    Docs,
-    /// Run the smoke test on Debian's kernels 5.10, 6.1 and 6.12, each under emulation; not part of CI.
-    Kernels(kernels::Kernels),
-    /// Open a shell in the lab.
+    /// Open a shell in the network namespaces of the demo, to try commands.
     Lab,
+    /// Run the tests.
+    Test(test::Test),
+    /// Measure what Egret costs, compared with no gateway and with other gateways. Results also go to target/bench as JSON.
+    Bench(bench::Bench),
+    /// Run the smoke test on Debian's kernels 5.10, 6.1 and 6.12, each in an emulated machine. Not part of CI.
+    Kernels(kernels::Kernels),
+    /// Check the format, lint, and run all tests, as CI does.
+    Ci,
+    /// Generate the configuration reference, the JSON Schema, manual pages and shell completions.
+    Docs,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Build => run::build().map(drop),
         Command::Run(command) => command.run(),
+        Command::Install(command) => command.run(),
         Command::Demo => demo::demo(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),

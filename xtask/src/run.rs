@@ -2,17 +2,20 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::shell::{as_root, cargo, root, run, target};
 use crate::{kernel, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The configuration.
+    /// The configuration: a YAML file, or a directory of them. Default: config/egret.yaml.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Let the hooks log each decision, for debugging them; shown with EGRET_LOG=debug.
+    /// Build with optimisations (profile `quick`), to run real load.
+    #[arg(long)]
+    release: bool,
+    /// Let the hooks log each decision, to debug them. Set EGRET_LOG=debug to see the log.
     #[arg(long)]
     kernel_log: bool,
     /// Further arguments for `egret run`.
@@ -20,22 +23,44 @@ pub(crate) struct Run {
     arguments: Vec<OsString>,
 }
 
+/// A build profile of Cargo.toml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Without optimisations.
+    Dev,
+    /// With optimisations, without link-time optimisation.
+    Quick,
+    /// With all optimisations.
+    Release,
+}
+
 impl Run {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         setup::kernel()?;
-        let egret = if self.kernel_log { build_on(kernel::build_with_log()?)? } else { build()? };
+        let hooks = if self.kernel_log { kernel::build_with_log()? } else { kernel::build()? };
+        let egret = build_on(hooks, if self.release { Profile::Quick } else { Profile::Dev })?;
         let config = self.config.unwrap_or_else(|| root().join("config/egret.yaml"));
         let error = as_root(egret)?.args(["run", "--config"]).arg(config).args(self.arguments).exec();
         Err(error.into())
     }
 }
 
-/// Builds `egret`, the kernel half first. Returns the executable.
+/// Builds the kernel half and `egret` for development. Returns the executable.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
-    build_on(kernel::build()?)
+    build_with(Profile::Dev)
 }
 
-fn build_on(_hooks: PathBuf) -> anyhow::Result<PathBuf> {
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "egret"]))?;
-    Ok(target().join("debug/egret"))
+/// Builds the kernel half and `egret` with a profile. Returns the executable.
+pub(crate) fn build_with(profile: Profile) -> anyhow::Result<PathBuf> {
+    build_on(kernel::build()?, profile)
+}
+
+fn build_on(_hooks: PathBuf, profile: Profile) -> anyhow::Result<PathBuf> {
+    let (name, directory) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Quick => ("quick", "quick"),
+        Profile::Release => ("release", "release"),
+    };
+    run(cargo().args(["build", "--quiet", "--locked", "--package", "egret", "--profile", name]))?;
+    Ok(target().join(directory).join("egret"))
 }

@@ -1,4 +1,4 @@
-//! What the tests and the demo need of the machine.
+//! Installs what the commands need on the machine.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -7,25 +7,25 @@ use anyhow::{Context, bail};
 
 use crate::shell::{as_root, cargo, is_there, run, step, target};
 
-/// A program, Debian's package of it, and who needs it.
+/// A program, the Debian package that contains it, and what it is for.
 pub(crate) struct Need {
     program: &'static str,
     package: &'static str,
     why: &'static str,
 }
 
-/// For the lab.
+/// Programs of the lab.
 pub(crate) const LAB: &[Need] = &[
-    Need { program: "ip", package: "iproute2", why: "makes the lab's network" },
-    Need { program: "curl", package: "curl", why: "is the lab's unmodified client" },
+    Need { program: "ip", package: "iproute2", why: "creates the network of the lab" },
+    Need { program: "curl", package: "curl", why: "is an unmodified client" },
 ];
 
-/// For the end-to-end tests, beside the lab.
+/// Programs of the end-to-end tests, beside those of the lab.
 pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "python3", package: "python3", why: "is an unmodified client" },
     Need { program: "node", package: "nodejs", why: "is an unmodified client" },
     Need { program: "java", package: "openjdk-17-jdk-headless", why: "is an unmodified client" },
-    Need { program: "go", package: "golang-go", why: "makes an unmodified client" },
+    Need { program: "go", package: "golang-go", why: "builds an unmodified client" },
     Need { program: "wget", package: "wget", why: "is an unmodified client" },
     Need {
         program: "../lib/python3/dist-packages/aiohttp",
@@ -48,34 +48,34 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
     Need { program: "nginx", package: "nginx-light", why: "is a third party that speaks HTTP/2" },
     Need { program: "tinyproxy", package: "tinyproxy-bin", why: "is a company's proxy" },
-    Need { program: "promtool", package: "prometheus", why: "judges the metrics" },
+    Need { program: "promtool", package: "prometheus", why: "checks the metrics" },
 ];
 
-/// For `bench`, beside the lab.
+/// Programs of `bench`, beside those of the lab.
 pub(crate) const PEERS: &[Need] = &[
-    Need { program: "nginx", package: "nginx-light", why: "is a peer to compare with" },
+    Need { program: "nginx", package: "nginx-light", why: "is compared with Egret" },
     Need {
         program: "../lib/nginx/modules/ngx_stream_module.so",
         package: "libnginx-mod-stream",
-        why: "lets nginx carry TCP",
+        why: "lets nginx forward TCP",
     },
-    Need { program: "haproxy", package: "haproxy", why: "is a peer to compare with" },
+    Need { program: "haproxy", package: "haproxy", why: "is compared with Egret" },
 ];
 
-/// For packages of PyPI, which Debian does not have.
+/// Programs that fetch and run packages of PyPI.
 pub(crate) const PIP: &[Need] = &[
     Need { program: "python3", package: "python3", why: "runs packages of PyPI" },
     Need { program: "pip3", package: "python3-pip", why: "fetches packages of PyPI" },
 ];
 
-/// For other kernels, under emulation.
+/// Programs that run other kernels.
 pub(crate) const EMULATION: &[Need] = &[
     Need { program: "qemu-system-x86_64", package: "qemu-system-x86", why: "emulates a machine (250 MB)" },
     Need { program: "depmod", package: "kmod", why: "lists a kernel's modules" },
     Need { program: "busybox", package: "busybox-static", why: "starts the emulated machine" },
 ];
 
-/// Installs what is missing.
+/// Installs the programs that are missing.
 pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
     let missing: Vec<_> = needs.iter().copied().flatten().filter(|need| !is_there(need.program)).collect();
     if missing.is_empty() {
@@ -83,13 +83,13 @@ pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
     }
     let names: Vec<_> = missing.iter().map(|need| need.package).collect();
     if !is_there("apt-get") {
-        bail!("this is not Debian: install {} by hand, then run this again", names.join(", "));
+        bail!("packages are installed on Debian only: install {} yourself, then run this again", names.join(", "));
     }
     for need in &missing {
         eprintln!("xtask: installing {}, which {}", need.package, need.why);
     }
     let install = || -> anyhow::Result<()> {
-        // Services that come with a package must not start: RUNLEVEL=1 keeps invoke-rc.d from it.
+        // RUNLEVEL=1 keeps invoke-rc.d from starting services that come with a package.
         run(as_root("env")?
             .args([
                 "RUNLEVEL=1",
@@ -106,17 +106,20 @@ pub(crate) fn programs(needs: &[&[Need]]) -> anyhow::Result<()> {
     };
     if install().is_err() {
         update_lists()?;
-        install().context("Debian's packages cannot be installed: is the network there?")?;
+        install().context("cannot install Debian packages: is the network available?")?;
     }
     Ok(())
 }
 
-/// Debian's lists of packages.
+/// Updates Debian's lists of packages.
 pub(crate) fn update_lists() -> anyhow::Result<()> {
-    step("updating Debian's lists of packages", as_root("apt-get")?.args(["update", "-qq"]).stdin(Stdio::null()))
+    step(
+        "updating Debian's lists of packages (apt-get update)",
+        as_root("apt-get")?.args(["update", "-qq"]).stdin(Stdio::null()),
+    )
 }
 
-/// cargo-nextest, which runs the tests.
+/// Installs cargo-nextest, which runs the tests.
 pub(crate) fn nextest() -> anyhow::Result<()> {
     let tools = target().join("tools");
     let there = cargo().args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -129,16 +132,16 @@ pub(crate) fn nextest() -> anyhow::Result<()> {
     )
 }
 
-/// What no package brings: BPF and cgroup v2.
+/// Checks for what no package can install: BPF and cgroup v2.
 pub(crate) fn kernel() -> anyhow::Result<()> {
     if !Path::new("/sys/fs/bpf").exists() {
-        bail!(
-            "this kernel has no BPF (/sys/fs/bpf is missing): a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF is needed"
-        );
+        bail!("this kernel has no BPF (/sys/fs/bpf is missing): use one with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF");
     }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     if !mounts.contains(" - cgroup2 ") {
-        bail!("no cgroup v2 hierarchy is mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified` (after mkdir)");
+        bail!(
+            "no cgroup v2 hierarchy is mounted: run `mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified`"
+        );
     }
     Ok(())
 }

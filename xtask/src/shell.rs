@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Runs other programs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,31 +6,31 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-/// The workspace's root.
+/// Returns the root directory of the workspace.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Where cargo puts what it builds.
+/// Returns the directory in which cargo builds.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs us.
+/// Returns a command of the cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// Says what is done and why, then does it.
+/// Prints what the command does and why, then runs it.
 pub(crate) fn step(why: &str, command: &mut Command) -> anyhow::Result<()> {
     eprintln!("xtask: {why}");
     run(command)
 }
 
-/// Runs to the end; a failure is an error that shows the command.
+/// Runs a command to its end. The error of a failure shows the command.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     if !status.success() {
@@ -50,34 +50,34 @@ pub(crate) fn quietly(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a program can be found.
+/// Returns whether a program is installed.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|place| place.join(program).exists())
 }
 
-/// A command as root: itself, or through `sudo -n`.
+/// Returns a command that runs as root, through `sudo -n` if needed.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> anyhow::Result<Command> {
     if is_root() {
         return Ok(Command::new(program));
     }
     let allowed = Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !allowed.is_ok_and(|status| status.success()) {
-        bail!("root is needed and sudo without a password does not work here: run this as root, or `sudo -v` first");
+        bail!("this needs root, and sudo asks for a password: run it as root, or run `sudo -v` first");
     }
     let mut command = Command::new("sudo");
     command.args(["-n", "-E", "env"]).arg(path()).arg(program);
     Ok(command)
 }
 
-/// The search path, as a word for `env`: sudo sets one of its own.
+/// Returns the search path as an argument for `env`: sudo sets another one.
 fn path() -> OsString {
     let mut word = OsString::from("PATH=");
     word.push(std::env::var_os("PATH").unwrap_or_default());
     word
 }
 
-/// Whether this is root.
+/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0)
 }

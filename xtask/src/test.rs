@@ -5,10 +5,10 @@ use crate::{kernel, run as build, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// `unit` runs anywhere; `all` needs root, or sudo.
+    /// Which tests to run: `unit` runs everywhere, `all` needs root or sudo.
     #[arg(long, default_value = "all")]
     ring: Ring,
-    /// Only tests whose name contains this.
+    /// Run only tests whose name contains one of these texts.
     filter: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Test {
     }
 }
 
-/// What CI runs.
+/// Runs all tests, as CI does.
 pub(crate) fn all() -> anyhow::Result<()> {
     Test { ring: Ring::All, filter: Vec::new() }.run()
 }
