@@ -37,21 +37,21 @@ use std::path::PathBuf;
 pub use egress::egress_on_node;
 pub use start::run;
 
-/// What `egret run` was asked.
+/// The options of `egret run`.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The configuration: a file or a directory.
     pub config: PathBuf,
-    /// Whether the hooks outlive the process.
+    /// Whether the hooks stay when the process stops.
     pub persist: bool,
 }
 
-/// Why the gateway did not run, or ended badly.
+/// Why the gateway did not start, or failed.
 #[derive(Debug)]
 pub enum Error {
-    /// The configuration is invalid; the text names every place.
+    /// The configuration is invalid. The text shows all errors.
     Invalid(String),
-    /// Anything else; the text has the remedy.
+    /// Any other error.
     Failed(anyhow::Error),
 }
 

@@ -1,4 +1,4 @@
-//! One record per flow: opened at accept, filled on the way, emitted once, on drop. Metrics and access log.
+//! The record of each flow: opened when the connection is accepted, and written once, when it is dropped. Metrics and access log.
 
 mod access_log;
 
@@ -28,7 +28,7 @@ pub use told::Teller;
 
 use crate::model::Reason;
 
-/// Where records are opened and end.
+/// Opens the records of flows, and takes them when flows end.
 #[derive(Debug)]
 pub struct Telemetry {
     log: AccessLog,
@@ -40,11 +40,11 @@ pub struct Telemetry {
     requests: requests::Requests,
 }
 
-/// Decisions of the kernel half that are remembered for the CLI.
+/// Number of decisions of the kernel hooks that are remembered for the CLI.
 const REMEMBERED: usize = 512;
 
 impl Telemetry {
-    /// With this log, for requests as well or not, and these metrics.
+    /// Returns a telemetry with an access log, which may include requests, and metrics.
     pub fn new(log: AccessLog, log_requests: bool, metrics: Arc<Metrics>) -> Self {
         Self {
             log,
@@ -65,12 +65,12 @@ impl Telemetry {
         record
     }
 
-    /// The number of the next flow.
+    /// Returns the number of the next flow.
     pub fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Logs and remembers what the kernel half decided alone. Its own counters count it.
+    /// Logs and remembers a decision of the kernel hooks. The hooks have counters of their own.
     pub fn decided(&self, decided: Decided, reason: &'static str) {
         let snapshot = Snapshot::from(decided);
         self.write(&snapshot, reason);
@@ -79,19 +79,19 @@ impl Telemetry {
         remembered.push_front((snapshot, reason));
     }
 
-    /// The newest decisions of the kernel half and their reasons, the newest first.
+    /// Returns the newest decisions of the kernel hooks with their reasons, newest first.
     pub fn decisions(&self) -> Vec<(Snapshot, &'static str)> {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The running flows.
+    /// Returns the running flows.
     pub fn live(&self) -> Vec<Snapshot> {
         let mut flows: Vec<_> = self.flows().values().map(|shared| shared.snapshot()).collect();
         flows.sort_by_key(|flow| flow.id);
         flows
     }
 
-    /// Lines of the access log that were lost.
+    /// Returns the number of lines of the access log that were dropped.
     pub fn lost_lines(&self) -> u64 {
         self.log.lost()
     }
@@ -101,7 +101,7 @@ impl Telemetry {
         &self.metrics
     }
 
-    /// How many flows run.
+    /// Returns the number of running flows.
     pub fn running(&self) -> usize {
         self.flows().len()
     }
@@ -112,7 +112,7 @@ impl Telemetry {
         self.write(snapshot, outcome);
     }
 
-    /// Logs a flow; one that was refused, unless its owner has caused too many such lines.
+    /// Logs a flow. A refused flow is left out if its owner has caused too many such lines.
     fn write(&self, snapshot: &Snapshot, outcome: &'static str) {
         let owner = snapshot.flow.as_ref().map(|flow| &flow.workload.owner);
         if self.admits(owner, outcome, snapshot.api.as_ref()) {
@@ -124,14 +124,14 @@ impl Telemetry {
         matches!(outcome, Reason::OK | record::STRANGER) || self.volume.admits(owner, outcome, api, Instant::now())
     }
 
-    /// Logs how many lines were left out since this was asked.
+    /// Logs the number of lines that were left out since the last call.
     pub fn report_suppressed(&self) {
         for suppressed in self.volume.report(Instant::now()) {
             self.log.line(suppressed.owner(), &volume::Line::from(&suppressed));
         }
     }
 
-    /// Returns how many lines of the access log were left out because their owners caused too many.
+    /// Returns the number of lines that were left out because their owners caused too many.
     pub fn suppressed_lines(&self) -> u64 {
         self.volume.suppressed()
     }

@@ -167,5 +167,5 @@ fn what_cannot_be_sent_is_said_and_is_a_failure() {
     assert!(code == Some(2) && text.contains("cannot be used with"), "{text}");
     drop(egret);
     let (code, text) = said(&["http://plain.example/"]);
-    assert!(code == Some(3) && text.contains("no daemon answers"), "{text}");
+    assert!(code == Some(3) && text.contains("no daemon runs"), "{text}");
 }

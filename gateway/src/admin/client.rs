@@ -7,45 +7,45 @@ use thiserror::Error as ThisError;
 
 use super::{Request, Response};
 
-/// The asking side; blocking, for the CLI.
+/// The client of the admin socket, for the CLI. It blocks.
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
     stream: BufReader<UnixStream>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, ThisError)]
 pub enum Error {
     /// No daemon listens on the socket.
-    #[error("no daemon answers at {}: {source}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
+    #[error("no daemon runs at {}: {source}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
     NoDaemon {
         /// The path of the socket.
         path: PathBuf,
-        /// What connecting said.
+        /// The error of `connect`.
         source: io::Error,
     },
-    /// The socket is not for this user.
-    #[error("the daemon's socket {} is for root only: use sudo", .0.display())]
+    /// The socket's mode excludes this user.
+    #[error("only root can use the daemon's socket {}: use sudo", .0.display())]
     NotAllowed(PathBuf),
-    /// The daemon could not do it.
+    /// The daemon responded with an error.
     #[error("{0}")]
     Refused(String),
-    /// The conversation broke.
-    #[error("the daemon at {} broke off: {source}", path.display())]
+    /// The connection failed.
+    #[error("the daemon at {} closed the connection: {source}", path.display())]
     Broken {
         /// The path of the socket.
         path: PathBuf,
-        /// What went wrong.
+        /// The error.
         source: io::Error,
     },
 }
 
 impl Client {
-    /// Longest wait for an answer of the daemon's own.
+    /// Maximum wait for a response that the daemon makes itself.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Longest wait for one that others have to give.
+    /// Maximum wait for a response that depends on a third party.
     const LONG_PATIENCE: Duration = Duration::from_secs(90);
 
     /// Connects to the daemon's socket.
@@ -57,7 +57,7 @@ impl Client {
         Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and returns the response.
     pub fn ask(&mut self, request: &Request) -> Result<Response, Error> {
         let patience = if matches!(request, Request::Send(_)) { Self::LONG_PATIENCE } else { Self::PATIENCE };
         let mut exchange = || -> io::Result<Response> {

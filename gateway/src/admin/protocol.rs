@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What can be asked.
+/// A request to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -12,22 +12,22 @@ pub enum Request {
     Apis,
     /// The servers of `backends`.
     Backends,
-    /// What policies have kept, the most wanted first.
+    /// Cached responses and values, most often used first.
     Caches {
-        /// At most so many.
+        /// Maximum number of rows.
         most: usize,
     },
-    /// What the kernel half decided alone, lately.
+    /// Recent decisions of the kernel hooks.
     Decisions,
     /// The running flows.
     Flows,
-    /// Show leaves again to callers that refused them.
+    /// Forget which callers refused the CA.
     ForgetRefusals,
     /// The kernel hooks.
     Hooks,
-    /// What was used of limits, the most used first.
+    /// Use of limits, most used first.
     Limits {
-        /// At most so many.
+        /// Maximum number of rows.
         most: usize,
     },
     /// Connections that are older than their capture.
@@ -35,33 +35,33 @@ pub enum Request {
         /// Whether to close them.
         close: bool,
     },
-    /// Let the hooks prove with a real connection that they are alive.
+    /// Test with a real connection that the hooks work.
     Prove,
     /// The kernel's table.
     Redirects,
-    /// The workloads that do not trust the CA.
+    /// Workloads that do not trust the CA.
     Refusals,
-    /// Sends a request as a caller's, and says what was done.
+    /// Send a request as a caller would, and report what was done.
     Send(Box<Question>),
-    /// The requests that have ended after this one; from now on, without a number. They are only kept while this is asked for.
+    /// The requests that have ended after this one; without a number, those from now on. They are kept only while a client asks.
     Requests {
-        /// The newest that is known.
+        /// Number of the newest request that the client knows.
         after: Option<u64>,
     },
     /// The daemon itself.
     Status,
-    /// Who has subscribed to what, and uses it.
+    /// Subscriptions and their use.
     Subscriptions,
-    /// Hand the listening sockets to the asking process and drain.
+    /// Hand the listening sockets to the asking process, then drain.
     TakeOver {
-        /// ABI of the asking process.
+        /// Kernel ABI version of the asking process.
         abi_version: u32,
-        /// The asking process.
+        /// Process id of the asking process.
         pid: u32,
     },
 }
 
-/// What is answered.
+/// A response of the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {
@@ -71,33 +71,33 @@ pub enum Response {
     Backends(Vec<BackendRow>),
     /// The response to [`Request::Caches`].
     Caches {
-        /// As many as were asked for.
+        /// The rows.
         rows: Vec<CacheRow>,
-        /// How many there are.
+        /// Number of rows without the maximum.
         all: usize,
     },
     /// The response to [`Request::Decisions`].
     Decisions(Vec<DecisionRow>),
-    /// It could not be done, and why.
+    /// The request failed, for this reason.
     Error(String),
     /// The response to [`Request::Send`].
     Explained(Box<Explained>),
     /// The response to [`Request::Flows`].
     Flows(Vec<FlowRow>),
-    /// To [`Request::ForgetRefusals`]: this many.
+    /// To [`Request::ForgetRefusals`]: the number of refusals.
     Forgotten(usize),
     /// The response to [`Request::Hooks`].
     Hooks(Vec<HookRow>),
     /// The response to [`Request::Limits`].
     Limits {
-        /// As many as were asked for.
+        /// The rows.
         rows: Vec<LimitRow>,
-        /// How many there are.
+        /// Number of rows without the maximum.
         all: usize,
     },
     /// The response to [`Request::Older`].
     Older(Vec<OlderRow>),
-    /// To [`Request::Prove`]: they are.
+    /// To [`Request::Prove`]: the hooks work.
     Proved,
     /// The response to [`Request::Redirects`].
     Redirects(Vec<RedirectRow>),
@@ -105,9 +105,9 @@ pub enum Response {
     Refusals(Vec<RefusalRow>),
     /// The response to [`Request::Requests`].
     Requests {
-        /// The oldest first.
+        /// The requests, oldest first.
         rows: Vec<RequestRow>,
-        /// What to ask with next time.
+        /// The number to ask with next time.
         newest: u64,
     },
     /// The response to [`Request::Subscriptions`].
@@ -116,79 +116,79 @@ pub enum Response {
     Status(Box<Status>),
 }
 
-/// A request that a person asks about.
+/// A request to explain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// Its URL, with scheme and host.
     pub url: String,
-    /// Its method; without, GET, or POST if it has a body.
+    /// Its method. Default: GET, or POST if it has a body.
     pub method: Option<String>,
-    /// Its fields, but for `Host` and `Content-Length`.
+    /// Its header fields, except `Host` and `Content-Length`.
     pub headers: Vec<(String, String)>,
     /// Its body, in Base64 (RFC 4648 §4).
     pub body: Option<String>,
-    /// Whose it is said to be, and where that one would have connected to.
+    /// The assumed caller, and the address that it connects to.
     pub caller: Caller,
 }
 
-/// What was done with it, or would be. Secrets are masked.
+/// What was or would be done with a request. Secrets are masked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Explained {
-    /// The API that it is for.
+    /// The API.
     pub api: Option<String>,
     /// The API's mode.
     pub mode: Option<String>,
     /// The operation of the API.
     pub operation: Option<String>,
-    /// The parameters in its path.
+    /// The parameters in the path.
     pub parameters: BTreeMap<String, String>,
-    /// The subscription of its caller, and the product.
+    /// The subscription and the product.
     pub subscription: Option<String>,
     /// The API's egress addresses.
     pub leaves_from: Vec<IpAddr>,
-    /// The proxy that it leaves through, and where that is.
+    /// The proxy, and its address.
     pub through: Option<String>,
-    /// Where it left from, if it was sent.
+    /// The source address, if the request was sent.
     pub left_from: Option<SocketAddr>,
-    /// The address that it was sent to: the third party's, or the proxy's.
+    /// The address that it was sent to, the third party's or the proxy's.
     pub went_to: Option<SocketAddr>,
-    /// What policies did, in their order.
+    /// What each policy did, in order.
     pub steps: Vec<StepRow>,
-    /// What the third party gets.
+    /// The request that the third party gets.
     pub sent: Option<MessageRow>,
-    /// What the caller gets.
+    /// The response that the caller gets.
     pub answered: Option<MessageRow>,
-    /// What nobody would see otherwise.
+    /// A remark on the result.
     pub note: Option<String>,
 }
 
-/// What a policy did.
+/// What one policy did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepRow {
     /// `inbound`, `backend`, `outbound` or `on-error`.
     pub section: String,
-    /// Whose policy it is.
+    /// The scope of the policy.
     pub scope: String,
     /// The name of the policy.
     pub policy: String,
-    /// Its owner's name for it.
+    /// The id that the configuration gives it.
     pub id: Option<String>,
-    /// Whether it only reports.
+    /// Whether it is in report mode.
     pub report: bool,
     /// What it did.
     pub did: String,
 }
 
-/// A request or an answer.
+/// A request or a response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageRow {
-    /// A method and a target, or a status.
+    /// Method and target, or status.
     pub start: String,
     /// The header fields of the message.
     pub headers: Vec<(String, String)>,
-    /// Its body, if that is known and no secret.
+    /// Its body, if it is known and no secret.
     pub body: Option<String>,
-    /// Whether that is only its beginning.
+    /// Whether the body is cut.
     pub cut: bool,
 }
 
@@ -197,17 +197,17 @@ pub struct MessageRow {
 pub struct BackendRow {
     /// The backend to which the server belongs.
     pub backend: String,
-    /// Where it is.
+    /// Its address.
     pub member: String,
-    /// `closed`: it gets requests; `open`: none; `half-open`: one, which decides.
+    /// State of the circuit breaker: `closed` (requests are sent), `open` (none is sent) or `half-open` (one is sent as a test).
     pub breaker: String,
-    /// For how long it still gets none.
+    /// Seconds until the breaker allows a request.
     pub open_for_seconds: f64,
-    /// Why it is not well, as its health check says.
+    /// Why its health check fails, if it does.
     pub ill: Option<String>,
-    /// Requests that it got.
+    /// Number of requests sent to it.
     pub requests: u64,
-    /// Those of them that failed.
+    /// Number of those that failed.
     pub failed: u64,
 }
 
@@ -220,9 +220,9 @@ pub struct SubscriptionRow {
     pub product: String,
     /// The APIs in it.
     pub apis: Vec<String>,
-    /// Requests that came under it since the process began.
+    /// Number of requests since the process started.
     pub requests: u64,
-    /// Seconds since the newest.
+    /// Seconds since the newest request.
     pub last_seconds_ago: Option<u64>,
 }
 
@@ -243,24 +243,24 @@ pub struct RequestRow {
     pub method: String,
     /// Its host and path.
     pub target: String,
-    /// What the caller was answered; 0 if nothing.
+    /// Status of the response; 0 if there was none.
     pub status: u16,
-    /// `ok`, or why it was refused or failed.
+    /// `ok`, or the reason why it was refused or failed.
     pub outcome: String,
-    /// The policy that did.
+    /// The policy that refused it.
     pub policy: Option<String>,
-    /// What policies would have done that only report.
+    /// What policies in report mode would have done.
     pub reports: Vec<String>,
-    /// What policies said.
+    /// Messages of `trace` policies.
     #[serde(default)]
     pub traces: Vec<String>,
-    /// How long policies took.
+    /// Microseconds that policies took.
     pub policies_us: u64,
-    /// How long the third party took to begin its answer.
+    /// Microseconds until the third party's response began.
     pub upstream_us: u64,
-    /// Until the answer began.
+    /// Microseconds until the response began.
     pub first_byte_us: u64,
-    /// Until it had ended.
+    /// Microseconds until the response ended.
     pub total_us: u64,
 }
 
@@ -281,15 +281,15 @@ pub struct RedirectRow {
     pub mode: String,
     /// The API's fail mode.
     pub fail: String,
-    /// Connections and datagrams that matched.
+    /// Number of connections and datagrams that matched.
     pub hits: u64,
-    /// Seconds since the newest one.
+    /// Seconds since the newest match.
     pub last_hit_seconds_ago: Option<u64>,
-    /// The configuration that wants it.
+    /// Generation of the configuration that wants the row.
     pub generation: u32,
 }
 
-/// Who called, and to where.
+/// A caller and its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// What a person calls the workload's owner.
@@ -306,7 +306,7 @@ pub struct Caller {
     pub command: String,
     /// The user id of the caller.
     pub uid: u32,
-    /// The user's name.
+    /// Its user name.
     #[serde(default)]
     pub user: String,
     /// Its systemd unit.
@@ -327,14 +327,14 @@ pub struct Caller {
     /// Its pod's service account.
     #[serde(default)]
     pub service_account: Option<String>,
-    /// What it runs.
+    /// The path of its executable.
     #[serde(default)]
     pub executable: Option<String>,
-    /// Where it wanted to go.
+    /// The address that it connected to.
     pub original_destination: Option<SocketAddr>,
 }
 
-/// A connection that the kernel half decided alone: it was refused, or left directly.
+/// A decision of the kernel hooks about a connection that did not reach the gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DecisionRow {
     /// Number of the flow.
@@ -436,9 +436,9 @@ pub struct RefusalRow {
 pub struct LimitRow {
     /// `rate-limit`, `quota` or `limit-concurrency`.
     pub kind: String,
-    /// Whose policy it is.
+    /// The scope of the policy.
     pub scope: String,
-    /// Its owner's name for it.
+    /// The id that the configuration gives it.
     pub id: Option<String>,
     /// The expression by which it counts.
     pub by: Option<String>,
@@ -494,7 +494,7 @@ pub struct ApiRow {
     pub strangers: String,
     /// Where it leaves from.
     pub egress: Vec<IpAddr>,
-    /// The proxy that it leaves through, and where that is.
+    /// The proxy, and its address.
     pub proxy: Option<String>,
 }
 
@@ -523,9 +523,9 @@ pub struct HookRow {
     pub pinned: Option<PathBuf>,
     /// The kernel's id of the program.
     pub program: u32,
-    /// How often it ran while the kernel kept statistics (`kernel.bpf_stats_enabled`).
+    /// Number of runs while the kernel kept statistics (`kernel.bpf_stats_enabled`).
     pub runs: u64,
-    /// How long these runs took altogether.
+    /// Total nanoseconds of these runs.
     pub run_nanoseconds: u64,
 }
 
@@ -543,9 +543,9 @@ pub struct EgressRow {
 pub struct Draining {
     /// The id of the process.
     pub pid: u32,
-    /// Flows it still carries.
+    /// Number of flows that it still carries.
     pub flows: usize,
-    /// Seconds until it resets them.
+    /// Seconds until it cuts them.
     pub seconds_left: u64,
 }
 
@@ -556,7 +556,7 @@ pub struct Status {
     pub pid: u32,
     /// The version of the daemon.
     pub version: String,
-    /// Whether the hooks outlive it.
+    /// Whether the hooks stay when it stops.
     pub persist: bool,
     /// Whether it serves, and has taken over from any process before it.
     #[serde(default)]
@@ -564,9 +564,9 @@ pub struct Status {
     /// Its mount namespace, as /proc/PID/ns/mnt names it; containers have different ones.
     #[serde(default)]
     pub mount_namespace: String,
-    /// The configuration in force.
+    /// Generation of the configuration in force.
     pub generation: u32,
-    /// Where it comes from.
+    /// Path of the configuration.
     pub config: PathBuf,
     /// Why the newest change was refused.
     pub config_error: Option<String>,
@@ -575,7 +575,7 @@ pub struct Status {
     pub config_warnings: Vec<String>,
     /// The cgroup whose connections are captured.
     pub cgroup: PathBuf,
-    /// Where the certificate of the CA is, once an API is intercepted.
+    /// Path of the CA's certificate, which exists once an API is intercepted.
     pub ca: PathBuf,
     /// The addresses of the listeners.
     pub listeners: Vec<SocketAddr>,
@@ -583,10 +583,10 @@ pub struct Status {
     pub flows: usize,
     /// The egress addresses and whether they are on the node.
     pub egress: Vec<EgressRow>,
-    /// Processes that finish their flows.
+    /// Processes that are finishing their flows.
     pub draining: Vec<Draining>,
-    /// The kernel's decisions, by reason.
+    /// Decisions of the kernel hooks, by reason.
     pub kernel: BTreeMap<String, u64>,
-    /// Captured connections between `connect` and `accept`.
+    /// Number of captured connections between `connect` and `accept`.
     pub origins_used: usize,
 }

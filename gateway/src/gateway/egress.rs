@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Model;
 
-/// Which addresses are on the node, read again every second.
+/// The addresses of the node, read again every second.
 #[derive(Debug)]
 pub(super) struct NodeAddresses(ArcSwap<BTreeSet<IpAddr>>);
 
@@ -20,12 +20,12 @@ impl NodeAddresses {
         Ok(Self(ArcSwap::from_pointee(on_node()?)))
     }
 
-    /// Whether this address was on the node a moment ago.
+    /// Returns whether the address was on the node when the addresses were last read.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.0.load().contains(&address)
     }
 
-    /// Keeps reading; raises an alarm for every egress address that comes or goes.
+    /// Reads the addresses every second until stopped, and logs each egress address that appears or disappears.
     pub(super) async fn watch(&self, model: impl Fn() -> Arc<Model>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(Self::PERIOD);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
@@ -33,7 +33,7 @@ impl NodeAddresses {
             let now = match on_node() {
                 Ok(now) => now,
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "the node's addresses cannot be read");
+                    tracing::warn!(error = format!("{error:#}"), "cannot read the node's addresses");
                     continue;
                 }
             };
@@ -52,16 +52,16 @@ impl NodeAddresses {
     }
 }
 
-/// Every egress address of the model, once.
+/// Returns each egress address of a configuration once.
 pub(super) fn all_egress(model: &Model) -> BTreeSet<IpAddr> {
     let of_apis = model.apis.iter().filter_map(|api| api.egress.as_ref());
     of_apis.chain([&model.egress]).flat_map(|egress| egress.addresses.iter().copied()).collect()
 }
 
-/// Checks that every egress address of the model is on the node.
+/// Checks that each egress address of a configuration is on the node.
 ///
 /// # Errors
-/// Names the addresses that are missing and the ones that are there.
+/// An address is missing; the error names it and the node's addresses.
 pub fn egress_on_node(model: &Model) -> anyhow::Result<()> {
     let on_node = on_node()?;
     let missing: Vec<_> = all_egress(model).difference(&on_node).map(ToString::to_string).collect();

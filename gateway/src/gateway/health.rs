@@ -1,4 +1,4 @@
-//! Servers of backends are asked whether they are well, from the egress address.
+//! Checks the health of the servers of backends, from the egress address.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{Elsewhere, Rooms};
 use crate::model::{FailMode, Health, Model, Pool, Service};
 
-/// How exact intervals are.
+/// The precision of intervals.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Most bytes of an answer that are read.
+/// Maximum number of bytes of a response that are read.
 const LARGEST: usize = 64 << 10;
 
-/// Asks them from time to time until the end.
+/// Checks each server at its interval until stopped.
 pub(super) fn spawn_health(rooms: &Arc<Rooms>, stop: &CancellationToken) {
     let rooms = Arc::clone(rooms);
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -52,7 +52,7 @@ async fn ask(rooms: Arc<Rooms>, model: Arc<Model>, service: Arc<Service>, index:
         workload: None,
     };
     let ill = match request(&member.base, health) {
-        None => Some("its path cannot be asked for".to_owned()),
+        None => Some("the path of its health check is not valid".to_owned()),
         Some(request) => {
             match elsewhere.fetch(&member.endpoint, request, LARGEST, health.timeout, &elsewhere.own_room()).await {
                 Ok(answer) if (200..400).contains(&answer.status().as_u16()) => None,

@@ -1,4 +1,4 @@
-//! The kernel's table follows the configuration and the names.
+//! Keeps the kernel's table up to date with the configuration and the resolved names.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,13 +18,13 @@ use crate::model::{Generation, Mode, Model, Redirect};
 use crate::names::{self, Names, Table};
 use crate::tls::{self, Leaves};
 
-/// Keeps the kernel's table as the configuration and the names want it.
+/// Writes the kernel's table from the configuration and the resolved names.
 pub(super) struct Publisher {
     pub(super) capture: Arc<Capture>,
     pub(super) models: Arc<Models>,
     pub(super) names: Arc<Names>,
-    /// Rows of a former process. They stay until every listed host is resolved: a DNS that fails at the start must not
-    /// let connections go direct that were captured a moment before.
+    /// Rows that a former process left. They stay until each listed host is resolved: if DNS fails at the start, connections that
+    /// were captured before must not go direct.
     pub(super) adopted: Vec<Redirect>,
     /// How many rows the table has no room for.
     pub(super) left_out: Arc<AtomicUsize>,
@@ -69,19 +69,19 @@ impl Publisher {
     }
 }
 
-/// Publishes whenever something has changed.
+/// Publishes the table after each change until stopped.
 pub(super) fn spawn_publisher(mut publisher: Publisher, changed: &Arc<Notify>, stop: &CancellationToken) {
     let (changed, stop) = (Arc::clone(changed), stop.clone());
     tokio::spawn(async move {
         while stop.run_until_cancelled(changed.notified()).await.is_some() {
             if let Err(error) = publisher.publish() {
-                tracing::error!(%error, "the kernel's table could not be changed");
+                tracing::error!(%error, "cannot change the kernel's table");
             }
         }
     });
 }
 
-/// A changed file is live from here on; a broken one changes nothing.
+/// Loads the changed configuration and puts it in force. An invalid one changes nothing.
 pub(super) fn reload(
     path: &Path,
     models: &Models,
@@ -127,7 +127,7 @@ pub(super) fn tell_warnings(model: &Model) {
     }
 }
 
-/// There must be a CA, which may vouch for its hosts, before an API is intercepted.
+/// Checks that there is a CA which may sign for the hosts of intercepted APIs, before any is intercepted.
 pub(super) fn ready_to_intercept(model: &Model, leaves: &Leaves) -> Result<(), tls::Error> {
     let mut hosts = model.apis.iter().filter(|api| api.mode == Mode::Intercept).flat_map(|api| &api.hosts).peekable();
     if hosts.peek().is_some() { leaves.ready(hosts) } else { Ok(()) }

@@ -36,7 +36,7 @@ use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
 use crate::upstream::{Dialer, Pool, Redis};
 
-/// Longest wait for the first resolution of the listed hosts before being ready without it.
+/// Maximum wait for the first resolution of the listed hosts. After it Egret is ready without them.
 const FIRST_NAMES: Duration = Duration::from_secs(10);
 
 /// Runs the gateway until it is stopped or another process takes over.
@@ -51,13 +51,13 @@ pub fn run(options: &Options) -> Result<(), Error> {
     runtime.block_on(serve(options, compiled))
 }
 
-/// Each flow needs two descriptors.
+/// Raises the soft limit of open files to the hard one: each flow needs two descriptors.
 fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised =
         getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 
@@ -115,7 +115,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tokio::spawn(async move { stop.run_until_cancelled(running).await });
     }
     if tokio::time::timeout(FIRST_NAMES, names.tried_once()).await.is_err() {
-        tracing::warn!("some listed hosts are not resolved yet: they are captured as soon as they are");
+        tracing::warn!("some listed hosts are not resolved yet: each is captured once it is");
     }
     let left_out = Arc::new(AtomicUsize::new(0));
     let mut publisher = Publisher {
@@ -224,7 +224,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     Ok(())
 }
 
-/// Removes the hooks again when the start fails, unless a former process left them: its fail modes go on.
+/// Removes the hooks if the start fails, unless a former process left them: its fail modes stay in force.
 struct Starting(Option<Arc<Capture>>);
 
 impl Starting {
@@ -239,7 +239,7 @@ impl Drop for Starting {
             && !capture.adopted()
             && let Err(error) = capture.remove()
         {
-            tracing::error!(%error, "the hooks of a start that failed cannot be removed: run `egret detach`");
+            tracing::error!(%error, "cannot remove the hooks after a failed start: run `egret detach`");
         }
     }
 }
@@ -349,7 +349,7 @@ fn rooms(
     }
 }
 
-/// Ends what third parties have ended, and what nobody needs.
+/// Closes idle upstream connections that third parties have closed, and those that are idle for too long.
 fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
     const PERIOD: Duration = Duration::from_secs(1);
     let pool = Arc::clone(pool);

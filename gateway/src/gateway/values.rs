@@ -42,7 +42,7 @@ fn refresh(model: &Model) {
                 }
             }
             Err(error) => {
-                tracing::debug!(value = %value.name, path = %path.display(), %error, "kept: its file cannot be read");
+                tracing::debug!(value = %value.name, path = %path.display(), %error, "cannot read the file of a named value: its old value stays in use");
             }
         }
     }
@@ -55,7 +55,9 @@ fn refresh(model: &Model) {
                 Ok(true) => tracing::info!(path = %path.display(), "the keys of tokens have changed"),
                 Err(error) => tracing::warn!(path = %path.display(), %error, "the old keys of tokens are kept"),
             },
-            Err(error) => tracing::debug!(path = %path.display(), %error, "kept: the keys' file cannot be read"),
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "cannot read the file of keys: the old ones stay in use")
+            }
         }
     }
 }

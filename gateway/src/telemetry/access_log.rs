@@ -167,7 +167,7 @@ fn write(mut output: impl Write, queue: &Queue) {
 /// A flow as a line of the log. Its names are an interface: programs read them.
 #[derive(Serialize)]
 struct Line<'a> {
-    /// Seconds since 1970.
+    /// Time in seconds since 1970.
     time: f64,
     flow: u64,
     outcome: &'a str,
@@ -189,7 +189,7 @@ struct Line<'a> {
     bytes_received: u64,
     duration_ms: u64,
     generation: Option<u32>,
-    /// How many equal decisions of the kernel half the line is for.
+    /// Number of equal decisions of the kernel hooks that the line stands for.
     #[serde(skip_serializing_if = "is_one")]
     times: u64,
 }
@@ -275,7 +275,7 @@ impl<'a> Who<'a> {
 /// A request as a line of the log. Facts that only a request has are under `request`.
 #[derive(Serialize)]
 struct RequestLine<'a> {
-    /// Seconds since 1970.
+    /// Time in seconds since 1970.
     time: f64,
     flow: u64,
     outcome: &'a str,

@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
-/// The most connections at once: every process of the node can make them. The oldest ends for one more.
+/// Maximum number of connections at once, since every process of the node can connect. A further one closes the oldest.
 const CONNECTIONS: usize = 64;
 
-/// The largest head of a request, in bytes.
+/// Maximum size of the head of a request, in bytes.
 const LARGEST: usize = 8192;
 
 /// Serves `/metrics`, `/healthz` and `/readyz`. Does not return. `ready` returns why the process is not ready, if it is not.
@@ -30,7 +30,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the telemetry address cannot accept");
+                tracing::warn!(%error, "cannot accept on the telemetry address");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;
             }
@@ -56,9 +56,9 @@ pub async fn serve(
     }
 }
 
-/// What can be asked for.
+/// Responses by path.
 struct Pages {
-    /// One at a time, and on no worker of the data path: whoever asks often waits for its own requests.
+    /// Collects metrics one request at a time and on no worker of the data path, so that frequent scrapes slow down only themselves.
     metrics: Mutex<Arc<dyn Fn() -> String + Send + Sync>>,
     ready: Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>,
 }

@@ -43,26 +43,26 @@ struct ReportLabels {
     reason: &'static str,
 }
 
-/// What is read when the metrics are asked for.
+/// Values that are read when metrics are requested.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     /// The number of running flows.
     pub flows: usize,
-    /// The kernel half's decisions.
+    /// Decisions of the kernel hooks, by reason.
     pub kernel: Vec<(&'static str, u64)>,
     /// Egress addresses, and whether they are on the node.
     pub egress: Vec<(IpAddr, bool)>,
-    /// The configuration in force.
+    /// Generation of the configuration in force.
     pub generation: u32,
     /// Whether the newest change of the configuration was refused.
     pub config_refused: bool,
-    /// Captured connections between `connect` and the listener.
+    /// Number of captured connections between `connect` and `accept`.
     pub origins: usize,
     /// Events about decisions of the kernel hooks that were lost.
     pub lost_events: u64,
-    /// Stalls of the runtime.
+    /// Number of stalls of the runtime.
     pub stalls: u64,
-    /// Lines of the access log that were lost.
+    /// Number of lines of the access log that were dropped.
     pub lost_lines: u64,
     /// Lines of the access log that were left out: their owners caused too many.
     pub suppressed_lines: u64,
@@ -101,22 +101,22 @@ impl Metrics {
         self.bytes.get_or_create(&ByteLabels { api, direction: "received" }).inc_by(flow.received);
     }
 
-    /// Counts requests of an API with policies that came to this.
+    /// Counts a request of an API with policies by its outcome.
     pub fn requests(&self, api: &Arc<str>, outcome: &'static str) -> Counter {
         self.requests.get_or_create(&FlowLabels { api: Arc::clone(api), outcome }).clone()
     }
 
-    /// A policy that only reports would have refused it.
+    /// Counts a request that a policy in report mode would have refused.
     pub fn report(&self, api: &Arc<str>, policy: &'static str, reason: &'static str) {
         self.reports.get_or_create(&ReportLabels { api: Arc::clone(api), policy, reason }).inc();
     }
 
-    /// The counters of the owner's own.
+    /// Returns the counters of `emit-metric` policies.
     pub(super) fn custom(&self) -> &Custom {
         &self.custom
     }
 
-    /// In the Prometheus text format 0.0.4.
+    /// Returns all metrics in the Prometheus text format 0.0.4.
     pub fn text(&self, gauges: &Gauges) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -165,7 +165,7 @@ fn section(
     rows.into_iter().try_for_each(|(labels, value)| writeln!(body, "{name}{labels} {value}"))
 }
 
-/// The library writes OpenMetrics, where a counter's name lacks its `_total` in the lines that describe it.
+/// Converts the library's OpenMetrics text, which leaves `_total` out of the lines that describe a counter.
 fn to_prometheus(open_metrics: &str) -> String {
     let mut lines: Vec<_> = open_metrics.lines().map(ToOwned::to_owned).collect();
     lines.retain(|line| line != "# EOF" && !line.starts_with("# UNIT"));

@@ -9,7 +9,7 @@ use crate::model::{Flow, Host, Protocol, Reason};
 /// The mode of a flow that names a host that no API lists, and its outcome if it ended in order.
 pub(super) const STRANGER: &str = "stranger";
 
-/// Bytes carried so far.
+/// Number of bytes carried so far.
 #[derive(Debug, Default)]
 pub struct Bytes {
     /// From the workload to the third party.
@@ -18,7 +18,7 @@ pub struct Bytes {
     pub received: AtomicU64,
 }
 
-/// The record of one flow. Whatever ends the flow ends it: it is emitted when dropped.
+/// The record of one flow. It is written when it is dropped, however the flow ends.
 #[derive(Debug)]
 pub struct FlowRecord {
     shared: Arc<Shared>,
@@ -26,7 +26,7 @@ pub struct FlowRecord {
     outcome: &'static str,
 }
 
-/// What the flow's task writes and the CLI reads.
+/// The part of a record that the flow's task writes and the CLI reads.
 #[derive(Debug)]
 pub(super) struct Shared {
     bytes: Arc<Bytes>,
@@ -34,20 +34,20 @@ pub(super) struct Shared {
     facts: Mutex<Snapshot>,
 }
 
-/// A record at a moment.
+/// A copy of a record.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Number of the flow.
+    /// The number of the flow.
     pub id: u64,
-    /// When it was accepted.
+    /// Time at which the connection was accepted.
     pub accepted: SystemTime,
-    /// How long it has been running.
+    /// Time since then.
     pub age: Duration,
-    /// Who, and to where; absent for a peer without an origin.
+    /// The caller and the original destination; absent for a peer without an origin record.
     pub flow: Option<Flow>,
-    /// What it speaks.
+    /// The detected protocol.
     pub protocol: Option<&'static str>,
-    /// The name it asked for.
+    /// The name that the caller asked for.
     pub name: Option<Host>,
     /// The API's name.
     pub api: Option<Arc<str>>,
@@ -59,28 +59,28 @@ pub struct Snapshot {
     pub upstream: Option<SocketAddr>,
     /// The proxy's name, if there is one.
     pub proxy: Option<Arc<str>>,
-    /// Bytes to the third party.
+    /// Number of bytes sent to the third party.
     pub sent: u64,
-    /// Bytes from the third party.
+    /// Number of bytes received from the third party.
     pub received: u64,
-    /// How many equal decisions of the kernel half this is; one for a flow.
+    /// Number of equal decisions of the kernel hooks; 1 for a flow.
     pub times: u64,
 }
 
-/// A connection that the kernel half decided alone.
+/// A connection about which the kernel hooks decided alone.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// Who, and to where.
+    /// The caller and the original destination.
     pub flow: Flow,
     /// The API, and its mode.
     pub api: Option<(Arc<str>, &'static str)>,
     /// The time of the decision.
     pub time: SystemTime,
-    /// Source address that was set.
+    /// The source address that the hook set.
     pub source: Option<IpAddr>,
     /// Whether it was UDP.
     pub udp: bool,
-    /// How many equal decisions this is.
+    /// Number of equal decisions.
     pub times: u64,
 }
 
@@ -142,22 +142,22 @@ impl FlowRecord {
         Arc::clone(&self.shared)
     }
 
-    /// Number of the flow.
+    /// The number of the flow.
     pub fn id(&self) -> u64 {
         self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner).id
     }
 
-    /// Where to count its bytes.
+    /// Returns the counters of the flow's bytes.
     pub fn bytes(&self) -> Arc<Bytes> {
         Arc::clone(&self.shared.bytes)
     }
 
-    /// Who, and to where.
+    /// The caller and the original destination.
     pub fn identified(&self, flow: &Flow) {
         self.note(|facts| facts.flow = Some(flow.clone()));
     }
 
-    /// What it speaks, and the name it asked for.
+    /// Sets the protocol and the name.
     pub fn detected(&self, protocol: &Protocol) {
         self.note(|facts| {
             facts.protocol = Some(protocol.label());
@@ -165,7 +165,7 @@ impl FlowRecord {
         });
     }
 
-    /// Which API it is for.
+    /// Sets the API.
     pub fn routed(&self, api: &Arc<str>, mode: &'static str) {
         self.note(|facts| (facts.api, facts.mode) = (Some(Arc::clone(api)), Some(mode)));
     }
@@ -175,7 +175,7 @@ impl FlowRecord {
         self.note(|facts| (facts.api, facts.mode) = (None, Some(STRANGER)));
     }
 
-    /// From where to where it leaves, and through which proxy.
+    /// Sets the addresses of the upstream connection, and the proxy.
     pub fn connected(&self, egress: SocketAddr, upstream: SocketAddr, proxy: Option<&Arc<str>>) {
         self.note(|facts| {
             (facts.egress, facts.upstream) = (Some(egress), Some(upstream));

@@ -7,12 +7,12 @@ use super::Telemetry;
 use super::told::listed;
 use crate::model::{Reason, Told, Workload};
 
-/// Requests that have ended, while somebody watches; nothing is kept, and nothing costs, while nobody does.
+/// Requests that have ended, for `egret tail`. Without a reader nothing is kept.
 #[derive(Debug)]
 pub(super) struct Requests {
-    /// Whether each goes to the access log.
+    /// Whether each request goes to the access log.
     logged: bool,
-    /// Until when somebody watches: milliseconds since [`START`].
+    /// Time until which there is a reader, in milliseconds since [`START`].
     watched: AtomicU64,
     passed: Mutex<Passed>,
 }
@@ -34,10 +34,10 @@ struct Passed {
     newest: VecDeque<RequestSnapshot>,
 }
 
-/// Requests that are kept for who watches.
+/// Maximum number of requests that are kept for readers.
 const KEPT: usize = 1000;
 
-/// Who watches asks again before this time is over.
+/// Time within which a reader must ask again.
 const WATCHED: Duration = Duration::from_secs(3);
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -45,9 +45,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// A request that has ended.
 #[derive(Clone, Debug)]
 pub struct RequestSnapshot {
-    /// Its place among those that were watched, from 1.
+    /// Its number among the kept requests, from 1.
     pub number: u64,
-    /// When it began.
+    /// Time at which it began.
     pub time: SystemTime,
     /// The number of its flow.
     pub flow: u64,
@@ -57,45 +57,45 @@ pub struct RequestSnapshot {
     pub operation: Option<Arc<str>>,
     /// The workload that called.
     pub workload: Workload,
-    /// What the caller spoke: `http` or `https`.
+    /// The scheme that the caller used: `http` or `https`.
     pub scheme: &'static str,
-    /// The port that it called.
+    /// The port that the caller connected to.
     pub port: u16,
     /// The method of the request.
     pub method: String,
-    /// Its host and path; the query may hold what is nobody's business.
+    /// Its host and path, without the query, which may have secrets.
     pub target: String,
-    /// What the caller was answered; 0 if nothing.
+    /// Status of the response; 0 if there was none.
     pub status: u16,
-    /// `ok`, or why it was refused or failed.
+    /// `ok`, or the reason why it was refused or failed.
     pub outcome: &'static str,
-    /// The policy that did.
+    /// The policy that refused it.
     pub policy: Option<&'static str>,
-    /// What policies would have done that only report.
+    /// What policies in report mode would have done.
     pub reports: Vec<String>,
-    /// What policies said.
+    /// Messages of `trace` policies.
     pub traces: Vec<String>,
-    /// How long policies took.
+    /// Time that policies took.
     pub policies: Duration,
-    /// How long the third party took to begin its answer, or answers.
+    /// Time until the third party's response began, for all attempts.
     pub upstream: Duration,
-    /// Until the answer began.
+    /// Time until the response began.
     pub first_byte: Duration,
-    /// Until it had ended.
+    /// Time until the response ended.
     pub total: Duration,
 }
 
-/// A request that is watched. It is kept when this is dropped.
+/// The record of a request. It is kept for readers when it is dropped.
 #[derive(Debug)]
 pub struct RequestRecord {
-    /// What is known of it.
+    /// The facts known so far.
     pub facts: RequestSnapshot,
     started: Instant,
     telemetry: Arc<Telemetry>,
 }
 
 impl Telemetry {
-    /// A record of a request, if somebody watches or it is logged.
+    /// Returns a record, if there is a reader or requests are logged.
     pub fn request(
         self: &Arc<Self>,
         flow: u64,
@@ -132,7 +132,7 @@ impl Telemetry {
         Some(Box::new(RequestRecord { facts, started: Instant::now(), telemetry: Arc::clone(self) }))
     }
 
-    /// The requests that have ended after this one, and its successor's number; from now on somebody watches.
+    /// Returns the requests that have ended after this one, and the number to ask with next time. Marks that there is a reader.
     pub fn passed(&self, after: Option<u64>) -> (Vec<RequestSnapshot>, u64) {
         let until = u64::try_from((START.elapsed() + WATCHED).as_millis()).unwrap_or(u64::MAX);
         self.requests.watched.store(until, Ordering::Relaxed);
@@ -143,7 +143,7 @@ impl Telemetry {
 }
 
 impl RequestRecord {
-    /// What policies said.
+    /// Messages of `trace` policies.
     pub fn told(&mut self, told: &[Told]) {
         for told in told {
             let Told::Trace(traced) = told else { continue };
@@ -154,7 +154,7 @@ impl RequestRecord {
         }
     }
 
-    /// The answer has begun.
+    /// Notes that the response has begun.
     pub fn answered(&mut self, status: u16) {
         self.facts.status = status;
         self.facts.first_byte = self.started.elapsed();
@@ -163,7 +163,7 @@ impl RequestRecord {
         }
     }
 
-    /// There is none.
+    /// Notes that there is no response.
     pub fn failed(&mut self, reason: Reason) {
         self.facts.outcome = reason.label();
     }

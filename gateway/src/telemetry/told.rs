@@ -1,4 +1,4 @@
-//! What policies tell: lines of the access log, and counters of their owners' own.
+//! Events of policies: lines of the access log, and counters of `emit-metric`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::Telemetry;
 use crate::model::{Counted, Logged, Severity, Told, Traced};
 
-/// A request of which something is told.
+/// The request that an event belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Teller<'a> {
-    /// Its number: that of its flow, and its own among the flow's.
+    /// The number of its flow, and its own number within the flow.
     pub request: (u64, u64),
     /// The API of the request.
     pub api: &'a str,
@@ -25,7 +25,7 @@ pub struct Teller<'a> {
 }
 
 impl Telemetry {
-    /// Puts on record what policies told.
+    /// Records the events of policies.
     pub fn told(&self, told: Vec<Told>, teller: Teller<'_>) {
         for told in told {
             match told {
@@ -58,18 +58,18 @@ fn say(traced: &Traced, Teller { request: (flow, request), api, workload }: Tell
     }
 }
 
-/// As one text, for people.
+/// Returns the metadata as one text for people.
 pub(super) fn listed(metadata: &[(Arc<str>, String)]) -> String {
     metadata.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// What was told, as it is logged: what a request said is under `log` or `trace`.
+/// An event as a line of the log. The facts of a policy are under `log` or `trace`.
 #[derive(Serialize)]
 struct Line<'a> {
-    /// Seconds since 1970.
+    /// Time in seconds since 1970.
     time: f64,
     flow: u64,
-    /// As `request.id` of expressions.
+    /// The same as `request.id` in expressions.
     request_id: String,
     api: &'a str,
     workload: &'a str,
@@ -89,9 +89,9 @@ struct LogFacts<'a> {
     status: Option<u16>,
     headers: &'a [(String, String)],
     body: Option<&'a str>,
-    /// Whether there was more of it.
+    /// Whether the body was longer.
     body_cut: Option<bool>,
-    /// Why it is not there.
+    /// Why the body is missing.
     body_missing: Option<&'a str>,
 }
 
@@ -148,22 +148,22 @@ impl<'a> From<&'a Traced> for TraceFacts<'a> {
     }
 }
 
-/// The counters of `emit-metric`, by name. Those of a policy that is gone stay until the process ends: a counter does not
-/// go down.
+/// The counters of `emit-metric`, by name. Those of a removed policy stay until the process ends, because a counter never
+/// decreases.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Custom(Arc<Mutex<BTreeMap<Arc<str>, Series>>>);
 
-/// Each combination of labels of a counter.
+/// The values of a counter by its labels.
 #[derive(Debug, Default)]
 struct Series {
     by: BTreeMap<Labels, f64>,
-    /// How often another one came than those that fit in.
+    /// Number of times that a combination did not fit in.
     dropped: u64,
 }
 
 type Labels = Vec<(Arc<str>, String)>;
 
-/// Combinations of labels of a counter; whatever has another one is counted as `other`.
+/// Maximum number of combinations of labels of a counter. Further ones are counted as `other`.
 const MOST_SERIES: usize = 1000;
 
 impl Custom {
