@@ -61,6 +61,7 @@ impl Lab {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         namespace::mount_bpffs();
+        remove_pins_of_dead_labs();
         let name = format!("egret{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(&name);
         // As a slice, so that what runs in it has owners of its own.
@@ -384,6 +385,19 @@ fn remove(cgroup: &Path, pins: &Path, directory: &Path) {
         let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(pins).output();
     }
     let _ = fs::remove_dir_all(directory);
+}
+
+/// Hooks are attached to the root of the hierarchy: those of a test that was killed would stay for ever.
+fn remove_pins_of_dead_labs() {
+    let is_dead = |pins: &Path| {
+        let name = pins.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let pid = name.strip_prefix("egret").and_then(|rest| rest.split_once('x')).map(|(pid, _)| pid);
+        pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
+    };
+    let pins = fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten().map(|entry| entry.path());
+    for pins in pins.filter(|pins| is_dead(pins)) {
+        let _ = Command::new(daemon::executable()).args(["detach", "--pins"]).arg(pins).output();
+    }
 }
 
 /// Asks again until it is so, for at most ten seconds; for EGRET_LAB_PATIENCE seconds on a machine that is slow, as an emulated
