@@ -35,7 +35,7 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Unknown, Workload};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
-pub use path::spelled;
+pub use path::{ambiguity, has_dot_segment, spelled};
 pub use policy::{
     Answer, ApiKey, AssertionKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,

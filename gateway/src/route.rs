@@ -6,7 +6,7 @@ mod operation;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use operation::{Parameters, operation};
+pub use operation::{Parameters, operation, operation_but_for_capitals};
 
 use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason, Strangers};
 

@@ -196,6 +196,17 @@ fn a_body_is_what_its_schema_says() {
             r#"{"count": 1, "product": "AB-1", "count": 2}"#,
             "body: not JSON: an object with a key twice at line 1 column 43",
         ),
+        (
+            "application/json; charset=utf-16",
+            r#"{"product": "AB-1", "count": 2}"#,
+            "the body is in utf-16, not in UTF-8",
+        ),
+        (
+            "application/json; charset=utf-8; charset=\"UTF-32\"",
+            r#"{"product": "AB-1", "count": 2}"#,
+            "the body is in utf-32, not in UTF-8",
+        ),
+        ("application/json", "\0{\0}", "the body is in UTF-16 or UTF-32, not in UTF-8"),
         ("text/plain", "secret", "bodies of type text/plain are not described here"),
         ("", "secret", "the body is of no type (Content-Type)"),
         ("", "", ""),

@@ -31,6 +31,7 @@ mod hostile;
 mod hostile_bounds;
 
 mod hostile_http2;
+mod hostile_policies;
 
 mod hostile_kernel;
 mod hostile_limits;

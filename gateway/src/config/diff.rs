@@ -221,6 +221,9 @@ impl Changes {
     fn rules(&mut self, old: Option<&Rules>, new: Option<&Rules>) {
         if let (Some(old), Some(new)) = (old, new) {
             self.value("only_operations", &old.only_operations, &new.only_operations, plain);
+            self.value("paths", &old.strict_paths, &new.strict_paths, |strict| {
+                if *strict { "strict" } else { "lenient" }.to_owned()
+            });
             self.value("max_body", &old.max_body, &new.max_body, plain);
             self.value("plain_secrets", &old.plain_secrets, &new.plain_secrets, plain);
         }

@@ -231,6 +231,14 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1073741824))]
     pub(super) max_body: Option<u32>,
+    /// `strict`: a request whose path servers read in different ways is refused (400, `path_not_allowed`): dot segments, `//`, `\`,
+    /// an encoded slash or backslash, `;`, control characters, a segment that ends with a dot or a space, an encoded `%XX`, bytes
+    /// that are not UTF-8, and capitals that alone keep a request from being one of the operations. `lenient`: such a request goes on.
+    /// Default: `strict` where the path decides which policies run (`only_operations`, an operation with `policies` of its own, a
+    /// condition that looks at `request.path`), else `lenient`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) paths: Option<Spanned<String>>,
     /// Whether Egret may send secrets to the third party without TLS. Default: false.
     #[serde(default)]
     pub(super) plain_secrets: bool,

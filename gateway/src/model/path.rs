@@ -1,7 +1,11 @@
+mod ambiguity;
+
 use std::borrow::Cow;
 
-/// A path in the one spelling of all that mean the same (RFC 3986 §6.2.2): what needs no encoding is not encoded, all else is, in
-/// capitals.
+pub use ambiguity::{ambiguity, has_dot_segment};
+
+/// Returns a path in the one spelling of all that mean the same (RFC 3986 §6.2.2): what needs no encoding is not encoded, all
+/// else is, in capitals.
 pub fn spelled(path: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte);
     if path.bytes().all(is_plain) {

@@ -94,6 +94,9 @@ reasons! {
     OperationNotFound = "operation_not_found";
     /// `validate-parameters`: a parameter of the request is not described, or not as described.
     ParameterNotValid = "parameter_not_valid";
+    /// The path can be read in more than one way (`paths: strict`), would leave the path of a backend, or was made into one of
+    /// another operation.
+    PathNotAllowed = "path_not_allowed";
     /// No source port is left between the egress address and the third party.
     PortsExhausted = "ports_exhausted";
     /// The proxy on the way to the third party wants to know who Egret is, and what it was told is not enough.

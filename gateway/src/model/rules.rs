@@ -16,6 +16,8 @@ pub struct Rules {
     pub products: Vec<Product>,
     /// Whether a request that matches no operation is refused.
     pub only_operations: bool,
+    /// Whether a request is refused whose path servers read in different ways.
+    pub strict_paths: bool,
     /// The largest body that a policy may read, in bytes.
     pub max_body: usize,
     /// Whether secrets may be sent without TLS.

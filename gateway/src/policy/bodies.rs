@@ -6,8 +6,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_E
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::{Call, Fault};
-use super::template;
 use super::world::{Side, World};
+use super::{charset, template};
 use crate::model::{FindAndReplace, Reason, Template};
 
 pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -55,18 +55,26 @@ pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(
     Ok(())
 }
 
-/// Whether a body says what it is, and is not compressed.
+/// Checks that policies can read a body as text: it is not compressed, and in no charset in which text hides from them.
+///
+/// # Errors
+/// [`Reason::BodyEncoded`].
 pub(super) fn is_plain(side: Side, call: &Call<'_>) -> Result<(), Box<Fault>> {
     let headers = match side {
         Side::Request => Some(&call.request.headers),
         Side::Response => call.response.as_ref().map(|response| &response.headers),
     };
-    match headers.and_then(coding) {
-        None => Ok(()),
-        Some(coding) => {
-            let help = "set-header in inbound: {name: Accept-Encoding, value: identity}";
-            Err(Fault::new(Reason::BodyEncoded, 502, format!("the body is encoded ({coding}): {help}")))
+    let Some(headers) = headers else { return Ok(()) };
+    if let Some(coding) = coding(headers) {
+        let help = "set-header in inbound: {name: Accept-Encoding, value: identity}";
+        return Err(Fault::new(Reason::BodyEncoded, 502, format!("the body is encoded ({coding}): {help}")));
+    }
+    match charset::other_than_utf8(headers).filter(|name| charset::hides_ascii(name)) {
+        Some(name) => {
+            let status = if side == Side::Request { 415 } else { 502 };
+            Err(Fault::new(Reason::BodyEncoded, status, format!("the body is in {name}: policies read UTF-8")))
         }
+        None => Ok(()),
     }
 }
 

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use http::{Method, StatusCode, Uri, response};
+use http::{Method, StatusCode, response};
 
 use super::call::{Call, Fault};
 use super::world::{Asked, Side, Unanswerable, World};
-use super::{authentication_oauth2, bodies, redirect, retry};
+use super::{authentication_oauth2, bodies, paths, redirect, retry};
 use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and what its answers ask for, as far as they are followed.
@@ -47,7 +47,7 @@ async fn send(
     let asks = stale.is_some_and(|stale| stale.ask(&mut head.headers));
     let (to, base) = match chosen.and_then(|index| member(call, index)) {
         Some(member) => {
-            head.uri = under(&member.base, &head.uri);
+            head.uri = paths::below(&member.base, &head.uri)?;
             (Some(Arc::clone(&member.endpoint)), Some(Arc::clone(&member.base)))
         }
         None => (None, None),
@@ -91,6 +91,10 @@ async fn send(
 /// The server that it goes to, where it does not go to the third party's own.
 fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<Fault>> {
     let Some(service) = call.service.clone() else { return Ok(None) };
+    // Before one is chosen: a request that is not sent must not be the one that decides whether a server is well.
+    for member in &service.members {
+        paths::below(&member.base, &call.request.uri)?;
+    }
     let index = world.state().backends.choose(&service, &call.workload.owner, &call.tried, world.at())?;
     if let Some(member) = service.members.get(index) {
         call.note(|| format!("to {}{}", member.endpoint, member.base));
@@ -113,15 +117,4 @@ fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_
     if status.is_none_or(|status| status >= 500) {
         call.tried.push(index);
     }
-}
-
-/// The same below another path.
-fn under(base: &str, uri: &Uri) -> Uri {
-    if base.is_empty() {
-        return uri.clone();
-    }
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = format!("{base}{target}").try_into().ok().or(parts.path_and_query);
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

@@ -8,9 +8,9 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::call::Call;
-use super::rewrite_uri;
 use super::set_query_parameter::{pairs, parameters};
 use super::template::MASK;
+use super::{paths, rewrite_uri};
 
 /// Makes the request that an answer asks for, of a server below this path; whether it is to be sent (RFC 9110 §15.4).
 pub(super) fn follow(call: &mut Call<'_>, base: &str) -> bool {
@@ -28,10 +28,15 @@ pub(super) fn follow(call: &mut Call<'_>, base: &str) -> bool {
         return false;
     }
     let location = response.headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
-    let Some(target) = location.as_deref().and_then(|location| target(location, call, base)) else {
+    let target = location.as_deref().and_then(|location| target(location, call, base));
+    let Some(target) = target.filter(|target| paths::stays_below(target)) else {
         call.note(|| "not followed: it leads elsewhere".to_owned());
         return false;
     };
+    if is_of_another_operation(call, &target, becomes_get) {
+        call.note(|| "not followed: it is another operation, whose policies did not run".to_owned());
+        return false;
+    }
     if rewrite_uri::to(&target, call).is_err() {
         return false;
     }
@@ -45,6 +50,15 @@ pub(super) fn follow(call: &mut Call<'_>, base: &str) -> bool {
     let shown = call.shown_target();
     call.note(|| format!("redirected to {shown}"));
     true
+}
+
+/// Returns whether a redirect leads to an operation whose policies the request has not passed: the third party may redirect to
+/// whatever its caller names.
+fn is_of_another_operation(call: &Call<'_>, target: &str, becomes_get: bool) -> bool {
+    let method = call.request.method.as_str();
+    let path = target.split('?').next().unwrap_or_default();
+    let before = paths::operation(call, method, call.request.uri.path());
+    paths::skips_policies(call, before, paths::operation(call, if becomes_get { "GET" } else { method }, path))
 }
 
 /// The path and the query that a reference leads to, at the same third party (RFC 3986 §4.2).

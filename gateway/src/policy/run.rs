@@ -12,7 +12,7 @@ use super::world::{Pending, Side, World};
 use super::{
     authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, authentication_oauth2,
     bodies, cache, check_header, conversion, counting, emit_metric, error, expression, forward_request, ip_filter,
-    json_to_xml, limit_concurrency, llm, log, quota, rate_limit, replace_placeholder, reply, retry, rewrite_uri,
+    json_to_xml, limit_concurrency, llm, log, paths, quota, rate_limit, replace_placeholder, reply, retry, rewrite_uri,
     send_request, set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers,
     validate_jwt, validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
@@ -80,6 +80,9 @@ async fn sections(
     policies: &Policies,
     world: &mut dyn World,
 ) -> Result<(), Box<Fault>> {
+    if rules.strict_paths {
+        paths::is_unambiguous(call, rules)?;
+    }
     if rules.only_operations && call.operation.is_none() {
         return Err(Fault::new(Reason::OperationNotFound, 404, "no operation of this API has this method and path"));
     }

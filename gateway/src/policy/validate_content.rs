@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use super::call::{Call, Fault};
 use super::findings::{Findings, wrong};
 use super::world::Side;
-use super::{bodies, json, workload_filter};
+use super::{bodies, charset, json, workload_filter};
 use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent};
 
 /// Looks at the body that the section is about.
@@ -29,7 +29,7 @@ pub(super) fn wants_body(validate: &ValidateContent, call: &Call<'_>) -> bool {
         && (validate.max_size.is_some()
             || (body.may_be_none && validate.unspecified_content_type != OnInvalid::Ignore));
     let looks = matches!(kind(validate, call, &body.kind), Kind::Described(Some(_), _));
-    measures || (looks && body.coding.is_none())
+    measures || (looks && body.coding.is_none() && body.charset.is_none())
 }
 
 /// What is known of a body before it is read.
@@ -38,6 +38,8 @@ struct Body {
     kind: String,
     /// How it is compressed.
     coding: Option<String>,
+    /// Its charset, if it is not UTF-8.
+    charset: Option<String>,
     /// In bytes.
     length: Option<usize>,
     /// Whether nothing says that there is one.
@@ -75,6 +77,7 @@ impl Body {
         let kind = kind.unwrap_or_default();
         Some(Self {
             coding: bodies::coding(headers),
+            charset: charset::other_than_utf8(headers),
             length: whole.as_ref().map(bytes::Bytes::len).or(said),
             may_be_none: bare || kind.trim().is_empty(),
             kind: kind.trim().to_ascii_lowercase(),
@@ -142,11 +145,20 @@ fn look(validate: &ValidateContent, call: &mut Call<'_>, body: &Body, findings: 
                 let what = format!("the body is encoded ({coding})");
                 return findings.add(action, Reason::BodyEncoded, what);
             }
+            if let Some(charset) = &body.charset {
+                let what = format!("the body is in {}, not in UTF-8", super::findings::shortened(charset));
+                return findings.add(action, Reason::ContentNotValid, what);
+            }
             let bytes = match call.side() {
                 Side::Request => call.request_body.clone(),
                 Side::Response => call.response_body.clone(),
             };
-            let faults = match json::parse(&bytes.unwrap_or_default()) {
+            let bytes = bytes.unwrap_or_default();
+            if charset::looks_like_utf16(&bytes) {
+                let what = "the body is in UTF-16 or UTF-32, not in UTF-8".to_owned();
+                return findings.add(action, Reason::ContentNotValid, what);
+            }
+            let faults = match json::parse(&bytes) {
                 Ok(json) => wrong(schema, &json.into_value()).into_iter().map(|wrong| wrong.what).collect(),
                 Err(fault) => vec![fault],
             };

@@ -1,35 +1,63 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::model::{Operation, PathTemplate, Rules, Segment, spelled};
 
-/// The parameters of a path, by name: encoded as they came, so that in another path they are no more than they were.
+/// The parameters of a path, by name, percent-encoded as they came.
 pub type Parameters = Vec<(Arc<str>, String)>;
 
 /// Returns the most exact of the operations that a request matches, with its parameters. Segment by segment from the left, a text
 /// goes before a parameter, and a parameter with more text around it before one with less; what ends goes before what is open,
 /// and a named method before any.
 pub fn operation<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<(&'a Operation, Parameters)> {
-    if rules.operations.is_empty() {
+    if rules.operations.is_empty() || !path.starts_with('/') {
         return None;
     }
     let path = spelled(path);
     let segments = segments(&path);
-    let candidates = rules.operations.iter().filter(|operation| {
-        operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path, &segments)
-    });
-    let exact = |operation: &&Operation| {
-        let path = &operation.path;
-        (path.segments.iter().map(exactness).collect::<Vec<_>>(), !path.open, operation.method.is_some())
-    };
-    // Of equals the first.
-    let operation = candidates.rev().max_by_key(exact)?;
+    let operation = most_exact(rules, method, |path| matches(path, &segments, Capitals::Differ))?;
     let pairs = operation.path.segments.iter().zip(&segments);
     let found = pairs.filter_map(|(segment, text)| values(segment, text)).flatten();
     Some((operation, found.map(|(name, text)| (Arc::clone(name), text.to_owned())).collect()))
 }
 
+/// Returns the operation that a server which ignores capitals may take a request for, if [`operation`] takes it for another one or
+/// for none.
+pub fn operation_but_for_capitals<'a>(rules: &'a Rules, method: &str, path: &str) -> Option<&'a Operation> {
+    if rules.operations.is_empty() || !path.starts_with('/') {
+        return None;
+    }
+    let path = spelled(path);
+    let segments = segments(&path);
+    let exact = most_exact(rules, method, |path| matches(path, &segments, Capitals::Differ));
+    let other = most_exact(rules, method, |path| matches(path, &segments, Capitals::AreTheSame))?;
+    let is_as_exact = |exact: &Operation| exactness(exact) >= exactness(other);
+    exact.is_none_or(|exact| !is_as_exact(exact)).then_some(other)
+}
+
+/// Whether capitals make a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Capitals {
+    Differ,
+    AreTheSame,
+}
+
+fn most_exact<'a>(rules: &'a Rules, method: &str, matches: impl Fn(&PathTemplate) -> bool) -> Option<&'a Operation> {
+    let candidates = rules.operations.iter().filter(|operation| {
+        operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path)
+    });
+    // Of equals the first.
+    candidates.rev().max_by_key(|operation| exactness(operation))
+}
+
+/// Returns how exactly an operation says what its requests are.
+fn exactness(operation: &Operation) -> (Vec<usize>, bool, bool) {
+    let path = &operation.path;
+    (path.segments.iter().map(text_in).collect(), !path.open, operation.method.is_some())
+}
+
 /// Returns how much of a segment is text: all, or so many bytes.
-fn exactness(segment: &Segment) -> usize {
+fn text_in(segment: &Segment) -> usize {
     match segment {
         Segment::Literal(_) => usize::MAX,
         Segment::Template { before, parameters } => {
@@ -38,8 +66,9 @@ fn exactness(segment: &Segment) -> usize {
     }
 }
 
-/// What third parties take for the same path is the same (RFC 3986 §6.2.2), also where a slash is there twice: else it would be for
-/// callers to choose which policies hold for a request. Of a path that ends with a slash the last one is empty.
+/// Returns the segments of a path. What third parties take for the same path is the same (RFC 3986 §6.2.2), also where a slash is
+/// there twice: otherwise callers would choose which policies hold for a request. Of a path that ends with a slash the last one is
+/// empty.
 fn segments(path: &str) -> Vec<&str> {
     let (mut segments, mut ends) = (Vec::new(), true);
     for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
@@ -56,12 +85,32 @@ fn segments(path: &str) -> Vec<&str> {
     segments
 }
 
-fn matches(template: &PathTemplate, segments: &[&str]) -> bool {
+fn matches(template: &PathTemplate, segments: &[&str], capitals: Capitals) -> bool {
     let length = template.segments.len();
     // With or without a slash at the end it is the same to many.
     let all = segments.len() == length || (segments.len() == length + 1 && segments.last() == Some(&""));
+    let is_like = |segment: &Segment, text: &str| match (segment, capitals) {
+        (Segment::Literal(literal), Capitals::AreTheSame) => literal.eq_ignore_ascii_case(text),
+        (segment, Capitals::AreTheSame) => values(&lowered(segment), &text.to_ascii_lowercase()).is_some(),
+        (segment, Capitals::Differ) => values(segment, text).is_some(),
+    };
     (if template.open { segments.len() > length } else { all })
-        && template.segments.iter().zip(segments).all(|(segment, text)| values(segment, text).is_some())
+        && template.segments.iter().zip(segments).all(|(segment, text)| is_like(segment, text))
+}
+
+/// Returns a segment without capitals.
+fn lowered(segment: &Segment) -> Cow<'_, Segment> {
+    let text = |text: &Arc<str>| text.to_ascii_lowercase().into();
+    match segment {
+        Segment::Literal(literal) => Cow::Owned(Segment::Literal(text(literal))),
+        Segment::Template { before, parameters } if before.is_empty() && parameters.iter().all(|(_, after)| after.is_empty()) => {
+            Cow::Borrowed(segment)
+        }
+        Segment::Template { before, parameters } => Cow::Owned(Segment::Template {
+            before: text(before),
+            parameters: parameters.iter().map(|(name, after)| (Arc::clone(name), text(after))).collect(),
+        }),
+    }
 }
 
 /// Returns the parameters in a part of a path, if the part is like this. Each parameter but the last ends where the text after it
@@ -88,7 +137,7 @@ fn values<'s, 't>(segment: &'s Segment, text: &'t str) -> Option<Vec<(&'s Arc<st
 mod tests {
     use std::sync::Arc;
 
-    use super::operation;
+    use super::{operation, operation_but_for_capitals};
     use crate::model::{ByProduct, Operation, PathTemplate, Rules, Segment};
 
     fn rules(operations: &[(&str, Option<&str>, &str)]) -> Rules {
@@ -117,6 +166,7 @@ mod tests {
             otherwise: ByProduct::default(),
             products: Vec::new(),
             only_operations: false,
+            strict_paths: true,
             max_body: 0,
             plain_secrets: false,
         }
@@ -185,5 +235,30 @@ mod tests {
         let rules = rules(&[("item", None, "/items/{id}")]);
         let (_, parameters) = operation(&rules, "GET", "/items/..%2Fc").unwrap();
         assert_eq!(parameters, [("id".into(), "..%2Fc".to_owned())]);
+    }
+
+    #[test]
+    fn capitals_that_keep_a_request_from_an_operation_are_seen() {
+        let rules = rules(&[
+            ("any", None, "/*"),
+            ("admin", None, "/admin/*"),
+            ("csv", None, "/reports/q{quarter}.csv"),
+            ("upper", None, "/v1/A"),
+            ("lower", None, "/v1/a"),
+        ]);
+        for (path, expected) in [
+            ("/ADMIN/x", Some("admin")),
+            ("/admin/X", None),
+            ("/reports/Q3.CSV", Some("csv")),
+            ("/reports/qX.csv", None),
+            ("/v1/A", None),
+            ("/v1/a", None),
+            ("/other", None),
+            ("*", None),
+        ] {
+            let found = operation_but_for_capitals(&rules, "GET", path).map(|operation| &*operation.name);
+            assert_eq!(found, expected, "{path}");
+        }
+        assert!(operation(&rules, "OPTIONS", "*").is_none());
     }
 }

@@ -4,5 +4,6 @@ mod cache;
 mod limits;
 mod messages;
 mod others;
+mod paths;
 mod scripted;
 mod secrets;

@@ -80,7 +80,7 @@ impl Scene {
         let text = format!(
             "version: 1\negress: {{addresses: [192.0.2.10]}}\nbackends:\n  clear: {{url: \"http://clear.example\"}}\n  \
              beta: {{url: \"https://beta.example\"}}\n  below: {{url: \"https://below.example/v2\"}}\n  frail:\n    pool: [{{url: \"https://a.example\"}}, {{url: \"https://b.example\"}}]\n    \
-             circuit_breaker: {{failures: 1, open: 10s}}\n\
+             circuit_breaker: {{failures: 1, open: 10s}}\n  frail_below: {{url: \"https://frail.example/v2\", circuit_breaker: {{failures: 1, open: 10s}}}}\n\
              values:\n  secret: {{file: secret}}\napis:\n  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n{api}"
         );
         std::fs::write(directory.join("secret"), "battery staple\n").unwrap();

@@ -164,19 +164,22 @@ impl<'a> Shared<'a> {
             let help = "add operations, or remove `only_operations`";
             problems.push(Problem::at(&file.name, "this API would refuse all requests: it has no operations", help));
         }
-        let rules = Rules {
+        let mut rules = Rules {
             operations,
             otherwise,
             products: products.iter().map(|offered| offered.product.clone()).collect(),
             only_operations: file.only_operations,
+            strict_paths: false,
             max_body,
             plain_secrets: file.plain_secrets,
         };
+        rules.strict_paths = path::strict(file, &rules, problems);
         let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
-        if policed || file.only_operations {
+        let wants_strict = file.paths.is_some() && rules.strict_paths;
+        if policed || file.only_operations || wants_strict {
             can_be_seen(file, mode, own.is_some() || !rules.operations.is_empty() || !products.is_empty(), problems);
         }
-        (policed || !rules.operations.is_empty()).then(|| Arc::new(rules))
+        (policed || wants_strict || !rules.operations.is_empty()).then(|| Arc::new(rules))
     }
 
     fn operation(

@@ -18,7 +18,7 @@ pub(in crate::config) struct OperationFile {
     /// A path template. `{name}` stands for one or more characters without a slash; a segment may have several, with text
     /// between. `*` as the last segment stands for any rest. Percent-encoding, `.`, `..`, repeated slashes and a slash at the
     /// end make no difference. Other spellings that a third party may treat alike (capitals, encoded slashes, `;`) do not
-    /// match. Default: the path of the operation of this name in the `openapi` document. Example: `/prices/{id}`.
+    /// match, and are refused by `paths: strict`. Default: the path of the operation of this name in the `openapi` document. Example: `/prices/{id}`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) path: Option<Text>,

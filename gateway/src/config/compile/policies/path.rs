@@ -6,7 +6,34 @@ use serde_saphyr::Spanned;
 
 use crate::config::compile::schema::Fault;
 use crate::config::diagnostic::Problem;
-use crate::model::{PathTemplate, Segment, spelled};
+use crate::config::file::ApiFile;
+use crate::model::{PathTemplate, Policies, Policy, Rules, Segment, Statement, spelled};
+
+/// Returns whether requests are refused whose paths servers read in different ways: as written, else where the path decides which
+/// policies run.
+pub(super) fn strict(file: &ApiFile, rules: &Rules, problems: &mut Vec<Problem>) -> bool {
+    let looks_at_path = |policy: &Policy| {
+        policy.statement.any(&|statement| match statement {
+            Statement::Choose(branches) => branches
+                .iter()
+                .filter_map(|branch| branch.when.as_ref())
+                .any(|when| when.source.contains("request.path")),
+            _ => false,
+        })
+    };
+    let decides = || rules.each().flat_map(Policies::sections).flatten().any(|policy| looks_at_path(policy));
+    match file.paths.as_ref().map(|written| (written, written.value.trim())) {
+        Some((_, "strict")) => true,
+        Some((_, "lenient")) => false,
+        Some((written, _)) => {
+            problems.push(Problem::at(written, "not a way to read paths", "strict or lenient"));
+            true
+        }
+        None => {
+            rules.only_operations || file.operations.iter().any(|operation| operation.policies.is_some()) || decides()
+        }
+    }
+}
 
 /// Returns the template that stands at this place.
 pub(super) fn template(written: &Spanned<String>, problems: &mut Vec<Problem>) -> PathTemplate {

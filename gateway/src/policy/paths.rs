@@ -1,0 +1,68 @@
+//! Rules for paths: how they may be spelled, that they stay below a base path, and that what a request puts into one does not make
+//! it a request of another operation.
+
+use http::Uri;
+
+use super::call::{Call, Fault};
+use crate::model::{Operation, Reason, Rules, ambiguity, has_dot_segment};
+use crate::route;
+
+/// Refuses a request whose path servers read in different ways.
+///
+/// # Errors
+/// It is one of those that `paths: strict` lists.
+pub(super) fn is_unambiguous(call: &Call<'_>, rules: &Rules) -> Result<(), Box<Fault>> {
+    let (method, path) = (call.request.method.as_str(), call.request.uri.path());
+    if let Some(what) = ambiguity(path) {
+        return Err(refused(format!("servers read this path in different ways: {what} (paths: strict)")));
+    }
+    match route::operation_but_for_capitals(rules, method, path) {
+        Some(other) => Err(refused(format!("but for its capitals this path is one of {} (paths: strict)", other.name))),
+        None => Ok(()),
+    }
+}
+
+/// Returns a request's target below the path of a backend's server.
+///
+/// # Errors
+/// A server may read a path in it that is not below.
+pub(super) fn below(base: &str, uri: &Uri) -> Result<Uri, Box<Fault>> {
+    if base.is_empty() {
+        return Ok(uri.clone());
+    }
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if !stays_below(target) {
+        return Err(refused(format!("this path may leave {base}, below which all of the backend's are")));
+    }
+    let mut parts = uri.clone().into_parts();
+    let joined = format!("{base}{target}").try_into();
+    parts.path_and_query = Some(joined.map_err(|_| refused("this path cannot be sent".to_owned()))?);
+    Uri::from_parts(parts).map_err(|_| refused("this path cannot be sent".to_owned()))
+}
+
+/// Returns whether a path, with its query, stays below another path that is written before it. `*` does not.
+pub(super) fn stays_below(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    path.starts_with('/') && !has_dot_segment(path)
+}
+
+/// Returns whether a request that was this operation and now is that one skips policies: those of an operation that is neither its
+/// own nor the one that the configuration's text alone leads to.
+pub(super) fn skips_policies(call: &Call<'_>, expected: Option<&Operation>, now: Option<&Operation>) -> bool {
+    let Some(now) = now else { return false };
+    let is_now = |other: Option<&Operation>| other.is_some_and(|other| std::ptr::eq(other, now));
+    let own = call.operation.map(|operation| &operation.policies);
+    let own = own.or_else(|| call.api.rules.as_deref().map(|rules| &rules.otherwise));
+    !is_now(expected) && !is_now(call.operation) && own != Some(&now.policies)
+}
+
+/// Returns the operation of a method and a path in the call's API.
+pub(super) fn operation<'a>(call: &Call<'a>, method: &str, path: &str) -> Option<&'a Operation> {
+    let rules = call.api.rules.as_deref()?;
+    route::operation(rules, method, path).map(|(operation, _)| operation)
+}
+
+/// Returns the refusal of a path.
+pub(super) fn refused(message: String) -> Box<Fault> {
+    Fault::new(Reason::PathNotAllowed, 400, message)
+}

@@ -1,0 +1,155 @@
+//! Spellings of paths: none leaves the path of a backend, and none keeps a request from the policies of its operation.
+
+use http::{Method, StatusCode};
+
+use crate::scripted::{Scene, answer, get};
+
+#[test]
+fn no_spelling_leaves_the_path_of_a_backend() {
+    let scene = Scene::inbound("- set-backend: below");
+    for target in [
+        "/../other",
+        "/%2e%2e/other",
+        "/a/../../other",
+        "/.%2E/other",
+        "/..;/other",
+        "/..;a=b/other",
+        "/%2e%2e%3b/other",
+        "/\\..\\other",
+        "/a%5c..%5c..%5cother",
+        "/a%2f..%2f..%2fother",
+        "/%252e%252e/other",
+        "/..%00/other",
+        "/..%20/other",
+        "/%c0%ae%c0%ae/other",
+        "/..%c0%afother",
+        "/%u002e%u002e/other",
+        "/..",
+        "/a/..?b=c",
+        "/.../other",
+    ] {
+        let outcome = scene.send(get(target));
+        assert_eq!(
+            (outcome.status, outcome.reason().as_str()),
+            (StatusCode::BAD_REQUEST, "path_not_allowed"),
+            "{target}"
+        );
+    }
+    let mut all = get("/");
+    (*all.method_mut(), *all.uri_mut()) = (Method::OPTIONS, "*".parse().unwrap());
+    assert_eq!(scene.send(all).reason(), "path_not_allowed");
+    assert_eq!(scene.times(), 0);
+    for (target, sent) in [
+        ("/a", "/v2/a"),
+        ("/", "/v2/"),
+        ("/a..b/.c?d=/../e", "/v2/a..b/.c?d=/../e"),
+        ("/group%2Fproject", "/v2/group%2Fproject"),
+        ("http://api.partner.example", "/v2/"),
+    ] {
+        assert_eq!(scene.send(get(target)).status, StatusCode::OK, "{target}");
+        assert_eq!(scene.last().uri.path_and_query().unwrap().as_str(), sent);
+    }
+}
+
+#[test]
+fn a_refused_path_does_not_decide_whether_a_server_is_well() {
+    let scene = Scene::inbound("- set-backend: frail_below");
+    scene.will(answer(503, &[], ""));
+    assert_eq!(scene.send(get("/a")).status, StatusCode::SERVICE_UNAVAILABLE);
+    scene.clock.fetch_add(11, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(scene.send(get("/../a")).reason(), "path_not_allowed");
+    assert_eq!(scene.send(get("/a")).status, StatusCode::OK, "this one decides");
+}
+
+#[test]
+fn a_redirect_does_not_leave_the_path_of_a_backend() {
+    let scene = Scene::policies(&[
+        ("inbound", "- set-backend: below"),
+        ("backend", "- forward-request: {follow_redirects: 3}"),
+    ]);
+    for place in [
+        "/v2/../other",
+        "/v2/%2e%2e/other",
+        "/v2/..;/other",
+        "..%2fother",
+        "a/..\\..\\other",
+        "/v2/a%2f..%2f..%2fother",
+    ] {
+        scene.will(answer(302, &[("location", place)], ""));
+        assert_eq!(scene.send(get("/a")).status, StatusCode::FOUND, "{place}");
+        assert_eq!(scene.last().uri, "/v2/a", "{place}");
+    }
+}
+
+const ADMIN: &str = r#"operations:
+  - {name: admin, path: "/admin/*", policies: {inbound: [{return-response: {status: 403}}]}}
+  - {name: item, path: "/items/{id}"}
+"#;
+
+#[test]
+fn no_spelling_keeps_a_request_from_its_operation() {
+    let scene = Scene::new(ADMIN);
+    for path in [
+        "/admin/x",
+        "/x/../admin/x",
+        "//admin/x",
+        "/admin//x",
+        "/%61dmin/x",
+        "/ADMIN/x",
+        "/admin;a=b/x",
+        "/x/..;/admin/x",
+        "/x/..%2fadmin/x",
+        "/x%2f..%2fadmin/x",
+        "/.%2e/admin/x",
+        "/admin%2fx",
+        "/%2fadmin/x",
+        "/\\admin/x",
+        "/x\\..\\admin/x",
+        "/admin%20/x",
+        "/%20admin/x",
+        "/admin./x",
+        "/%2561dmin/x",
+        "/admin%00/x",
+        "/./admin/x",
+        "/admin/x?a",
+        "/;/admin/x",
+        "/%c0%afadmin/x",
+        "/admin%09/x",
+        "/admin%3b/x",
+        "/%u0061dmin/x",
+    ] {
+        let status = scene.send(get(path)).status;
+        assert!([StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].contains(&status), "{path}: {status}");
+    }
+    assert_eq!(scene.times(), 0);
+    for path in ["/items/A%20B", "/other/.well-known/x.json", "/items/caf%C3%A9", "/"] {
+        assert_eq!(scene.send(get(path)).status, StatusCode::OK, "{path}");
+    }
+}
+
+/// Also where it is a condition that looks at the path.
+#[test]
+fn paths_are_strict_where_they_decide_unless_their_owner_says_otherwise() {
+    let condition = "policies: {inbound: [{choose: [{when: 'request.path.startsWith(\"/admin\")', then: [{return-response: {status: 403}}]}]}]}\n";
+    assert_eq!(Scene::new(condition).send(get("//admin/x")).reason(), "path_not_allowed");
+    let only = "only_operations: true\noperations: [{name: item, path: \"/items/{id}\"}]\n";
+    assert_eq!(Scene::new(only).send(get("/items/a%2fb")).reason(), "path_not_allowed");
+    let lenient = format!("paths: lenient\n{ADMIN}");
+    assert_eq!(Scene::new(&lenient).send(get("/items/a%2fb")).operation, "item");
+    let nothing = "operations: [{name: item, path: \"/items/{id}\"}]\n";
+    assert_eq!(Scene::new(nothing).send(get("/items/a%2fb")).operation, "item");
+    let strict = format!("paths: strict\n{nothing}");
+    assert_eq!(Scene::new(&strict).send(get("/items/a%2fb")).reason(), "path_not_allowed");
+}
+
+/// A third party may redirect to whatever its caller names.
+#[test]
+fn a_redirect_to_another_operation_is_for_the_caller_to_follow() {
+    let scene = Scene::new(&format!("{ADMIN}policies: {{backend: [{{forward-request: {{follow_redirects: 3}}}}]}}\n"));
+    scene.will(answer(302, &[("location", "/admin/x")], ""));
+    let outcome = scene.send(get("/goto?to=/admin/x"));
+    assert_eq!((outcome.status, scene.times()), (StatusCode::FOUND, 1));
+    scene.will(answer(302, &[("location", "/items/7")], ""));
+    assert_eq!(scene.send(get("/items/6")).status, StatusCode::OK);
+    assert_eq!(scene.last().uri, "/items/7");
+}
