@@ -108,7 +108,7 @@ fn bodies_are_set() {
     let heard = scene.curl(&["-d", "{\"id\": 7}", URL]);
     assert!(heard.ends_with(&format!("\n\nfrom {EGRESS}")), "{heard}");
     let request = scene.one();
-    assert_eq!(String::from_utf8_lossy(&request.body), "{\"client\": \"acme\", \"order\": {\"id\": 7}}");
+    assert_eq!(String::from_utf8_lossy(&request.body), "{\"client\": \"acme\", \"order\": {\"id\":7}}");
     assert_eq!(request.values("content-type"), ["application/json"]);
     let big = "x".repeat(70_000);
     let heard = scene.curl(&["-d", &big, URL]);

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Condition, Secret};
+use super::{Condition, Escaping, Secret};
 
 /// A CEL expression, compiled and checked.
 #[derive(Clone)]
@@ -45,8 +45,8 @@ pub struct Template(pub Vec<Part>);
 pub enum Part {
     /// A literal text.
     Text(Arc<str>),
-    /// The value of an expression when the template is evaluated.
-    Expression(Expression),
+    /// The value of an expression when the template is evaluated, encoded for where it stands.
+    Expression(Expression, Escaping),
     /// The named value when the template is evaluated.
     Named(Arc<NamedValue>),
 }
@@ -64,7 +64,7 @@ impl Template {
     /// Returns the expressions of the template.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.0.iter().filter_map(|part| match part {
-            Part::Expression(expression) => Some(expression),
+            Part::Expression(expression, _) => Some(expression),
             Part::Text(_) | Part::Named(_) => None,
         })
     }
@@ -74,7 +74,7 @@ impl Template {
         let part = |part: &Part| match part {
             Part::Text(text) => Some(text.as_bytes().to_vec()),
             Part::Named(value) => Some(value.current().expose().to_vec()),
-            Part::Expression(_) => None,
+            Part::Expression(..) => None,
         };
         self.0.iter().map(part).collect::<Option<Vec<_>>>().map(|parts| parts.concat())
     }
@@ -83,7 +83,7 @@ impl Template {
     pub fn is_secret(&self) -> bool {
         self.0.iter().any(|part| match part {
             Part::Text(_) => false,
-            Part::Expression(expression) => expression.is_secret,
+            Part::Expression(expression, _) => expression.is_secret,
             Part::Named(value) => value.is_secret(),
         })
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |part: &Part| match part {
             Part::Text(text) => text.replace("${", "$${"),
-            Part::Expression(expression) => format!("${{{}}}", expression.source),
+            Part::Expression(expression, _) => format!("${{{}}}", expression.source),
             Part::Named(value) => format!("{value:?}"),
         };
         self.0.iter().map(part).collect::<String>().fmt(f)

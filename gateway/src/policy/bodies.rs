@@ -2,13 +2,13 @@
 //! its length; what described the old one goes.
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::{Call, Fault};
 use super::world::{Side, World};
 use super::{charset, template};
-use crate::model::{FindAndReplace, Reason, Template};
+use crate::model::{FindAndReplace, Reason, Scanner, Syntax, Template};
 
 pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let filled = template::fill(template, call)?;
@@ -21,38 +21,74 @@ pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fa
 /// Most bytes of what is made, for each that policies may look at.
 const MOST_GROWTH: usize = 4;
 
-/// In a body that is there as a whole.
+/// Replaces a text in a body that is there as a whole. Holes of what is put in are encoded for the place, in JSON, XML and forms.
+///
+/// # Errors
+/// An expression failed, or the body would become too long.
 pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let from = template::fill(&replace.from, call)?;
-    let to = template::fill(&replace.to, call)?;
-    let body = match call.side() {
-        Side::Request => &call.request_body,
-        Side::Response => &call.response_body,
-    };
-    let (from, body) = (from.text.as_bytes(), body.clone().unwrap_or_default());
-    if from.is_empty() {
-        return Ok(());
+    let outcome = replaced(&from.text, &replace.to, call)?;
+    call.note(|| format!("{} times", outcome.times));
+    call.secret_body |= outcome.is_secret;
+    if outcome.times > 0 {
+        put(call, outcome.body.into());
     }
+    Ok(())
+}
+
+/// A body in which a text was replaced.
+pub(super) struct Replaced {
+    pub(super) body: Vec<u8>,
+    pub(super) times: usize,
+    /// Whether a secret is in what was put in.
+    pub(super) is_secret: bool,
+    /// Those secrets.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Returns the section's body with a template in the place of a text.
+///
+/// # Errors
+/// An expression failed, or the body would become too long.
+pub(super) fn replaced(from: &str, to: &Template, call: &Call<'_>) -> Result<Replaced, Box<Fault>> {
+    let (body, headers) = match call.side() {
+        Side::Request => (&call.request_body, Some(&call.request.headers)),
+        Side::Response => (&call.response_body, call.response.as_ref().map(|response| &response.headers)),
+    };
+    let (from, body) = (from.as_bytes(), body.clone().unwrap_or_default());
     let most = call.max_body.saturating_mul(MOST_GROWTH);
-    let (mut replaced, mut rest, mut times) = (Vec::with_capacity(body.len()), &body[..], 0_usize);
-    while let Some(at) = find(rest, from) {
-        if replaced.len() + at + to.text.len() > most {
+    let mut scanner = Scanner::new(syntax(headers, &body));
+    let mut outcome =
+        Replaced { body: Vec::with_capacity(body.len()), times: 0, is_secret: false, secrets: Vec::new() };
+    let mut rest = &body[..];
+    while let Some(at) = find(rest, from).filter(|_| !from.is_empty()) {
+        let (before, found) = rest.split_at(at);
+        scanner.read(before);
+        let filled = template::fill_at(to, scanner.clone(), call)?;
+        if outcome.body.len() + at + filled.text.len() > most {
             let status = if call.side() == Side::Request { 413 } else { 502 };
             let message = format!("the body would have more than {most} bytes with what is put in");
             return Err(Fault::new(Reason::BodyTooLarge, status, message));
         }
-        replaced.extend_from_slice(&rest[..at]);
-        replaced.extend_from_slice(to.text.as_bytes());
-        rest = &rest[at + from.len()..];
-        times += 1;
+        outcome.body.extend_from_slice(before);
+        outcome.body.extend_from_slice(filled.text.as_bytes());
+        scanner.read(filled.text.as_bytes());
+        outcome.is_secret |= filled.is_secret();
+        if outcome.secrets.is_empty() {
+            outcome.secrets.extend(filled.secrets());
+        }
+        outcome.times += 1;
+        rest = &found[from.len()..];
     }
-    call.note(|| format!("{times} times"));
-    call.secret_body |= to.is_secret();
-    if times > 0 {
-        replaced.extend_from_slice(rest);
-        put(call, replaced.into());
-    }
-    Ok(())
+    outcome.body.extend_from_slice(rest);
+    Ok(outcome)
+}
+
+/// Returns what a body is written in: as its media type says, else as it begins. What begins like JSON is read as JSON by many
+/// servers, whatever its type.
+fn syntax(headers: Option<&HeaderMap>, body: &[u8]) -> Syntax {
+    let kind = headers.and_then(|headers| headers.get(CONTENT_TYPE)?.to_str().ok()).and_then(Syntax::of_kind);
+    kind.unwrap_or_else(|| Syntax::of_text(&String::from_utf8_lossy(&body[..body.len().min(1024)])))
 }
 
 /// Checks that policies can read a body as text: it is not compressed, and in no charset in which text hides from them.

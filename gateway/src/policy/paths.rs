@@ -1,7 +1,7 @@
 //! Rules for paths: how they may be spelled, that they stay below a base path, and that what a request puts into one does not make
 //! it a request of another operation.
 
-use http::Uri;
+use http::{Method, Uri};
 
 use super::call::{Call, Fault};
 use crate::model::{Operation, Reason, Rules, ambiguity, has_dot_segment};
@@ -54,6 +54,21 @@ pub(super) fn skips_policies(call: &Call<'_>, expected: Option<&Operation>, now:
     let own = call.operation.map(|operation| &operation.policies);
     let own = own.or_else(|| call.api.rules.as_deref().map(|rules| &rules.otherwise));
     !is_now(expected) && !is_now(call.operation) && own != Some(&now.policies)
+}
+
+/// Checks that a method which a request chooses does not make it a request of another operation.
+///
+/// # Errors
+/// That operation has policies which did not run.
+pub(super) fn may_have_method(call: &Call<'_>, new: &Method) -> Result<(), Box<Fault>> {
+    let path = call.request.uri.path();
+    let (before, now) = (operation(call, call.request.method.as_str(), path), operation(call, new.as_str(), path));
+    match now.filter(|_| skips_policies(call, before, now)) {
+        Some(now) => {
+            Err(refused(format!("the new method makes it operation {}, whose policies did not run", now.name)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns the operation of a method and a path in the call's API.

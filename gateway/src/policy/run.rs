@@ -276,8 +276,12 @@ fn now(policy: &Policy, call: &mut Call<'_>, world: &dyn World) -> Result<Outcom
         Statement::SetMethod(method) => {
             let filled = template::fill(method, call)?;
             call.note(|| filled.shown().to_owned());
-            call.request.method = Method::from_bytes(filled.text.as_bytes())
-                .map_err(|_| Fault::new(Reason::Expression, 500, "the new method is none"))?;
+            let new = Method::from_bytes(filled.text.as_bytes())
+                .map_err(|_| Fault::new(Reason::Expression, 500, "the new method is not valid"))?;
+            if method.expressions().next().is_some() {
+                paths::may_have_method(call, &new)?;
+            }
+            call.request.method = new;
         }
         Statement::SetQueryParameter(set) => set_query_parameter::run(set, call)?,
         Statement::SetStatus(set) => {

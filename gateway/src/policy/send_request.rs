@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 
 use super::call::{Call, Fault};
 use super::world::World;
-use super::{set_header, template};
+use super::{paths, set_header, template};
 use crate::model::{Endpoint, Reason, SendRequest, Wait};
 
 /// Sends it, and keeps the answer where somebody waits for it.
@@ -97,8 +97,13 @@ fn filled(request: &SendRequest, call: &mut Call<'_>) -> Result<Request<Bytes>, 
     let target = template::fill(&request.target, call)?;
     let body = template::fill(&request.body, call)?;
     call.note(|| format!("{} {}{}", request.method, request.endpoint, target.shown()));
-    let uri = Uri::try_from(&*target.text).map_err(|_| {
-        Fault::new(Reason::Expression, 500, format!("what would be asked of {} is no path", request.endpoint))
+    let path = target.text.split('?').next().unwrap_or_default();
+    if request.target.expressions().next().is_some() && !paths::stays_below(path) {
+        return Err(paths::refused(format!("a dot segment would be in what is asked of {}", request.endpoint)));
+    }
+    let uri = Some(&*target.text).filter(|target| !target.contains('#')).and_then(|target| Uri::try_from(target).ok());
+    let uri = uri.ok_or_else(|| {
+        Fault::new(Reason::Expression, 500, format!("what would be asked of {} is not a valid path", request.endpoint))
     })?;
     let body = Bytes::from(body.text.into_owned());
     let mut asked = Request::new(body);

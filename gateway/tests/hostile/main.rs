@@ -7,3 +7,4 @@ mod others;
 mod paths;
 mod scripted;
 mod secrets;
+mod templates;

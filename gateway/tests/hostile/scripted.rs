@@ -29,6 +29,10 @@ pub(crate) struct Scene {
     pub(crate) answers: Mutex<VecDeque<Response<Bytes>>>,
     /// What it was asked.
     pub(crate) asked: Mutex<Vec<Parts>>,
+    /// The body that it was sent last, where policies have made it.
+    pub(crate) bodies: Mutex<Vec<Option<Bytes>>>,
+    /// What others were asked last: target and body.
+    pub(crate) fetched: Mutex<(String, String)>,
     /// What others answer.
     pub(crate) other: Mutex<Other>,
     /// How often they were asked.
@@ -93,6 +97,8 @@ impl Scene {
             state: State::default(),
             answers: Mutex::default(),
             asked: Mutex::default(),
+            bodies: Mutex::default(),
+            fetched: Mutex::default(),
             other: Mutex::new(Other::Fails),
             others: AtomicUsize::new(0),
             clock: AtomicU64::new(1000),
@@ -119,6 +125,17 @@ impl Scene {
     /// What the third party was asked last.
     pub(crate) fn last(&self) -> Parts {
         self.asked.lock().unwrap().last().unwrap().clone()
+    }
+
+    /// The body that the third party was sent last.
+    pub(crate) fn body(&self) -> String {
+        let body = self.bodies.lock().unwrap().last().unwrap().clone().unwrap_or_default();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    /// What others were asked last: target and body.
+    pub(crate) fn fetched(&self) -> (String, String) {
+        self.fetched.lock().unwrap().clone()
     }
 
     pub(crate) fn times(&self) -> usize {
@@ -196,6 +213,7 @@ impl World for Scripted<'_> {
 
     fn ask(&mut self, asked: Asked, _: Option<Duration>) -> Pending<'_, Result<response::Parts, Unanswerable>> {
         self.scene.asked.lock().unwrap().push(asked.head);
+        self.scene.bodies.lock().unwrap().push(asked.body);
         let (head, body) = self.scene.answers.lock().unwrap().pop_front().unwrap_or_default().into_parts();
         self.answer = Some(body);
         Box::pin(std::future::ready(Ok(head)))
@@ -204,10 +222,12 @@ impl World for Scripted<'_> {
     fn fetch(
         &self,
         _: &Arc<Endpoint>,
-        _: Request<Bytes>,
+        request: Request<Bytes>,
         _: usize,
         _: Duration,
     ) -> Pending<'_, Result<Response<Bytes>, Reason>> {
+        *self.scene.fetched.lock().unwrap() =
+            (request.uri().to_string(), String::from_utf8(request.body().to_vec()).unwrap());
         self.scene.others.fetch_add(1, Ordering::Relaxed);
         let other = self.scene.other.lock().unwrap().clone();
         Box::pin(async move {

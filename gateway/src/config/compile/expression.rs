@@ -1,5 +1,6 @@
 //! Expressions and templates: names and kinds are checked when they are read, not when a request comes.
 
+mod template;
 mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use self::vocabulary::{FUNCTIONS, Function, NAMESPACES, ROOTS, TYPES, arithmetic
 use super::condition;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::model::{Expression, NamedValue, Part, Section, Template};
+use crate::model::{Expression, NamedValue, Section};
 
 /// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
 const MOST_BYTES: usize = 4096;
@@ -39,77 +40,6 @@ impl Scope<'_> {
     ) -> Option<Expression> {
         let compiled = self.compile(&written.value, kind);
         compiled.map_err(|fault| problems.push(fault.at(written, 0))).ok()
-    }
-
-    /// A text with holes.
-    pub(super) fn template(&self, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Template {
-        self.filled(written, false, problems)
-    }
-
-    /// Bytes with holes, which may be bytes.
-    pub(super) fn bytes(&self, written: &Spanned<String>, problems: &mut Vec<Problem>) -> Template {
-        self.filled(written, true, problems)
-    }
-
-    fn filled(&self, written: &Spanned<String>, bytes: bool, problems: &mut Vec<Problem>) -> Template {
-        let mut parts = Vec::new();
-        let (mut rest, mut text) = (written.value.as_str(), String::new());
-        while let Some(at) = rest.find(['$', '{']) {
-            let (before, hole) = rest.split_at(at);
-            text.push_str(before);
-            if let Some(after) = hole.strip_prefix("$${") {
-                text.push_str("${");
-                rest = after;
-            } else if let Some(after) = hole.strip_prefix("${") {
-                let offset = written.value.len() - after.len();
-                let Some(length) = end_of_hole(after) else {
-                    let help = "close the expression with }; for a literal ${ write $${";
-                    problems.push(Problem::at(written, "this ${ has no }", help));
-                    return Template(parts);
-                };
-                parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
-                match self.hole(&after[..length], bytes) {
-                    Ok(expression) => parts.push(Part::Expression(expression)),
-                    Err(fault) => problems.push(fault.at(written, offset)),
-                }
-                rest = &after[length + 1..];
-            } else if let Some((name, after)) = named(hole) {
-                parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
-                match self.values.get(name) {
-                    Some(value) => parts.push(Part::Named(Arc::clone(value))),
-                    None if self.values.is_empty() => {
-                        let rule = format!("`{name}` is not a named value: this configuration has none");
-                        problems.push(Problem::at(written, rule, format!("add values: {{{name}: {{file: PATH}}}}")));
-                    }
-                    None => {
-                        let rule = format!("`{name}` is not a named value");
-                        problems.push(Problem::at(written, rule, suggestion(name, self.values.keys())));
-                    }
-                }
-                rest = after;
-            } else {
-                let width = hole.chars().next().map_or(1, char::len_utf8);
-                text.push_str(&hole[..width]);
-                rest = &hole[width..];
-            }
-        }
-        text.push_str(rest);
-        parts.extend((!text.is_empty()).then(|| Part::Text(text.into())));
-        Template(parts)
-    }
-
-    fn hole(&self, source: &str, bytes: bool) -> Result<Expression, Fault> {
-        let (expression, kind) = self.compiled(source)?;
-        match (bytes, kind) {
-            (false, Kind::Bytes) => Err(Fault::whole(
-                "bytes cannot stand in a text",
-                "convert them with hex(...), base64.encode(...) or string(...)".to_owned(),
-            )),
-            (true, _) if is_body(expression.program.expression()) => {
-                Err(Fault::whole(BODY_AS_TEXT, "use ${request.body_bytes}".to_owned()))
-            }
-            _ => Ok(expression),
-        }
     }
 
     fn compile(&self, source: &str, kind: Kind) -> Result<Expression, Fault> {
@@ -178,33 +108,6 @@ impl Scope<'_> {
         };
         Ok((expression, found))
     }
-}
-
-/// The length of an expression that begins a text and that `}` ends: one that is in no string and closes no other.
-fn end_of_hole(text: &str) -> Option<usize> {
-    let (mut open, mut quote, mut escaped) = (0_usize, None, false);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(end), _) if c == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '{') => open += 1,
-            (None, '}') if open == 0 => return Some(at),
-            (None, '}') => open -= 1,
-            (None, _) => {}
-        }
-    }
-    None
-}
-
-/// The name in `{{name}}`, and what follows.
-fn named(text: &str) -> Option<(&str, &str)> {
-    let (name, after) = text.strip_prefix("{{")?.split_once("}}")?;
-    let name = name.trim();
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    is_name.then_some((name, after))
 }
 
 /// What is wrong with an expression.
@@ -454,6 +357,9 @@ impl<'a> Check<'a> {
         call: &CallExpr,
     ) -> Result<Kind, Fault> {
         let named: Vec<_> = FUNCTIONS.iter().filter(|(function, ..)| *function == name).collect();
+        if name == "raw" {
+            return Err(self.fault(at, "raw(...) stands around all of a hole in a text", "${raw(request.path)}"));
+        }
         if named.is_empty() {
             let names: BTreeSet<_> = FUNCTIONS.iter().map(|(function, ..)| (*function).to_owned()).collect();
             return Err(self.fault(at, format!("there is no function `{name}`"), suggestion(name, names.iter())));

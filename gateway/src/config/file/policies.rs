@@ -242,8 +242,11 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_backend: Option<Text>,
-    /// Sets the body: of the request in inbound and backend, of the response in outbound and on-error. Example: `'{"id":
-    /// "${request.id}"}'`.
+    /// Sets the body: of the request in inbound and backend, of the response in outbound and on-error. Values are encoded for where
+    /// they stand. A body that begins with `{` or `[` is JSON: within quotes a value is a part of the string, elsewhere it is a
+    /// whole value. One that begins with `<` is XML or HTML, and one that begins with `name=` and has no blanks is a form. In other
+    /// text nothing is encoded. `${raw(...)}` is inserted as it is, and so is a value that is the whole body. Example: `'{"id":
+    /// "${request.id}", "order": ${json(request.body)}}'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_body: Option<Text>,

@@ -154,7 +154,8 @@ impl<'a> View<'a> {
                 Some(if secret { MASK.to_owned() } else { value.into_owned() })
             }
             Self::Parameters(parameters) => {
-                parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
+                let (_, value) = parameters.iter().find(|(known, _)| **known == *name)?;
+                Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
             }
             _ => None,
         }

@@ -7,6 +7,7 @@ use http::Method;
 use serde_saphyr::Spanned;
 
 use super::list::List;
+use super::statement::content_type;
 use crate::config::compile::endpoint;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
@@ -97,12 +98,14 @@ impl<'a> List<'a, '_> {
                 headers.push((name, self.template(value)));
             }
         }
+        let kind = content_type(&headers);
+        let body = file.body.as_ref().map(|body| self.body(body, kind)).unwrap_or_default();
         Some(SendRequest {
             endpoint,
             target,
             method,
             headers,
-            body: file.body.as_ref().map(|body| self.template(body)).unwrap_or_default(),
+            body,
             copy: file.copy,
             timeout: self.duration(file.timeout.as_ref()).unwrap_or(Duration::from_secs(60)),
             variable: file.variable.as_ref().map(|variable| self.variable(variable)),
@@ -115,7 +118,7 @@ impl<'a> List<'a, '_> {
         written: &Spanned<String>,
         tls: Option<&TlsFile>,
     ) -> Option<(Arc<Endpoint>, Template)> {
-        let template = self.template(written);
+        let template = self.url_text(written);
         endpoint::url(written, template, tls, self.shared.outside, self.problems)
     }
 }

@@ -16,9 +16,9 @@ use crate::config::file::policies::{
     BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
 };
 use crate::model::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Exists,
-    Expression, FindAndReplace, Forward, Policy, Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri, Section,
-    SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping,
+    Exists, Expression, FindAndReplace, Forward, Part, Policy, Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri,
+    Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
 };
 
 /// Requests of a hundred that may be sent again.
@@ -88,7 +88,9 @@ impl<'a> List<'a, '_> {
                     "write the text that is to be replaced",
                 ));
             }
-            let (from, to) = (self.template(&replace.from), self.shown(&replace.to));
+            let from = self.template(&replace.from);
+            let to = self.with_scope(|scope, problems| scope.piece(&replace.to, problems));
+            self.is_for_section(&to, &replace.to);
             statements.push(Some(Statement::FindAndReplace(FindAndReplace { from, to })));
         }
         if let Some(forward) = &file.forward_request {
@@ -124,13 +126,16 @@ impl<'a> List<'a, '_> {
             statements.push(Some(Statement::ReplacePlaceholder(ReplacePlaceholder { placeholder, value })));
         }
         if let Some(rewrite) = &file.rewrite_uri {
-            let template = self.template(&rewrite.template);
-            if template.literal().is_some_and(|path| !path.starts_with('/')) {
-                self.problems.push(Problem::at(
-                    &rewrite.template,
-                    "this path does not begin with a slash",
-                    "write a path like /v2/prices",
-                ));
+            let template = self.url_text(&rewrite.template);
+            let begins = match template.0.first() {
+                Some(Part::Text(text)) => text.starts_with('/'),
+                // A value of the owner's may be all of a path, and so may `raw(...)`.
+                Some(Part::Named(_) | Part::Expression(_, Escaping::None)) => true,
+                Some(Part::Expression(..)) | None => false,
+            };
+            if !begins {
+                let help = "write a path like /v2/prices/${request.parameters.id}; ${raw(...)} may be all of a path";
+                self.problems.push(Problem::at(&rewrite.template, "this path does not begin with a slash", help));
             }
             statements.push(Some(Statement::RewriteUri(RewriteUri {
                 template,
@@ -138,7 +143,9 @@ impl<'a> List<'a, '_> {
             })));
         }
         if let Some(body) = &file.set_body {
-            statements.push(Some(Statement::SetBody(self.shown(body))));
+            let template = self.body(body, None);
+            self.is_for_section(&template, body);
+            statements.push(Some(Statement::SetBody(template)));
         }
         if let Some(set) = &file.set_header {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
@@ -288,7 +295,11 @@ impl<'a> List<'a, '_> {
                 headers.push((name, self.for_caller(value)));
             }
         }
-        let body = file.body.as_ref().map_or_else(|| Template(Vec::new()), |body| self.for_caller(body));
+        let body = file.body.as_ref().map_or_else(Template::default, |written| {
+            let body = self.body(written, content_type(&headers));
+            self.is_for_caller(&body, written);
+            body
+        });
         Reply { status: file.status.unwrap_or(200), headers, body }
     }
 
@@ -339,22 +350,33 @@ impl<'a> List<'a, '_> {
         (exists, templates)
     }
 
-    /// What a caller may see, where the section is about the answer: no secret then.
+    /// Returns a text that the section may show: to the caller, where it is about the response.
     fn shown(&mut self, written: &Spanned<String>) -> Template {
-        match self.section {
-            Section::Inbound | Section::Backend => self.template(written),
-            Section::Outbound | Section::OnError => self.for_caller(written),
+        let template = self.template(written);
+        self.is_for_section(&template, written);
+        template
+    }
+
+    /// Returns a text that a caller will see.
+    fn for_caller(&mut self, written: &Spanned<String>) -> Template {
+        let template = self.template(written);
+        self.is_for_caller(&template, written);
+        template
+    }
+
+    /// Checks that a template has no secret where the section is about the response.
+    fn is_for_section(&mut self, template: &Template, written: &Spanned<String>) {
+        if matches!(self.section, Section::Outbound | Section::OnError) {
+            self.is_for_caller(template, written);
         }
     }
 
-    /// What a caller will see: no secret.
-    fn for_caller(&mut self, written: &Spanned<String>) -> Template {
-        let template = self.template(written);
+    /// Checks that a template has no secret.
+    fn is_for_caller(&mut self, template: &Template, written: &Spanned<String>) {
         if template.is_secret() {
             let help = "use a value that is not a secret: {value: ...}";
             self.problems.push(Problem::at(written, "a secret would go to the caller", help));
         }
-        template
     }
 
     pub(super) fn header(&mut self, written: &Spanned<String>) -> Option<Arc<str>> {
@@ -402,8 +424,22 @@ impl<'a> List<'a, '_> {
     }
 
     pub(super) fn template(&mut self, written: &Spanned<String>) -> Template {
+        self.with_scope(|scope, problems| scope.template(written, problems))
+    }
+
+    /// Returns a URL, or a path with a query.
+    pub(super) fn url_text(&mut self, written: &Spanned<String>) -> Template {
+        self.with_scope(|scope, problems| scope.url(written, problems))
+    }
+
+    /// Returns a body of this media type.
+    pub(super) fn body(&mut self, written: &Spanned<String>, kind: Option<&str>) -> Template {
+        self.with_scope(|scope, problems| scope.body(written, kind, problems))
+    }
+
+    fn with_scope<T>(&mut self, read: impl FnOnce(&Scope<'_>, &mut Vec<Problem>) -> T) -> T {
         let (scope, problems) = self.scope_and_problems();
-        scope.template(written, problems)
+        read(&scope, problems)
     }
 
     pub(super) fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
@@ -414,6 +450,11 @@ impl<'a> List<'a, '_> {
     pub(super) fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
         written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
     }
+}
+
+/// Returns the media type that a message's headers say, if it is fixed.
+pub(super) fn content_type(headers: &[(Arc<str>, Template)]) -> Option<&str> {
+    headers.iter().find(|(name, _)| **name == *"content-type").and_then(|(_, value)| value.literal())
 }
 
 pub(in crate::config::compile) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> Vec<WorkloadMatch> {

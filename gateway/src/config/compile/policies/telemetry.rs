@@ -92,7 +92,7 @@ impl<'a> List<'a, '_> {
         }
         let bytes = file.max_bytes.as_ref().map_or(DEFAULT_BYTES, |written| written.value);
         Log {
-            message: file.message.as_ref().map(|message| self.told(message)),
+            message: file.message.as_ref().map(|message| self.told_body(message)),
             body: file.body,
             max_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             redact: file.redact.as_ref().map(|redact| self.redact(&redact.value, file.body)).unwrap_or_default(),
@@ -168,6 +168,13 @@ impl<'a> List<'a, '_> {
     /// What people will read: no secret.
     pub(super) fn told(&mut self, written: &Spanned<String>) -> Template {
         let template = self.template(written);
+        self.no_secret_on_record(template.is_secret(), written);
+        template
+    }
+
+    /// The same of a text that may be JSON or XML, as it begins.
+    fn told_body(&mut self, written: &Spanned<String>) -> Template {
+        let template = self.body(written, None);
         self.no_secret_on_record(template.is_secret(), written);
         template
     }

@@ -10,7 +10,7 @@ pub(in crate::config) struct FindAndReplaceFile {
     /// The text that is replaced. Example: `http://`.
     #[schemars(with = "String")]
     pub(in crate::config) from: Text,
-    /// The text that replaces it. Example: `https://`.
+    /// The text that replaces it. In JSON, XML and forms its values are encoded for the place. Example: `https://`.
     #[schemars(with = "String")]
     pub(in crate::config) to: Text,
 }
@@ -19,7 +19,10 @@ pub(in crate::config) struct FindAndReplaceFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct RewriteUriFile {
-    /// A template for the path, with or without a query. Example: `"/v2/prices/${request.parameters.id}"`.
+    /// A template for the path, with or without a query. A value is encoded as one segment of the path or as one value of the
+    /// query; `${raw(request.path)}` is inserted as it is. A request whose values would add a dot segment, or make the path one of
+    /// an operation whose policies did not run, is refused (400, `path_not_allowed`). Example:
+    /// `"/v2/prices/${request.parameters.id}"`.
     #[schemars(with = "String")]
     pub(in crate::config) template: Text,
     /// Whether the query of the request is kept. Default: true.

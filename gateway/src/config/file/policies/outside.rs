@@ -13,8 +13,8 @@ use crate::config::file::TlsFile;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct SendRequestFile {
-    /// The URL. Scheme, name and port are literal: no request decides where Egret connects. Path and query are a template.
-    /// Example: `"https://hooks.example/calls/${request.id}"`.
+    /// The URL. Scheme, name and port are literal: no request decides where Egret connects. Path and query are a template, whose
+    /// values are encoded as those of `rewrite-uri`. Example: `"https://hooks.example/calls/${request.id}"`.
     #[schemars(with = "String")]
     pub(in crate::config) url: Text,
     /// The method. Default: GET. Example: `POST`.
@@ -25,7 +25,8 @@ pub(in crate::config) struct SendRequestFile {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(in crate::config) headers: BTreeMap<String, Text>,
-    /// The body, a template. Default: empty. Example: `'{"unit": "${workload.unit}"}'`.
+    /// The body, a template. Values are encoded as those of `set-body`, for the `Content-Type` in `headers` if that is JSON, XML or
+    /// a form. Default: empty. Example: `'{"unit": "${workload.unit}"}'`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) body: Option<Text>,
