@@ -18,6 +18,8 @@ mod rewound;
 mod routing;
 mod sample;
 mod third_party;
+mod trailers;
+mod upgrade;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};

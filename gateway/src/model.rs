@@ -43,11 +43,11 @@ pub use policy::{
     CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,
     Encoding, Exists, FindAndReplace, Forward, Grant, Hmac, HmacAlgorithm, IpFilter, JsonKind, JsonToXml, Length,
     LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, Oauth2, OnInvalid, Parameter, Pattern, Periods, Place,
-    Policies, Policy, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
-    Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus,
-    SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace,
-    ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
-    WorkloadMatch, XmlName, XmlToJson, looks_at_request,
+    PlaceholderPlace, Policies, Policy, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply,
+    RequiredClaim, Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys,
+    TokenPlace, Trace, ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait,
+    WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
 };
 pub use printable::{printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};

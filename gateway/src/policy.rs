@@ -30,6 +30,7 @@ mod keyed;
 mod limit_concurrency;
 mod llm;
 mod log;
+mod mask;
 mod meter;
 mod paths;
 mod permit;

@@ -53,18 +53,19 @@ fn an_upgrade_becomes_a_tunnel() {
     let lab = Lab::new();
     lab.hosts(&[("203.0.113.7", "api.partner.example")]);
     let _partner = lab.third_party("203.0.113.7", 80, Behaviour::Upgrade);
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}    upgrades: [echo]\n")), &[]);
     let program = r#"
 import socket
-s = socket.create_connection(("203.0.113.7", 80), timeout=10)
-s.sendall(b"GET / HTTP/1.1\r\nHost: api.partner.example\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-head = b""
-while not head.endswith(b"\r\n\r\n"):
-    head += s.recv(1)
-s.sendall(b"through the tunnel")
-print(head.split()[1].decode(), s.recv(100).decode())
+for wish in (b"Upgrade: echo", b"Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13"):
+    s = socket.create_connection(("203.0.113.7", 80), timeout=10)
+    s.sendall(b"GET / HTTP/1.1\r\nHost: api.partner.example\r\nConnection: Upgrade\r\n" + wish + b"\r\n\r\n")
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += s.recv(1)
+    s.sendall(b"through the tunnel")
+    print(head.split()[1].decode(), s.recv(100).decode(), end="; ")
 "#;
-    assert_eq!(lab.python(program, &[]), "101 through the tunnel");
+    assert_eq!(lab.python(program, &[]), "101 through the tunnel; 101 through the tunnel;");
 }
 
 #[test]

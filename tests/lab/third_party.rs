@@ -178,7 +178,12 @@ fn converse(
                 head.push(buffer[0]);
             }
             note(&head);
-            say(stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")?;
+            let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+            let wish = head.lines().find_map(|line| line.strip_prefix("upgrade:")).unwrap_or("echo").trim();
+            say(
+                stream,
+                &format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {wish}\r\n\r\n"),
+            )?;
             converse(stream, &Behaviour::Echo, source, note)
         }
         Behaviour::InTurn(turn, answers) => {

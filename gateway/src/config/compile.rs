@@ -12,6 +12,7 @@ mod openapi;
 mod policies;
 mod schema;
 mod strangers;
+mod upgrades;
 mod values;
 mod yaml;
 
@@ -127,6 +128,7 @@ fn api<'a>(
         fail: fail(file, problems),
         on_refusal: on_refusal(file, mode, rules.is_some(), problems),
         on_refusal_workloads: policies::workloads(file.on_refusal_workloads.as_deref().unwrap_or_default(), problems),
+        upgrades: upgrades::upgrades(&file.upgrades, problems),
         name: name.into(),
         strangers: strangers::compile(file, mode, egress.as_ref().unwrap_or(&ways.all), problems),
         allow_addresses: strangers::allow_addresses(file, problems),

@@ -204,6 +204,7 @@ impl Changes {
                 self.push("backend", kind, None, old.map(text), new.map(text));
             }
         }
+        self.value("upgrades", &old.upgrades, &new.upgrades, |upgrades| upgrades.join(", "));
         self.rules(old.rules.as_deref(), new.rules.as_deref());
     }
 

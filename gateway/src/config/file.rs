@@ -231,14 +231,22 @@ pub(super) struct ApiFile {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1073741824))]
     pub(super) max_body: Option<u32>,
-    /// `strict`: a request whose path servers read in different ways is refused (400, `path_not_allowed`): dot segments, `//`, `\`,
-    /// an encoded slash or backslash, `;`, control characters, a segment that ends with a dot or a space, an encoded `%XX`, bytes
-    /// that are not UTF-8, and capitals that alone keep a request from being one of the operations. `lenient`: such a request goes on.
-    /// Default: `strict` where the path decides which policies run (`only_operations`, an operation with `policies` of its own, a
-    /// condition that looks at `request.path`), else `lenient`.
+    /// How spellings of paths that servers read in different ways are treated. `strict` refuses such a request (400,
+    /// `path_not_allowed`): dot segments, `//`, `\`, an encoded slash or backslash, `;`, control characters, a segment that ends with
+    /// a dot or a space, an encoded `%XX`, bytes that are not UTF-8, and capitals that alone keep a request from being one of the
+    /// operations. `lenient` forwards it. Without this, Egret is strict where the path decides which policies run: with
+    /// `only_operations`, an operation with `policies` of its own, or a condition that looks at `request.path`. Example: `strict`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) paths: Option<Spanned<String>>,
+    /// The protocols to which a caller may change a connection (`Upgrade`, HTTP/1.1). What follows is a tunnel that no policy sees.
+    /// Without this, WebSocket is allowed where no policy needs to see every request. Policies that do are those that count, limit
+    /// concurrency, validate or change bodies, and operations with `policies` of their own or with `only_operations`. There Egret
+    /// refuses a WebSocket (403, `upgrade_not_allowed`) unless `websocket` is listed. Egret ignores the wish for any other protocol
+    /// that is not listed. Default: none. Example: `[websocket]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) upgrades: Vec<Spanned<String>>,
     /// Whether Egret may send secrets to the third party without TLS. Default: false.
     #[serde(default)]
     pub(super) plain_secrets: bool,

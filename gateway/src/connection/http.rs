@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1::{self, Builder};
 use hyper::service::{HttpService, service_fn};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -25,6 +26,7 @@ use super::policed::{self, Ask};
 use super::requests::{Body, From, Record, Unanswered, ended, hop_by_hop, noted};
 use super::rewound::Rewound;
 use super::third_party::ThirdParty;
+use super::upgrade;
 use crate::model::Reason;
 use crate::policy::Pending;
 use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS, Outgoing, Transport, outgoing};
@@ -202,7 +204,7 @@ fn server() -> Builder {
 /// A request of one caller, on its way to the third party.
 struct Asking<'a> {
     exchange: &'a Arc<Exchange>,
-    upgrade: bool,
+    upgrade: Option<&'a HeaderValue>,
 }
 
 impl Ask for Asking<'_> {
@@ -234,11 +236,12 @@ impl Exchange {
             self.because(reason);
             return Ok(refusal(reason));
         }
-        let upgrade = hop_by_hop(request.headers_mut());
+        let asks = hop_by_hop(request.headers_mut());
+        let upgrade = upgrade::wanted(&mut request, asks, self.third_party.upgrades());
         let request = outgoing(request);
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
-                let asking = Asking { exchange: &self, upgrade };
+                let asking = Asking { exchange: &self, upgrade: upgrade.as_ref() };
                 let answered =
                     Box::pin(policed::answer(&self.third_party, rulebook, request, &asking, record, None)).await;
                 if !matches!(&answered, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
@@ -247,7 +250,7 @@ impl Exchange {
                 }
                 answered
             }
-            None => self.ask(request, upgrade).await.map_err(Into::into),
+            None => self.ask(request, upgrade.as_ref()).await.map_err(Into::into),
         };
         answered.inspect_err(|error| {
             let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
@@ -261,13 +264,18 @@ impl Exchange {
     }
 
     /// Sends a request; the answer has begun then.
-    async fn ask(self: &Arc<Self>, request: Request<Outgoing>, upgrade: bool) -> Result<Response<Body>, Reason> {
+    async fn ask(
+        self: &Arc<Self>,
+        request: Request<Outgoing>,
+        upgrade: Option<&HeaderValue>,
+    ) -> Result<Response<Body>, Reason> {
         let kept = lock(&self.kept).take();
         let (mut connection, mut response) = self.third_party.send(kept, request).await?;
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let upstream = if upgrade { connection.upgraded().await } else { None };
-            // If nobody asked for it, no answer can be made of what follows.
+            let granted = upgrade.is_some_and(|wanted| upgrade::is_granted(&response, wanted));
+            let upstream = if granted { connection.upgraded().await } else { None };
+            // If nobody asked for this protocol, no response can be made of what follows.
             *lock(&self.upgrade) = Some(upstream.ok_or(Reason::UpstreamReset)?);
             return Ok(response.map(Body::ended));
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, TRAILER};
 use hyper::{Request, Response};
 use tokio::time::{sleep, timeout};
 
@@ -14,6 +14,7 @@ use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty, WELL};
+use super::trailers;
 use crate::flow::Bound;
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
@@ -42,7 +43,8 @@ pub(super) async fn answer(
     account: Option<&mut Account>,
 ) -> Result<Response<Body>, Unanswered> {
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(TRAILER);
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
     call.original_dst = Some(third_party.original_dst());
     call.scheme = third_party.scheme();
@@ -51,7 +53,7 @@ pub(super) async fn answer(
     call.steps = account.is_some().then(Vec::new);
     let mut wire = Wire {
         ask,
-        body: Some(body),
+        body: Some(body.without_trailers()),
         answer: None,
         third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
@@ -91,8 +93,9 @@ pub(super) async fn answer(
         (None, Some(streamed)) => streamed,
         (None, None) => Body::whole(Bytes::new()),
     };
-    let head = response.ok_or(Reason::NotSent)?;
-    let body = body.holding(held).taking(wire.after.into_share());
+    let mut head = response.ok_or(Reason::NotSent)?;
+    trailers::announce_those_of_grpc(&mut head.headers);
+    let body = body.holding(held).taking(wire.after.into_share()).policed();
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));
     }

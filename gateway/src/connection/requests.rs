@@ -14,6 +14,7 @@ use hyper::{Response, StatusCode, header};
 use super::buffered::Buffered;
 use super::clock::clock;
 use super::downstream::Answering;
+use super::trailers;
 use crate::flow::Share;
 use crate::model::{Reason, Told};
 use crate::policy::{Held, Meters};
@@ -117,6 +118,8 @@ pub(super) struct Body {
     _record: Option<Box<RequestRecord>>,
     _room: Vec<Share>,
     metered: Option<Box<Metered>>,
+    /// Whether policies ran, which see no trailers.
+    policed: bool,
 }
 
 /// What is watched of it, and where that is told at its end.
@@ -261,6 +264,11 @@ impl Body {
         Self { metered: Some(Box::new(Metered { meters, tell: Some(tell), buffered, taken: 0 })), ..self }
     }
 
+    /// Returns it with no trailers but those that gRPC needs.
+    pub(super) fn policed(self) -> Self {
+        Self { policed: true, ..self }
+    }
+
     /// Puts its end on record.
     pub(super) fn recorded(self, record: Option<Box<RequestRecord>>) -> Self {
         Self { _record: record, ..self }
@@ -281,6 +289,7 @@ impl std::convert::From<Content> for Body {
             _record: None,
             _room: Vec::new(),
             metered: None,
+            policed: false,
         }
     }
 }
@@ -291,7 +300,12 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
-        let frame = this.next(cx);
+        let mut frame = this.next(cx);
+        if let (true, Poll::Ready(Some(Ok(found)))) = (this.policed, &mut frame)
+            && let Some(trailers) = found.trailers_mut()
+        {
+            trailers::keep_those_of_grpc(trailers);
+        }
         if let (Some(metered), Poll::Ready(Some(Ok(frame)))) = (&mut this.metered, &frame)
             && let Some(data) = frame.data_ref()
         {

@@ -191,6 +191,12 @@ impl ThirdParty {
         Ok(Route::Api(id, self.model.api(id).ok_or(Reason::NoOrigin)?))
     }
 
+    /// Returns the protocols, beside WebSocket, to which callers may change a connection. A stranger's connection may become nothing
+    /// else either: its requests may be for a listed host, each of them.
+    pub(super) fn upgrades(&self) -> &[Arc<str>] {
+        self.api().map_or(&[], |api| &api.upgrades)
+    }
+
     /// The name that the caller asked for.
     pub(super) fn name(&self) -> &Host {
         &self.name

@@ -151,6 +151,9 @@ pub struct Api {
     pub allow_addresses: Vec<IpNet>,
     /// The workloads for which `on_refusal` holds; all, if empty.
     pub on_refusal_workloads: Vec<WorkloadMatch>,
+    /// Protocols, beside WebSocket, to which callers may change a connection; with `websocket` also where policies need to see every
+    /// request.
+    pub upgrades: Vec<Arc<str>>,
     /// The policies and operations of the API; requests are forwarded unchanged where this is absent.
     pub rules: Option<Arc<Rules>>,
 }

@@ -27,11 +27,11 @@ pub enum Syntax {
     Text,
     /// A path, perhaps with a query.
     Url,
-    /// `application/x-www-form-urlencoded`.
+    /// A form: `application/x-www-form-urlencoded`.
     Form,
-    /// JSON.
+    /// JSON of any media type.
     Json,
-    /// XML or HTML.
+    /// XML or HTML text.
     Xml,
 }
 
@@ -98,7 +98,7 @@ impl Scanner {
         Self { syntax, place: Within::Plain }
     }
 
-    /// Reads what follows.
+    /// Reads the next fixed part.
     pub fn read(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.place = match (self.syntax, self.place, byte) {

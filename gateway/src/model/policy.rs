@@ -21,8 +21,8 @@ pub use cache::{CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, Cac
 pub use contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style, Telling};
 pub use conversion::{Converted, JsonKind, JsonToXml, XmlName, XmlToJson};
 pub use credentials::{
-    ApiKey, AwsSigv4, Basic, CredentialPlace, Encoding, Hmac, HmacAlgorithm, ReplacePlaceholder, RequiredClaim,
-    SecretKey, TimeFormat, TokenKeys, TokenPlace, ValidateJwt,
+    ApiKey, AwsSigv4, Basic, CredentialPlace, Encoding, Hmac, HmacAlgorithm, PlaceholderPlace, ReplacePlaceholder,
+    RequiredClaim, SecretKey, TimeFormat, TokenKeys, TokenPlace, ValidateJwt,
 };
 pub use filters::{CheckHeader, IpFilter, Refusal, WorkloadFilter, WorkloadMatch};
 pub use flow::{Branch, Forward, Reply, Retry, SetVariable};

@@ -147,6 +147,8 @@ reasons! {
     TooOld = "too_old";
     /// The name has no address.
     Unresolved = "unresolved";
+    /// The caller wanted to change its connection to another protocol, past policies that need to see every request.
+    UpgradeNotAllowed = "upgrade_not_allowed";
     /// The third party refused the connection.
     UpstreamRefused = "upstream_refused";
     /// The third party reset the connection.

@@ -18,6 +18,8 @@ pub struct Rules {
     pub only_operations: bool,
     /// Whether a request is refused whose path servers read in different ways.
     pub strict_paths: bool,
+    /// Whether policies need to see every request, so that no connection may become a tunnel unless its owner says so.
+    pub every_request: bool,
     /// The largest body that a policy may read, in bytes.
     pub max_body: usize,
     /// Whether secrets may be sent without TLS.

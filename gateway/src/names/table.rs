@@ -115,6 +115,7 @@ mod tests {
             strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
             allow_addresses: Vec::new(),
             on_refusal_workloads: Vec::new(),
+            upgrades: Vec::new(),
             rules: None,
         }
     }

@@ -7,13 +7,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::{Call, Fault};
 use super::world::{Side, World};
-use super::{charset, template};
+use super::{charset, mask, template};
 use crate::model::{FindAndReplace, Reason, Scanner, Syntax, Template};
 
 pub(super) fn set(template: &Template, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let filled = template::fill(template, call)?;
     call.note(|| format!("{} bytes", filled.text.len()));
     call.secret_body |= filled.is_secret();
+    filled.secrets().for_each(|secret| mask::add(call, secret));
     put(call, Bytes::from(filled.text.into_owned().into_bytes()));
     Ok(())
 }
@@ -30,6 +31,9 @@ pub(super) fn replace(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(
     let outcome = replaced(&from.text, &replace.to, call)?;
     call.note(|| format!("{} times", outcome.times));
     call.secret_body |= outcome.is_secret;
+    if outcome.is_secret {
+        template::fill(&replace.to, call)?.secrets().for_each(|secret| mask::add(call, secret));
+    }
     if outcome.times > 0 {
         put(call, outcome.body.into());
     }
@@ -42,8 +46,6 @@ pub(super) struct Replaced {
     pub(super) times: usize,
     /// Whether a secret is in what was put in.
     pub(super) is_secret: bool,
-    /// Those secrets.
-    pub(super) secrets: Vec<String>,
 }
 
 /// Returns the section's body with a template in the place of a text.
@@ -58,8 +60,7 @@ pub(super) fn replaced(from: &str, to: &Template, call: &Call<'_>) -> Result<Rep
     let (from, body) = (from.as_bytes(), body.clone().unwrap_or_default());
     let most = call.max_body.saturating_mul(MOST_GROWTH);
     let mut scanner = Scanner::new(syntax(headers, &body));
-    let mut outcome =
-        Replaced { body: Vec::with_capacity(body.len()), times: 0, is_secret: false, secrets: Vec::new() };
+    let mut outcome = Replaced { body: Vec::with_capacity(body.len()), times: 0, is_secret: false };
     let mut rest = &body[..];
     while let Some(at) = find(rest, from).filter(|_| !from.is_empty()) {
         let (before, found) = rest.split_at(at);
@@ -74,9 +75,6 @@ pub(super) fn replaced(from: &str, to: &Template, call: &Call<'_>) -> Result<Rep
         outcome.body.extend_from_slice(filled.text.as_bytes());
         scanner.read(filled.text.as_bytes());
         outcome.is_secret |= filled.is_secret();
-        if outcome.secrets.is_empty() {
-            outcome.secrets.extend(filled.secrets());
-        }
         outcome.times += 1;
         rest = &found[from.len()..];
     }
@@ -132,7 +130,8 @@ pub(super) fn coding(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+/// Returns where a text is in another one.
+pub(super) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
 }
 
@@ -180,13 +179,31 @@ pub(super) async fn whole(side: Side, call: &mut Call<'_>, world: &mut dyn World
             call.request_body = Some(bytes);
         }
         Side::Response => {
-            if let Some(response) = call.response.as_mut().filter(|_| !bytes.is_empty()) {
-                describe_whole(&mut response.headers, bytes.len());
-            }
-            call.response_body = Some(bytes);
+            let masked = if is_compressed(call) { None } else { mask::body(&bytes, &call.injected) };
+            put_response(call, masked.unwrap_or(bytes));
         }
     }
     Ok(())
+}
+
+/// Masks the secrets that a third party repeats in a body that is there as a whole.
+pub(super) fn masked(call: &mut Call<'_>) {
+    let body = call.response_body.as_ref().filter(|_| !is_compressed(call));
+    if let Some(masked) = body.and_then(|body| mask::body(body, &call.injected)) {
+        put_response(call, masked);
+    }
+}
+
+fn is_compressed(call: &Call<'_>) -> bool {
+    call.response.as_ref().is_some_and(|response| coding(&response.headers).is_some())
+}
+
+/// Puts a body in the place of the third party's, which it is but for what is masked.
+pub(super) fn put_response(call: &mut Call<'_>, body: Bytes) {
+    if let Some(response) = call.response.as_mut().filter(|_| !body.is_empty()) {
+        describe_whole(&mut response.headers, body.len());
+    }
+    call.response_body = Some(body);
 }
 
 /// Why it cannot be had.

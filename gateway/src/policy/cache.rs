@@ -1,5 +1,6 @@
 //! Answers that are kept: `cache-lookup`, `cache-store` (RFC 9111, as a shared cache); values are in [`values`].
 
+mod credentials;
 mod freshness;
 mod kept;
 mod under_way;
@@ -15,7 +16,7 @@ use futures_util::future::select;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, response};
 
-use self::freshness::{Directives, is_authorized, is_for_all, lifetime};
+use self::freshness::{Directives, is_for_all, lifetime};
 pub(super) use self::kept::Caches;
 use self::kept::Kept;
 pub(super) use self::under_way::Leading;
@@ -31,8 +32,12 @@ use crate::model::{CacheLookup, CacheStore};
 #[derive(Clone, Debug)]
 pub(super) struct Under {
     key: String,
-    /// Whether its caller shows who it is, and shares answers only with the third party's word.
+    /// The key of responses that are for this caller's owner alone.
+    own: String,
+    /// Whether its caller shows who it is, and shares responses only with the third party's word.
     authorized: bool,
+    /// How it was looked up.
+    lookup: CacheLookup,
 }
 
 /// An answer that may not be given as it is.
@@ -98,13 +103,13 @@ pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, world: &dyn Worl
         return nothing_else(&asked, call);
     }
     let key = key(lookup, call);
-    let variants = caches.variants(&key);
-    let authorized = !lookup.share_authorized && is_authorized(&call.request.headers);
-    call.cached_under = Some(Under { key, authorized });
-    let kept = variants.and_then(|variants| {
+    let own = format!("{key}\nfor {:?}", call.workload.owner);
+    let authorized = !lookup.share_authorized && credentials::are_shown(lookup, &call.request.headers);
+    let kept = [&key, &own].into_iter().filter_map(|key| caches.variants(key)).find_map(|variants| {
         let said = said(&variants.by, &call.request.headers);
         variants.answers.iter().find(|kept| kept.said == said && (kept.for_all || !authorized)).cloned()
     });
+    call.cached_under = Some(Under { key, own, authorized, lookup: lookup.clone() });
     let Some(kept) = kept else {
         call.note(|| "miss".to_owned());
         return nothing_else(&asked, call);
@@ -185,13 +190,11 @@ fn renew(kept: &Kept, not_modified: &response::Parts, call: &mut Call<'_>, cache
     let headers = validation::renewed(&kept.headers, &not_modified.headers, &kept.changed);
     let renewed = Arc::new(made(call, (kept.status, headers, kept.body.clone()), kept.store.clone(), Some(kept)));
     let told = Directives::of(&renewed.headers);
-    let is_anothers = |under: &Under| {
-        told.has("no-store") || told.has("private") || (under.authorized && !is_for_all(&renewed.headers))
-    };
-    if let (Some(under), Some(by)) =
-        (call.cached_under.as_ref().filter(|under| !is_anothers(under)), varies(&renewed.headers))
+    let may_be_kept = !told.has("no-store") && !told.has("private");
+    if let (true, Some(under), Some(by)) = (may_be_kept, &call.cached_under, varies(&renewed.headers))
+        && let Some(key) = key_for(under, &renewed.headers, call)
     {
-        caches.put(&under.key, place_of(&under.key), by, Arc::clone(&renewed));
+        caches.put(key, place_of(key), by, Arc::clone(&renewed));
     }
     give(&renewed, call);
     // Its caller's alone.
@@ -210,6 +213,21 @@ pub(super) fn store(store: &CacheStore, call: &mut Call<'_>, caches: &Caches) {
         Ok(Duration::ZERO) => "kept, and asked for each time whether it is still so".to_owned(),
         Ok(time) => format!("kept for {time:?}"),
     });
+}
+
+/// Returns the key under which a response may be kept: the one of all callers, the one of its caller's owner where Egret's own
+/// credentials were in the request, or none where the caller's were. The third party's word, or the configuration's, is enough for
+/// the first (RFC 9111 §3.5).
+fn key_for<'u>(under: &'u Under, headers: &HeaderMap, call: &Call<'_>) -> Option<&'u str> {
+    if under.lookup.share_authorized || is_for_all(headers) {
+        Some(&under.key)
+    } else if under.authorized || credentials::are_shown(&under.lookup, &call.request.headers) {
+        None
+    } else if credentials::are_added(call) {
+        Some(&under.own)
+    } else {
+        Some(&under.key)
+    }
 }
 
 /// Whether an answer could be kept: then its body is read as a whole, if it is not too long.
@@ -233,9 +251,8 @@ fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration
     if told.has("no-store") || told.has("private") {
         return Err("it must not be");
     }
-    if under.authorized && !is_for_all(&response.headers) {
-        return Err("its caller is authorized, and the third party does not say that others may have it");
-    }
+    let key = key_for(under, &response.headers, call)
+        .ok_or("its caller has shown who it is, and the third party does not say that others may have it")?;
     let by = varies(&response.headers).ok_or("it varies by everything")?;
     let mut headers = response.headers.clone();
     headers.remove(TRANSFER_ENCODING);
@@ -250,7 +267,7 @@ fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration
     // What came is a piece of what was read: kept, it would keep all of that.
     let own = (response.status, owned(&headers), Bytes::copy_from_slice(body));
     let kept = made(call, own, store.clone(), None);
-    caches.put(&under.key, place_of(&under.key), by, Arc::new(kept));
+    caches.put(key, place_of(key), by, Arc::new(kept));
     Ok(time)
 }
 
@@ -356,7 +373,7 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
         key.push_str(&format!("\n{name}: {}", values.join(",")));
     }
     if lookup.vary_by_workload {
-        key.push_str(&format!("\n{}", call.workload.owner));
+        key.push_str(&format!("\nby {:?}", call.workload.owner));
     }
     if let Some(service) = &call.service {
         key.push_str(&format!("\nof {}", service.name));

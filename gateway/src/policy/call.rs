@@ -78,6 +78,8 @@ pub struct Call<'a> {
     pub(super) secret_target: bool,
     /// Those secrets.
     pub(super) secrets_of_target: Vec<String>,
+    /// The secrets of requests that were sent: they are masked where the third party repeats them.
+    pub(super) injected: Vec<String>,
     /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
     pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
@@ -237,6 +239,7 @@ impl<'a> Call<'a> {
             secret_body: false,
             secret_target: false,
             secrets_of_target: Vec::new(),
+            injected: Vec::new(),
             unmasked: false,
             max_body: 0,
             looks_back: true,

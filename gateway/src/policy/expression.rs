@@ -8,7 +8,7 @@ mod view;
 
 use std::sync::{Arc, LazyLock};
 
-pub(super) use number::{of_json, spelled};
+pub(super) use number::{in_json, of_json, spelled};
 
 use cel::{Context, Env, Value};
 

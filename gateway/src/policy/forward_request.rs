@@ -4,7 +4,7 @@ use http::{Method, StatusCode, response};
 
 use super::call::{Call, Fault};
 use super::world::{Asked, Side, Unanswerable, World};
-use super::{authentication_oauth2, bodies, paths, redirect, retry};
+use super::{authentication_oauth2, bodies, mask, paths, redirect, retry};
 use crate::model::{Forward, Member, Reason};
 
 /// Sends the request, and what its answers ask for, as far as they are followed.
@@ -17,6 +17,9 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
         base = send(forward, call, world, false).await?;
     }
     redirect::hide(call);
+    if let Some(response) = &mut call.response {
+        mask::head(&mut response.headers, &call.injected);
+    }
     let status = call.response.as_ref().map(|response| response.status);
     match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {
         Some(status) => Err(Fault::new(Reason::UpstreamStatus, 502, format!("the third party answered {status}"))),
@@ -41,6 +44,7 @@ async fn send(
         return Err(Fault::new(Reason::SecretInClear, 405, message));
     }
     let chosen = chosen(call, world)?;
+    mask::remember(call);
     // A copy is as dear as some policies together.
     let mut head = if call.looks_back || call.steps.is_some() { call.request.clone() } else { call.take_request() };
     let stale = call.stale.as_ref().filter(|_| first);
@@ -54,11 +58,14 @@ async fn send(
     };
     let count = (!call.meters.is_empty()).then(|| call.meters.sent());
     let asked = Asked { head, body: call.request_body.clone(), to, count };
-    call.response_body = None;
-    call.response = None;
+    (call.response_body, call.response) = (None, None);
+    let mut buffered = None;
     let answered = match world.ask(asked, forward.timeout).await {
         Ok(head) if forward.buffer_response => match world.peek(call.max_body).await {
-            Ok(_) => Ok(head),
+            Ok(peeked) => {
+                buffered = mask::body(&peeked.bytes, &call.injected).filter(|_| peeked.whole);
+                Ok(head)
+            }
             Err(reason) => Err(Unanswerable { reason, error: reason.into() }),
         },
         answered => answered,
@@ -76,6 +83,9 @@ async fn send(
             call.note(|| status.to_string());
             call.came = call.cached_under.as_ref().map(|_| Box::new(head.headers.clone()));
             call.response = Some(head);
+            if let Some(masked) = buffered {
+                bodies::put_response(call, masked);
+            }
             Ok(base)
         }
         Err(Unanswerable { reason, error }) => {

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::bodies;
 use super::call::{Call, Fault};
 use super::json::{self, Json};
 use super::template::{self, MASK};
 use super::world::{Peeked, Side};
+use super::{bodies, mask};
 use crate::model::{Log, Logged, LoggedBody, Policy, Redact, Told};
 
 /// Headers that are always masked, beside those that are marked.
@@ -80,7 +80,8 @@ fn body(log: &Log, call: &Call<'_>) -> Result<LoggedBody, String> {
         (None, Some(Peeked { bytes, whole })) => (bytes, *whole),
         (None, None) => return Err("it is gone: this comes after the request was sent".to_owned()),
     };
-    let text = String::from_utf8_lossy(bytes);
+    let masked_bytes = mask::body(bytes, &call.injected);
+    let text = String::from_utf8_lossy(masked_bytes.as_ref().unwrap_or(bytes));
     if !log.redact.looks_at_bodies() || text.is_empty() {
         return Ok(cut(text, log.max_bytes, whole));
     }

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Uri};
-use percent_encoding::percent_decode_str;
 
 use super::call::Call;
 use super::set_query_parameter::{pairs, parameters};
-use super::template::MASK;
-use super::{paths, rewrite_uri};
+use super::{mask, paths, rewrite_uri};
 
 /// Makes the request that an answer asks for, of a server below this path; whether it is to be sent (RFC 9110 §15.4).
 pub(super) fn follow(call: &mut Call<'_>, base: &str) -> bool {
@@ -100,7 +98,7 @@ pub(super) fn hide(call: &mut Call<'_>) {
     for name in [LOCATION, CONTENT_LOCATION, LINK] {
         for (_, value) in response.headers.iter_mut().filter(|(known, _)| **known == name) {
             let told = String::from_utf8_lossy(value.as_bytes());
-            let text = masked(&told, in_target);
+            let text = mask::text_without(&told, in_target);
             // RFC 8288 §3: links are in angle brackets.
             let shown = match name == LINK {
                 true => text.split('>').map(|text| hidden_after(text, secrets)).collect::<Vec<_>>().join(">"),
@@ -112,19 +110,6 @@ pub(super) fn hide(call: &mut Call<'_>) {
             }
         }
     }
-}
-
-/// Without these texts, however they are encoded.
-fn masked<'a>(told: &'a str, secrets: &[String]) -> Cow<'a, str> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let mut text = Cow::Borrowed(told);
-    for secret in secrets {
-        text = if text.contains(secret) { text.replace(secret, MASK).into() } else { text };
-        if decoded(&text).contains(&decoded(secret)) {
-            return Cow::Borrowed(MASK);
-        }
-    }
-    text
 }
 
 fn hidden_after(text: &str, secrets: &[Arc<str>]) -> String {

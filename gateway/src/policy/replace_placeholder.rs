@@ -1,49 +1,105 @@
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
-use super::set_query_parameter::{ENCODED, pairs, parameters};
-use super::{rewrite_uri, set_header, template};
-use crate::model::ReplacePlaceholder;
+use super::set_query_parameter::{ENCODED, parameters};
+use super::template::Filled;
+use super::{bodies, mask, rewrite_uri, set_header, template};
+use crate::model::{PlaceholderPlace, ReplacePlaceholder};
 
-/// Puts a secret where the caller has written a placeholder: in fields of its head and in values of its query. So the caller never
-/// has it.
+/// Puts a secret in the place of a placeholder that the caller has written, where its owner says that one may stand. So the caller
+/// never has the secret.
+///
+/// # Errors
+/// The secret cannot be sent there, or not without TLS.
 pub(super) fn run(replace: &ReplacePlaceholder, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let placeholder = &*replace.placeholder;
-    let has = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(placeholder));
-    let fields: Vec<HeaderName> =
-        call.request.headers.iter().filter(|(_, value)| has(value)).map(|(name, _)| name.clone()).collect();
-    let query = call.request.uri.query().unwrap_or_default().to_owned();
-    // A name is no place for a secret: by their names parameters are known as such.
-    let value_of = |pair: &str| pair.split_once('=').map_or(pair.len(), |(name, _)| name.len() + 1);
-    let is_in = |pair: &&str| pair[value_of(pair)..].contains(placeholder);
-    if fields.is_empty() && !pairs(&query).any(|pair| is_in(&pair)) {
-        call.note(|| "the placeholder is not there".to_owned());
-        return Ok(());
-    }
-    let filled = template::fill(&replace.value, call)?;
-    for (name, value) in call.request.headers.iter_mut().filter(|(_, value)| has(value)) {
-        let text = value.to_str().unwrap_or_default().replace(placeholder, &filled.text);
-        *value = set_header::value(name, &text)?;
-        value.set_sensitive(true);
-    }
-    for name in fields {
-        call.note(|| format!("in {name}"));
-    }
-    if pairs(&query).any(|pair| is_in(&pair)) {
-        let encoded = percent_encoding::utf8_percent_encode(&filled.text, ENCODED).to_string();
-        let mut replaced = Vec::new();
-        for pair in query.split('&') {
-            if is_in(&pair) {
-                call.secret_parameters.extend(parameters(pair).map(|(name, _)| name.as_ref().into()));
-                let (name, value) = pair.split_at(value_of(pair));
-                replaced.push(format!("{name}{}", value.replace(placeholder, &encoded)));
-            } else {
-                replaced.push(pair.to_owned());
-            }
+    let mut filled: Option<Filled<'_>> = None;
+    for place in &replace.places {
+        if !stands_in(place, placeholder, call) {
+            continue;
         }
-        let query = replaced.join("&");
-        rewrite_uri::to(&format!("{}?{query}", call.request.uri.path()), call)?;
-        call.note(|| "in the query".to_owned());
+        let filled = match &mut filled {
+            Some(filled) => filled,
+            none => none.insert(template::fill(&replace.value, call)?),
+        };
+        filled.secrets().for_each(|secret| mask::add(call, secret));
+        mask::add(call, filled.text.to_string());
+        match place {
+            PlaceholderPlace::Header(name) => in_header(name, placeholder, &filled.text, call)?,
+            PlaceholderPlace::Query(name) => in_query(name.as_deref(), placeholder, &filled.text, call)?,
+            PlaceholderPlace::Body => in_body(replace, call)?,
+        }
     }
+    if filled.is_none() {
+        call.note(|| "the placeholder is not there".to_owned());
+    }
+    Ok(())
+}
+
+fn stands_in(place: &PlaceholderPlace, placeholder: &str, call: &Call<'_>) -> bool {
+    match place {
+        PlaceholderPlace::Header(name) => {
+            call.request.headers.get_all(name).iter().any(|value| has(value, placeholder))
+        }
+        PlaceholderPlace::Query(name) => {
+            query(call).split('&').any(|pair| is_in_value(pair, name.as_deref(), placeholder))
+        }
+        PlaceholderPlace::Body => {
+            let body = call.request_body.as_deref().unwrap_or_default();
+            bodies::find(body, placeholder.as_bytes()).is_some()
+        }
+    }
+}
+
+fn has(value: &HeaderValue, placeholder: &str) -> bool {
+    value.to_str().is_ok_and(|text| text.contains(placeholder))
+}
+
+fn query<'a>(call: &'a Call<'_>) -> &'a str {
+    call.request.uri.query().unwrap_or_default()
+}
+
+/// Returns whether a placeholder is in the value of a parameter, of this name if there is one. A name is no place for a secret: by
+/// their names parameters are known as such.
+fn is_in_value(pair: &str, name: Option<&str>, placeholder: &str) -> bool {
+    let is_named = || name.is_none_or(|name| parameters(pair).any(|(known, _)| known == name));
+    pair.split_once('=').is_some_and(|(_, value)| value.contains(placeholder)) && is_named()
+}
+
+fn in_header(name: &HeaderName, placeholder: &str, secret: &str, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    if let http::header::Entry::Occupied(mut values) = call.request.headers.entry(name) {
+        for value in values.iter_mut().filter(|value| has(value, placeholder)) {
+            let text = value.to_str().unwrap_or_default().replace(placeholder, secret);
+            *value = set_header::value(name, &text)?;
+            value.set_sensitive(true);
+        }
+    }
+    call.note(|| format!("in {name}"));
+    Ok(())
+}
+
+fn in_query(name: Option<&str>, placeholder: &str, secret: &str, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let query = query(call).to_owned();
+    let encoded = percent_encoding::utf8_percent_encode(secret, ENCODED).to_string();
+    let mut replaced = Vec::new();
+    for pair in query.split('&') {
+        match pair.split_once('=').filter(|_| is_in_value(pair, name, placeholder)) {
+            Some((name, value)) => {
+                call.secret_parameters.extend(parameters(pair).map(|(name, _)| name.as_ref().into()));
+                replaced.push(format!("{name}={}", value.replace(placeholder, &encoded)));
+            }
+            None => replaced.push(pair.to_owned()),
+        }
+    }
+    rewrite_uri::to(&format!("{}?{}", call.request.uri.path(), replaced.join("&")), call)?;
+    call.note(|| "in the query".to_owned());
+    Ok(())
+}
+
+fn in_body(replace: &ReplacePlaceholder, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let replaced = bodies::replaced(&replace.placeholder, &replace.value, call)?;
+    call.secret_body = true;
+    bodies::put(call, replaced.body.into());
+    call.note(|| "in the body".to_owned());
     Ok(())
 }

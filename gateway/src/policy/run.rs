@@ -4,6 +4,7 @@ use std::slice::Iter;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
@@ -83,6 +84,10 @@ async fn sections(
     if rules.strict_paths {
         paths::is_unambiguous(call, rules)?;
     }
+    if rules.every_request && is_upgrade_past_policies(call) {
+        let message = "after an upgrade policies would see no further request: list the protocol in `upgrades`";
+        return Err(Fault::new(Reason::UpgradeNotAllowed, 403, message));
+    }
     if rules.only_operations && call.operation.is_none() {
         return Err(Fault::new(Reason::OperationNotFound, 404, "no operation of this API has this method and path"));
     }
@@ -113,6 +118,12 @@ async fn sections(
         list(&policies.outbound, call, world).await?;
     }
     Ok(())
+}
+
+/// Returns whether a request asks for a protocol that its API does not list.
+fn is_upgrade_past_policies(call: &Call<'_>) -> bool {
+    let Some(wish) = call.request.headers.get(UPGRADE) else { return false };
+    !call.api.upgrades.iter().any(|allowed| wish.as_bytes().trim_ascii().eq_ignore_ascii_case(allowed.as_bytes()))
 }
 
 /// Answers with the error, which on-error may change; what fails there changes nothing any more.
@@ -208,6 +219,7 @@ async fn ready(policy: &Policy, call: &mut Call<'_>, world: &mut dyn World) -> R
     match &policy.statement {
         Statement::CacheStore(_) if call.response_body.is_none() && cache::is_wanted(call) => {
             call.response_body = world.answer_up_to(most).await.map_err(broken)?;
+            bodies::masked(call);
         }
         Statement::Log(log) => {
             if let Some(most) = log::looks_at(log, call) {
@@ -321,7 +333,7 @@ async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     let (later, variables) = (call.later.len(), call.variables.len());
     let told = call.told.len();
     let (secret_body, secret_target, secrets) = (call.secret_body, call.secret_target, call.secret_parameters.len());
-    let in_target = call.secrets_of_target.len();
+    let (in_target, injected) = (call.secrets_of_target.len(), call.injected.clone());
     let (cached_under, stale) = (call.cached_under.clone(), call.stale.clone());
     let (service, may_be_secret) = (call.service.clone(), call.may_be_secret);
     let outcome = counted(policy, call, world).await;
@@ -333,6 +345,7 @@ async fn reported(policy: &Policy, call: &mut Call<'_>, world: &dyn World) {
     (call.secret_body, call.secret_target) = (secret_body, secret_target);
     call.secret_parameters.truncate(secrets);
     call.secrets_of_target.truncate(in_target);
+    call.injected = injected;
     (call.cached_under, call.stale) = (cached_under, stale);
     (call.service, call.may_be_secret) = (service, may_be_secret);
     match outcome {

@@ -1,6 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::call::{Call, Fault};
+use super::mask;
 use super::template::{self, Filled};
 use crate::model::{Exists, Reason, SetHeader};
 
@@ -22,6 +23,9 @@ pub(super) fn run(set: &SetHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>
     let filled = set.values.iter().map(|value| template::fill(value, call)).collect::<Result<Vec<_>, _>>()?;
     for value in &filled {
         call.note(|| format!("{name}: {}", value.shown()));
+    }
+    for value in filled.iter().filter(|value| value.is_secret()) {
+        value.secrets().for_each(|secret| mask::add(call, secret));
     }
     let value = |filled: &Filled<'_>| {
         let mut value = self::value(name, &filled.text)?;

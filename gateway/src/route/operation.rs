@@ -103,7 +103,9 @@ fn lowered(segment: &Segment) -> Cow<'_, Segment> {
     let text = |text: &Arc<str>| text.to_ascii_lowercase().into();
     match segment {
         Segment::Literal(literal) => Cow::Owned(Segment::Literal(text(literal))),
-        Segment::Template { before, parameters } if before.is_empty() && parameters.iter().all(|(_, after)| after.is_empty()) => {
+        Segment::Template { before, parameters }
+            if before.is_empty() && parameters.iter().all(|(_, after)| after.is_empty()) =>
+        {
             Cow::Borrowed(segment)
         }
         Segment::Template { before, parameters } => Cow::Owned(Segment::Template {
@@ -167,6 +169,7 @@ mod tests {
             products: Vec::new(),
             only_operations: false,
             strict_paths: true,
+            every_request: true,
             max_body: 0,
             plain_secrets: false,
         }

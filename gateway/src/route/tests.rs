@@ -24,6 +24,7 @@ fn api(name: &str, mode: Mode) -> Api {
         on_refusal_workloads: Vec::new(),
         strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
         allow_addresses: Vec::new(),
+        upgrades: Vec::new(),
         rules: None,
     }
 }

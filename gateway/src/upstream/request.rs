@@ -25,6 +25,8 @@ pub enum Outgoing {
     Whole(Full<Bytes>),
     /// The same, and how many bytes of it have passed.
     Counted(Box<Outgoing>, Arc<AtomicU64>),
+    /// The same, and its trailers are dropped: policies have not seen them.
+    WithoutTrailers(Box<Outgoing>),
     /// From a caller that waits until it is told to go on.
     Expected(Box<Expected>),
 }
@@ -71,11 +73,20 @@ impl Outgoing {
         }
     }
 
+    /// Returns it without its trailers.
+    pub fn without_trailers(self) -> Self {
+        match self {
+            Self::Empty | Self::Whole(_) => self,
+            body => Self::WithoutTrailers(Box::new(body)),
+        }
+    }
+
     /// Whoever reads it now wants it, whatever the third party would say.
     pub fn wanted(self) -> Self {
         match self {
             Self::Expected(expected) => Self::Streamed(expected.body),
             Self::Counted(body, count) => Self::Counted(Box::new(body.wanted()), count),
+            Self::WithoutTrailers(body) => Self::WithoutTrailers(Box::new(body.wanted())),
             other => other,
         }
     }
@@ -127,7 +138,9 @@ pub(super) fn copy(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let body = match request.body() {
         Outgoing::Empty => Outgoing::Empty,
         Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
-        Outgoing::Counted(..) | Outgoing::Streamed(_) | Outgoing::Expected(_) => return None,
+        Outgoing::Counted(..) | Outgoing::WithoutTrailers(_) | Outgoing::Streamed(_) | Outgoing::Expected(_) => {
+            return None;
+        }
     };
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
@@ -154,6 +167,12 @@ impl Body for Outgoing {
                 }
                 Poll::Ready(frame)
             }
+            Self::WithoutTrailers(body) => loop {
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
+                if !frame.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
+                    return Poll::Ready(frame);
+                }
+            },
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
@@ -163,7 +182,7 @@ impl Body for Outgoing {
             Self::Empty => true,
             Self::Streamed(body) => body.is_end_stream(),
             Self::Expected(expected) => expected.body.is_end_stream(),
-            Self::Counted(body, _) => body.is_end_stream(),
+            Self::Counted(body, _) | Self::WithoutTrailers(body) => body.is_end_stream(),
             Self::Whole(body) => body.is_end_stream(),
         }
     }
@@ -173,7 +192,7 @@ impl Body for Outgoing {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(body) => body.size_hint(),
             Self::Expected(expected) => expected.body.size_hint(),
-            Self::Counted(body, _) => body.size_hint(),
+            Self::Counted(body, _) | Self::WithoutTrailers(body) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }
     }

@@ -110,3 +110,84 @@ fn an_age_beyond_all_numbers_is_old() {
     scene.send(get("/"));
     assert_eq!(scene.times(), 2);
 }
+
+/// Whoever it is that the third party knows by them.
+#[test]
+fn a_response_to_credentials_is_not_anothers() {
+    for name in
+        ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token", "ocp-apim-subscription-key"]
+    {
+        let scene = cached("- cache-lookup: {}");
+        scene.will(answer(200, &[], "mine"));
+        scene.will(answer(200, &[], "of nobody"));
+        assert_eq!(scene.send_from("/a", with(get("/"), &[(name, "secret")])).body, "mine");
+        assert_eq!(scene.send_from("/b", get("/")).body, "of nobody", "{name}");
+        // And what is for nobody in particular is not given to somebody.
+        scene.will(answer(200, &[], "mine again"));
+        assert_eq!(scene.send_from("/a", with(get("/"), &[(name, "secret")])).body, "mine again", "{name}");
+    }
+}
+
+/// RFC 9111 §3.5, or the configuration's.
+#[test]
+fn a_response_to_credentials_is_shared_on_a_word() {
+    let mine = |request| with(request, &[("x-api-key", "a")]);
+    let scene = cached("- cache-lookup: {}");
+    scene.will(answer(200, &[("cache-control", "public")], "for all"));
+    scene.send(mine(get("/")));
+    assert_eq!(scene.send(get("/")).body, "for all");
+    let scene = cached("- cache-lookup: {share_authorized: true}");
+    scene.will(answer(200, &[], "for all"));
+    scene.send(mine(get("/")));
+    assert_eq!(scene.send(get("/")).body, "for all");
+    let scene = cached("- cache-lookup: {vary_by_header: [X-Api-Key]}");
+    scene.will(answer(200, &[], "of a"));
+    scene.send(mine(get("/")));
+    assert_eq!(scene.send(mine(get("/"))).body, "of a");
+    assert_eq!(scene.send(with(get("/"), &[("x-api-key", "b")])).body, "");
+    // One credential in the key is not all of them.
+    scene.will(answer(200, &[], "of a cookie"));
+    scene.send(with(mine(get("/c")), &[("cookie", "session=a")]));
+    assert_eq!(scene.send(mine(get("/c"))).body, "");
+}
+
+/// Wherever in the order of policies it comes into the request.
+#[test]
+fn a_response_to_a_credential_of_egrets_is_its_callers_owners() {
+    let key = "- set-header: {name: X-Key, value: \"{{secret}}\"}";
+    for inbound in [format!("- cache-lookup: {{}}\n{key}"), format!("{key}\n- cache-lookup: {{}}")] {
+        let scene = cached(&inbound);
+        scene.will(answer(200, &[], "for a"));
+        scene.will(answer(200, &[], "for b"));
+        assert_eq!(scene.send_from("/a", get("/")).body, "for a");
+        assert_eq!(scene.send_from("/b", get("/")).body, "for b", "{inbound}");
+        assert_eq!(scene.send_from("/a", get("/")).body, "for a");
+        assert_eq!(scene.times(), 2);
+    }
+    let shared = cached(&format!("{key}\n- cache-lookup: {{share_authorized: true}}"));
+    shared.will(answer(200, &[], "for all"));
+    shared.send_from("/a", get("/"));
+    assert_eq!(shared.send_from("/b", get("/")).body, "for all");
+}
+
+const VALUES: &str = "- choose: [{when: '\"x-set\" in request.headers', then: [{cache-store-value: {key: 'request.headers[\"x-name\"]', value: 'request.headers[\"x-set\"]', duration: 1h}}]}]\n\
+                      - cache-lookup-value: {key: 'request.headers[\"x-name\"]', variable: kept, default: '\"none\"'}\n\
+                      - set-header: {name: X-Kept, value: \"${variables.kept}\"}";
+
+#[test]
+fn a_value_that_is_kept_is_its_owners() {
+    let kept = |scene: &Scene| scene.last().headers["x-kept"].to_str().unwrap().to_owned();
+    let scene = Scene::inbound(VALUES);
+    scene.send_from("/a", with(get("/"), &[("x-name", "token"), ("x-set", "poison")]));
+    assert_eq!(kept(&scene), "poison");
+    for (owner, name) in [("/b", "token"), ("/b", "\" \"token"), ("/a", "other"), ("/", "a\" \"token")] {
+        scene.send_from(owner, with(get("/"), &[("x-name", name)]));
+        assert_eq!(kept(&scene), "none", "{owner} {name}");
+    }
+    let shared = Scene::inbound(
+        &VALUES.replace("key: 'request.headers[\"x-name\"]',", "key: 'request.headers[\"x-name\"]', shared: tokens,"),
+    );
+    shared.send_from("/a", with(get("/"), &[("x-name", "token"), ("x-set", "for all")]));
+    shared.send_from("/b", with(get("/"), &[("x-name", "token")]));
+    assert_eq!(kept(&shared), "for all");
+}

@@ -8,3 +8,4 @@ mod paths;
 mod scripted;
 mod secrets;
 mod templates;
+mod upgrades;

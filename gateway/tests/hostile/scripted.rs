@@ -148,15 +148,22 @@ impl Scene {
         runtime.block_on(self.come(request, at))
     }
 
+    /// Sends a request of a workload of this owner.
+    pub(crate) fn send_from(&self, owner: &str, request: Request<&'static str>) -> Outcome {
+        let at = self.clock.load(Ordering::Relaxed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(self.come_from(owner, request, at))
+    }
+
     /// A request that came at this second.
     pub(crate) async fn come(&self, request: Request<&'static str>, at: u64) -> Outcome {
+        self.come_from("curl", request, at).await
+    }
+
+    async fn come_from(&self, owner: &str, request: Request<&'static str>, at: u64) -> Outcome {
         let api = &self.compiled.model.apis[0];
-        let workload = Workload {
-            owner: "curl".into(),
-            cgroup: "/curl".into(),
-            command: "curl".to_owned(),
-            ..Workload::default()
-        };
+        let workload =
+            Workload { owner: owner.into(), cgroup: "/curl".into(), command: "curl".to_owned(), ..Workload::default() };
         let (head, body) = request.into_parts();
         let since = Duration::from_secs(at);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], UNIX_EPOCH + since, since);

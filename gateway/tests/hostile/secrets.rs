@@ -1,12 +1,12 @@
 use http::StatusCode;
 
-use crate::scripted::{Scene, answer, get, with};
+use crate::scripted::{Scene, answer, get, post, with};
 
 /// Wherever a caller writes it.
 #[test]
 fn what_takes_the_place_of_a_placeholder_is_a_secret_everywhere() {
     let scene = Scene::inbound(
-        "- replace-placeholder: {placeholder: PARTNER-KEY-HERE, value: \"{{secret}}\"}\n\
+        "- replace-placeholder: {placeholder: PARTNER-KEY-HERE, value: \"{{secret}}\", in: [query]}\n\
          - set-header: {name: X-Seen, value: \"${request.query_string}\"}",
     );
     for target in ["/?PARTNER-KEY-HERE", "/?PARTNER-KEY-HERE=1", "/?a=1&bPARTNER-KEY-HERE=2", "/?k=PARTNER-KEY-HERE"] {
@@ -16,6 +16,98 @@ fn what_takes_the_place_of_a_placeholder_is_a_secret_everywhere() {
         assert!(!outcome.steps.contains("battery"), "{target}: {}", outcome.steps);
     }
     assert_eq!(scene.last().uri, "/?k=battery%20staple");
+}
+
+fn replaced(places: &str) -> Scene {
+    Scene::inbound(&format!(
+        "- replace-placeholder: {{placeholder: PARTNER-KEY-HERE, value: \"{{{{secret}}}}\", in: [{places}]}}"
+    ))
+}
+
+/// The caller would choose a field that the third party repeats to it.
+#[test]
+fn a_placeholder_elsewhere_stays_one() {
+    let scene = replaced("Authorization, query.key");
+    let fields = [
+        ("origin", "https://PARTNER-KEY-HERE"),
+        ("x-a", "PARTNER-KEY-HERE"),
+        ("authorization", "Bearer PARTNER-KEY-HERE"),
+    ];
+    scene.send(with(
+        post("/?q=PARTNER-KEY-HERE&key=PARTNER-KEY-HERE&%6bey=PARTNER-KEY-HERE", "PARTNER-KEY-HERE"),
+        &fields,
+    ));
+    let sent = scene.last();
+    assert_eq!(sent.uri, "/?q=PARTNER-KEY-HERE&key=battery%20staple&%6bey=battery%20staple");
+    let of = |name: &str| sent.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(
+        [of("origin"), of("x-a"), of("authorization")],
+        ["https://PARTNER-KEY-HERE", "PARTNER-KEY-HERE", "Bearer battery staple"]
+    );
+    assert_eq!(scene.body(), "", "the body is sent as it came");
+}
+
+#[test]
+fn a_placeholder_in_a_body_is_replaced_where_that_is_said() {
+    let scene = replaced("body");
+    scene.send(with(
+        post("/?k=PARTNER-KEY-HERE", "{\"key\": \"PARTNER-KEY-HERE\"}"),
+        &[("content-type", "application/json")],
+    ));
+    assert_eq!(
+        (scene.body().as_str(), scene.last().headers["content-length"].as_bytes()),
+        ("{\"key\": \"battery staple\"}", &b"25"[..])
+    );
+    assert_eq!(scene.last().uri, "/?k=PARTNER-KEY-HERE");
+}
+
+/// Third parties repeat what they are sent: in CORS, redirects, errors.
+#[test]
+fn a_secret_that_comes_back_is_masked() {
+    let key = "replace-placeholder: {placeholder: PARTNER-KEY-HERE, value: \"{{secret}}\", in: [X-Key, query]}";
+    let reads = "- set-header: {name: X-Size, value: '${size(response.body)}'}";
+    let scene = Scene::policies(&[("inbound", &format!("- {key}")), ("outbound", reads)]);
+    let fields = [
+        ("access-control-allow-origin", "https://battery staple"),
+        ("x-echo", "k=battery%20staple&b"),
+        ("www-authenticate", "Key realm=\"battery staple\""),
+        ("x-other", "as it is"),
+    ];
+    scene.will(answer(400, &fields, "no such key: \"battery staple\" (battery+staple, battery%20staple)"));
+    let outcome = scene.send(with(get("/"), &[("x-key", "PARTNER-KEY-HERE")]));
+    assert_eq!(outcome.header("access-control-allow-origin"), "https://***");
+    assert_eq!((outcome.header("x-echo"), outcome.header("x-other")), ("***", "as it is"));
+    assert_eq!(outcome.header("www-authenticate"), "Key realm=\"***\"");
+    assert_eq!(outcome.body, "no such key: \"***\" (***, ***)");
+    assert_eq!(outcome.header("content-length"), outcome.body.len().to_string());
+    assert!(!outcome.steps.contains("battery"), "{}", outcome.steps);
+}
+
+/// Whatever put them there.
+#[test]
+fn other_credentials_that_come_back_are_masked() {
+    for (policy, told) in [
+        ("- set-header: {name: X-Key, value: \"key-{{secret}}\"}", "battery staple"),
+        ("- set-query-parameter: {name: key, value: \"{{secret}}\"}", "battery staple"),
+        ("- authentication-basic: {username: a, password: \"{{secret}}\"}", "battery staple"),
+        ("- authentication-basic: {username: a, password: \"{{secret}}\"}", "YTpiYXR0ZXJ5IHN0YXBsZQ=="),
+        ("- authentication-api-key: {header: X-Key, value: \"{{secret}}\"}", "battery staple"),
+        ("- set-body: \"key={{secret}}\"", "battery staple"),
+    ] {
+        let scene =
+            Scene::policies(&[("inbound", policy), ("outbound", "- cache-store: {}\n- set-body: '${response.body}'")]);
+        scene.will(answer(200, &[("x-echo", told)], told));
+        let outcome = scene.send(get("/"));
+        assert_eq!((outcome.header("x-echo"), outcome.body.as_str()), ("***", "***"), "{policy}");
+    }
+}
+
+#[test]
+fn a_buffered_response_is_masked() {
+    let scene = Scene::policies(&[("inbound", KEY), ("backend", "- forward-request: {buffer_response: true}")]);
+    scene.will(answer(200, &[], "you said battery staple"));
+    let outcome = scene.send(get("/"));
+    assert_eq!((outcome.body.as_str(), outcome.header("content-length")), ("you said ***", "12"));
 }
 
 const KEY: &str = "- set-query-parameter: {name: key, value: \"{{secret}}\"}";

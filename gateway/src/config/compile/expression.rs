@@ -358,7 +358,7 @@ impl<'a> Check<'a> {
     ) -> Result<Kind, Fault> {
         let named: Vec<_> = FUNCTIONS.iter().filter(|(function, ..)| *function == name).collect();
         if name == "raw" {
-            return Err(self.fault(at, "raw(...) stands around all of a hole in a text", "${raw(request.path)}"));
+            return Err(self.fault(at, "raw(...) stands around all of a hole in a text", "write ${raw(request.path)}"));
         }
         if named.is_empty() {
             let names: BTreeSet<_> = FUNCTIONS.iter().map(|(function, ..)| (*function).to_owned()).collect();

@@ -170,10 +170,15 @@ impl<'a> Shared<'a> {
             products: products.iter().map(|offered| offered.product.clone()).collect(),
             only_operations: file.only_operations,
             strict_paths: false,
+            every_request: false,
             max_body,
             plain_secrets: file.plain_secrets,
         };
         rules.strict_paths = path::strict(file, &rules, problems);
+        let needs = |policy: &Arc<Policy>| policy.statement.any(&Statement::needs_every_request);
+        rules.every_request = rules.only_operations
+            || file.operations.iter().any(|operation| operation.policies.is_some())
+            || rules.each().flat_map(Policies::sections).flatten().any(needs);
         let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
         let wants_strict = file.paths.is_some() && rules.strict_paths;
         if policed || file.only_operations || wants_strict {

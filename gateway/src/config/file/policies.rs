@@ -218,8 +218,8 @@ pub(in crate::config) struct PolicyFile {
     /// Refuses requests beyond a number in a period, counted by an expression (429).
     #[serde(default)]
     pub(in crate::config) rate_limit_by_key: Option<RateLimitFile>,
-    /// Puts a secret in the place of a placeholder, in headers and query, so that the caller never has it. For bodies there is
-    /// `find-and-replace`.
+    /// Puts a secret in the place of a placeholder, in the headers, the query or the body that `in` names, so that the caller never
+    /// has it.
     #[serde(default)]
     pub(in crate::config) replace_placeholder: Option<ReplacePlaceholderFile>,
     /// Runs its policies again while a condition holds. Only in backend.

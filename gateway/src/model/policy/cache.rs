@@ -32,6 +32,8 @@ pub struct CacheStore {
 pub struct CacheLookupValue {
     /// By which it was kept.
     pub key: Expression,
+    /// The name under which all APIs and owners share it; its API and its owner have it alone, if absent.
+    pub shared: Option<Arc<str>>,
     /// Where it goes.
     pub variable: Arc<str>,
     /// Whether what that holds is a secret.
@@ -45,6 +47,8 @@ pub struct CacheLookupValue {
 pub struct CacheStoreValue {
     /// By which it is found.
     pub key: Expression,
+    /// The name under which all APIs and owners share it; its API and its owner have it alone, if absent.
+    pub shared: Option<Arc<str>>,
     /// What it is.
     pub value: Expression,
     /// How long.
@@ -56,4 +60,6 @@ pub struct CacheStoreValue {
 pub struct CacheRemoveValue {
     /// By which it was kept.
     pub key: Expression,
+    /// The name under which all APIs and owners share it; its API and its owner have it alone, if absent.
+    pub shared: Option<Arc<str>>,
 }

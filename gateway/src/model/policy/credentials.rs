@@ -262,6 +262,19 @@ pub struct ReplacePlaceholder {
     pub placeholder: Arc<str>,
     /// What the third party sees.
     pub value: Template,
+    /// Where it is replaced; elsewhere it stays as it is.
+    pub places: Vec<PlaceholderPlace>,
+}
+
+/// A place in which a placeholder is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlaceholderPlace {
+    /// A header of the request.
+    Header(HeaderName),
+    /// The values of the query, or of this parameter in it.
+    Query(Option<Arc<str>>),
+    /// The body of the request.
+    Body,
 }
 
 /// `Authorization: Basic`.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use super::{
     ApiKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue,
     CheckHeader, EmitMetric, FindAndReplace, Forward, Hmac, IpFilter, JsonToXml, LimitConcurrency, LlmTokenLimit,
-    LlmTokenMetric, Log, Oauth2, Policy, Quota, RateKind, RateLimit, ReplacePlaceholder, Reply, Retry, RewriteUri,
-    SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Trace, ValidateContent,
-    ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, XmlToJson,
+    LlmTokenMetric, Log, Oauth2, PlaceholderPlace, Policy, Quota, RateKind, RateLimit, ReplacePlaceholder, Reply,
+    Retry, RewriteUri, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus, SetVariable, Trace,
+    ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter,
+    XmlToJson,
 };
 use crate::model::{Endpoint, Expression, Template};
 
@@ -181,10 +182,31 @@ impl Statement {
     pub(super) fn copies_request(&self) -> bool {
         match self {
             Self::LlmTokenLimit(limit) => limit.estimate_prompt,
+            Self::ReplacePlaceholder(replace) => replace.places.contains(&PlaceholderPlace::Body),
             Self::SendRequest(request) => request.copy,
             Self::Wait(wait) => wait.requests.iter().any(|request| request.copy),
             _ => false,
         }
+    }
+
+    /// Whether it is in vain where a connection becomes a tunnel after one request: it counts requests, or looks at what they say.
+    pub fn needs_every_request(&self) -> bool {
+        matches!(
+            self,
+            Self::FindAndReplace(_)
+                | Self::JsonToXml(_)
+                | Self::LimitConcurrency(_)
+                | Self::LlmEmitTokenMetric(_)
+                | Self::LlmTokenLimit(_)
+                | Self::Quota(_)
+                | Self::RateLimit(_)
+                | Self::SetBody(_)
+                | Self::ValidateContent(_)
+                | Self::ValidateHeaders(_)
+                | Self::ValidateParameters(_)
+                | Self::ValidateStatusCode(_)
+                | Self::XmlToJson(_)
+        )
     }
 
     /// Whether it, or a policy in it, is about the answer, too, although it stands before it.

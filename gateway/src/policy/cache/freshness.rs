@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, AUTHORIZATION, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderName};
 
 use crate::model::CacheStore;
@@ -102,15 +102,10 @@ fn number(text: &str) -> Option<u64> {
     is_one.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// Whether callers with `Authorization` may share an answer (§3.5).
+/// Returns whether callers with credentials may share a response (§3.5).
 pub(super) fn is_for_all(headers: &HeaderMap) -> bool {
     let told = Directives::of(headers);
     ["public", "must-revalidate", "s-maxage"].iter().any(|name| told.has(name))
-}
-
-/// Whether a caller shows who it is. What policies add is not the caller's.
-pub(super) fn is_authorized(headers: &HeaderMap) -> bool {
-    headers.get_all(AUTHORIZATION).iter().any(|value| !value.is_sensitive())
 }
 
 /// A time that is not one is in the past (§5.3).

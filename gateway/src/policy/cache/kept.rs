@@ -77,6 +77,10 @@ fn weight(key: &str) -> usize {
 /// A value that policies keep.
 #[derive(Clone, Debug)]
 pub(super) struct KeptValue {
+    /// Whose it is, if it is not shared.
+    pub(super) api: Option<Arc<str>>,
+    /// What its policy calls it.
+    pub(super) key: String,
     pub(super) value: Value,
     /// Whether it came of a secret.
     pub(super) secret: bool,
@@ -127,7 +131,7 @@ impl Default for Caches {
             size(2 * key.len() + variants.answers.iter().map(|kept| kept.bytes()).sum::<usize>())
         };
         let weigh_value =
-            move |key: &String, kept: &KeptValue| size(key.len() + expression::spelled(&kept.value).len() + 64);
+            move |key: &String, kept: &KeptValue| size(2 * key.len() + expression::spelled(&kept.value).len() + 96);
         Self {
             answers: Cache::builder().max_capacity(ANSWERS).weigher(weigh).build(),
             values: Cache::builder().max_capacity(VALUES).weigher(weigh_value).build(),
@@ -171,9 +175,9 @@ impl Caches {
             fresh_for: kept.fresh_until.saturating_sub(at),
             hits: Some(kept.hits.load(Ordering::Relaxed)),
         });
-        let values = self.values.iter().map(|(key, kept)| CacheUse {
-            api: None,
-            key: key.to_string(),
+        let values = self.values.iter().map(|(_, kept)| CacheUse {
+            api: kept.api.as_deref().map(str::to_owned),
+            key: kept.key.clone(),
             varies: Vec::new(),
             status: None,
             bytes: expression::spelled(&kept.value).len(),

@@ -1,4 +1,6 @@
-//! Values that policies keep: `cache-*-value`.
+//! Values that policies keep: `cache-*-value`. They belong to an API and an owner, unless they are shared by a name.
+
+use std::sync::Arc;
 
 use cel::Value;
 
@@ -15,7 +17,7 @@ pub(in crate::policy) fn lookup_value(
     caches: &Caches,
 ) -> Result<(), Box<Fault>> {
     let key = expression::text(&lookup.key, call)?;
-    let kept = caches.values.get(&key).filter(|kept| call.at < kept.until);
+    let kept = caches.values.get(&name(&key, lookup.shared.as_deref(), call)).filter(|kept| call.at < kept.until);
     let value = match (kept, &lookup.default) {
         (Some(kept), _) if kept.secret && !lookup.secret => {
             let message = format!("what is kept under {key} is a secret: add `secret: true` to cache-lookup-value");
@@ -38,7 +40,9 @@ pub(in crate::policy) fn store_value(
     let (key, value) = (expression::text(&store.key, call)?, expression::value(&store.value, call)?);
     let secret = store.value.is_secret;
     call.note(|| format!("{key} = {} for {:?}", expression::shown(&value, secret), store.duration));
-    caches.values.insert(key, KeptValue { value, secret, until: call.at + store.duration });
+    let name = name(&key, store.shared.as_deref(), call);
+    let api = store.shared.is_none().then(|| Arc::clone(&call.api.name));
+    caches.values.insert(name, KeptValue { api, key, value, secret, until: call.at + store.duration });
     Ok(())
 }
 
@@ -49,7 +53,15 @@ pub(in crate::policy) fn remove_value(
     caches: &Caches,
 ) -> Result<(), Box<Fault>> {
     let key = expression::text(&remove.key, call)?;
-    caches.values.invalidate(&key);
+    caches.values.invalidate(&name(&key, remove.shared.as_deref(), call));
     call.note(|| key);
     Ok(())
+}
+
+/// Returns what a value is kept under. Each part is quoted, so that no key reads as another owner's.
+fn name(key: &str, shared: Option<&str>, call: &Call<'_>) -> String {
+    match shared {
+        Some(shared) => format!("shared {shared:?} {key:?}"),
+        None => format!("{:?} {:?} {key:?}", call.api.name, call.workload.owner),
+    }
 }

@@ -76,6 +76,16 @@ pub(in crate::policy) fn spelled(value: &Value) -> String {
     }
 }
 
+/// Returns a value in JSON, with each digit of its numbers; what JSON cannot say is null.
+pub(in crate::policy) fn in_json(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::String(_) | Value::Bytes(_) | Value::Timestamp(_) | Value::Duration(_) => text = quoted(&spelled(value)),
+        value => write(value, &mut text),
+    }
+    if text.is_empty() { "null".to_owned() } else { text }
+}
+
 /// Adds a value in JSON to a text.
 fn write(value: &Value, text: &mut String) {
     match value {

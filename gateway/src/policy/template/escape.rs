@@ -6,7 +6,7 @@ use cel::Value;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 
-use super::super::expression::spelled;
+use super::super::expression::{in_json, spelled};
 use super::super::set_query_parameter::ENCODED;
 use crate::model::Escaping;
 
@@ -32,7 +32,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Returns a value as it is written there.
 pub(super) fn value(value: &Value, escaping: Escaping) -> String {
     match escaping {
-        Escaping::JsonValue => json(value).to_string(),
+        Escaping::JsonValue => in_json(value),
         escaping => text(&spelled(value), escaping),
     }
 }
@@ -49,13 +49,6 @@ pub(super) fn text(text: &str, escaping: Escaping) -> String {
         }
         Escaping::JsonValue => Json::from(text).to_string(),
         Escaping::Xml => xml(text),
-    }
-}
-
-fn json(value: &Value) -> Json {
-    match value {
-        Value::String(_) | Value::Bytes(_) | Value::Timestamp(_) | Value::Duration(_) => spelled(value).into(),
-        other => other.json().unwrap_or(Json::Null),
     }
 }
 

@@ -154,9 +154,10 @@ impl Scope<'_> {
     fn hole(&self, source: &str, bytes: bool) -> Result<Expression, Fault> {
         let (expression, kind) = self.compiled(source)?;
         match (bytes, kind) {
-            (false, Kind::Bytes) => {
-                Err(Fault::whole("bytes cannot stand in a text", "convert them with hex(...), base64.encode(...) or string(...)".to_owned()))
-            }
+            (false, Kind::Bytes) => Err(Fault::whole(
+                "bytes cannot stand in a text",
+                "convert them with hex(...), base64.encode(...) or string(...)".to_owned(),
+            )),
             (true, _) if is_body(expression.program.expression()) => {
                 Err(Fault::whole(BODY_AS_TEXT, "use ${request.body_bytes}".to_owned()))
             }
@@ -183,7 +184,9 @@ fn misplaced(expression: &Expression, found: Result<Escaping, &'static str>) -> 
         Some((rule, format!("write ${{raw({source})}}: it is encoded already")))
     };
     match found {
-        Err(why) => Some((why.to_owned(), format!("put it elsewhere or, if it is safe as it is, write ${{raw({source})}}"))),
+        Err(why) => {
+            Some((why.to_owned(), format!("put it elsewhere or, if it is safe as it is, write ${{raw({source})}}")))
+        }
         Ok(Escaping::PathSegment) if **source == *"request.path" => as_it_is("one segment"),
         Ok(Escaping::QueryValue) if **source == *"request.query_string" => as_it_is("one value"),
         Ok(_) => None,

@@ -26,7 +26,7 @@ pub(super) fn strict(file: &ApiFile, rules: &Rules, problems: &mut Vec<Problem>)
         Some((_, "strict")) => true,
         Some((_, "lenient")) => false,
         Some((written, _)) => {
-            problems.push(Problem::at(written, "not a way to read paths", "strict or lenient"));
+            problems.push(Problem::at(written, "this is not a way to read paths", "write strict or lenient"));
             true
         }
         None => {

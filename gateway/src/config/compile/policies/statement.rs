@@ -17,8 +17,9 @@ use crate::config::file::policies::{
 };
 use crate::model::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping,
-    Exists, Expression, FindAndReplace, Forward, Part, Policy, Refusal, ReplacePlaceholder, Reply, Retry, RewriteUri,
-    Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template, WorkloadFilter, WorkloadMatch,
+    Exists, Expression, FindAndReplace, Forward, Part, PlaceholderPlace, Policy, Refusal, ReplacePlaceholder, Reply,
+    Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template,
+    WorkloadFilter, WorkloadMatch,
 };
 
 /// Requests of a hundred that may be sent again.
@@ -55,12 +56,15 @@ impl<'a> List<'a, '_> {
             let (key, variable) = (self.key(&lookup.key), self.variable(&lookup.variable));
             let secret = self.is_secret(&variable);
             let default = lookup.default.as_ref().and_then(|default| self.kept(default, secret));
-            let looked_up = key.map(|key| CacheLookupValue { key, variable, secret, default });
+            let looked_up =
+                key.map(|key| CacheLookupValue { key, shared: name_of(&lookup.shared), variable, secret, default });
             statements.push(looked_up.map(Statement::CacheLookupValue));
         }
         if let Some(remove) = &file.cache_remove_value {
             let key = self.key(&remove.key);
-            statements.push(key.map(|key| Statement::CacheRemoveValue(CacheRemoveValue { key })));
+            statements.push(
+                key.map(|key| Statement::CacheRemoveValue(CacheRemoveValue { key, shared: name_of(&remove.shared) })),
+            );
         }
         if let Some(store) = &file.cache_store {
             let duration = self.duration(store.duration.as_ref());
@@ -71,8 +75,10 @@ impl<'a> List<'a, '_> {
             let (key, value) = (self.key(&store.key), self.expression(&store.value, Kind::Any));
             let duration = self.duration(Some(&store.duration)).unwrap_or_default();
             let both = key.zip(value);
-            statements
-                .push(both.map(|(key, value)| Statement::CacheStoreValue(CacheStoreValue { key, value, duration })));
+            let shared = name_of(&store.shared);
+            statements.push(
+                both.map(|(key, value)| Statement::CacheStoreValue(CacheStoreValue { key, shared, value, duration })),
+            );
         }
         if let Some(check) = &file.check_header {
             statements.push(self.check_header(check).map(Statement::CheckHeader));
@@ -122,8 +128,14 @@ impl<'a> List<'a, '_> {
                     "write at least 8 letters, digits, - and _ that nobody writes by chance, like PARTNER-KEY-HERE";
                 self.problems.push(Problem::at(&replace.placeholder, "this cannot be a placeholder", help));
             }
+            if replace.r#in.is_empty() {
+                let rule = "this does not say where the placeholder is replaced";
+                let help = "add `in`, like in: [Authorization]; names of headers, query, query.NAME, body";
+                self.problems.push(Problem::at(&replace.placeholder, rule, help));
+            }
+            let places = replace.r#in.iter().filter_map(|place| self.placeholder_place(place)).collect();
             let (placeholder, value) = (placeholder.into(), self.template(&replace.value));
-            statements.push(Some(Statement::ReplacePlaceholder(ReplacePlaceholder { placeholder, value })));
+            statements.push(Some(Statement::ReplacePlaceholder(ReplacePlaceholder { placeholder, value, places })));
         }
         if let Some(rewrite) = &file.rewrite_uri {
             let template = self.url_text(&rewrite.template);
@@ -183,6 +195,17 @@ impl<'a> List<'a, '_> {
         }
         self.telemetry(file, &mut statements);
         statements
+    }
+
+    fn placeholder_place(&mut self, written: &Spanned<String>) -> Option<PlaceholderPlace> {
+        match written.value.trim() {
+            "body" => Some(PlaceholderPlace::Body),
+            "query" => Some(PlaceholderPlace::Query(None)),
+            text => match text.strip_prefix("query.") {
+                Some(name) => Some(PlaceholderPlace::Query(Some(name.into()))),
+                None => self.header(written).and_then(|name| name.parse().ok()).map(PlaceholderPlace::Header),
+            },
+        }
     }
 
     pub(super) fn variable(&mut self, written: &Spanned<String>) -> Arc<str> {
@@ -450,6 +473,10 @@ impl<'a> List<'a, '_> {
     pub(super) fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
         written.map(|written| duration(Some(written), Duration::from_secs(1), self.problems))
     }
+}
+
+fn name_of(written: &Option<Spanned<String>>) -> Option<Arc<str>> {
+    written.as_ref().map(|name| name.value.trim().into())
 }
 
 /// Returns the media type that a message's headers say, if it is fixed.

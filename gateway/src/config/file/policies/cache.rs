@@ -17,11 +17,14 @@ pub(in crate::config) struct CacheLookupFile {
     /// Query parameters that select between cached responses. Default: all. Example: `[page]`.
     #[serde(default)]
     pub(in crate::config) vary_by_query_parameter: Option<Vec<String>>,
-    /// Whether each workload has cached responses of its own. Default: false.
+    /// Whether each owner (unit, container or pod) has cached responses of its own. Default: false.
     #[serde(default)]
     pub(in crate::config) vary_by_workload: bool,
-    /// Whether callers with an Authorization of their own share answers. Default false: only those of which the third party says
-    /// that all may have them (`public`, `must-revalidate`, `s-maxage`).
+    /// Whether callers with credentials share responses. Otherwise they share those that the third party says are for all
+    /// (`public`, `must-revalidate`, `s-maxage`). Of the others Egret stores none to a request with credentials of the caller
+    /// (Authorization, Cookie, Proxy-Authorization, a header with a word like key, token or session in its name), unless
+    /// `vary_by_header` names them all. Where Egret adds a credential or shows a certificate, callers of the same owner (unit,
+    /// container or pod) share them. Default: false.
     #[serde(default)]
     pub(in crate::config) share_authorized: bool,
     /// The longest time to wait for the same response while it is on its way to another caller. Egret then requests it once,
@@ -56,6 +59,11 @@ pub(in crate::config) struct CacheLookupValueFile {
     /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
+    /// A name under which all APIs and callers that give it share the value. Default: the value belongs to this API and to the owner
+    /// of the caller (its unit, container or pod). Example: `partner`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) shared: Option<Text>,
     /// The name of the variable that receives the value. Example: `token`.
     #[schemars(with = "String")]
     pub(in crate::config) variable: Text,
@@ -76,6 +84,11 @@ pub(in crate::config) struct CacheStoreValueFile {
     /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
+    /// A name under which all APIs and callers that give it share the value. Default: the value belongs to this API and to the owner
+    /// of the caller (its unit, container or pod). Example: `partner`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) shared: Option<Text>,
     /// An expression for the value. Example: `variables.token`.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
@@ -91,4 +104,9 @@ pub(in crate::config) struct CacheRemoveValueFile {
     /// An expression for the key of the value. Example: `'"token-" + workload.owner'`.
     #[schemars(with = "String")]
     pub(in crate::config) key: Text,
+    /// A name under which all APIs and callers that give it share the value. Default: the value belongs to this API and to the owner
+    /// of the caller (its unit, container or pod). Example: `partner`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) shared: Option<Text>,
 }

@@ -272,4 +272,12 @@ pub(in crate::config) struct ReplacePlaceholderFile {
     /// The secret, a `{{named value}}`. Example: `"{{partner-key}}"`.
     #[schemars(with = "String")]
     pub(in crate::config) value: Text,
+    /// The places in which Egret replaces the placeholder: names of headers, `query` (all values of the query), `query.NAME` (those
+    /// of one parameter) and `body` (which Egret reads as a whole, up to `max_body` bytes). Elsewhere the placeholder is sent as it
+    /// is: a third party may repeat a field to its caller, like `Origin`. A secret of at least 6 bytes is masked in the head of the
+    /// response, and in its body where a policy reads, buffers, stores or logs that; not in a body that is streamed or compressed.
+    /// Example: `[Authorization]`.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[serde(default)]
+    pub(in crate::config) r#in: Vec<Text>,
 }
