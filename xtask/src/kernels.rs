@@ -178,7 +178,7 @@ impl Kernel {
         let console = fs::File::create(results.join("console"))?;
         let mut vng = virtme.command();
         vng.arg("--run").arg(&image.file).args(["--disable-kvm", "--force-9p", "--cpus", "2", "--memory", "1G"]);
-        vng.args(["--user", "root", "--rwdir=/tmp"]).arg(format!("--rwdir={}", results.display()));
+        vng.args(["--user", "root"]).arg(format!("--rwdir={}", results.display()));
         vng.args(["--", "sh"]).arg(&script);
         // It ends with an error whatever happens inside: what counts is the file that the script writes.
         let _ =
@@ -205,6 +205,8 @@ impl Kernel {
         format!(
             "cd {results}\n\
              uname -r >kernel\n\
+             mount -t tmpfs none /tmp\n\
+             ulimit -n 65536\n\
              ip link set lo up\n\
              ip address add 192.0.2.10/32 dev lo\n\
              mount -t bpf bpf /sys/fs/bpf 2>/dev/null\n\
