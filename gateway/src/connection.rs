@@ -4,6 +4,7 @@ mod buffered;
 mod clock;
 mod downstream;
 mod elsewhere;
+mod farewell;
 mod first_bytes;
 mod http;
 mod http2;

@@ -44,5 +44,10 @@ pub fn protocol(prefix: &[u8]) -> Detection {
     }
 }
 
+/// Returns what a caller is told whose first bytes are TLS and a malformed ClientHello, if they are: an alert.
+pub fn alert(prefix: &[u8]) -> Option<Vec<u8>> {
+    tls::may_be(prefix).then(|| tls::alert(prefix)).flatten()
+}
+
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,7 @@ mod xml_to_json;
 pub use account::{Account, Message};
 pub use authentication_oauth2::RefreshRow;
 pub use backends::BackendRow;
+pub use bodies::Trailers;
 pub use call::{Call, Fault, Source, Step};
 pub use counters::{Count, Counters, Left, Within};
 pub use dry::Dry;

@@ -4,8 +4,10 @@ pub mod descriptors;
 mod dialer;
 mod http1;
 mod http2;
+mod idle_limit;
 mod pool;
 mod redis;
+mod replay;
 mod request;
 mod tcp_info;
 mod tls;
@@ -28,8 +30,8 @@ pub use dialer::Dialer;
 use dialer::PATIENCE;
 pub use http1::Http1;
 pub use http2::Http2;
-pub use pool::{Key, Lease, Leased, Path, Pool, Shelf};
-pub use request::{Outgoing, Unanswered, outgoing};
+pub use pool::{Key, Lease, Leased, Path, Pool, PoolEntry};
+pub use request::{Outgoing, Reuse, SendError, Upload, has_unknown_coding, outgoing};
 pub use transport::Transport;
 
 /// Header fields of a message of HTTP/1.1.

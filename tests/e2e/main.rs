@@ -24,7 +24,10 @@ mod explained;
 
 mod fail_mode;
 
+mod fidelity;
 mod files;
+
+mod handshakes;
 
 mod hostile;
 
@@ -90,7 +93,10 @@ mod third_party_tls;
 mod tls;
 
 mod owners;
+mod trailers;
 mod unit;
+
+mod uploads;
 
 mod workloads;
 

@@ -68,6 +68,57 @@ fn a_request_that_may_have_arrived_is_not_sent_again() {
     assert_eq!(post(), b"200 2");
 }
 
+/// The same, of one that reads each request before it ends.
+#[test]
+fn an_idempotent_request_that_may_have_arrived_is_sent_again_with_its_body() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, "api.partner.example")]);
+    let _server = lab.service(80, "python3", &["-c", CLOSES, "waits"]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    for count in 1..10 {
+        for arguments in [
+            &["-X", "PUT", "-d", "a small body"][..],
+            &["-X", "DELETE"],
+            &["-H", "Transfer-Encoding: chunked", "-X", "PUT", "-d", "chunks"],
+        ] {
+            let arguments = [&["-s", "-m", "10", "-w", "%{http_code}", URL], arguments].concat();
+            assert_eq!(String::from_utf8_lossy(&lab.run("curl", &arguments).stdout), "200", "{arguments:?} {count}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_again_goes_only_where_the_third_party_surely_listens() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, "api.partner.example")]);
+    let program = CLOSES.replace("Content-Length: 0", "Keep-Alive: timeout=0\\r\\nContent-Length: 0");
+    let _server = lab.service(80, "python3", &["-c", &program, "waits"]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    for count in 1..20 {
+        let post = lab.run("curl", &["-s", "-m", "10", "-d", "order", "-w", "%{http_code} %header{count}", URL]);
+        assert_eq!(String::from_utf8_lossy(&post.stdout), format!("200 {count}"));
+    }
+}
+
+#[test]
+fn a_body_too_large_to_be_copied_goes_where_the_third_party_surely_listens() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, "api.partner.example")]);
+    let program = CLOSES.replace("Content-Length: 0", "Keep-Alive: timeout=0\\r\\nContent-Length: 0");
+    let program = program
+        .replace("    count += 1", "    while len(data) < 100000:\n        data += s.recv(65536)\n    count += 1");
+    let _server = lab.service(80, "python3", &["-c", &program, "waits"]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let large = "x".repeat(100_000);
+    for count in 1..10 {
+        let put = lab.run(
+            "curl",
+            &["-s", "-m", "10", "-X", "PUT", "-H", "Expect:", "-d", &large, "-w", "%{http_code} %header{count}", URL],
+        );
+        assert_eq!(String::from_utf8_lossy(&put.stdout), format!("200 {count}"));
+    }
+}
+
 /// A third party that knows its caller by the connection, as with NTLM.
 const KNOWS: &str = r#"
 import http.server, socketserver

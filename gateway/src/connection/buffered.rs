@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use hyper::header::HeaderMap;
 
 use crate::flow::{Bound, Share, Shares};
 use crate::model::Reason;
@@ -54,7 +55,7 @@ impl Buffered {
     }
 }
 
-/// Reads a body to its end. It is copied: the pieces as they come would keep the buffers that they were read into, of which
+/// Reads a body to its end, and its trailers. It is copied: the pieces as they come would keep the buffers that they were read into, of which
 /// they may be a small part.
 ///
 /// # Errors
@@ -64,14 +65,17 @@ pub(super) async fn whole<B: Body<Data = Bytes>>(
     most: usize,
     broken: Reason,
     buffered: &Buffered,
-) -> Result<Bytes, Reason> {
+) -> Result<(Bytes, Option<HeaderMap>), Reason> {
     let mut body = pin!(body);
+    let mut trailers = None;
     let mut bytes = BytesMut::with_capacity(announced(body.as_ref().get_ref(), most)?);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| broken)?.into_data() else { continue };
-        append(&mut bytes, &data, most, buffered)?;
+        match frame.map_err(|_| broken)?.into_data() {
+            Ok(data) => append(&mut bytes, &data, most, buffered)?,
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
     }
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), trailers))
 }
 
 /// Returns the room that a body needs as far as it says so; the memory is taken when the bytes come.
@@ -106,7 +110,7 @@ mod tests {
 
     fn read(count: usize, most: usize, buffered: &Buffered) -> Result<usize, Reason> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(whole(pieces(count), most, Reason::ClientReset, buffered)).map(|bytes| bytes.len())
+        runtime.block_on(whole(pieces(count), most, Reason::ClientReset, buffered)).map(|(bytes, _)| bytes.len())
     }
 
     #[test]

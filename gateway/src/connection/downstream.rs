@@ -9,16 +9,17 @@ use tokio::net::TcpStream;
 
 use super::rewound::Rewound;
 use crate::telemetry::Bytes;
+use crate::upstream::Upload;
 
-/// A caller's connection: what has been read of it already is read again, its bytes are counted, and it can be reset,
-/// whatever is spoken over it.
+/// A caller's connection: bytes that were read to detect its protocol are read again, its bytes are counted, and it can be
+/// reset whatever protocol it carries.
 pub(super) struct Downstream {
     stream: Rewound<TcpStream>,
     bytes: Arc<Bytes>,
     handle: Handle,
 }
 
-/// What is known, and decided, of a caller's connection by those who speak over it.
+/// The state of a caller's connection, shared by all layers of its protocol.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Handle(Arc<Facts>);
 
@@ -29,17 +30,31 @@ struct Facts {
     answering: AtomicBool,
     /// How many requests there were.
     requests: AtomicU64,
+    /// How far the body of the request has got.
+    upload: Arc<Upload>,
 }
 
 impl Handle {
-    /// It ends with a reset.
+    /// Ends the connection with a reset.
     pub(super) fn reset(&self) {
         self.0.broken.store(true, Ordering::Relaxed);
     }
 
-    /// Something came of which nothing was made yet.
+    /// Whether the connection ends with a reset.
+    pub(super) fn is_reset(&self) -> bool {
+        self.0.broken.load(Ordering::Relaxed)
+    }
+
+    /// Notes that bytes came, which are the beginning of a request unless they belong to the body of one.
     pub(super) fn hears(&self) {
-        self.0.heard.store(true, Ordering::Relaxed);
+        if !self.0.upload.is_coming() {
+            self.0.heard.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How far the body of the request has got.
+    pub(super) fn upload(&self) -> &Arc<Upload> {
+        &self.0.upload
     }
 
     /// Whether a request has begun to come, and has not come to the end of its head.
@@ -51,24 +66,24 @@ impl Handle {
         self.0.answering.load(Ordering::Relaxed)
     }
 
-    /// After how many requests nothing is being said, if so.
+    /// Returns the number of requests so far, while nothing comes or goes.
     pub(super) fn rests(&self) -> Option<u64> {
-        let Facts { answering, heard, .. } = &*self.0;
-        let rests = !answering.load(Ordering::Relaxed) && !heard.load(Ordering::Relaxed);
+        let Facts { answering, heard, upload, .. } = &*self.0;
+        let rests = !answering.load(Ordering::Relaxed) && !heard.load(Ordering::Relaxed) && !upload.is_coming();
         rests.then(|| self.requests())
     }
 
-    /// A request's head is there, one of many at once.
+    /// Notes that a request has come, one of many at once.
     pub(super) fn is_asked(&self) {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests there were.
+    /// Returns the number of requests so far.
     pub(super) fn requests(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
 
-    /// A request's head is there; until its answer is dropped, what comes belongs to it.
+    /// Notes that a request has come; until the returned guard is dropped, what comes belongs to it.
     pub(super) fn answering(&self) -> Answering {
         self.0.answering.store(true, Ordering::Relaxed);
         self.is_asked();
@@ -76,7 +91,7 @@ impl Handle {
     }
 }
 
-/// A request that is being answered.
+/// A guard for a request that is being answered.
 #[derive(Debug)]
 pub(super) struct Answering(Handle);
 
@@ -148,8 +163,8 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // While an answer waits for the third party nothing is read, and a caller that resets would not be noticed. One
-        // that ends in order may still be listening.
+        // While a response is awaited nothing is read, and a reset by the caller would not be noticed. A caller that ends in
+        // order may still be listening.
         let stream = self.stream.get_ref();
         if self.handle.is_answering()
             && stream.poll_read_ready(cx).is_ready()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use super::buffered::{self, Buffered};
 use super::requests::{Body, From, Unanswered, hop_by_hop};
 use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
 use crate::policy;
-use crate::upstream::{self, Key, Lease, Outgoing};
+use crate::upstream::{Key, Lease, Outgoing, Reuse, SendError};
 
 /// On whose behalf.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ impl Elsewhere {
             let answer = self.send(to, request.map(Outgoing::from)).await;
             let answer = answer.map_err(|error| error.downcast_ref().copied().unwrap_or(Reason::UpstreamReset))?;
             let (head, body) = answer.into_parts();
-            let whole = buffered::whole(body, most, Reason::UpstreamReset, buffered).await?;
+            let (whole, _) = buffered::whole(body, most, Reason::UpstreamReset, buffered).await?;
             Ok(Response::from_parts(head, whole))
         };
         timeout(within, fetching).await.unwrap_or(Err(Reason::UpstreamTimeout))
@@ -74,7 +74,7 @@ impl Elsewhere {
         let permit = policy::admit_endpoint((&self.egress, self.fail), to, addresses.0, addresses.1)?;
         // What came as HTTP/2 may need it: gRPC does.
         let alpn = if request.version() == Version::HTTP_2 { Alpn::BOTH } else { Alpn::HTTP1 };
-        let shelf = self.rooms.pool.shelf(Key {
+        let entry = self.rooms.pool.entry(Key {
             api: Arc::clone(&self.owner),
             host: to.host.clone(),
             chosen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), to.port),
@@ -83,32 +83,31 @@ impl Elsewhere {
             idle: self.pool.idle,
         });
         let came_as = request.version();
-        let mut lease = self.rooms.pool.lease(&shelf, &permit, alpn).await?;
+        let mut reuse = Reuse::of(&request);
         loop {
-            let (answered, used) = match lease {
+            let (sent, source) = match self.rooms.pool.lease(&entry, &permit, alpn, reuse).await? {
                 Lease::Http1(mut connection) => {
-                    let used = connection.was_used();
                     let sent = connection.send(over_http1(request, to)?).await;
-                    (sent.map(|response| (response, From::Http1(connection))), used)
+                    (sent, From::Http1(connection))
                 }
                 Lease::Http2(connection) => {
                     let sent = connection.send(over_http2(request, to)?).await;
-                    (sent.map(|response| (response, From::Http2(Arc::new(connection)))), true)
+                    (sent, From::Http2(Arc::new(connection)))
                 }
             };
-            match answered {
-                Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            match sent {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(Reason::UpstreamReset.into());
                 }
-                Ok((mut response, from)) => {
+                Ok(mut response) => {
                     *response.version_mut() = came_as;
                     hop_by_hop(response.headers_mut());
-                    return Ok(response.map(|body| Body::streamed(body, from)));
+                    return Ok(response.map(|body| Body::streamed(body, source)));
                 }
-                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if used => request = *unsent,
-                Err(upstream::Unanswered { error, .. }) => return Err(error),
+                Err(SendError { again: Some(again), .. }) if reuse != Reuse::Never => request = *again,
+                Err(SendError { cause, .. }) => return Err(cause),
             }
-            lease = self.rooms.pool.dial(&shelf, &permit, alpn).await?;
+            reuse = Reuse::Never;
         }
     }
 }
@@ -118,6 +117,10 @@ fn over_http1(mut request: Request<Outgoing>, to: &Endpoint) -> Result<Request<O
     *request.uri_mut() = target(&request).into();
     for name in [CONNECTION, UPGRADE] {
         request.headers_mut().remove(name);
+    }
+    if request.headers().contains_key(TE) {
+        // RFC 9110 §10.1.4.
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     let authority = HeaderValue::try_from(to.authority()).map_err(|_| Reason::Unresolved)?;
     request.headers_mut().insert(HOST, authority);

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::farewell::farewell;
 use crate::detect::{self, Detection, MAX_PREFIX};
 use crate::model::{Limits, Protocol, Reason};
 
@@ -54,10 +55,27 @@ pub(super) async fn read(
             Ok(Ok(0)) => return Ok((Protocol::Opaque, prefix)),
             Ok(Ok(_)) => {}
         }
-        if let Detection::Done(protocol) = detect::protocol(&prefix[..prefix.len().min(MAX_PREFIX)]) {
-            return Ok((protocol, prefix));
+        let looked = &prefix[..prefix.len().min(MAX_PREFIX)];
+        match detect::protocol(looked) {
+            Detection::Done(protocol) => {
+                // Where the requests are Egret's to read, so is the ClientHello.
+                let reads = first == First::Caller && matches!(protocol, Protocol::Tls { sni: None, .. });
+                return match reads.then(|| detect::alert(looked)).flatten() {
+                    Some(alert) => Err(refuse(downstream, &alert).await),
+                    None => Ok((protocol, prefix)),
+                };
+            }
+            Detection::Incomplete => {}
         }
         let now = Instant::now();
         limit = (now + HESITATION).min(*end.get_or_insert(now + limits.request_head));
     }
+}
+
+/// Tells a caller why its ClientHello is refused.
+async fn refuse(downstream: &mut TcpStream, alert: &[u8]) -> Reason {
+    if downstream.write_all(alert).await.is_ok() {
+        farewell(downstream, true).await;
+    }
+    Reason::DownstreamTls
 }

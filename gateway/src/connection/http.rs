@@ -1,5 +1,5 @@
-//! HTTP/1.1, request by request: bodies streamed, headers as sent, each request over a connection that the pool has.
-//! Each must be for the flow's API; upgrades become a tunnel.
+//! HTTP/1.1 with a caller, request by request: bodies are streamed, header fields keep their spelling, and each request is
+//! sent over a pooled connection. Each must be for the flow's API; an upgrade becomes a tunnel.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1::{self, Builder};
 use hyper::service::{HttpService, service_fn};
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -21,39 +21,42 @@ use tokio::select;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::downstream::Handle;
-use super::judged::{judge, no_connect, refusal};
+use super::farewell::farewell;
+use super::judged::{judge, no_connect, refusal, unknown_coding};
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Record, Unanswered, ended, hop_by_hop, noted};
+use super::requests::{Body, From, Record, Unanswered, closes, ended, hop_by_hop, noted};
 use super::rewound::Rewound;
 use super::third_party::ThirdParty;
 use super::upgrade;
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS, Outgoing, Transport, outgoing};
+use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS, Outgoing, Transport, has_unknown_coding, outgoing};
 
-/// A connection without a request for this long, at least, rests.
+/// Time without a request after which a connection gives up its buffers.
 const REST: Duration = Duration::from_secs(1);
 
-/// Longest wait for the head of a request that is to be refused.
+/// Longest wait for the head of a request that Egret will refuse.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 type Connection = Leased<Box<Http1>>;
 
-/// What the requests of a connection share.
+/// What the requests of one connection share.
 struct Exchange {
     third_party: ThirdParty,
-    /// What the next request goes over: the connection that was made before the first one, and the one by which the
-    /// third party knows its caller.
+    /// The connection for the next request, if it is not to come from the pool: the one that was made before the first
+    /// request, or the one by which the third party knows its caller.
     kept: Mutex<Option<Connection>>,
     /// The third party's side of a connection that changes its protocol.
     upgrade: Mutex<Option<(Transport, Bytes)>>,
-    /// Why the connection ends, if not by its two ends.
+    /// Why Egret ends the connection, if it does.
     reason: Mutex<Option<Reason>>,
-    /// The caller's.
+    /// The caller's connection.
     handle: Handle,
 }
 
-/// Carries the requests of one connection, the first of them over this one.
+/// Carries the requests of one caller's connection, the first of them over `first`.
 pub(super) async fn carry<D>(
     downstream: D,
     handle: Handle,
@@ -109,20 +112,22 @@ where
                 if let Some(upstream) = upgrade {
                     return tunnel(downstream, upstream).await;
                 }
+                if !exchange.handle.is_reset() && matches!(outcome, Ok(()) | Err(Reason::BadRequest)) {
+                    let is_sending = outcome.is_err() || exchange.handle.upload().is_cut() || downstream.has_more();
+                    farewell(&mut downstream, is_sending).await;
+                }
                 let reason = lock(&exchange.reason).take();
-                reason.map_or(outcome, Err)?;
-                let _ = downstream.shutdown().await;
-                return Ok(());
+                return reason.map_or(outcome, Err);
             }
         }
     }
 }
 
-/// How a turn of requests ends.
+/// How a series of requests ends.
 enum Turn {
-    /// With the connection, or with requests on it.
+    /// The connection has ended, or was upgraded.
     Ended(Result<(), Reason>),
-    /// For now.
+    /// No request has come for a while.
     Rests,
 }
 
@@ -174,16 +179,18 @@ where
     .await
 }
 
-/// Refuses a request because of the host that it names, and ends.
+/// Refuses a request because of the host that it names, and ends the connection.
 pub(super) async fn refuse(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     reason: Reason,
 ) -> Result<(), Reason> {
     let refusal = |_| ready(Ok::<_, Infallible>(refusal(reason)));
-    // Whatever comes of it: the caller's affair.
     let mut server = server();
     server.keep_alive(false).header_read_timeout(PATIENCE);
-    let _ = server.serve_connection(TokioIo::new(downstream), service_fn(refusal)).await;
+    let mut served = server.serve_connection(TokioIo::new(downstream), service_fn(refusal));
+    // What the caller makes of it is its own affair.
+    let _ = poll_fn(|cx| served.poll_without_shutdown(cx)).await;
+    farewell(&mut served.into_parts().io.into_inner(), true).await;
     Err(reason)
 }
 
@@ -201,7 +208,7 @@ fn server() -> Builder {
     server
 }
 
-/// A request of one caller, on its way to the third party.
+/// Sends a request of one caller to the third party.
 struct Asking<'a> {
     exchange: &'a Arc<Exchange>,
     upgrade: Option<&'a HeaderValue>,
@@ -220,15 +227,19 @@ impl Exchange {
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
         let answering = self.handle.answering();
         let mut record = self.third_party.record(&request);
-        let answered = self.forward(request, &mut record).await;
-        answered.map(|response| noted(response, record).map(|body| body.with(answering)))
+        let mut response = Arc::clone(&self).forward(request, &mut record).await?;
+        if self.handle.upload().ends_connection() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        Ok(noted(response, record).map(|body| body.with(answering)))
     }
 
     async fn forward(
         self: Arc<Self>,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
+        let mut request = outgoing(request, self.handle.upload());
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
         }
@@ -236,16 +247,18 @@ impl Exchange {
             self.because(reason);
             return Ok(refusal(reason));
         }
+        if has_unknown_coding(request.headers()) {
+            return Ok(unknown_coding());
+        }
         let asks = hop_by_hop(request.headers_mut());
         let upgrade = upgrade::wanted(&mut request, asks, self.third_party.upgrades());
-        let request = outgoing(request);
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
                 let asking = Asking { exchange: &self, upgrade: upgrade.as_ref() };
                 let answered =
                     Box::pin(policed::answer(&self.third_party, rulebook, request, &asking, record, None)).await;
                 if !matches!(&answered, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-                    // The third party's side of what the caller was not told of.
+                    // The caller does not learn of the upgrade.
                     lock(&self.upgrade).take();
                 }
                 answered
@@ -258,12 +271,12 @@ impl Exchange {
             if let Some(record) = record {
                 record.failed(reason);
             }
-            // Nothing of an answer was sent: the caller sees a broken connection, as it would without us.
+            // Nothing of a response was sent: the caller sees a broken connection, as it would without Egret.
             self.handle.reset();
         })
     }
 
-    /// Sends a request; the answer has begun then.
+    /// Sends a request and returns the response, whose body is still to come.
     async fn ask(
         self: &Arc<Self>,
         request: Request<Outgoing>,
@@ -271,15 +284,21 @@ impl Exchange {
     ) -> Result<Response<Body>, Reason> {
         let kept = lock(&self.kept).take();
         let (mut connection, mut response) = self.third_party.send(kept, request).await?;
-        *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let granted = upgrade.is_some_and(|wanted| upgrade::is_granted(&response, wanted));
             let upstream = if granted { connection.upgraded().await } else { None };
             // If nobody asked for this protocol, no response can be made of what follows.
             *lock(&self.upgrade) = Some(upstream.ok_or(Reason::UpstreamReset)?);
+            *response.version_mut() = Version::HTTP_11;
             return Ok(response.map(Body::ended));
         }
+        let ends = self.handle.upload().is_coming() && closes(&response);
         hop_by_hop(response.headers_mut());
+        if ends {
+            // The third party wants no more of the body, and the caller should know (RFC 9112 §9.6).
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        *response.version_mut() = Version::HTTP_11;
         let after = if connection.is_bound() {
             let exchange = Arc::clone(self);
             From::Bound(connection, Box::new(move |connection| *lock(&exchange.kept) = Some(connection)))

@@ -1,5 +1,5 @@
-//! HTTP/2, request by request: bodies and trailers streamed, resets passed on. The requests of a caller share a
-//! connection to the third party, which is nobody else's meanwhile. Each must be for the flow's API.
+//! HTTP/2 with a caller, request by request: bodies and trailers are streamed, and resets are passed on. The requests of a
+//! caller share a connection to the third party, which no other caller uses meanwhile. Each must be for the flow's API.
 
 use std::error::Error;
 use std::sync::{Arc, Weak};
@@ -15,33 +15,35 @@ use tokio::sync::Mutex;
 use super::downstream::Handle;
 use super::judged::{judge, no_connect, refusal};
 use super::policed::{self, Ask};
-use super::requests::{Body, From, Unanswered, ended, no_room, noted};
-use super::third_party::{Kept, ThirdParty};
+use super::requests::{Body, From, Unanswered, ended, join_cookies, no_room, noted};
+use super::third_party::ThirdParty;
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{self, CONNECTION_WINDOW, Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, STREAM_WINDOW};
+use crate::upstream::{
+    CONNECTION_WINDOW, Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, Reuse, STREAM_WINDOW, SendError,
+};
 
-/// Requests at once on a connection.
+/// Concurrent requests on a connection.
 const STREAMS: u32 = 250;
 
 type Connection = Leased<Http2>;
 
-/// What the requests of a connection share.
+/// What the requests of one connection share.
 struct Exchange {
     third_party: ThirdParty,
-    /// The caller's.
+    /// The caller's connection.
     handle: Handle,
     current: Mutex<Current>,
 }
 
-/// The connection to the third party: there while requests need it.
+/// The connection to the third party, which lives as long as requests need it.
 struct Current {
     connection: Weak<Connection>,
-    /// Made before the first request.
+    /// The connection that was made before the first request.
     first: Option<Arc<Connection>>,
 }
 
-/// Carries the requests of one connection, the first of them over this one.
+/// Carries the requests of one caller's connection, the first of them over `first`.
 pub(super) async fn carry(
     downstream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handle: Handle,
@@ -110,9 +112,10 @@ impl Exchange {
             return Ok(no_room());
         }
         let mut record = self.third_party.record(&request);
-        let request = request.map(Outgoing::from);
+        let mut request = request.map(Outgoing::from);
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
+                join_cookies(request.headers_mut());
                 Box::pin(policed::answer(&self.third_party, rulebook, request, &*self, &mut record, None)).await
             }
             None => self.send(request).await,
@@ -123,15 +126,15 @@ impl Exchange {
         answered.map(|response| noted(response, record).map(|body| body.taking(Some(place))))
     }
 
-    /// Sends a request; the answer has begun then.
+    /// Sends a request and returns the response, whose body is still to come.
     async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Body>, Unanswered> {
         let mut connection = self.connection().await?;
-        for again in [true, false] {
+        for first in [true, false] {
             match connection.send(request).await {
                 Ok(response) => return Ok(response.map(|body| Body::streamed(body, From::Http2(connection)))),
-                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if again => request = *unsent,
-                // It resets the stream, for the reason that the third party gave.
-                Err(upstream::Unanswered { error, .. }) => return Err(error),
+                Err(SendError { again: Some(again), .. }) if first => request = *again,
+                // The stream is reset with the error code that the third party gave.
+                Err(SendError { cause, .. }) => return Err(cause),
             }
             connection = self.instead_of(&connection).await?;
         }
@@ -145,20 +148,20 @@ impl Exchange {
         {
             return Ok(connection);
         }
-        self.renew(&mut current, Kept::Idle).await
+        self.renew(&mut current, Reuse::Any).await
     }
 
-    /// Another connection than this one.
+    /// Returns another connection than this one.
     async fn instead_of(&self, old: &Arc<Connection>) -> Result<Arc<Connection>, Reason> {
         let mut current = self.current.lock().await;
         match current.connection.upgrade().filter(|connection| !Arc::ptr_eq(connection, old)) {
             Some(connection) => Ok(connection),
-            None => self.renew(&mut current, Kept::New).await,
+            None => self.renew(&mut current, Reuse::Never).await,
         }
     }
 
-    async fn renew(&self, current: &mut Current, kept: Kept) -> Result<Arc<Connection>, Reason> {
-        let connection = Arc::new(self.third_party.http2(kept).await?);
+    async fn renew(&self, current: &mut Current, reuse: Reuse) -> Result<Arc<Connection>, Reason> {
+        let connection = Arc::new(self.third_party.http2(reuse).await?);
         current.connection = Arc::downgrade(&connection);
         Ok(connection)
     }

@@ -1,4 +1,4 @@
-//! TLS of our own with a caller; inside, its requests. Who does not trust us is remembered.
+//! TLS termination for a caller, and the requests inside. A workload that does not trust the CA is remembered.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::model::{Alpn, Reason};
 use crate::tls::{Leaves, Sign};
 use crate::upstream::Lease;
 
-/// Some clients judge a certificate when the handshake is over (GnuTLS, pins of OkHttp): within this time they are gone.
+/// Time within which a client leaves that judges the certificate after the handshake (GnuTLS, pins of OkHttp).
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Carries the requests of one connection, the first of them over what was leased, if anything could be.
+/// Carries the requests of one caller's connection, the first of them over `lease`, if the third party could be reached.
 pub(super) async fn carry(
     downstream: Downstream,
     lease: Option<Lease>,

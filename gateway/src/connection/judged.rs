@@ -71,6 +71,11 @@ pub(super) fn refusal(reason: Reason) -> Response<Body> {
 }
 
 /// Returns the response to CONNECT (RFC 9110 §9.3.6), which makes no sense for a proxy that the caller does not know of.
+/// Returns the response to a request whose transfer coding Egret does not know (RFC 9112 §6.1).
+pub(super) fn unknown_coding() -> Response<Body> {
+    answer(StatusCode::NOT_IMPLEMENTED, "egret: the transfer coding of this request is not known\n")
+}
+
 pub(super) fn no_connect() -> Response<Body> {
     answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, ready};
 
@@ -26,7 +26,8 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
-/// Carries bytes until both sides have ended. If one side breaks, both are reset.
+/// Carries bytes until both sides have ended, or one has reset its connection: then both are reset. What a side sent before
+/// it reset the connection still reaches the other one.
 ///
 /// # Errors
 /// Which side broke.
@@ -50,19 +51,13 @@ pub(super) async fn carry(
         };
         let sending = async {
             let sent = pump(from_client, to_server, prefix, &bytes.sent).await;
-            sent.map(|()| end(to_server)).map_err(|broken| match broken {
-                Broken::Source => Reason::ClientReset,
-                Broken::Sink => Reason::UpstreamReset,
-            })
+            sent.map(|()| end(to_server)).map_err(|broken| broken.seen(Reason::ClientReset, Reason::UpstreamReset))
         };
         let receiving = async {
             let received = pump(from_server, to_client, Vec::new(), &bytes.received).await;
-            received.map(|()| end(to_client)).map_err(|broken| match broken {
-                Broken::Source => Reason::UpstreamReset,
-                Broken::Sink => Reason::ClientReset,
-            })
+            received.map(|()| end(to_client)).map_err(|broken| broken.seen(Reason::UpstreamReset, Reason::ClientReset))
         };
-        tokio::try_join!(sending, receiving).map(|_| ())
+        both(sending, receiving).await
     };
     if outcome.is_err() {
         super::reset(&downstream);
@@ -71,9 +66,44 @@ pub(super) async fn carry(
     outcome
 }
 
+/// Which end of a direction is broken.
 enum Broken {
     Source,
     Sink,
+}
+
+/// Why a direction ended early.
+struct Cut {
+    reason: Reason,
+    /// Whether its sink was reset, and may have said something before that is still to be read.
+    at_sink: bool,
+}
+
+impl Broken {
+    fn seen(self, source: Reason, sink: Reason) -> Cut {
+        match self {
+            Self::Source => Cut { reason: source, at_sink: false },
+            Self::Sink => Cut { reason: sink, at_sink: true },
+        }
+    }
+}
+
+/// Waits for both directions. A reset that reading met ends both at once: all that came before it has been read. One that
+/// writing met ends the other direction when that has read all, which it does at once.
+async fn both(
+    sending: impl Future<Output = Result<(), Cut>>,
+    receiving: impl Future<Output = Result<(), Cut>>,
+) -> Result<(), Reason> {
+    let (mut sending, mut receiving) = (pin!(sending), pin!(receiving));
+    let (first, sent) = tokio::select! {
+        sent = &mut sending => (sent, true),
+        received = &mut receiving => (received, false),
+    };
+    if let Err(Cut { reason, at_sink: false }) = first {
+        return Err(reason);
+    }
+    let second = if sent { receiving.await } else { sending.await };
+    first.and(second).map_err(|cut| cut.reason)
 }
 
 /// How much a source had.

@@ -1,12 +1,12 @@
-//! A request of an API with policies: they are run, and what they need of the world is done.
+//! A request of an API with policies: evaluates them, and does the IO that they ask for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, TRAILER};
-use hyper::{Request, Response};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRAILER};
+use hyper::{Request, Response, Version};
 use tokio::time::{sleep, timeout};
 
 use super::buffered::{self, Buffered};
@@ -17,23 +17,23 @@ use super::third_party::{Rulebook, ThirdParty, WELL};
 use super::trailers;
 use crate::flow::Bound;
 use crate::model::{Endpoint, Reason, Told};
-use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
+use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Trailers, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::Outgoing;
 
-/// Sends a request to the third party.
+/// How a request is sent to the third party.
 pub(super) trait Ask: Send + Sync {
-    /// The answer, when it has begun.
+    /// Sends a request and returns the response, whose body is still to come.
     fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>>;
 }
 
-/// Requests at once that nobody waits for, of all and of one owner; beyond, they are not sent.
+/// Concurrent requests whose responses nobody waits for, of all and of one owner; beyond it they are not sent.
 const AWAY: Bound = Bound { all: 1000, each: 250 };
 
-/// Most bytes of their answers that are read.
+/// Most bytes of their responses that are read.
 const LARGEST_AWAY: usize = 1 << 20;
 
-/// Answers a request as its API's policies say; with an account of it, where somebody wants one.
+/// Answers a request as its API's policies say, and fills in an account of it where one is wanted.
 pub(super) async fn answer(
     third_party: &ThirdParty,
     rulebook: Rulebook,
@@ -45,6 +45,7 @@ pub(super) async fn answer(
     let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
     let (mut head, body) = request.into_parts();
     head.headers.remove(TRAILER);
+    let version = head.version;
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
     call.original_dst = Some(third_party.original_dst());
     call.scheme = third_party.scheme();
@@ -55,6 +56,7 @@ pub(super) async fn answer(
         ask,
         body: Some(body.without_trailers()),
         answer: None,
+        trailers: None,
         third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
         teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().name },
@@ -88,12 +90,16 @@ pub(super) async fn answer(
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
     }
     let Call { response, response_body, held, mut meters, .. } = call;
-    let body = match (response_body, wire.answer) {
-        (Some(whole), _) => Body::whole(whole),
-        (None, Some(streamed)) => streamed,
-        (None, None) => Body::whole(Bytes::new()),
-    };
     let mut head = response.ok_or(Reason::NotSent)?;
+    let body = match (response_body, wire.answer, head.extensions.remove()) {
+        (Some(whole), _, None) => Body::whole(whole),
+        (Some(whole), _, Some(Trailers(trailers))) => {
+            announce(&trailers, version, &mut head.headers);
+            Body::whole_with(whole, trailers)
+        }
+        (None, Some(streamed), _) => streamed,
+        (None, None, _) => Body::whole(Bytes::new()),
+    };
     trailers::announce_those_of_grpc(&mut head.headers);
     let body = body.holding(held).taking(wire.after.into_share()).policed();
     if meters.is_empty() {
@@ -103,13 +109,27 @@ pub(super) async fn answer(
     Ok(Response::from_parts(head, body.metered(meters, third_party.later_told(call.id, api), third_party.buffered())))
 }
 
+/// Describes a body that has trailers: HTTP/1.1 frames it in chunks then, and names them (RFC 9110 §6.6.2).
+fn announce(trailers: &HeaderMap, version: Version, headers: &mut HeaderMap) {
+    if version == Version::HTTP_2 {
+        return;
+    }
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRAILER);
+    for name in trailers.keys() {
+        headers.append(TRAILER, HeaderValue::from_str(name.as_str()).expect("a name is a value"));
+    }
+}
+
 /// The world of one request.
 struct Wire<'a> {
     ask: &'a dyn Ask,
-    /// The caller's, as it comes.
+    /// The caller's body, as it comes.
     body: Option<Outgoing>,
-    /// The third party's, as it comes.
+    /// The third party's response body, as it comes.
     answer: Option<Body>,
+    /// The trailers of a response whose body was read.
+    trailers: Option<HeaderMap>,
     elsewhere: &'a (dyn Fn() -> Elsewhere + Send + Sync),
     third_party: &'a ThirdParty,
     /// Who tells something.
@@ -129,11 +149,16 @@ impl World for Wire<'_> {
         match side {
             Side::Request => {
                 let body = self.body.take().map(Outgoing::wanted);
-                Box::pin(async move { collected(body, most, Reason::ClientReset, &self.before).await })
+                // Trailers that policies do not see do not get past them (RFC 9110 §6.5.1 lets an intermediary drop them).
+                Box::pin(async move { Ok(collected(body, most, Reason::ClientReset, &self.before).await?.0) })
             }
             Side::Response => {
                 let body = self.answer.take();
-                Box::pin(async move { collected(body, most, Reason::UpstreamReset, &self.after).await })
+                Box::pin(async move {
+                    let (bytes, trailers) = collected(body, most, Reason::UpstreamReset, &self.after).await?;
+                    self.trailers = trailers;
+                    Ok(bytes)
+                })
             }
         }
     }
@@ -145,8 +170,16 @@ impl World for Wire<'_> {
     fn answer_up_to(&mut self, most: usize) -> Pending<'_, Result<Option<Bytes>, Reason>> {
         Box::pin(async move {
             let Some(answer) = &mut self.answer else { return Ok(Some(Bytes::new())) };
-            answer.read_ahead(most, &self.after).await.map_err(|_| Reason::UpstreamReset)
+            let whole = answer.read_ahead(most, &self.after).await.map_err(|_| Reason::UpstreamReset)?;
+            Ok(whole.map(|(bytes, trailers)| {
+                self.trailers = trailers;
+                bytes
+            }))
         })
+    }
+
+    fn trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
     }
 
     fn peek(&mut self, most: usize) -> Pending<'_, Result<Peeked, Reason>> {
@@ -175,8 +208,9 @@ impl World for Wire<'_> {
             (None, None, _) => Outgoing::Empty,
         };
         self.asked = true;
-        // An answer that is not wanted gives up its connection before another one is taken.
+        // A response that is not wanted gives up its connection before another one is taken.
         self.answer = None;
+        self.trailers = None;
         Box::pin(async move {
             // Only records say how long it was.
             let since = self.record.is_some().then(Instant::now);
@@ -247,12 +281,18 @@ impl World for Wire<'_> {
     }
 }
 
-async fn collected<B>(body: Option<B>, most: usize, broken: Reason, buffered: &Buffered) -> Result<Bytes, Reason>
+/// Reads a body to its end, and its trailers.
+async fn collected<B>(
+    body: Option<B>,
+    most: usize,
+    broken: Reason,
+    buffered: &Buffered,
+) -> Result<(Bytes, Option<HeaderMap>), Reason>
 where
     B: hyper::body::Body<Data = Bytes, Error = hyper::Error>,
 {
     match body {
         Some(body) => buffered::whole(body, most, broken, buffered).await,
-        None => Ok(Bytes::new()),
+        None => Ok((Bytes::new(), None)),
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
-use hyper::{Response, StatusCode, header};
+use hyper::{Response, StatusCode, Version, header};
 
 use super::buffered::Buffered;
 use super::clock::clock;
@@ -19,7 +19,7 @@ use crate::flow::Share;
 use crate::model::{Reason, Told};
 use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
-use crate::upstream::{Http1, Http2, Leased};
+use crate::upstream::{Http1, Http2, Leased, has_unknown_coding};
 
 /// RFC 9110 §15.6.4.
 pub(super) fn no_room() -> Response<Body> {
@@ -58,6 +58,16 @@ pub(super) fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
+/// Whether the sender of this message ends the connection after it (RFC 9112 §9.3).
+pub(super) fn closes<B>(response: &Response<B>) -> bool {
+    let mut options = response.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let says = |what: &str, options: &str| options.split(',').any(|option| option.trim().eq_ignore_ascii_case(what));
+    match response.version() {
+        Version::HTTP_11 => options.any(|value| says("close", value)),
+        _ => !options.any(|value| says("keep-alive", value)),
+    }
+}
+
 /// Removes what is for one connection only (RFC 9110 §7.6.1); whether the next one is asked to change its protocol.
 pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -76,7 +86,7 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
     }
-    if is_only_chunked(headers) {
+    if headers.contains_key(TRANSFER_ENCODING) && !has_unknown_coding(headers) {
         // It is framed anew, in one layer, however often that was said.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -99,12 +109,15 @@ pub(super) fn hop_by_hop(headers: &mut HeaderMap) -> bool {
     upgrade
 }
 
-fn is_only_chunked(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(TRANSFER_ENCODING);
-    let codings = fields.iter().flat_map(|field| field.to_str().unwrap_or("unknown").split(',')).map(str::trim);
-    let known = ["", "chunked", "identity"];
-    headers.contains_key(TRANSFER_ENCODING)
-        && codings.into_iter().all(|coding| known.iter().any(|known| coding.eq_ignore_ascii_case(known)))
+/// Joins the fields that a cookie is split into over HTTP/2, for whoever reads it as of HTTP/1.1 (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let header::Entry::Occupied(mut entry) = headers.entry(header::COOKIE) else { return };
+    let cookies: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        entry.insert(joined);
+    }
 }
 
 /// The body of an answer.
@@ -174,6 +187,16 @@ pub(super) enum From {
 
 type Keep = Box<dyn FnOnce(Leased<Box<Http1>>) + Send + Sync>;
 
+/// Hands on a connection by which the third party knows its caller; any other goes back to the pool when it is dropped.
+fn keep_bound(mut connection: Leased<Box<Http1>>, keep: Option<Keep>) {
+    if let Some(keep) = keep
+        && connection.is_idle()
+    {
+        connection.rests();
+        keep(connection);
+    }
+}
+
 impl From {
     fn drive(&mut self, cx: &mut Context<'_>) {
         match self {
@@ -182,13 +205,20 @@ impl From {
         }
     }
 
-    /// After the answer.
+    /// After the response: goes on sending what the third party may still read of the request.
     fn leave(self) {
-        if let Self::Bound(mut connection, keep) = self
-            && connection.is_idle()
-        {
-            keep(connection);
+        let (mut connection, keep) = match self {
+            Self::Http1(connection) => (connection, None),
+            Self::Bound(connection, keep) => (connection, Some(keep)),
+            Self::Http2(_) => return,
+        };
+        if !connection.is_sending() {
+            return keep_bound(connection, keep);
         }
+        tokio::spawn(async move {
+            connection.sent().await;
+            keep_bound(connection, keep);
+        });
     }
 }
 
@@ -206,21 +236,33 @@ impl Body {
         Content::Streamed(body, None).into()
     }
 
-    /// There as a whole.
+    /// Returns a body that is there as a whole.
     pub(super) fn whole(bytes: Bytes) -> Self {
         Content::Own(Full::new(bytes)).into()
     }
 
-    /// Reads to the end, unless there is more than this or no room: then it is as it was. Trailers are no part of what is read.
-    pub(super) async fn read_ahead(&mut self, most: usize, buffered: &Buffered) -> hyper::Result<Option<Bytes>> {
+    /// Returns a body that is there as a whole, and its trailers.
+    pub(super) fn whole_with(bytes: Bytes, trailers: HeaderMap) -> Self {
+        let ahead = vec![Frame::trailers(trailers), Frame::data(bytes)];
+        Self { ahead, ..Self::whole(Bytes::new()) }
+    }
+
+    /// Reads to the end and returns what there was, and the trailers, unless there is more than this many bytes or
+    /// no room: then the body is as it was.
+    pub(super) async fn read_ahead(
+        &mut self,
+        most: usize,
+        buffered: &Buffered,
+    ) -> hyper::Result<Option<(Bytes, Option<HeaderMap>)>> {
         if self.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
             return Ok(None);
         }
         let (bytes, ended) = self.peek(most, buffered).await?;
-        if ended {
-            self.ahead.clear();
+        if !ended {
+            return Ok(None);
         }
-        Ok(ended.then_some(bytes))
+        let last = std::mem::take(&mut self.ahead).into_iter().next();
+        Ok(Some((bytes, last.and_then(|frame| frame.into_trailers().ok()))))
     }
 
     /// Reads to the end, or until there is more than this or no room, and leaves it as it was. Returns what was read, and

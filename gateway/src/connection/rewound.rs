@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// A stream, some of whose bytes have been read already: they are read again.
+/// A stream some of whose bytes were read before, and are read again.
 pub(super) struct Rewound<S> {
     again: Bytes,
     stream: S,
@@ -16,12 +16,17 @@ impl<S> Rewound<S> {
         Self { again: Bytes::new(), stream }
     }
 
-    /// The stream.
+    /// Returns the stream below.
     pub(super) fn get_ref(&self) -> &S {
         &self.stream
     }
 
-    /// Reads these again, before all else.
+    /// Whether there are bytes to read again.
+    pub(super) fn has_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Makes these bytes the next that are read.
     pub(super) fn rewind(&mut self, read: Bytes) {
         if self.again.is_empty() {
             self.again = read;
@@ -32,7 +37,7 @@ impl<S> Rewound<S> {
 }
 
 impl<S: AsyncRead + Unpin> Rewound<S> {
-    /// Waits for bytes; whether there are any, or the end has come. It takes no room while it waits.
+    /// Waits for bytes without a buffer; returns whether there are any, or the end has come.
     pub(super) async fn hears(&mut self) -> bool {
         let mut first = [0; 16];
         if self.again.is_empty() {

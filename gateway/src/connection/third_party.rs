@@ -17,7 +17,7 @@ use crate::model::{
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
-use crate::upstream::{self, Http1, Http2, Key, Lease, Leased, Outgoing, Shelf};
+use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
@@ -38,7 +38,7 @@ pub(super) struct ThirdParty {
     carriage: Carriage,
     name: Host,
     offered: Alpn,
-    shelf: Arc<Shelf>,
+    pool_entry: Arc<PoolEntry>,
     permit: Mutex<Option<(Instant, Arc<Permit>)>>,
     /// How many requests there were.
     requests: AtomicU64,
@@ -57,15 +57,6 @@ impl Rulebook {
         let api = self.model.apis.get(self.api)?;
         Some((api, api.rules.as_deref()?))
     }
-}
-
-/// Where a connection to it may come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// An idle one will do.
-    Idle,
-    /// A new one: an idle one was dead.
-    New,
 }
 
 impl ThirdParty {
@@ -89,7 +80,7 @@ impl ThirdParty {
         };
         let chosen = flow.original_dst.0;
         let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
-        let shelf = rooms.pool.shelf(Key {
+        let pool_entry = rooms.pool.entry(Key {
             api: owner,
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
@@ -105,7 +96,7 @@ impl ThirdParty {
             carriage,
             name,
             offered,
-            shelf,
+            pool_entry,
             permit: Mutex::default(),
             requests: AtomicU64::new(0),
             well: OnceLock::new(),
@@ -115,7 +106,7 @@ impl ThirdParty {
     /// A connection, of the protocol that caller and third party agree on; none if there is no getting to the third party
     /// and there are policies, which may know an answer without it.
     pub(super) async fn first(&self, record: &FlowRecord) -> Result<Option<Lease>, Reason> {
-        match self.lease(self.offered, Kept::Idle).await {
+        match self.lease(self.offered, Reuse::Any).await {
             Ok(lease) => {
                 record.connected(lease.path().local, lease.path().remote, self.permit()?.proxy());
                 Ok(Some(lease))
@@ -133,40 +124,41 @@ impl ThirdParty {
         self.offered
     }
 
-    /// Sends a request over HTTP/1.1, over this connection if there is one; the answer has begun then.
+    /// Sends a request over HTTP/1.1, over this connection if there is one that can take it, and returns the response, whose
+    /// body is still to come. A request that a dead connection swallowed is sent again over a new one, if it may be.
     pub(super) async fn send(
         &self,
-        kept: Option<Leased<Box<Http1>>>,
+        connection: Option<Leased<Box<Http1>>>,
         mut request: Request<Outgoing>,
     ) -> Result<(Leased<Box<Http1>>, Response<Incoming>), Reason> {
-        let mut connection = match kept {
-            Some(kept) => kept,
-            None => self.http1(Kept::Idle).await?,
+        let reuse = Reuse::of(&request);
+        let usable = |connection: &mut Leased<Box<Http1>>| connection.is_bound() || connection.is_usable(reuse);
+        let mut connection = match connection.and_then(|mut connection| usable(&mut connection).then_some(connection)) {
+            Some(connection) => connection,
+            None => self.http1(reuse).await?,
         };
         loop {
-            let reused = connection.was_used();
             match connection.send(request).await {
                 Ok(response) => return Ok((connection, response)),
-                Err(upstream::Unanswered { unsent: Some(unsent), .. }) if reused => {
-                    request = *unsent;
-                    connection = self.http1(Kept::New).await?;
-                }
+                Err(SendError { again: Some(again), .. }) => request = *again,
                 Err(_) => return Err(Reason::UpstreamReset),
             }
+            connection = self.http1(Reuse::Never).await?;
         }
     }
 
-    async fn http1(&self, kept: Kept) -> Result<Leased<Box<Http1>>, Reason> {
-        match self.lease(Alpn::HTTP1, kept).await? {
+    async fn http1(&self, reuse: Reuse) -> Result<Leased<Box<Http1>>, Reason> {
+        match self.lease(Alpn::HTTP1, reuse).await? {
             Lease::Http1(leased) => Ok(leased),
             Lease::Http2(_) => Err(Reason::UpstreamTls),
         }
     }
 
-    pub(super) async fn http2(&self, kept: Kept) -> Result<Leased<Http2>, Reason> {
-        match self.lease(Alpn::HTTP2, kept).await? {
+    /// Returns an HTTP/2 connection.
+    pub(super) async fn http2(&self, reuse: Reuse) -> Result<Leased<Http2>, Reason> {
+        match self.lease(Alpn::HTTP2, reuse).await? {
             Lease::Http2(leased) => Ok(leased),
-            // It has changed its mind.
+            // The third party has changed its mind.
             Lease::Http1(_) => Err(Reason::UpstreamTls),
         }
     }
@@ -331,12 +323,9 @@ impl ThirdParty {
         }
     }
 
-    async fn lease(&self, alpn: Alpn, kept: Kept) -> Result<Lease, Reason> {
+    async fn lease(&self, alpn: Alpn, reuse: Reuse) -> Result<Lease, Reason> {
         let permit = self.permit()?;
-        match kept {
-            Kept::Idle => self.rooms.pool.lease(&self.shelf, &permit, alpn).await,
-            Kept::New => self.rooms.pool.dial(&self.shelf, &permit, alpn).await,
-        }
+        self.rooms.pool.lease(&self.pool_entry, &permit, alpn, reuse).await
     }
 
     fn permit(&self) -> Result<Arc<Permit>, Reason> {

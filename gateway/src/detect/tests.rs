@@ -89,3 +89,21 @@ fn endless_beginnings_end() {
     bytes.fill(b'A');
     assert_eq!(protocol(&bytes), Detection::Done(Protocol::Opaque));
 }
+
+#[test]
+fn a_malformed_client_hello_gets_the_alert_for_its_fault() {
+    let whole = client_hello(Some("api.partner.example"), 16384);
+    assert_eq!(alert(&whole), None);
+    assert_eq!(alert(&whole[..whole.len() - 1]), None, "more may come");
+    // The type of the handshake message: unexpected_message.
+    let mut other = whole.clone();
+    other[5] = 20;
+    assert_eq!(alert(&other).as_deref(), Some(&[21, 3, 3, 0, 2, 2, 10][..]));
+    // The length of the session ID, which may have 32 bytes: decode_error.
+    let mut long = whole;
+    long[43] = 33;
+    assert_eq!(alert(&long).as_deref(), Some(&[21, 3, 3, 0, 2, 2, 50][..]));
+    // The length of the record: record_overflow.
+    assert_eq!(alert(b"\x16\x03\x01\xff\xff\x01").as_deref(), Some(&[21, 3, 3, 0, 2, 2, 22][..]));
+    assert_eq!(alert(b"GET / HTTP/1.1\r\n\r\n"), None);
+}

@@ -181,6 +181,7 @@ pub(super) async fn whole(side: Side, call: &mut Call<'_>, world: &mut dyn World
         Side::Response => {
             let masked = if is_compressed(call) { None } else { mask::body(&bytes, &call.injected) };
             put_response(call, masked.unwrap_or(bytes));
+            keep_trailers(call, world);
         }
     }
     Ok(())
@@ -204,6 +205,17 @@ pub(super) fn put_response(call: &mut Call<'_>, body: Bytes) {
         describe_whole(&mut response.headers, body.len());
     }
     call.response_body = Some(body);
+}
+/// The trailers of a response whose body policies have read: an extension of its head, so that they go when another response
+/// takes its place.
+#[derive(Clone, Debug)]
+pub struct Trailers(pub HeaderMap);
+
+/// Keeps the trailers of the body that was just read, for the caller.
+pub(super) fn keep_trailers(call: &mut Call<'_>, world: &mut dyn World) {
+    if let (Some(response), Some(trailers)) = (&mut call.response, world.trailers()) {
+        response.extensions.insert(Trailers(trailers));
+    }
 }
 
 /// Why it cannot be had.

@@ -220,6 +220,7 @@ async fn ready(policy: &Policy, call: &mut Call<'_>, world: &mut dyn World) -> R
         Statement::CacheStore(_) if call.response_body.is_none() && cache::is_wanted(call) => {
             call.response_body = world.answer_up_to(most).await.map_err(broken)?;
             bodies::masked(call);
+            bodies::keep_trailers(call, world);
         }
         Statement::Log(log) => {
             if let Some(most) = log::looks_at(log, call) {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response, request, response};
+use http::{HeaderMap, Request, Response, request, response};
 
 use super::authentication_oauth2::{RefreshRow, Tokens};
 use super::backends::{BackendRow, Backends};
@@ -69,6 +69,11 @@ pub trait World: Send + Sync {
     /// # Errors
     /// [`Reason::BodyTooLarge`] beyond this many bytes, or why it broke off.
     fn body(&mut self, side: Side, most: usize) -> Pending<'_, Result<Bytes, Reason>>;
+
+    /// Takes the trailers of the response whose body was read to its end, if it had any.
+    fn trailers(&mut self) -> Option<HeaderMap> {
+        None
+    }
 
     /// Whether the caller sends a body that was not read yet.
     fn has_body(&self) -> bool;

@@ -3,46 +3,52 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 
-use super::request::{Outgoing, Unanswered, copy};
-use super::tcp_info;
-use super::transport::Transport;
-use super::{MAX_BUFFER, MAX_FIELDS};
+use super::replay::Again;
+use super::request::{Outgoing, SendError, has_unknown_coding};
+use super::transport::{Line, Transport};
+use super::{MAX_BUFFER, MAX_FIELDS, idle_limit, tcp_info};
 use crate::model::Reason;
 
-/// One request at a time. It moves only while its user polls it: no task of its own, no hand-over between tasks.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// A connection that carries one request at a time. It moves only while its user polls it: no task of its own, no
+/// hand-over between tasks.
 pub struct Http1 {
     sender: SendRequest<Outgoing>,
     wire: Wire,
-    /// Bytes written to its socket.
-    written: Arc<AtomicU64>,
+    line: Arc<Line>,
     /// Whether a request went over it already.
     used: bool,
     /// Whether the third party knows its user by it.
     bound: bool,
+    /// Whether the request has a body.
+    sends: bool,
+    /// How long the third party keeps it idle, as it said.
+    announced: Option<Duration>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Wire {
     Live(Connection<TokioIo<Transport>, Outgoing>),
-    /// It speaks HTTP no more; what was read of something else is here.
+    /// No HTTP any more, and what was read of something else.
     Ended(Transport, Bytes),
     Gone,
 }
 
 impl Http1 {
     pub(super) async fn new(transport: Transport) -> Result<Self, Reason> {
-        let written = transport.written();
+        let line = transport.line();
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
             .max_headers(MAX_FIELDS)
@@ -50,42 +56,91 @@ impl Http1 {
             .handshake(TokioIo::new(transport))
             .await
             .map_err(|_| Reason::UpstreamReset)?;
-        Ok(Self { sender, wire: Wire::Live(connection), written, used: false, bound: false })
+        let wire = Wire::Live(connection);
+        Ok(Self { sender, wire, line, used: false, bound: false, sends: false, announced: None })
     }
 
-    /// Sends a request; the answer has begun then.
-    pub async fn send(&mut self, mut request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
+    /// Sends a request and returns its response, whose body is still to come. `may_be_dead` says that the third party may
+    /// have closed the connection unnoticed, so that a failure may be the connection's and not the request's.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<Outgoing>,
+        may_be_dead: bool,
+    ) -> Result<Response<Incoming>, SendError> {
         *request.version_mut() = Version::HTTP_11;
-        // Only a connection that was idle can have ended unnoticed.
-        let again = if mem::replace(&mut self.used, true) { copy(&request) } else { None };
-        let before = self.written.load(Ordering::Relaxed);
+        self.used = true;
+        self.sends = !request.body().is_end_stream();
+        let again = may_be_dead.then(|| Again::of(&mut request));
+        let before = self.line.written();
         self.bound |= binds(request.headers(), AUTHORIZATION);
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut response = pin!(self.sender.try_send_request(request));
         let wire = &mut self.wire;
-        let answered = poll_fn(|cx| {
+        let sent = poll_fn(|cx| {
             wire.drive(cx);
-            answer.as_mut().poll(cx)
+            response.as_mut().poll(cx)
         });
-        let answered = answered.await;
-        self.bound |= answered.as_ref().is_ok_and(|response| binds(response.headers(), WWW_AUTHENTICATE));
-        answered.map_err(|mut error| {
-            let unread = || ended_in_order(error.error()) && !self.wire.has_reached(before);
-            // A safe method asks for nothing to be done (RFC 9110 §9.2.1): clients repeat it on connections of their own.
-            let again = again.filter(|request| request.method().is_safe() || unread());
-            let unsent = error.take_message().or(again);
-            tracing::debug!(error = %error.error(), again = unsent.is_some(), "no answer to a request");
-            Unanswered { unsent: unsent.map(Box::new), error: error.into_error().into() }
-        })
+        match sent.await {
+            // Nobody has asked for it: `TE` is for one connection only.
+            Ok(response) if has_unknown_coding(response.headers()) => {
+                Err(SendError { again: None, cause: Reason::UpstreamReset.into() })
+            }
+            Ok(response) => {
+                self.bound |= binds(response.headers(), WWW_AUTHENTICATE);
+                let announcement = response.headers().get(KEEP_ALIVE).and_then(|value| value.to_str().ok());
+                self.announced = announcement.and_then(idle_limit::announced);
+                Ok(response)
+            }
+            Err(mut error) => {
+                let unread = || ended_in_order(error.error()) && !self.wire.has_reached(before);
+                // RFC 9110 §9.2.2: only an idempotent request is repeated that may have been processed.
+                let again = again.filter(|again| again.is_idempotent() || unread()).and_then(Again::request);
+                let again = error.take_message().filter(|_| may_be_dead).or(again);
+                tracing::debug!(error = %error.error(), again = again.is_some(), "a request got no response");
+                Err(SendError { again: again.map(Box::new), cause: error.into_error().into() })
+            }
+        }
     }
 
-    /// Whether a request went over it already: it may have ended unnoticed since.
-    pub fn was_used(&self) -> bool {
+    /// Whether a request went over it already.
+    pub(super) fn was_used(&self) -> bool {
         self.used
     }
 
     /// Whether nobody else's requests may go over it: the third party knows, or will know, its user by it.
     pub fn is_bound(&self) -> bool {
         self.bound
+    }
+
+    /// Whether the third party keeps it open, as far as the kernel knows. It wakes nobody from now on.
+    pub(super) fn is_open(&mut self) -> bool {
+        self.line.probe();
+        self.is_idle() && !self.line.has_heard()
+    }
+
+    /// How long the third party keeps it idle, as it said, and the round-trip time.
+    pub(super) fn timing(&self) -> (Option<Duration>, Duration) {
+        (self.announced, self.line.round_trip)
+    }
+
+    /// For how long the third party has been silent, if it has ended the connection.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let Wire::Ended(transport, _) = &self.wire else { return None };
+        tcp_info::read(transport.socket()).ok().map(|info| info.silence)
+    }
+
+    /// Whether the request is still being sent, after its response has ended.
+    pub fn is_sending(&mut self) -> bool {
+        self.sends && !self.is_idle() && matches!(self.wire, Wire::Live(_))
+    }
+
+    /// Sends the rest of a request whose response has ended: the third party may read on (RFC 9112 §9.3).
+    pub async fn sent(&mut self) {
+        poll_fn(|cx| {
+            self.wire.drive(cx);
+            let is_sending = matches!(self.wire, Wire::Live(_)) && !self.sender.is_ready();
+            if is_sending { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Lets bodies move, both ways.
@@ -99,7 +154,7 @@ impl Http1 {
         matches!(self.wire, Wire::Live(_)) && self.sender.is_ready()
     }
 
-    /// The connection after an answer that changes its protocol, and what was read of the new one.
+    /// Returns the connection after a response that changes its protocol, and what was read of the new one.
     pub async fn upgraded(&mut self) -> Option<(Transport, Bytes)> {
         poll_fn(|cx| {
             self.wire.drive(cx);
@@ -112,7 +167,7 @@ impl Http1 {
         }
     }
 
-    /// Ends it in order, as far as that takes no waiting.
+    /// Ends the connection in order, as far as that takes no waiting.
     pub(super) fn end(&mut self) {
         if let Wire::Live(connection) = mem::replace(&mut self.wire, Wire::Gone) {
             let mut transport = connection.into_parts().io.into_inner();
@@ -135,7 +190,7 @@ impl Wire {
     /// Whether the third party's kernel has acknowledged more than these bytes of what was written, as far as is known.
     fn has_reached(&self, bytes: u64) -> bool {
         let Self::Ended(transport, _) = self else { return true };
-        tcp_info::acknowledged(transport.socket()).map_or(true, |acknowledged| acknowledged > bytes)
+        tcp_info::read(transport.socket()).map_or(true, |info| info.acknowledged > bytes)
     }
 }
 

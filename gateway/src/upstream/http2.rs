@@ -4,15 +4,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinHandle;
 
-use super::request::{Outgoing, Unanswered, copy};
+use super::replay::Again;
+use super::request::{Outgoing, SendError};
 use super::transport::Transport;
 use super::{CONNECTION_WINDOW, MAX_BUFFER, MAX_HEADER_BYTES, STREAM_WINDOW};
 use crate::model::Reason;
 
-/// Many requests at once; a task of its own moves it.
+/// A connection that carries many requests at once; a task of its own moves it.
 pub struct Http2 {
     sender: SendRequest<Outgoing>,
-    /// It ends when the last sender and the last request have.
+    /// The task, which ends when the last sender and the last request have.
     driver: JoinHandle<()>,
 }
 
@@ -29,38 +30,40 @@ impl Http2 {
             .map_err(|_| Reason::UpstreamReset)?;
         let driver = tokio::spawn(async {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection of HTTP/2 has broken");
+                tracing::debug!(%error, "an HTTP/2 connection has broken");
             }
         });
         Ok(Self { sender, driver })
     }
 
-    /// Sends a request; the answer has begun then.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, Unanswered> {
-        let again = copy(&request);
+    /// Sends a request and returns its response, whose body is still to come.
+    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
         let mut sender = self.sender.clone();
         if sender.ready().await.is_err() {
-            return Err(Unanswered { unsent: Some(Box::new(request)), error: refused() });
+            return Err(SendError { again: Some(Box::new(request)), cause: refused() });
         }
+        let again = Again::of(&mut request);
         sender.try_send_request(request).await.map_err(|mut error| {
             let unsent = error.take_message();
-            let untouched = unsent.is_some() || was_refused(error.error());
-            tracing::debug!(error = %error.error(), untouched, "no answer to a request");
-            Unanswered {
-                unsent: unsent.or_else(|| again.filter(|_| untouched)).map(Box::new),
-                error: if untouched { refused() } else { error.into_error().into() },
+            let unprocessed = unsent.is_some() || was_refused(error.error());
+            let repeats = unprocessed || (again.is_idempotent() && has_broken(error.error()));
+            let again = unsent.or_else(|| repeats.then_some(again).and_then(Again::request));
+            tracing::debug!(error = %error.error(), again = again.is_some(), "a request got no response");
+            SendError {
+                again: again.map(Box::new),
+                cause: if unprocessed { refused() } else { error.into_error().into() },
             }
         })
     }
 
-    /// Whether it can take a request.
+    /// Whether the connection can take a request.
     pub fn is_alive(&self) -> bool {
         !self.driver.is_finished() && !self.sender.is_closed()
     }
 }
 
-/// The third party says that it did nothing with the request (RFC 9113 §8.7): it has ended the connection at an earlier
-/// one (GOAWAY), or refused it (`REFUSED_STREAM`).
+/// Whether the third party says that it did not process the request (RFC 9113 §8.7): it has ended the connection at an
+/// earlier one (GOAWAY), or refused it (`REFUSED_STREAM`).
 fn was_refused(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
     cause.is_some_and(|cause| {
@@ -68,7 +71,13 @@ fn was_refused(error: &hyper::Error) -> bool {
     })
 }
 
-/// The caller may repeat it, too.
+/// The connection has broken, with all requests on it (RFC 9113 §8.7 leaves to the client what it repeats).
+fn has_broken(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(h2::Error::is_io)
+}
+
+/// Returns the error that tells the caller, too, that it may repeat the request.
 fn refused() -> Box<h2::Error> {
     Box::new(h2::Reason::REFUSED_STREAM.into())
 }

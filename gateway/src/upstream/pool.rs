@@ -5,8 +5,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
 use super::http1::Http1;
 use super::http2::Http2;
+use super::idle_limit::IdleLimit;
+use super::request::{Outgoing, Reuse, SendError};
 use super::tls::Tls;
 use super::transport::{Metered, Transport};
 use super::{Dialer, Upstream};
@@ -16,20 +21,26 @@ use crate::policy::Permit;
 /// How long a connection is kept without a request.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What requests must have in common to go over the same connection, one after the other.
+/// A connection that fails a request within this time was dead before; one that is as new as this was not.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A connection that has been idle for less than this was open a moment ago.
+const JUST_USED: Duration = Duration::from_millis(1);
+
+/// What requests must have in common to be sent over the same connection, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The API's name.
     pub api: Arc<str>,
-    /// The third party's.
+    /// The third party's name.
     pub host: Host,
     /// The address that the caller chose of those that it has.
     pub chosen: SocketAddr,
-    /// TLS with it, and what the caller would speak inside.
+    /// TLS settings, and the protocols that the caller offered inside.
     pub secured: Option<(Arc<Backend>, Alpn)>,
     /// The workload, where the API keeps its callers apart.
     pub workload: Option<Arc<str>>,
-    /// How many connections are kept; beyond, the longest idle one ends.
+    /// How many idle connections are pooled; beyond it the longest idle one ends.
     pub idle: usize,
 }
 
@@ -44,13 +55,19 @@ impl Hash for Key {
 pub struct Pool {
     dialer: Arc<Dialer>,
     tls: Tls,
-    shelves: Mutex<HashMap<Key, Arc<Shelf>>>,
+    entries: Mutex<HashMap<Key, Arc<PoolEntry>>>,
 }
 
-/// The idle connections of a key; a flow looks for it once.
-pub struct Shelf {
+/// The idle connections of one key; a flow looks it up once.
+pub struct PoolEntry {
     key: Key,
-    idle: Mutex<Vec<Idle>>,
+    pooled: Mutex<Pooled>,
+}
+
+#[derive(Default)]
+struct Pooled {
+    idle: Vec<Idle>,
+    limit: IdleLimit,
 }
 
 struct Idle {
@@ -86,43 +103,48 @@ pub struct Leased<C: Reusable> {
     /// Present until it is dropped.
     connection: Option<C>,
     path: Path,
-    shelf: Arc<Shelf>,
+    entry: Arc<PoolEntry>,
+    /// Since when it has had no request; none while it has one, or may have.
+    since: Option<Instant>,
 }
 
 impl Pool {
     /// Creates a pool that has no connections yet.
     pub fn new(dialer: Arc<Dialer>) -> Self {
-        Self { dialer, tls: Tls::new(), shelves: Mutex::default() }
+        Self { dialer, tls: Tls::new(), entries: Mutex::default() }
     }
 
-    /// Where the connections of a key are.
-    pub fn shelf(&self, key: Key) -> Arc<Shelf> {
-        let mut shelves = self.shelves();
-        if let Some(shelf) = shelves.get(&key) {
-            return Arc::clone(shelf);
+    /// Returns the entry of a key.
+    pub fn entry(&self, key: Key) -> Arc<PoolEntry> {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get(&key) {
+            return Arc::clone(entry);
         }
-        let shelf = Arc::new(Shelf { key: key.clone(), idle: Mutex::default() });
-        shelves.insert(key, Arc::clone(&shelf));
-        shelf
+        let entry = Arc::new(PoolEntry { key: key.clone(), pooled: Mutex::default() });
+        entries.insert(key, Arc::clone(&entry));
+        entry
     }
 
-    /// A connection that the permit allows and that speaks one of these protocols: an idle one, or a new one.
+    /// Returns a connection that the permit allows and that speaks one of these protocols: a pooled one, as far as `reuse`
+    /// allows it, or a new one.
     ///
     /// # Errors
     /// Why no new one could be made.
-    pub async fn lease(&self, shelf: &Arc<Shelf>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
-        match shelf.take(permit, alpn) {
+    pub async fn lease(
+        &self,
+        entry: &Arc<PoolEntry>,
+        permit: &Permit,
+        alpn: Alpn,
+        reuse: Reuse,
+    ) -> Result<Lease, Reason> {
+        match entry.take(permit, alpn, reuse) {
             Some(lease) => Ok(lease),
-            None => self.dial(shelf, permit, alpn).await,
+            None => self.dial(entry, permit, alpn).await,
         }
     }
 
-    /// A new connection.
-    ///
-    /// # Errors
-    /// Why it could not be made.
-    pub async fn dial(&self, shelf: &Arc<Shelf>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
-        let key = &shelf.key;
+    async fn dial(&self, entry: &Arc<PoolEntry>, permit: &Permit, alpn: Alpn) -> Result<Lease, Reason> {
+        let key = &entry.key;
         let secured = key.secured.as_ref().map(|(backend, _)| (backend, alpn));
         let (transport, path) = self.connect(permit, &key.host, secured).await?;
         let connection = if transport.is_http2() {
@@ -130,7 +152,7 @@ impl Pool {
         } else {
             Connection::Http1(Box::new(Http1::new(transport).await?))
         };
-        Ok(shelf.leased(path, connection))
+        Ok(entry.leased(path, connection, Instant::now()))
     }
 
     /// A new connection for what is not HTTP, which is its user's alone.
@@ -163,57 +185,69 @@ impl Pool {
         Ok((transport, Path { local, remote }))
     }
 
-    /// Ends what has been idle for too long or has broken.
+    /// Ends connections that have been idle for too long, and notes which the third party has ended.
     pub fn sweep(&self) {
         let mut ended = Vec::new();
-        self.shelves().retain(|_, shelf| {
-            let mut idle = shelf.idle();
-            ended.extend(idle.extract_if(.., |idle| !idle.is_usable()));
-            !idle.is_empty() || Arc::strong_count(shelf) > 1
+        self.entries().retain(|_, entry| {
+            let mut pooled = entry.pooled();
+            let Pooled { idle, limit } = &mut *pooled;
+            ended.extend(idle.extract_if(.., |idle| !idle.is_usable(limit, Connection::is_idle)));
+            !pooled.idle.is_empty() || Arc::strong_count(entry) > 1
         });
         ended.into_iter().for_each(Idle::end);
     }
 
-    fn shelves(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shelf>>> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Arc<PoolEntry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelf {
-    fn take(self: &Arc<Self>, permit: &Permit, alpn: Alpn) -> Option<Lease> {
-        let mut all = self.idle();
+impl PoolEntry {
+    fn take(self: &Arc<Self>, permit: &Permit, alpn: Alpn, reuse: Reuse) -> Option<Lease> {
+        if reuse == Reuse::Never {
+            return None;
+        }
+        let mut pooled = self.pooled();
+        let Pooled { idle, limit } = &mut *pooled;
         loop {
             // The newest: the oldest may end in peace.
-            let at = all.iter().rposition(|idle| idle.connection.speaks(alpn))?;
-            let mut found = all.remove(at);
-            if found.is_usable() && permit.allows(found.path.local, found.path.remote) {
-                return Some(self.leased(found.path, found.connection));
+            let at = idle.iter().rposition(|idle| idle.connection.speaks(alpn))?;
+            // The others have been idle for longer.
+            if reuse == Reuse::Fresh && !idle[at].is_fresh(limit) {
+                return None;
+            }
+            let mut found = idle.remove(at);
+            // The kernel need not be asked about a connection that has just been used, if a failure costs nothing.
+            let just_used = reuse == Reuse::Any && found.since.elapsed() < JUST_USED;
+            let looks = if just_used { Connection::is_idle } else { Connection::is_open };
+            if found.is_usable(limit, looks) && permit.allows(found.path.local, found.path.remote) {
+                return Some(self.leased(found.path, found.connection, found.since));
             }
             found.end();
         }
     }
 
-    fn leased(self: &Arc<Self>, path: Path, connection: Connection) -> Lease {
-        let shelf = Arc::clone(self);
+    fn leased(self: &Arc<Self>, path: Path, connection: Connection, since: Instant) -> Lease {
+        let entry = Arc::clone(self);
         match connection {
-            Connection::Http1(connection) => Lease::Http1(Leased::new(connection, path, shelf)),
-            Connection::Http2(connection) => Lease::Http2(Leased::new(connection, path, shelf)),
+            Connection::Http1(connection) => Lease::Http1(Leased::new(connection, path, entry, Some(since))),
+            Connection::Http2(connection) => Lease::Http2(Leased::new(connection, path, entry, None)),
         }
     }
 
-    fn put(&self, idle: Idle) {
+    fn put(&self, connection: Idle) {
         if self.key.idle == 0 {
-            return idle.end();
+            return connection.end();
         }
-        let mut all = self.idle();
-        if all.len() == self.key.idle {
-            all.remove(0).end();
+        let mut pooled = self.pooled();
+        if pooled.idle.len() == self.key.idle {
+            pooled.idle.remove(0).end();
         }
-        all.push(idle);
+        pooled.idle.push(connection);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pooled(&self) -> MutexGuard<'_, Pooled> {
+        self.pooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,13 +264,31 @@ impl Idle {
         }
     }
 
-    fn is_usable(&mut self) -> bool {
-        self.since.elapsed() < IDLE
-            && match &mut self.connection {
-                Connection::Http1(connection) => connection.is_idle(),
-                Connection::Http2(connection) => connection.is_alive(),
-            }
+    /// Whether the connection can take a request, as far as `looks` sees; what is seen of its end is learnt.
+    fn is_usable(&mut self, limit: &mut IdleLimit, looks: fn(&mut Connection) -> bool) -> bool {
+        let idle = self.since.elapsed();
+        if looks(&mut self.connection) {
+            limit.saw_open(idle);
+        } else if let Some(silence) = self.connection.silence() {
+            limit.saw_closed(idle.saturating_sub(silence), Instant::now());
+        } else {
+            return false;
+        }
+        idle < IDLE
     }
+
+    fn is_fresh(&self, limit: &IdleLimit) -> bool {
+        match &self.connection {
+            Connection::Http1(connection) => is_fresh(connection, self.since, limit),
+            // Its task notices an end at once, and a third party says which requests it did not process.
+            Connection::Http2(_) => true,
+        }
+    }
+}
+
+fn is_fresh(connection: &Http1, since: Instant, limit: &IdleLimit) -> bool {
+    let (announced, round_trip) = connection.timing();
+    limit.is_fresh(since.elapsed(), announced, round_trip, Instant::now())
 }
 
 impl Connection {
@@ -244,6 +296,28 @@ impl Connection {
         match self {
             Self::Http1(_) => alpn.http1,
             Self::Http2(_) => alpn.http2,
+        }
+    }
+
+    fn is_idle(&mut self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_idle(),
+            Self::Http2(connection) => connection.is_alive(),
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_open(),
+            Self::Http2(connection) => connection.is_alive(),
+        }
+    }
+
+    /// For how long the third party has been silent, if it has ended the connection.
+    fn silence(&self) -> Option<Duration> {
+        match self {
+            Self::Http1(connection) => connection.silence(),
+            Self::Http2(_) => None,
         }
     }
 }
@@ -280,13 +354,38 @@ impl Reusable for Http2 {
 }
 
 impl<C: Reusable> Leased<C> {
-    fn new(connection: C, path: Path, shelf: Arc<Shelf>) -> Self {
-        Self { connection: Some(connection), path, shelf }
+    fn new(connection: C, path: Path, entry: Arc<PoolEntry>, since: Option<Instant>) -> Self {
+        Self { connection: Some(connection), path, entry, since }
     }
 
     /// From where to where it goes.
     pub fn path(&self) -> Path {
         self.path
+    }
+}
+
+impl Leased<Box<Http1>> {
+    /// Whether the connection, which may have been idle since it was leased, can take a request.
+    pub fn is_usable(&mut self, reuse: Reuse) -> bool {
+        let Some(since) = self.since.filter(|_| reuse != Reuse::Never) else { return false };
+        self.is_open() && (reuse == Reuse::Any || is_fresh(self, since, &self.entry.pooled().limit))
+    }
+
+    /// Sends a request and returns its response, whose body is still to come.
+    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
+        let idle = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let may_be_dead = self.was_used() || idle > AT_ONCE;
+        let began = Instant::now();
+        let sent = Http1::send(self, request, may_be_dead).await;
+        if matches!(&sent, Err(error) if error.again.is_some()) && began.elapsed() < AT_ONCE {
+            self.entry.pooled().limit.saw_closed(idle, Instant::now());
+        }
+        sent
+    }
+
+    /// The response has ended, and the connection waits for the next request of the same user.
+    pub fn rests(&mut self) {
+        self.since = Some(Instant::now());
     }
 }
 
@@ -307,7 +406,8 @@ impl<C: Reusable> DerefMut for Leased<C> {
 impl<C: Reusable> Drop for Leased<C> {
     fn drop(&mut self) {
         if let Some(Reused(connection)) = self.connection.take().and_then(Reusable::reusable) {
-            self.shelf.put(Idle { connection, path: self.path, since: Instant::now() });
+            let since = self.since.unwrap_or_else(Instant::now);
+            self.entry.put(Idle { connection, path: self.path, since });
         }
     }
 }
