@@ -23,8 +23,11 @@ impl Install {
     /// Installs the executable, the systemd unit, shell completions and manual pages below the prefix.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let egret = build::build_with(self.profile)?;
+        // The unit names the executable by its absolute path.
+        fs::create_dir_all(&self.prefix).with_context(|| format!("cannot create {}", self.prefix.display()))?;
+        let prefix = self.prefix.canonicalize()?;
         let place = |path: &str| {
-            let path = self.prefix.join(path);
+            let path = prefix.join(path);
             let directory = path.parent().unwrap_or(&path);
             fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
             anyhow::Ok(path)
@@ -44,11 +47,11 @@ impl Install {
         ] {
             write(&place(path)?, &generated(&executable, shell)?)?;
         }
-        let pages = self.prefix.join("share/man/man1");
+        let pages = prefix.join("share/man/man1");
         run(Command::new(&executable).args(["generate", "man"]).arg(&pages))?;
         println!(
             "installed below {}. Next: write /etc/egret/egret.yaml, then `systemctl daemon-reload` and `systemctl enable --now egret`",
-            self.prefix.display()
+            prefix.display()
         );
         Ok(())
     }

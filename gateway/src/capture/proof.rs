@@ -22,21 +22,28 @@ const CALLER: &str = "EGRET_PROOF_CALLER";
 /// Of no configuration: the API of the proof's rule.
 pub(super) const API: ApiId = ApiId(u32::MAX);
 
-struct Cgroup(PathBuf);
+/// The cgroup of the test connection.
+struct Cgroup {
+    path: PathBuf,
+    /// Whether it was created for the test, and is removed after it.
+    created: bool,
+}
 
 impl Cgroup {
     /// Creates a cgroup below the captured one: in this process's own if that is captured, since the root of the hierarchy can be
-    /// written to only with CAP_DAC_OVERRIDE.
+    /// written to only with CAP_DAC_OVERRIDE. Takes this process's own cgroup if that is the root.
     fn below(captured: &Path) -> Result<Self, Error> {
         let name = format!("egret-proof-{}", std::process::id());
-        let own = own_cgroup().filter(|own| own.starts_with(captured)).map(|own| own.join(&name));
-        if let Some(path) = own.filter(|path| fs::create_dir(path).is_ok()) {
-            return Ok(Self(path));
+        let own = own_cgroup().filter(|own| own.starts_with(captured));
+        let path = own.as_ref().map(|own| own.join(&name)).filter(|path| fs::create_dir(path).is_ok());
+        if let Some(path) = path {
+            return Ok(Self { path, created: true });
         }
         let path = captured.join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Self(path)),
-            Err(source) => Err(Error::Path { what: "create the cgroup", path, source }),
+        match (fs::create_dir(&path), own) {
+            (Ok(()), _) => Ok(Self { path, created: true }),
+            (Err(_), Some(own)) => Ok(Self { path: own, created: false }),
+            (Err(source), None) => Err(Error::Path { what: "create the cgroup", path, source }),
         }
     }
 }
@@ -50,8 +57,10 @@ fn own_cgroup() -> Option<PathBuf> {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.0) {
-            tracing::warn!(%error, cgroup = %self.0.display(), "cannot remove the cgroup of the test connection");
+        if self.created
+            && let Err(error) = fs::remove_dir(&self.path)
+        {
+            tracing::warn!(%error, cgroup = %self.path.display(), "cannot remove the cgroup of the test connection");
         }
     }
 }
@@ -83,7 +92,7 @@ pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
 /// The caller must be in the cgroup before it makes its socket: the hook goes by the socket's cgroup.
 fn call(cgroup: &Cgroup) -> io::Result<()> {
     let status = Command::new("/proc/self/exe")
-        .env(CALLER, cgroup.0.join("cgroup.procs"))
+        .env(CALLER, cgroup.path.join("cgroup.procs"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()?;
