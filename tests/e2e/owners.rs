@@ -251,3 +251,19 @@ print(statuses.count("200"))
     assert!((2..=4).contains(&passed), "{passed}");
     assert_eq!(seen(&partner).matches("GET /gone").count(), passed);
 }
+
+#[test]
+fn a_command_that_is_run_again_has_the_owner_that_it_had() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let _egret = lab.egret(&lab.configure(&api("        - rate-limit: {calls: 2, period: 1h}\n")), &[]);
+    let socket = lab.socket();
+    let call = |program: &[&str]| {
+        let exec = [&["exec", "--socket", socket.to_str().unwrap(), "--"], program].concat();
+        lab.cli(&[&exec[..], &["-s", "-o", "/dev/null", "-w", "%{http_code}", "http://api.partner.example/"]].concat())
+    };
+    assert_eq!([call(&["curl"]), call(&["curl"]), call(&["/usr/bin/curl"])], ["200", "200", "429"]);
+    assert_eq!(call(&["env", "curl"]), "200", "another command is another owner");
+    assert_eq!(seen(&partner).matches("GET / ").count(), 3);
+    assert!(!lab.workload_cgroup().with_file_name("egret.slice").exists(), "nothing stays");
+}

@@ -1,5 +1,6 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use clap::Args;
-use nix::unistd::mkdtemp;
+use nix::unistd::{getuid, mkdtemp};
 
 use super::{Daemon, Failure, ask, out, trust};
 
@@ -28,12 +29,35 @@ pub(super) struct Exec {
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn below(parent: &Path) -> anyhow::Result<Self> {
-        let path = parent.join(format!("egret-exec-{}", std::process::id()));
-        fs::create_dir(&path)
-            .with_context(|| format!("cannot create the cgroup {}: run it as root", path.display()))?;
+    /// Makes `egret.slice/PROGRAM-uidUID/PID` below `parent`. The second is the owner of the command, so that it has the same
+    /// limits each time. The slice is a slice only in name: what is in it does not share one owner.
+    fn below(parent: &Path, program: &OsStr) -> anyhow::Result<Self> {
+        let path = parent.join("egret.slice").join(owner(program, caller())).join(std::process::id().to_string());
+        // Another command that ends may remove a directory on the way that is still empty.
+        let mut made = fs::create_dir_all(&path);
+        for _ in 0..10 {
+            match &made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => made = fs::create_dir_all(&path),
+                _ => break,
+            }
+        }
+        made.with_context(|| format!("cannot create the cgroup {}: run it as root", path.display()))?;
         Ok(Self(path))
     }
+}
+
+/// Returns the user who runs this, behind sudo as well.
+fn caller() -> u32 {
+    let behind_sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+    behind_sudo.unwrap_or_else(|| getuid().as_raw())
+}
+
+/// Returns the name of the cgroup of a program that this user runs, which cannot be one of systemd's unit names.
+fn owner(program: &OsStr, uid: u32) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
+    // The name of a file has at most 255 bytes.
+    let name: String = name.chars().filter(|letter| !letter.is_control()).take(40).collect();
+    format!("{name}-uid{uid}")
 }
 
 impl Drop for Cgroup {
@@ -43,6 +67,11 @@ impl Drop for Cgroup {
                 "egret: cannot remove the cgroup {}, a process still runs in it: {error}",
                 self.0.display()
             ));
+            return;
+        }
+        // They stay where another command of the same user, or of another, still runs.
+        for directory in self.0.ancestors().skip(1).take(2) {
+            let _ = fs::remove_dir(directory);
         }
     }
 }
@@ -74,9 +103,9 @@ impl Drop for Files {
 
 impl Exec {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let cgroup = Cgroup::below(&ask::status(&self.daemon.socket)?.cgroup)?;
-        let procs = cgroup.0.join("cgroup.procs");
         let [program, arguments @ ..] = self.command.as_slice() else { return Err(Failure::Code(2)) };
+        let cgroup = Cgroup::below(&ask::status(&self.daemon.socket)?.cgroup, program)?;
+        let procs = cgroup.0.join("cgroup.procs");
         let mut command = Command::new(program);
         command.args(arguments);
         let trust = self.trust.then(|| Files::new(&self.daemon)).transpose()?;

@@ -198,6 +198,8 @@ fn cgroups_that_are_nobodys_belong_to_the_outermost() {
         None,
         &[
             ("/batch/nightly", ["/batch", "-", "-", "-", "-"]),
+            // A command of `egret exec`.
+            ("/egret.slice/curl-uid0/4242", ["/egret.slice/curl-uid0", "-", "-", "-", "-"]),
             ("/", ["/", "-", "-", "-", "-"]),
             ("/system.slice", ["/system.slice", "-", "-", "-", "-"]),
             ("/system.slice/podU-U", ["/system.slice/podU-U", "-", "-", "-", "P"]),
