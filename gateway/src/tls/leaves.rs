@@ -30,8 +30,11 @@ struct Current {
     /// The version of the files that it was read from, or of a later one that could not be used.
     stamp: Mutex<Stamp>,
     /// The TLS configuration per name and protocols. Sessions are resumed within one configuration.
-    made: Mutex<HashMap<(Host, Alpn), (Arc<ServerConfig>, Range<SystemTime>)>>,
+    made: Mutex<HashMap<(Host, Alpn), Made>>,
 }
+
+/// A leaf as TLS uses it, and the time for which it is fresh.
+type Made = (Arc<ServerConfig>, Range<SystemTime>);
 
 /// The version of the CA's files: modification time and inode of each.
 type Stamp = [Option<(SystemTime, u64)>; 2];
