@@ -23,9 +23,14 @@ pub(super) struct Bundle<'a> {
     pub(super) not_theirs: &'static str,
 }
 
-/// Those of a document that are compiled: one that occurs in many places is compiled once.
+/// The compiled schemas of a document. One that occurs in many places is compiled once.
 #[derive(Debug, Default)]
-pub(super) struct Compiled(BTreeMap<String, Schema>);
+pub(super) struct Compiled {
+    /// By what they say.
+    by_source: BTreeMap<String, Schema>,
+    /// By the place that a reference leads to, and whose they are: most are nothing but a reference.
+    by_target: BTreeMap<(String, &'static str), Schema>,
+}
 
 /// A schema of its own, of the draft that it names; of 2020-12, if it names none.
 pub(super) fn compile(schema: &Value) -> Result<Schema, Fault> {
@@ -37,15 +42,28 @@ pub(super) fn compile(schema: &Value) -> Result<Schema, Fault> {
 impl Compiled {
     /// A schema of an OpenAPI document, which is at this JSON pointer.
     pub(super) fn compile(&mut self, bundle: &Bundle<'_>, schema: &Value, pointer: &str) -> Result<Schema, Fault> {
+        let reference = schema.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("$ref"));
+        let place = reference.map(|reference| target(bundle.document, reference, pointer)).transpose()?;
+        let Some((_, target)) = place else { return self.compile_whole(bundle, schema, pointer) };
+        let place = (target, bundle.not_theirs);
+        if let Some(known) = self.by_target.get(&place) {
+            return Ok(known.clone());
+        }
+        let schema = self.compile_whole(bundle, schema, pointer)?;
+        self.by_target.insert(place, schema.clone());
+        Ok(schema)
+    }
+
+    fn compile_whole(&mut self, bundle: &Bundle<'_>, schema: &Value, pointer: &str) -> Result<Schema, Fault> {
         let whole = bundle.whole(schema, pointer)?;
         let source = whole.to_string();
-        if let Some(known) = self.0.get(&source) {
+        if let Some(known) = self.by_source.get(&source) {
             return Ok(known.clone());
         }
         let options = jsonschema::options().offline().with_draft(Draft::Draft202012).with_pattern_options(linear());
         let validator = options.build(&whole).map_err(|error| format!("{pointer}: {}", told(&error)))?;
         let schema = Schema { source: source.as_str().into(), validator: validator.into(), telling: telling(&whole) };
-        self.0.insert(source, schema.clone());
+        self.by_source.insert(source, schema.clone());
         Ok(schema)
     }
 }
