@@ -42,7 +42,7 @@ pub const MAX_HEADER_BYTES: u32 = 64 << 10;
 
 /// Bytes that a stream of HTTP/2, and a connection, may be ahead of its reader: what a slow one makes us hold.
 pub const STREAM_WINDOW: u32 = 1 << 20;
-/// See [`STREAM_WINDOW`].
+/// The flow-control window of an HTTP/2 connection, in bytes.
 pub const CONNECTION_WINDOW: u32 = 2 << 20;
 
 /// Bytes of HTTP/1.1 that a connection reads ahead, and that wait to be written to a slow reader; a head is no longer.
@@ -51,7 +51,7 @@ pub const MAX_BUFFER: usize = 64 << 10;
 /// A connection to a third party.
 #[derive(Debug)]
 pub struct Upstream {
-    /// The connection.
+    /// The established connection.
     pub stream: TcpStream,
     /// The egress address and port.
     pub local: SocketAddr,

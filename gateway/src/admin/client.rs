@@ -36,7 +36,7 @@ pub enum Error {
     Broken {
         /// The path of the socket.
         path: PathBuf,
-        /// The error.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

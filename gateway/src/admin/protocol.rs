@@ -71,7 +71,7 @@ pub enum Response {
     Backends(Vec<BackendRow>),
     /// The response to [`Request::Caches`].
     Caches {
-        /// The rows.
+        /// The rows of the listing.
         rows: Vec<CacheRow>,
         /// Number of rows without the maximum.
         all: usize,
@@ -90,7 +90,7 @@ pub enum Response {
     Hooks(Vec<HookRow>),
     /// The response to [`Request::Limits`].
     Limits {
-        /// The rows.
+        /// The rows of the listing.
         rows: Vec<LimitRow>,
         /// Number of rows without the maximum.
         all: usize,
@@ -134,7 +134,7 @@ pub struct Question {
 /// What was or would be done with a request. Secrets are masked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Explained {
-    /// The API.
+    /// The name of the API.
     pub api: Option<String>,
     /// The API's mode.
     pub mode: Option<String>,
@@ -197,7 +197,7 @@ pub struct MessageRow {
 pub struct BackendRow {
     /// The backend to which the server belongs.
     pub backend: String,
-    /// Its address.
+    /// The address of the server.
     pub member: String,
     /// State of the circuit breaker: `closed` (requests are sent), `open` (none is sent) or `half-open` (one is sent as a test).
     pub breaker: String,

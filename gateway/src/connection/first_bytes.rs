@@ -24,7 +24,7 @@ pub(super) enum First {
     Opaque,
     /// The caller. Egret waits for what it says, which decides what happens to the connection.
     Caller,
-    /// Either side.
+    /// Either side may speak first.
     Either,
 }
 

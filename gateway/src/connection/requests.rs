@@ -170,7 +170,7 @@ impl Drop for Metered {
 }
 
 enum Content {
-    /// Ours.
+    /// A body of Egret's own.
     Own(Full<Bytes>),
     /// The third party's, as it comes; its connection is left at the end.
     Streamed(Incoming, Option<From>),

@@ -29,7 +29,7 @@ const SHOWN: usize = 64 << 10;
 pub struct Sample {
     /// Its head: a path and a query, and whose they are in `Host`.
     pub head: Parts,
-    /// Its body.
+    /// The body of the request.
     pub body: Bytes,
     /// Whether it would come in the clear.
     pub plain: bool,
@@ -37,7 +37,7 @@ pub struct Sample {
     pub host: Host,
     /// Of which API.
     pub api: ApiId,
-    /// From whom.
+    /// The workload that the request is from.
     pub workload: Workload,
     /// Where its caller would have connected to.
     pub original_dst: OriginalDst,

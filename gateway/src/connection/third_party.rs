@@ -194,7 +194,7 @@ impl ThirdParty {
         &self.name
     }
 
-    /// Who calls.
+    /// Returns the workload that calls.
     pub(super) fn caller(&self) -> &Workload {
         &self.flow.workload
     }
@@ -290,7 +290,7 @@ impl ThirdParty {
         &self.rooms.telemetry
     }
 
-    /// Counts.
+    /// Returns the metrics of the gateway.
     pub(super) fn metrics(&self) -> &Metrics {
         self.rooms.telemetry.metrics()
     }

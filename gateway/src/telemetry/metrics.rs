@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Snapshot;
 use super::told::Custom;
 
-/// Egret's counters.
+/// The counters of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,

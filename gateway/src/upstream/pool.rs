@@ -94,7 +94,7 @@ pub struct Path {
 pub enum Lease {
     /// For one request at a time.
     Http1(Leased<Box<Http1>>),
-    /// For many.
+    /// An HTTP/2 connection, which many requests share.
     Http2(Leased<Http2>),
 }
 

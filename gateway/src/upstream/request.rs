@@ -20,7 +20,7 @@ use super::replay::{Copied, is_idempotent, is_small};
 /// The body of a request to a third party.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// No body.
+    /// There is no body.
     Empty,
     /// From the caller.
     Streamed(Streamed),

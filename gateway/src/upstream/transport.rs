@@ -17,7 +17,7 @@ use super::tcp_info;
 pub enum Transport {
     /// In the clear.
     Tcp(Metered),
-    /// Over TLS.
+    /// A TLS connection.
     Tls(Box<TlsStream<Metered>>),
 }
 
