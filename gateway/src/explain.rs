@@ -58,7 +58,7 @@ pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> 
     };
     let sampled = connection::sample(sample, Arc::clone(&model), rooms).await;
     let Sampled { account, path, broken } = sampled.map_err(|reason| anyhow::anyhow!("nothing was sent: {reason}"))?;
-    let broken = broken.map(|reason| format!("no answer: {reason}; a caller's connection would be broken"));
+    let broken = broken.map(|reason| format!("no response: {reason}; a caller's connection would be broken"));
     Ok(Explained {
         note: broken.or(no_policies),
         left_from: path.map(|path| path.local),

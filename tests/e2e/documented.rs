@@ -73,7 +73,7 @@ fn every_command_of_the_docs_runs() {
     let _partner = lab.third_party("203.0.113.7", 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
     fs::write(lab.directory().join("order.json"), "{}").unwrap();
     let text = fs::read_to_string(lab.configure(&format!(
-        "  - name: partner\n    hosts: [{NAME}]\n    mode: intercept\n    backend: {{scheme: https, ca: {}}}\n    \
+        "  - name: partner\n    hosts: [{NAME}]\n    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n    \
          policies:\n      inbound:\n        - rate-limit: {{calls: 1000, period: 1m}}\n",
         pki.ca()
     )));

@@ -135,7 +135,7 @@ fn without_policies_it_is_sent_as_it_is() {
     let socket = lab.socket();
     let text = lab.cli(&["explain", "--send", "--socket", socket.to_str().unwrap(), "http://plain.example/a"]);
     assert!(text.contains(&format!("left from     {EGRESS}:")) && text.contains(", to 203.0.113.8:80\n"), "{text}");
-    assert!(text.contains("\nanswered\n  200 OK\n") && text.ends_with(&format!("\n\n  {EGRESS}\n")), "{text}");
+    assert!(text.contains("\nresponse\n  200 OK\n") && text.ends_with(&format!("\n\n  {EGRESS}\n")), "{text}");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn what_cannot_be_sent_is_said_and_is_a_failure() {
         ("http://closed.example/", "nothing was sent: mode deny"),
         ("https://plain.example/", "nothing was sent: mode passthrough: bytes are carried as they are"),
         ("https://stranger.example/", "nothing was sent: no API lists stranger.example and port 443"),
-        ("http://gone.example/", "no answer: upstream_refused; a caller's connection would be broken"),
+        ("http://gone.example/", "no response: upstream_refused; a caller's connection would be broken"),
         ("ftp://plain.example/", "a URL is https://"),
         ("http:/plain.example", "URL"),
     ] {
@@ -162,7 +162,7 @@ fn what_cannot_be_sent_is_said_and_is_a_failure() {
     let (code, text) = said(&["-H", "Host: other.example", "http://plain.example/"]);
     assert!(code == Some(1) && text.contains("host: it comes from the URL"), "{text}");
     let (code, text) = said(&["-H", "nothing", "http://plain.example/"]);
-    assert!(code == Some(2) && text.contains("a header is `Name: value`"), "{text}");
+    assert!(code == Some(2) && text.contains("a header field is written `Name: value`"), "{text}");
     let (code, text) = said(&["--answer", "404", "http://plain.example/"]);
     assert!(code == Some(2) && text.contains("cannot be used with"), "{text}");
     drop(egret);

@@ -111,8 +111,11 @@ fn a_restart_without_dns_lets_nothing_go_direct() {
     lab.hosts(&[]);
     let _egret = lab.egret(&lab.configure(PARTNER), &["--persist"]);
     let output = lab.run("curl", &["-s", "-m", "10", "http://203.0.113.7/"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), EGRESS);
-    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    // A request that names no host is refused, and nothing leaves from the node's own address.
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "egret: no_name: this request names no host");
+    let output = lab.run("curl", &["-s", "-m", "10", "-H", "Host: api.partner.example", "http://203.0.113.7/"]);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(NODE));
+    assert!(!partner.sources().contains(&NODE.parse::<std::net::IpAddr>().unwrap()));
 }
 
 #[test]

@@ -142,14 +142,16 @@ fn requests_are_signed_each_partners_way() {
 /// What AWS does with a request: method, target, secret key, the hash of the body, and its fields as pairs.
 const AWS: &str = r#"
 import hashlib, hmac, json, sys
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote, unquote
 method, target, secret, payload, fields = sys.argv[1:]
 fields = json.loads(fields)
 path, _, query = target.partition("?")
 said = dict(p.split("=", 1) for p in fields["authorization"].removeprefix("AWS4-HMAC-SHA256 ").split(", "))
 _, day, region, service, end = said["Credential"].split("/")
 path = path if service == "s3" else quote(path, safe="/-_.~")
-pairs = sorted((quote(n, safe="-_.~"), quote(v, safe="-_.~")) for n, v in parse_qsl(query, keep_blank_values=True))
+# A plus is a plus here, as in the AWS SDKs; only forms take it for a blank.
+pairs = [(n, v) for n, _, v in (part.partition("=") for part in query.split("&") if part)]
+pairs = sorted((quote(unquote(n), safe="-_.~"), quote(unquote(v), safe="-_.~")) for n, v in pairs)
 names = said["SignedHeaders"].split(";")
 canonical = "\n".join([method, path, "&".join(f"{n}={v}" for n, v in pairs),
     "".join(f"{n}:{fields[n]}\n" for n in names), ";".join(names), payload])

@@ -174,15 +174,15 @@ fn what_was_told_is_on_record_although_the_caller_went_away() {
 
 #[test]
 fn what_is_seen_of_an_answer_is_left_as_it_was() {
-    let chunked = b"HTTP/1.1 200 OK\r\nTrailer: Grpc-Status\r\nTransfer-Encoding: chunked\r\n\r\n\
-                    8\r\n12345678\r\n8\r\nabcdefgh\r\n0\r\nGrpc-Status: 7\r\n\r\n";
+    let chunked = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    8\r\n12345678\r\n8\r\nabcdefgh\r\n0\r\nX-Sum: 7\r\n\r\n";
     let (lab, _partner, _egret) = scene_of("policy-log", Behaviour::Answer(chunked, Then::GoesOn), |text| {
         text.replace("{message: \"answered ${request.path}\"}", "{body: true, max_bytes: 10}")
             .replace("body: true\n        max_bytes: 1000", "body: false")
             .replace("          json: [/card/number, /items/*/buyer]\n", "")
     });
     let heard = curl(&lab, &["-H", "TE: trailers", "-H", "Connection: TE"]);
-    assert!(heard.to_lowercase().contains("\n\n12345678abcdefghgrpc-status: 7"), "trailers, too: {heard}");
+    assert!(heard.to_lowercase().contains("\n\n12345678abcdefghx-sum: 7"), "trailers, too: {heard}");
     let lines = lines(&lab, "log", 2);
     assert_eq!((&lines[1]["log"]["body"], &lines[1]["log"]["body_cut"]), (&"12345678ab".into(), &true.into()));
 }

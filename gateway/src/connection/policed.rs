@@ -14,7 +14,7 @@ use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty, WELL};
-use super::trailers;
+use super::trailers::Filter;
 use crate::flow::Bound;
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Trailers, Unanswerable, World};
@@ -100,8 +100,8 @@ pub(super) async fn answer(
         (None, Some(streamed), _) => streamed,
         (None, None, _) => Body::whole(Bytes::new()),
     };
-    trailers::announce_those_of_grpc(&mut head.headers);
-    let body = body.holding(held).taking(wire.after.into_share()).policed();
+    let filter = Filter::of(&mut head.headers);
+    let body = body.holding(held).taking(wire.after.into_share()).filtering(filter);
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));
     }

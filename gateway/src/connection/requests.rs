@@ -14,7 +14,7 @@ use hyper::{Response, StatusCode, Version, header};
 use super::buffered::Buffered;
 use super::clock::clock;
 use super::downstream::Answering;
-use super::trailers;
+use super::trailers::Filter;
 use crate::flow::Share;
 use crate::model::{Reason, Told};
 use crate::policy::{Held, Meters};
@@ -131,8 +131,8 @@ pub(super) struct Body {
     _record: Option<Box<RequestRecord>>,
     _room: Vec<Share>,
     metered: Option<Box<Metered>>,
-    /// Whether policies ran, which see no trailers.
-    policed: bool,
+    /// Where policies ran, which see no trailers: those that pass.
+    trailers: Option<Filter>,
 }
 
 /// What is watched of it, and where that is told at its end.
@@ -271,13 +271,18 @@ impl Body {
         let (mut bytes, mut rest, mut ended) = (BytesMut::new(), Vec::new(), true);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
             match frame?.into_data() {
-                Ok(data) if bytes.len() + data.len() > most || buffered.take(data.len()).is_err() => {
-                    rest.push(Frame::data(data));
-                    ended = false;
-                    break;
+                Ok(mut data) => {
+                    let within = data.len().min(most - bytes.len());
+                    if buffered.take(within).is_ok() {
+                        // Copied: a piece keeps the buffer that it was read into, of which it may be a small part.
+                        bytes.extend_from_slice(&data.split_to(within));
+                    }
+                    if !data.is_empty() {
+                        rest.push(Frame::data(data));
+                        ended = false;
+                        break;
+                    }
                 }
-                // Copied: a piece keeps the buffer that it was read into, of which it may be a small part.
-                Ok(data) => bytes.extend_from_slice(&data),
                 Err(trailers) => rest.push(trailers),
             }
         }
@@ -306,9 +311,9 @@ impl Body {
         Self { metered: Some(Box::new(Metered { meters, tell: Some(tell), buffered, taken: 0 })), ..self }
     }
 
-    /// Returns it with no trailers but those that gRPC needs.
-    pub(super) fn policed(self) -> Self {
-        Self { policed: true, ..self }
+    /// Returns the body without the trailers that do not pass.
+    pub(super) fn filtering(self, trailers: Filter) -> Self {
+        Self { trailers: Some(trailers), ..self }
     }
 
     /// Puts its end on record.
@@ -331,7 +336,7 @@ impl std::convert::From<Content> for Body {
             _record: None,
             _room: Vec::new(),
             metered: None,
-            policed: false,
+            trailers: None,
         }
     }
 }
@@ -343,10 +348,10 @@ impl hyper::body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         let mut frame = this.next(cx);
-        if let (true, Poll::Ready(Some(Ok(found)))) = (this.policed, &mut frame)
+        if let (Some(filter), Poll::Ready(Some(Ok(found)))) = (&this.trailers, &mut frame)
             && let Some(trailers) = found.trailers_mut()
         {
-            trailers::keep_those_of_grpc(trailers);
+            filter.apply(trailers);
         }
         if let (Some(metered), Poll::Ready(Some(Ok(frame)))) = (&mut this.metered, &frame)
             && let Some(data) = frame.data_ref()

@@ -1,28 +1,75 @@
-//! Trailers of APIs with policies. No policy sees them, so none reach the other side but those that gRPC ends a response with.
+//! Trailers of responses of APIs with policies. Policies see the head only, so a trailer must not stand for a field of it.
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, TRAILER};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, TRAILER};
 
-/// Without these a gRPC call has no outcome (gRPC over HTTP/2, `Trailers`).
-const OF_GRPC: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
+/// Fields that decide how a message is framed, routed, authenticated, cached or read. They are not allowed in trailers
+/// (RFC 9110 §6.5.1).
+const FORBIDDEN: [HeaderName; 26] = [
+    header::AGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::HOST,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::PROXY_AUTHENTICATE,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::VARY,
+    header::VIA,
+    header::WWW_AUTHENTICATE,
+];
 
-/// Drops the trailers of a response that are not gRPC's.
-pub(super) fn keep_those_of_grpc(trailers: &mut HeaderMap) {
-    let others: Vec<HeaderName> = trailers.keys().filter(|name| !OF_GRPC.contains(&name.as_str())).cloned().collect();
-    others.iter().for_each(|name| drop(trailers.remove(name)));
-}
+/// Decides which trailers of a response reach the caller: those that are neither forbidden nor a field of the head, which
+/// policies have decided about.
+#[derive(Debug)]
+pub(super) struct Filter(Box<[HeaderName]>);
 
-/// Announces no other trailers of a response than gRPC's.
-pub(super) fn announce_those_of_grpc(head: &mut HeaderMap) {
-    if !head.contains_key(TRAILER) {
-        return;
+impl Filter {
+    /// Creates the filter for a response with this head, and announces only the trailers that pass it.
+    pub(super) fn of(head: &mut HeaderMap) -> Self {
+        let filter = Self(head.keys().filter(|name| **name != TRAILER).cloned().collect());
+        if head.contains_key(TRAILER) {
+            filter.announce(head);
+        }
+        filter
     }
-    let announced =
-        head.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let kept = announced.map(|name| name.trim().to_ascii_lowercase()).filter(|name| OF_GRPC.contains(&name.as_str()));
-    let kept = kept.collect::<Vec<_>>().join(", ");
-    match HeaderValue::try_from(kept) {
-        Ok(kept) if !kept.is_empty() => drop(head.insert(TRAILER, kept)),
-        _ => drop(head.remove(TRAILER)),
+
+    /// Drops the trailers that must not pass.
+    pub(super) fn apply(&self, trailers: &mut HeaderMap) {
+        let dropped: Vec<HeaderName> = trailers.keys().filter(|name| !self.passes(name)).cloned().collect();
+        dropped.iter().for_each(|name| drop(trailers.remove(name)));
+    }
+
+    fn passes(&self, name: &HeaderName) -> bool {
+        !FORBIDDEN.contains(name) && !self.0.contains(name)
+    }
+
+    fn announce(&self, head: &mut HeaderMap) {
+        let announced =
+            head.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let kept = announced
+            .map(str::trim)
+            .filter(|name| HeaderName::try_from(*name).is_ok_and(|name| self.passes(&name)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        match HeaderValue::try_from(kept) {
+            Ok(kept) if !kept.is_empty() => drop(head.insert(TRAILER, kept)),
+            _ => drop(head.remove(TRAILER)),
+        }
     }
 }
 
@@ -31,20 +78,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_trailers_of_grpc_are_kept() {
-        let mut trailers = HeaderMap::new();
-        for name in ["grpc-status", "grpc-message", "x-policed", "grpc-status-details-bin", "set-cookie"] {
-            trailers.append(name, HeaderValue::from_static("0"));
+    fn a_trailer_stands_for_no_field_of_the_head() {
+        let mut head = HeaderMap::new();
+        for (name, value) in [("x-policed", "owner"), ("trailer", "X-Policed, X-Sum, Set-Cookie, Grpc-Status")] {
+            head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        keep_those_of_grpc(&mut trailers);
+        let filter = Filter::of(&mut head);
+        assert_eq!(head[TRAILER], "X-Sum, Grpc-Status");
+        let mut trailers = HeaderMap::new();
+        for name in ["grpc-status", "x-policed", "x-sum", "set-cookie", "content-length"] {
+            trailers.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
+        }
+        filter.apply(&mut trailers);
         let mut kept: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
         kept.sort_unstable();
-        assert_eq!(kept, ["grpc-message", "grpc-status", "grpc-status-details-bin"]);
-        let mut head = HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("X-Policed, Grpc-Status"))]);
-        announce_those_of_grpc(&mut head);
-        assert_eq!(head[TRAILER], "grpc-status");
-        let mut head = HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("X-Policed"))]);
-        announce_those_of_grpc(&mut head);
+        assert_eq!(kept, ["grpc-status", "x-sum"]);
+    }
+
+    #[test]
+    fn trailers_that_must_not_pass_are_not_announced() {
+        let mut head = HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("Set-Cookie"))]);
+        Filter::of(&mut head);
         assert!(head.is_empty());
     }
 }

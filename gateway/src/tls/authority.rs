@@ -185,6 +185,8 @@ fn end_of(certificate: &X509Certificate<'_>) -> SystemTime {
     certificate.validity().not_after.to_datetime().into()
 }
 
+/// Creates the CA. It has no name constraints: they would have to list the hosts of intercepted APIs now, and each later API would
+/// need another CA that all clients trust. Owners can bring a constrained CA of their own.
 fn make(files: &Files) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
