@@ -54,12 +54,12 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 fn every_configuration_in_the_docs_loads() {
     let directory = std::env::temp_dir().join(format!("egret-docs-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("partner-key"), "a key").unwrap();
     let mut count = 0;
     for (path, page) in pages() {
         for block in blocks(&page, "yaml") {
             let file = directory.join("egret.yaml");
-            // A value from the environment needs one that is there.
-            fs::write(&file, block.replace("{env: PARTNER_KEY}", "{env: PATH}")).unwrap();
+            fs::write(&file, block.replace("/etc/egret/", &format!("{}/", directory.display()))).unwrap();
             let loaded = config::load(&file, Generation(1));
             assert!(loaded.is_ok(), "{}: {}\n{block}", path.display(), loaded.unwrap_err());
             count += 1;
