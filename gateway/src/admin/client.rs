@@ -18,7 +18,7 @@ pub struct Client {
 #[derive(Debug, ThisError)]
 pub enum Error {
     /// No daemon listens on the socket.
-    #[error("no daemon runs at {}: {source}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
+    #[error("no daemon runs at {}. Start one with `egret run --config PATH`, or name its socket with --socket", path.display())]
     NoDaemon {
         /// The path of the socket.
         path: PathBuf,

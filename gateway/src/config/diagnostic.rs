@@ -63,13 +63,12 @@ impl Problem {
             .fold(rule.as_str(), |rule, tail| rule.split_once(tail).map_or(rule, |(rule, _)| rule));
         let start = Place { line: source.lines_before + 1, column: 1, length: 0 };
         let place = error.location().map_or(start, Place::from).max(start);
-        Self {
-            place,
-            rule: rule.to_owned(),
-            other: None,
-            help: "see https://yaml.org/spec for how YAML is written".to_owned(),
-            is_warning: false,
-        }
+        let help = if rule.contains("duplicate") {
+            "keep one of them"
+        } else {
+            "check the indentation (spaces, no tabs); quote values with `{`, `*`, `: ` or ` #`, like \"{{partner-key}}\""
+        };
+        Self { place, rule: rule.to_owned(), other: None, help: help.to_owned(), is_warning: false }
     }
 
     /// Shows only these bytes of a text of one line.

@@ -36,7 +36,7 @@ pub(super) fn number(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Vec<
 /// The file, or the YAML files of the directory in the order of their names.
 pub(super) fn read(path: &Path) -> Result<Vec<Source>, Diagnostics> {
     let unreadable = |path: &Path, error: io::Error| {
-        Diagnostics::of_file(path, &format!("cannot be read: {error}"), "name a configuration: `--config PATH`")
+        Diagnostics::of_file(path, &format!("cannot be read: {error}"), "name a YAML file or a directory that exists")
     };
     let paths = if path.is_dir() {
         let paths = yaml_files(path).map_err(|error| unreadable(path, error))?;

@@ -23,8 +23,8 @@ pub(super) fn compile(file: &ApiFile, mode: Mode, egress: &Egress, problems: &mu
         "carry" => Strangers::Carry,
         "refuse" => Strangers::Refuse,
         other => {
-            let rule = format!("`{other}` is not what can be done with strangers");
-            problems.push(Problem::at(written, rule, "carry or refuse"));
+            let rule = format!("`{other}` is not an action for strangers");
+            problems.push(Problem::at(written, rule, "write carry or refuse"));
             default
         }
     }

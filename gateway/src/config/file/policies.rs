@@ -127,6 +127,7 @@ pub(in crate::config) struct PolicyFile {
     #[schemars(with = "Option<String>")]
     pub(in crate::config) enabled: Option<Text>,
     /// Adds an API key to a header or to the query of the request.
+    /// Example: `{header: X-Api-Key, value: "{{partner-key}}"}`.
     #[serde(default)]
     pub(in crate::config) authentication_api_key: Option<ApiKeyFile>,
     /// Signs the request with AWS Signature Version 4. Policies that change the request must run before it.
@@ -136,13 +137,16 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) authentication_basic: Option<BasicFile>,
     /// Signs the request with a key that the third party has, too (HMAC). Policies that change the request must run before it.
+    /// Example: `{header: X-Signature, key: "{{partner-key}}", string: "${int(now)}.${request.body_bytes}"}`.
     #[serde(default)]
     pub(in crate::config) authentication_hmac: Option<HmacFile>,
     /// Sets `Authorization: Bearer` on the request, with an access token for the gateway itself (RFC 6749). Egret fetches one
     /// token for all requests, and renews it before it expires and after a response with status 401.
+    /// Example: `{client_id: egret, client_secret: "{{client-secret}}", token_url: https://login.example/oauth2/token}`.
     #[serde(default)]
     pub(in crate::config) authentication_oauth2: Option<Oauth2File>,
     /// Answers the request with a response that `cache-store` has cached. Only in inbound.
+    /// Example: `{vary_by_header: [Accept-Language]}`.
     #[serde(default)]
     pub(in crate::config) cache_lookup: Option<CacheLookupFile>,
     /// Reads a value that `cache-store-value` has cached into a variable.
@@ -194,6 +198,7 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) llm_emit_token_metric: Option<llm::LlmTokenMetricFile>,
     /// Refuses requests of callers that have used up their tokens of a language model. Only in inbound.
+    /// Example: `{tokens_per_minute: 10000}`.
     #[serde(default)]
     #[schemars(with = "Option<llm::LlmTokenLimitFile>")]
     pub(in crate::config) llm_token_limit: Option<Spanned<llm::LlmTokenLimitFile>>,
@@ -209,6 +214,7 @@ pub(in crate::config) struct PolicyFile {
     #[schemars(with = "Option<QuotaFile>")]
     pub(in crate::config) quota: Option<Spanned<QuotaFile>>,
     /// Refuses requests beyond a number in a long period, counted by an expression (403). Counts outlive a restart.
+    /// Example: `{calls: 10000, period: 1d, key: workload.unit}`.
     #[serde(default)]
     #[schemars(with = "Option<QuotaFile>")]
     pub(in crate::config) quota_by_key: Option<Spanned<QuotaFile>>,
@@ -216,10 +222,12 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) rate_limit: Option<RateLimitFile>,
     /// Refuses requests beyond a number in a period, counted by an expression (429).
+    /// Example: `{calls: 100, period: 1m, key: workload.unit}`.
     #[serde(default)]
     pub(in crate::config) rate_limit_by_key: Option<RateLimitFile>,
     /// Puts a secret in the place of a placeholder, in the headers, the query or the body that `in` names, so that the caller never
     /// has it.
+    /// Example: `{placeholder: PARTNER-KEY-HERE, value: "{{partner-key}}", in: [Authorization]}`.
     #[serde(default)]
     pub(in crate::config) replace_placeholder: Option<ReplacePlaceholderFile>,
     /// Runs its policies again while a condition holds. Only in backend.
@@ -235,6 +243,7 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) send_one_way_request: Option<SendRequestFile>,
     /// Sends a request and stores the response in a variable.
+    /// Example: `{url: "https://hooks.example/calls/${request.id}", variable: reply}`.
     #[serde(default)]
     pub(in crate::config) send_request: Option<SendRequestFile>,
     /// Forwards the request to a server of `backends` instead of the third party's own servers. Host and TLS name are those of
@@ -251,6 +260,7 @@ pub(in crate::config) struct PolicyFile {
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_body: Option<Text>,
     /// Sets a header: of the request in inbound and backend, of the response in outbound and on-error.
+    /// Example: `{name: X-Team, value: billing}`.
     #[serde(default)]
     pub(in crate::config) set_header: Option<SetHeaderFile>,
     /// Sets the method of the request. Example: `PUT`.
@@ -258,6 +268,7 @@ pub(in crate::config) struct PolicyFile {
     #[schemars(with = "Option<String>")]
     pub(in crate::config) set_method: Option<Text>,
     /// Sets a parameter of the request's query.
+    /// Example: `{name: page, value: "1"}`.
     #[serde(default)]
     pub(in crate::config) set_query_parameter: Option<SetQueryParameterFile>,
     /// Sets the status of the response. Example: `503`.
@@ -278,6 +289,7 @@ pub(in crate::config) struct PolicyFile {
     #[serde(default)]
     pub(in crate::config) validate_headers: Option<ValidateHeadersFile>,
     /// Allows requests with a valid token (JWT); others are refused (401). Only in inbound.
+    /// Example: `{openid_config: https://login.example/.well-known/openid-configuration, audiences: [orders]}`.
     #[serde(default)]
     #[schemars(with = "Option<ValidateJwtFile>")]
     pub(in crate::config) validate_jwt: Option<Spanned<ValidateJwtFile>>,

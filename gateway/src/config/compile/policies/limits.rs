@@ -189,7 +189,10 @@ impl<'a> List<'a, '_> {
     ) -> Option<Expression> {
         match (kind, key) {
             (RateKind::Workload, Some(key)) => {
-                let (rule, help) = (format!("{by_workload} counts by workload"), format!("{by_key} counts by a key"));
+                let (rule, help) = (
+                    format!("`{by_workload}` takes no `key`: it counts by workload"),
+                    format!("use {by_key}, or remove `key`"),
+                );
                 self.problems.push(Problem::at(key, rule, help));
             }
             (RateKind::Key, None) => {

@@ -277,7 +277,7 @@ pub(in crate::config) struct ReplacePlaceholderFile {
     /// is: a third party may repeat a field to its caller, like `Origin`. A secret of at least 6 bytes is masked in the head of the
     /// response, and in its body where a policy reads, buffers, stores or logs that; not in a body that is streamed or compressed.
     /// Example: `[Authorization]`.
-    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[schemars(required, with = "Vec<String>", length(min = 1))]
     #[serde(default)]
     pub(in crate::config) r#in: Vec<Text>,
 }
