@@ -38,7 +38,7 @@ pub(crate) struct Configs {
 /// A contestant at work.
 pub(crate) struct Running {
     contestant: Contestant,
-    /// Held, and ended with this.
+    /// Ended with this, in order: hooks of a killed Egret would refuse the next contestant's connections.
     egret: Option<Egret>,
     peer: Option<Peer>,
 }
@@ -46,8 +46,15 @@ pub(crate) struct Running {
 impl Running {
     /// Ends, and starts anew.
     pub(crate) fn again(&mut self, lab: &Lab, configs: &Configs) {
-        (self.egret, self.peer) = (None, None);
+        self.end();
         *self = self.contestant.start(lab, configs);
+    }
+
+    fn end(&mut self) {
+        if let Some(egret) = self.egret.take() {
+            egret.stop();
+        }
+        self.peer = None;
     }
 
     /// Where the application connects to for a port of the third party.
@@ -57,6 +64,14 @@ impl Running {
             Contestant::Nginx | Contestant::Haproxy | Contestant::Envoy => "127.0.0.1",
         };
         format!("{address}:{}", self.contestant.port(port))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
     }
 }
 
@@ -122,7 +137,11 @@ impl Contestant {
         let ready = self.port(configs.ready);
         match self {
             Self::Direct => {}
-            Self::Egret => egret = Some(lab.egret(&lab.configure(&configs.egret), &[])),
+            Self::Egret => {
+                // One workload makes all connections here.
+                let config = format!("{}limits: {{connections_per_workload: 20000}}\n", configs.egret);
+                egret = Some(lab.egret(&lab.configure(&config), &[]));
+            }
             Self::Nginx => peer = Some(Peer::start(lab, self, &["-c"], &configs.nginx, ready)),
             Self::Haproxy => peer = Some(Peer::start(lab, self, &["-f"], &configs.haproxy, ready)),
             Self::Envoy => {

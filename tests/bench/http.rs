@@ -23,7 +23,7 @@ const REQUESTS: u64 = 60_000;
 const NEW: u64 = 10_000;
 const NEW_SECURE: u64 = 3_000;
 /// So many that 20,000 descriptors, a usual limit, are enough for a gateway that keeps both sides of them.
-const IDLE: u64 = 9_000;
+const IDLE: u64 = 6_000;
 
 /// What is measured of each contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
