@@ -67,6 +67,7 @@ pub use call::{Call, Fault, Source, Step};
 pub use counters::{Count, Counters, Left, Within};
 pub use dry::Dry;
 pub use limit_concurrency::Held;
+pub use mask::fields as mask_fields;
 pub use meter::{Meters, Passed, Usage};
 pub use permit::{Permit, Target, Tunnel, admit, admit_endpoint, admit_own};
 pub use quota::QuotaRow;

@@ -285,3 +285,46 @@ for path in ("refuse", "go", "silent"):
          silent ['HTTP/1.1 100 Continue', 'HTTP/1.1 200 OK']"
     );
 }
+
+/// Sends as many bytes as the path says.
+const SIZED: &str = r#"
+import http.server
+class Sized(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        size = int(self.path[1:])
+        self.send_response(200); self.send_header("Content-Length", str(size)); self.end_headers()
+        self.wfile.write(b"x" * size)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("0.0.0.0", 80), Sized).serve_forever()
+"#;
+
+/// Callers that pause before they read a large response, and ask again meanwhile. Prints those whose response was not whole.
+const PAUSING: &str = r#"
+import socket, threading, time
+broken = []
+def one(size):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192); s.settimeout(20)
+    s.connect(("203.0.113.7", 80))
+    s.sendall(f"GET /{size} HTTP/1.1\r\nHost: api.partner.example\r\n\r\n".encode()); time.sleep(2.5)
+    s.sendall(b"GET /5 HTTP/1.1\r\nHost: api.partner.example\r\n\r\n")
+    heard = b""
+    while not heard.endswith(b"\r\n\r\nxxxxx"):
+        more = s.recv(65536)
+        if not more: break
+        heard += more
+    body = heard.split(b"\r\n\r\n", 1)[1]
+    if body[:size] != b"x" * size or not body[size:].startswith(b"HTTP/1.1 200"): broken.append(size)
+threads = [threading.Thread(target=one, args=(3200000 + number * 16384,)) for number in range(16)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+print(broken)
+"#;
+
+#[test]
+fn heavy_a_response_that_a_caller_reads_late_is_whole() {
+    let lab = Lab::new();
+    lab.hosts(&[("203.0.113.7", "api.partner.example")]);
+    let _partner = lab.service(80, "python3", &["-c", SIZED]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    assert_eq!(lab.python(PAUSING, &[]), "[]");
+}

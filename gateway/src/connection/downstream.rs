@@ -28,6 +28,8 @@ struct Facts {
     broken: AtomicBool,
     heard: AtomicBool,
     answering: AtomicBool,
+    /// Whether a part of the last response may not have been written yet.
+    unflushed: AtomicBool,
     /// How many requests there were.
     requests: AtomicU64,
     /// How far the body of the request has got.
@@ -68,8 +70,9 @@ impl Handle {
 
     /// Returns the number of requests so far, while nothing comes or goes.
     pub(super) fn rests(&self) -> Option<u64> {
-        let Facts { answering, heard, upload, .. } = &*self.0;
-        let rests = !answering.load(Ordering::Relaxed) && !heard.load(Ordering::Relaxed) && !upload.is_coming();
+        let Facts { answering, unflushed, heard, upload, .. } = &*self.0;
+        let goes = answering.load(Ordering::Relaxed) || unflushed.load(Ordering::Relaxed);
+        let rests = !goes && !heard.load(Ordering::Relaxed) && !upload.is_coming();
         rests.then(|| self.requests())
     }
 
@@ -97,7 +100,9 @@ pub(super) struct Answering(Handle);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let Facts { answering, heard, .. } = &*self.0.0;
+        let Facts { answering, unflushed, heard, .. } = &*self.0.0;
+        // The body has ended for its source. Its last bytes may still wait for a caller that reads slowly.
+        unflushed.store(true, Ordering::Relaxed);
         heard.store(false, Ordering::Relaxed);
         answering.store(false, Ordering::Relaxed);
     }
@@ -172,7 +177,12 @@ impl AsyncWrite for Downstream {
         {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // The layers above flush this one only when they have nothing left to write.
+        if flushed.is_ready() {
+            self.handle.0.unflushed.store(false, Ordering::Relaxed);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -141,5 +141,7 @@ fn over_http2(mut request: Request<Outgoing>, to: &Endpoint) -> Result<Request<O
 }
 
 fn target(request: &Request<Outgoing>) -> PathAndQuery {
-    request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+    // A target that is empty reads as a slash, but is not sent as one.
+    let target = request.uri().path_and_query().filter(|target| target.as_str() != "/");
+    target.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }

@@ -28,6 +28,9 @@ pub(super) fn judge<B>(hosts: &[Host], request: &Request<B>) -> Result<(), Reaso
     }
     let target = request.uri().authority().map(|authority| named(authority.as_str()));
     let field = field.map(|field| field.to_str().ok().and_then(named));
+    if !request.uri().path_and_query().is_none_or(|target| is_target(target.as_str(), request.method())) {
+        return Err(Reason::BadRequest);
+    }
     let name = match (target, field) {
         (Some(Some(target)), Some(Some(field))) if target.eq_ignore_ascii_case(field) => target,
         (Some(Some(name)), None) | (None, Some(Some(name))) => name,
@@ -36,6 +39,11 @@ pub(super) fn judge<B>(hosts: &[Host], request: &Request<B>) -> Result<(), Reaso
     };
     let is_listed = hosts.iter().any(|host| host.as_str().eq_ignore_ascii_case(name));
     is_listed.then_some(()).ok_or(Reason::Misdirected)
+}
+
+/// Returns whether a target is a path, or the `*` of OPTIONS (RFC 9112 §3.2).
+fn is_target(target: &str, method: &Method) -> bool {
+    target.starts_with('/') || (target == "*" && method == Method::OPTIONS)
 }
 
 /// Returns the host name of an authority. Its port is a number or missing, and it names no user.
@@ -70,12 +78,12 @@ pub(super) fn refusal(reason: Reason) -> Response<Body> {
     }
 }
 
-/// Returns the response to CONNECT (RFC 9110 §9.3.6), which makes no sense for a proxy that the caller does not know of.
 /// Returns the response to a request whose transfer coding Egret does not know (RFC 9112 §6.1).
 pub(super) fn unknown_coding() -> Response<Body> {
     answer(StatusCode::NOT_IMPLEMENTED, "egret: the transfer coding of this request is not known\n")
 }
 
+/// Returns the response to CONNECT (RFC 9110 §9.3.6), which makes no sense for a proxy that the caller does not know of.
 pub(super) fn no_connect() -> Response<Body> {
     answer(StatusCode::METHOD_NOT_ALLOWED, "egret: CONNECT is not carried\n")
 }
@@ -118,6 +126,7 @@ mod tests {
             ("/", &["[2001:db8::7]"], bad),
             ("/", &[""], bad),
             ("api.partner.example", &["api.partner.example"], bad),
+            ("*", &["api.partner.example"], bad),
             ("/", &[], none),
             ("http://api.partner.example/", &[], none),
         ] {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRAILER};
 use hyper::{Request, Response, Version};
 use tokio::time::{sleep, timeout};
@@ -89,8 +90,10 @@ pub(super) async fn answer(
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
     }
-    let Call { response, response_body, held, mut meters, .. } = call;
-    let mut head = response.ok_or(Reason::NotSent)?;
+    let mut head = call.response.take().ok_or(Reason::NotSent)?;
+    // A third party may repeat a secret in its reason phrase, too, which nobody needs (RFC 9112 §4).
+    head.extensions.remove::<ReasonPhrase>();
+    let response_body = call.response_body.take();
     let body = match (response_body, wire.answer, head.extensions.remove()) {
         (Some(whole), _, None) => Body::whole(whole),
         (Some(whole), _, Some(Trailers(trailers))) => {
@@ -100,7 +103,8 @@ pub(super) async fn answer(
         (None, Some(streamed), _) => streamed,
         (None, None, _) => Body::whole(Bytes::new()),
     };
-    let filter = Filter::of(&mut head.headers);
+    let filter = Filter::of(&mut head.headers, call.injected());
+    let Call { held, mut meters, .. } = call;
     let body = body.holding(held).taking(wire.after.into_share()).filtering(filter);
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));

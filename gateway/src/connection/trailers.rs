@@ -2,6 +2,8 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue, TRAILER};
 
+use crate::policy;
+
 /// Fields that decide how a message is framed, routed, authenticated, cached or read. They are not allowed in trailers
 /// (RFC 9110 §6.5.1).
 const FORBIDDEN: [HeaderName; 26] = [
@@ -34,14 +36,18 @@ const FORBIDDEN: [HeaderName; 26] = [
 ];
 
 /// Decides which trailers of a response reach the caller: those that are neither forbidden nor a field of the head, which
-/// policies have decided about.
-#[derive(Debug)]
-pub(super) struct Filter(Box<[HeaderName]>);
+/// policies have decided about. Secrets in them are masked.
+pub(super) struct Filter {
+    decided: Box<[HeaderName]>,
+    secrets: Box<[String]>,
+}
 
 impl Filter {
-    /// Creates the filter for a response with this head, and announces only the trailers that pass it.
-    pub(super) fn of(head: &mut HeaderMap) -> Self {
-        let filter = Self(head.keys().filter(|name| **name != TRAILER).cloned().collect());
+    /// Creates the filter for a response with this head to a request with these secrets, and announces only the trailers that
+    /// pass it.
+    pub(super) fn of(head: &mut HeaderMap, secrets: &[String]) -> Self {
+        let decided = head.keys().filter(|name| **name != TRAILER).cloned().collect();
+        let filter = Self { decided, secrets: secrets.into() };
         if head.contains_key(TRAILER) {
             filter.announce(head);
         }
@@ -52,10 +58,11 @@ impl Filter {
     pub(super) fn apply(&self, trailers: &mut HeaderMap) {
         let dropped: Vec<HeaderName> = trailers.keys().filter(|name| !self.passes(name)).cloned().collect();
         dropped.iter().for_each(|name| drop(trailers.remove(name)));
+        policy::mask_fields(trailers, &self.secrets);
     }
 
     fn passes(&self, name: &HeaderName) -> bool {
-        !FORBIDDEN.contains(name) && !self.0.contains(name)
+        !FORBIDDEN.contains(name) && !self.decided.contains(name)
     }
 
     fn announce(&self, head: &mut HeaderMap) {
@@ -83,13 +90,15 @@ mod tests {
         for (name, value) in [("x-policed", "owner"), ("trailer", "X-Policed, X-Sum, Set-Cookie, Grpc-Status")] {
             head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let filter = Filter::of(&mut head);
+        let filter = Filter::of(&mut head, &["correct horse".to_owned()]);
         assert_eq!(head[TRAILER], "X-Sum, Grpc-Status");
         let mut trailers = HeaderMap::new();
         for name in ["grpc-status", "x-policed", "x-sum", "set-cookie", "content-length"] {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
         }
+        trailers.append("x-echo", HeaderValue::from_static("a correct horse"));
         filter.apply(&mut trailers);
+        assert!(!trailers.remove("x-echo").unwrap().to_str().unwrap().contains("horse"), "secrets are masked");
         let mut kept: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
         kept.sort_unstable();
         assert_eq!(kept, ["grpc-status", "x-sum"]);
@@ -98,7 +107,7 @@ mod tests {
     #[test]
     fn trailers_that_must_not_pass_are_not_announced() {
         let mut head = HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("Set-Cookie"))]);
-        Filter::of(&mut head);
+        Filter::of(&mut head, &[]);
         assert!(head.is_empty());
     }
 }

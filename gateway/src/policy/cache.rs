@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::select;
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, response};
 
 use self::freshness::{Directives, is_for_all, lifetime};
@@ -352,6 +352,22 @@ fn place_of(key: &str) -> String {
     key.split_inclusive('\n').take(3).collect()
 }
 
+/// Fields by which some servers choose another target, host or method than those that stand in the request. A response to them
+/// is for requests with the same ones only.
+const NOT_IN_THE_TARGET: [&str; 11] = [
+    "expect",
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 /// By API, host, path and query, what the policy adds, and the backend. All as it is written: decoded, a part of the one could
 /// be read as the other.
 fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
@@ -371,6 +387,16 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
         let values = call.request.headers.get_all(&**name);
         let values: Vec<_> = values.iter().map(|value| value.as_bytes().escape_ascii().to_string()).collect();
         key.push_str(&format!("\n{name}: {}", values.join(",")));
+    }
+    for name in NOT_IN_THE_TARGET {
+        for value in call.request.headers.get_all(name) {
+            key.push_str(&format!("\n{name}: {}", value.as_bytes().escape_ascii()));
+        }
+    }
+    let field = call.request.headers.get(HOST).map(HeaderValue::as_bytes);
+    let authority = field.or(uri.authority().map(|authority| authority.as_str().as_bytes()));
+    if let Some(authority) = authority.filter(|authority| *authority != call.host.as_str().as_bytes()) {
+        key.push_str(&format!("\nto {}", authority.escape_ascii()));
     }
     if lookup.vary_by_workload {
         key.push_str(&format!("\nby {:?}", call.workload.owner));

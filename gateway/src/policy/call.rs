@@ -191,6 +191,11 @@ impl Fault {
 }
 
 impl<'a> Call<'a> {
+    /// Returns the secrets that policies put into the request, for masking what comes back.
+    pub fn injected(&self) -> &[String] {
+        &self.injected
+    }
+
     /// That nothing was done with yet.
     pub fn new(
         request: request::Parts,

@@ -18,7 +18,7 @@ pub(super) async fn run(forward: &Forward, call: &mut Call<'_>, world: &mut dyn 
     }
     redirect::hide(call);
     if let Some(response) = &mut call.response {
-        mask::head(&mut response.headers, &call.injected);
+        mask::fields(&mut response.headers, &call.injected);
     }
     let status = call.response.as_ref().map(|response| response.status);
     match status.filter(|status| forward.fail_on_error_status && status.as_u16() >= 400) {

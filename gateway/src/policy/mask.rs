@@ -46,8 +46,8 @@ pub(super) fn add(call: &mut Call<'_>, secret: String) {
     }
 }
 
-/// Masks secrets in the head of a response.
-pub(super) fn head(headers: &mut HeaderMap, secrets: &[String]) {
+/// Masks secrets in the fields of a response's head, or in its trailers.
+pub fn fields(headers: &mut HeaderMap, secrets: &[String]) {
     if secrets.is_empty() {
         return;
     }

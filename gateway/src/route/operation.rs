@@ -44,10 +44,16 @@ enum Capitals {
 
 fn most_exact<'a>(rules: &'a Rules, method: &str, matches: impl Fn(&PathTemplate) -> bool) -> Option<&'a Operation> {
     let candidates = rules.operations.iter().filter(|operation| {
-        operation.method.as_deref().is_none_or(|named| named == method) && matches(&operation.path)
+        operation.method.as_deref().is_none_or(|named| is_by(method, named)) && matches(&operation.path)
     });
     // Of equals the first.
-    candidates.rev().max_by_key(|operation| exactness(operation))
+    candidates.rev().max_by_key(|operation| (exactness(operation), operation.method.as_deref() == Some(method)))
+}
+
+/// Returns whether a request by a method is one of an operation for another: HEAD asks for what GET would give (RFC 9110 §9.3.2),
+/// and must meet the same policies.
+fn is_by(method: &str, named: &str) -> bool {
+    named == method || (method == "HEAD" && named == "GET")
 }
 
 /// Returns how exactly an operation says what its requests are.
@@ -189,6 +195,8 @@ mod tests {
         for (method, path, expected) in [
             ("GET", "/items/7", Some("get")),
             ("POST", "/items/7", Some("item")),
+            ("HEAD", "/items/7", Some("get")),
+            ("HEAD", "/items/new", Some("new")),
             ("GET", "/items/new", Some("new")),
             ("POST", "/items/new", Some("item")),
             ("GET", "/items/", Some("any")),

@@ -191,3 +191,24 @@ fn a_value_that_is_kept_is_its_owners() {
     shared.send_from("/b", with(get("/"), &[("x-name", "token")]));
     assert_eq!(kept(&shared), "for all");
 }
+
+/// Some servers take another host, target or method from these fields than the request has.
+#[test]
+fn what_may_choose_another_target_is_told_apart() {
+    let scene = cached("- cache-lookup: {}");
+    for (name, value) in [
+        ("host", "api.partner.example:6666"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-original-url", "/evil"),
+        ("x-http-method-override", "DELETE"),
+        ("expect", "evil"),
+    ] {
+        let before = scene.times();
+        scene.send(with(get("/"), &[(name, value)]));
+        assert_eq!(scene.times(), before + 1, "{name}");
+    }
+    let before = scene.times();
+    scene.send(get("/"));
+    scene.send(get("/"));
+    assert_eq!(scene.times(), before + 1);
+}

@@ -21,6 +21,12 @@ pub fn ambiguity(path: &str) -> Option<&'static str> {
     if decoded.hides(b"%") && decode(&decoded.bytes).changed() {
         return Some("an encoded percent-encoding");
     }
+    if decoded.hides(b"#?") {
+        return Some("an encoded # or ?");
+    }
+    if decoded.bytes.windows(3).any(|three| three == b"::$") {
+        return Some("the name of a stream (::$)");
+    }
     if decoded.bytes.contains(&b';') {
         return Some("a parameter in a segment (;)");
     }
@@ -149,6 +155,9 @@ mod tests {
             "/%",
             "/%zz",
             "/%u002e",
+            "/admin%23/a",
+            "/admin%3fa",
+            "/admin::$DATA/a",
             "a",
             "",
         ] {
