@@ -1,5 +1,5 @@
-//! Secrets that a third party repeats. What policies have put into a request is masked wherever it comes back: in the head of the
-//! response, and in its body where that is there as a whole. A body that is streamed or compressed is not looked at.
+//! Secrets that a third party repeats. What policies have put into a request is masked wherever it comes back: in the fields of the
+//! response's head, in its trailers, and in its body where that is there as a whole. A body that is streamed or compressed is not looked at.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

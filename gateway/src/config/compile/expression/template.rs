@@ -196,17 +196,12 @@ fn misplaced(expression: &Expression, found: Result<Escaping, &'static str>) -> 
 /// Returns the expression in `raw(...)`, and where in the text it begins, if that is all of it.
 fn raw(source: &str) -> Option<(usize, &str)> {
     let inner = source.trim().strip_prefix("raw")?.trim_start().strip_prefix('(')?.strip_suffix(')')?;
-    let (mut open, mut quote, mut escaped) = (0_usize, None, false);
-    for c in inner.chars() {
-        match (quote, c) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(end), _) if c == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '(') => open += 1,
-            (None, ')') => open = open.checked_sub(1)?,
-            (None, _) => {}
+    let mut open = 0_usize;
+    for (_, c) in outside_strings(inner) {
+        match c {
+            '(' => open += 1,
+            ')' => open = open.checked_sub(1)?,
+            _ => {}
         }
     }
     Some((source.find('(')? + 1, inner))
@@ -214,21 +209,32 @@ fn raw(source: &str) -> Option<(usize, &str)> {
 
 /// Returns the length of an expression that begins a text and that `}` ends: one that is in no string and closes no other.
 fn end_of_hole(text: &str) -> Option<usize> {
-    let (mut open, mut quote, mut escaped) = (0_usize, None, false);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(end), _) if c == end => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '{') => open += 1,
-            (None, '}') if open == 0 => return Some(at),
-            (None, '}') => open -= 1,
-            (None, _) => {}
+    let mut open = 0_usize;
+    for (at, c) in outside_strings(text) {
+        match c {
+            '{' => open += 1,
+            '}' if open == 0 => return Some(at),
+            '}' => open -= 1,
+            _ => {}
         }
     }
     None
+}
+
+/// Returns the characters of an expression that are in no string, with their places.
+fn outside_strings(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let (mut quote, mut escaped) = (None, false);
+    text.char_indices().filter(move |(_, c)| {
+        match (quote, *c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), _) => {}
+            (None, c @ ('"' | '\'')) => quote = Some(c),
+            (None, _) => return true,
+        }
+        false
+    })
 }
 
 /// Returns the name in `{{name}}`, and what follows.
