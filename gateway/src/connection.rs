@@ -107,6 +107,12 @@ impl std::fmt::Debug for Rooms {
     }
 }
 
+impl Rooms {
+    fn known(&self) -> policy::Known<'_> {
+        policy::Known { addresses: &self.addresses, hosts_at: &self.hosts_at, on_node: &self.on_node }
+    }
+}
+
 /// What happens to a flow.
 enum Admitted {
     /// It is carried as bytes, over this connection. The bytes that were read from the caller come first.
@@ -217,7 +223,8 @@ async fn admit(
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));
     }
     let name = protocol.authority();
-    let permit = policy::admit(&model, &flow, &route, &carriage, name, &rooms.addresses, &rooms.on_node)?;
+    let permit = policy::admit(&model, &flow, &route, &carriage, name, rooms.known())
+        .map_err(|refusal| routing::refused(refusal, record))?;
     let upstream = rooms.dialer.connect(&permit).await?;
     record.connected(upstream.local, upstream.remote, permit.proxy());
     Ok(Admitted::Bytes(upstream.stream, prefix))

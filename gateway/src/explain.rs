@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 
 use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
-use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Unknown, Workload};
+use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Strangers, Unknown, Workload};
 use crate::policy::{self, Account, Call, Dry, Message, Step};
 
 /// Says what would be done under a configuration, and sends nothing: limits are those of a gateway that has just begun, and
@@ -27,8 +27,8 @@ pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Re
         return Ok(Explained { note: Some(asked.unlisted()), ..Explained::default() });
     };
     let explained = begun(model, api, &asked.host);
-    match (asked.unseen(api), &api.rules) {
-        (Some(why), _) => Ok(Explained { note: Some(why.to_owned()), ..explained }),
+    match (asked.unseen(model, api), &api.rules) {
+        (Some(why), _) => Ok(Explained { note: Some(why), ..explained }),
         (None, None) => Ok(Explained { note: Some(NO_POLICIES.to_owned()), ..explained }),
         (None, Some(rules)) => Ok(told(asked.run(api, rules, answer)?, explained)),
     }
@@ -41,7 +41,7 @@ pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Re
 pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> anyhow::Result<Explained> {
     let asked = Asked::read(question)?;
     let (id, api) = asked.api(&model).with_context(|| format!("nothing was sent: {}", asked.unlisted()))?;
-    if let Some(why) = asked.unseen(api) {
+    if let Some(why) = asked.unseen(&model, api) {
         anyhow::bail!("nothing was sent: {why}");
     }
     let explained = begun(&model, api, &asked.host);
@@ -117,17 +117,30 @@ impl Asked {
     }
 
     /// Why nobody looks at a request of this API, if so.
-    fn unseen(&self, api: &Api) -> Option<&'static str> {
-        match api.mode {
-            Mode::Deny => Some("mode deny: the connection is refused"),
-            Mode::Bind => Some("mode bind: the kernel sets the source address, and sees no requests"),
-            Mode::Intercept => None,
-            Mode::Passthrough if self.plain => None,
-            Mode::Passthrough if api.rules.is_some() => {
-                Some("the policies see only plain HTTP: such a connection is refused")
+    fn unseen(&self, model: &Model, api: &Api) -> Option<String> {
+        let why = match api.mode {
+            Mode::Deny if api.strangers == Strangers::Carry => {
+                "mode deny: a connection that names this host is refused; others at its addresses are judged by their names"
             }
-            Mode::Passthrough => Some("mode passthrough: bytes are carried as they are"),
-        }
+            Mode::Deny => "mode deny: the connection is refused",
+            Mode::Bind => "mode bind: the kernel sets the source address, and sees no requests",
+            Mode::Intercept => return None,
+            Mode::Passthrough if self.plain => return None,
+            Mode::Passthrough if api.rules.is_some() => {
+                "the policies see only plain HTTP: such a connection is refused"
+            }
+            Mode::Passthrough => "mode passthrough: bytes are carried as they are",
+        };
+        let guards = |other: &&Api| {
+            !api.is_seen() && api.mode != Mode::Deny && other.guards_addresses() && other.ports.contains(&self.port)
+        };
+        Some(match model.apis.iter().find(guards) {
+            Some(guard) => format!(
+                "{why}, but not to an address that API `{}` (`strangers: refuse`) has, too (`shared_address`)",
+                guard.name
+            ),
+            None => why.to_owned(),
+        })
     }
 
     /// Runs policies where nothing is sent.

@@ -69,7 +69,7 @@ pub use dry::Dry;
 pub use limit_concurrency::Held;
 pub use mask::fields as mask_fields;
 pub use meter::{Meters, Passed, Usage};
-pub use permit::{Permit, Target, Tunnel, admit, admit_endpoint, admit_own};
+pub use permit::{Known, Permit, Target, Tunnel, admit, admit_endpoint, admit_own};
 pub use quota::QuotaRow;
 pub use run::run;
 pub use subscription::Used;

@@ -29,6 +29,12 @@ pub struct Refusal<'a> {
     pub api: Option<&'a Api>,
 }
 
+impl From<Reason> for Refusal<'_> {
+    fn from(reason: Reason) -> Self {
+        Self { reason, api: None }
+    }
+}
+
 /// The APIs that an address and port belong to, in the order of the configuration. Several APIs may share an address (a CDN).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sharers<'a>(Vec<(ApiId, &'a Api)>);

@@ -36,6 +36,7 @@ fn scene() -> (Lab, ThirdParty, Egret) {
   - {{name: closed, hosts: [closed.example], ports: [80], mode: deny}}
   - {{name: plain, hosts: [plain.example], ports: [80, 443]}}
   - {{name: gone, hosts: [gone.example], ports: [80]}}
+  - {{name: guard, hosts: [guard.example], ports: [443], mode: intercept, strangers: refuse}}
 values:
   key: {{file: {key}}}
 "#,
@@ -150,7 +151,7 @@ fn what_cannot_be_sent_is_said_and_is_a_failure() {
     };
     for (url, why) in [
         ("http://closed.example/", "nothing was sent: mode deny"),
-        ("https://plain.example/", "nothing was sent: mode passthrough: bytes are carried as they are"),
+        ("https://plain.example/", "bytes are carried as they are, but not to an address that API `guard`"),
         ("https://stranger.example/", "nothing was sent: no API lists stranger.example and port 443"),
         ("http://gone.example/", "no response: upstream_refused; a caller's connection would be broken"),
         ("ftp://plain.example/", "a URL is https://"),

@@ -371,3 +371,82 @@ for name in sys.argv[2:]:
     assert_eq!(lab.python(late, &[ADDRESS, STRANGER, "", NAME]), "refused refused spoken");
     assert!(requests(&parties).is_empty());
 }
+
+/// An API with policies that refuses strangers, and one whose bytes nobody looks at.
+fn guarded(pki: &Pki, strangers: &str, mode: &str) -> String {
+    let policies = "    policies: {inbound: [{set-header: {name: X-Policed, value: 'yes'}}]}\n";
+    format!(
+        "{PARTNER}    mode: intercept\n    strangers: {strangers}\n    backend: {{tls: {{ca: {}}}}}\n{policies}  - name: other\n    hosts: [other.example]\n    ports: [443]\n    mode: {mode}\n",
+        pki.ca()
+    )
+}
+
+#[test]
+fn a_listed_name_at_the_address_of_an_api_that_refuses_strangers_carries_nothing_there() {
+    for mode in ["passthrough", "bind"] {
+        let lab = Lab::new();
+        let pki = lab.pki();
+        let parties = shared_with(&lab, &pki);
+        lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "other.example")]);
+        let _egret = lab.egret(&lab.configure(&guarded(&pki, "refuse", mode)), &[]);
+        assert_eq!(lab.python(TLS, &[ADDRESS, NAME, "other.example"]), "refused", "{mode}");
+        assert_eq!(requests(&parties), [], "{mode}");
+        eventually("the API that refuses it is on record", || {
+            log(&lab).iter().any(|line| line["outcome"] == "shared_address" && line["api"] == "partner")
+        });
+        let warnings = lab.json(&["status"])["config_warnings"].to_string();
+        assert!(warnings.contains("each address of API `other`"), "{warnings}");
+        // Its own callers are served, and meet its policies.
+        assert_eq!(lab.python(TLS, &[ADDRESS, NAME, NAME]), "200", "{mode}");
+        let policed = |seen: &Seen| String::from_utf8_lossy(&seen.all).to_lowercase().contains("x-policed: yes");
+        assert!(requests(&parties).iter().all(policed), "{mode}");
+    }
+}
+
+#[test]
+fn bytes_that_egret_cannot_look_at_go_to_the_other_addresses_of_their_host() {
+    let lab = Lab::new();
+    let pki = lab.pki();
+    let parties = shared_with(&lab, &pki);
+    let identity = pki.identity(&["other.example"], &["http/1.1"]);
+    let others = lab.third_party("203.0.113.8", 443, Behaviour::Https(identity, vec![ip(EGRESS)]));
+    lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "other.example"), ("203.0.113.8", "other.example")]);
+    let _egret = lab.egret(&lab.configure(&guarded(&pki, "refuse", "passthrough")), &[]);
+    assert_eq!(lab.python(TLS, &[ADDRESS, NAME, "other.example"]), "200");
+    assert_eq!(requests(&parties), []);
+    assert_eq!(others.sources(), [ip(EGRESS)]);
+}
+
+#[test]
+fn where_strangers_are_carried_a_listed_name_is_too_and_the_remedy_is_told() {
+    let lab = Lab::new();
+    let pki = lab.pki();
+    let _parties = shared_with(&lab, &pki);
+    lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "other.example")]);
+    let _egret = lab.egret(&lab.configure(&guarded(&pki, "carry", "passthrough")), &[]);
+    assert_eq!(lab.python(TLS, &[ADDRESS, NAME, "other.example"]), "200");
+    let warnings = lab.json(&["status"])["config_warnings"].to_string();
+    assert!(warnings.contains("Set `strangers: refuse` for `partner`"), "{warnings}");
+}
+
+#[test]
+fn an_address_that_a_denied_or_bound_name_adds_is_judged_by_name() {
+    for mode in ["deny", "deny\n    strangers: carry", "bind"] {
+        let lab = Lab::new();
+        let parties = shared(&lab);
+        lab.hosts(&[(ADDRESS, NAME), (ADDRESS, STRANGER), (ADDRESS, "added.example")]);
+        let added = format!("  - name: added\n    hosts: [added.example]\n    mode: {mode}\n");
+        let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{added}")), &[]);
+        let (of_added, of_stranger) = match mode {
+            "bind" => ("200", "200"),
+            "deny" => ("refused", "refused"),
+            _ => ("refused", "200"),
+        };
+        let expected = format!("200 {of_added} {of_stranger}");
+        assert_eq!(lab.python(TLS, &[ADDRESS, "any.example", NAME, "added.example", STRANGER]), expected, "{mode}");
+        let mut sources: Vec<_> = requests(&parties).iter().map(|seen| seen.source).collect();
+        let strangers: Vec<_> = sources.extract_if(.., |source| *source == ip(NODE)).collect();
+        assert_eq!(strangers.len(), usize::from(of_stranger == "200"), "{mode}");
+        assert_eq!(sources.len(), 1 + usize::from(of_added == "200"), "{mode}");
+    }
+}

@@ -173,9 +173,11 @@ pub(super) struct ApiFile {
     /// never from an egress address or through a proxy, and only if Egret's own resolution of the name contains that address
     /// (otherwise `name_mismatch`). `refuse`: they are refused (`stranger_refused`), which is the answer to domain fronting: a
     /// caller names another customer of the CDN and asks for this API inside of TLS. Connections that name no host are refused
-    /// then, too (`no_name`), except on `opaque_ports`. Where several APIs share an address, one `refuse` is enough. Mode `bind`
-    /// does not see names. Default: `refuse` in mode `deny` and where `egress.proxy` is used, otherwise `carry`. Example:
-    /// `refuse`.
+    /// then, too (`no_name`), except on `opaque_ports`. Where several APIs share an address, one `refuse` is enough. An API with
+    /// policies or in mode `intercept` that has `refuse` keeps bytes of other APIs that Egret cannot look at (TLS in mode
+    /// `passthrough` or `bind`) from its addresses, too: they go to the other addresses of their host, or are refused
+    /// (`shared_address`). Mode `bind` does not see names. In mode `deny`, `carry` denies by name instead of by address. Default:
+    /// `refuse` in mode `deny` and where `egress.proxy` is used, otherwise `carry`. Example: `refuse`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) strangers: Option<Spanned<String>>,

@@ -49,6 +49,20 @@ fn a_directory_is_one_configuration() {
 }
 
 #[test]
+fn carrying_strangers_to_what_is_denied_is_a_warning() {
+    for (strangers, expected) in [("", 0), ("strangers: refuse", 0), ("strangers: carry", 1)] {
+        let api = format!("- name: a\n  hosts: [a.example]\n  mode: deny\n  {strangers}\n");
+        let text = format!("version: 1\negress: {{addresses: [192.0.2.10]}}\napis:\n{api}");
+        let path = std::env::temp_dir().join(format!("egret-deny-{}-{expected}.yaml", std::process::id()));
+        fs::write(&path, text).unwrap();
+        let warnings = load(&path, Generation(1)).unwrap().model.warnings;
+        fs::remove_file(path).unwrap();
+        assert_eq!(warnings.len(), expected, "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("the name decides")), "{warnings:?}");
+    }
+}
+
+#[test]
 fn every_error_is_told_with_its_place_and_a_remedy() {
     for path in configurations("invalid") {
         let told = load(&path, Generation(1)).expect_err("invalid").to_string();

@@ -5,7 +5,7 @@ use super::first_bytes::First;
 use crate::flow::Bound;
 use crate::model::{Api, ApiId, Flow, Mode, Model, OnRefusal, Origin, Protocol, Reason, Strangers};
 use crate::policy;
-use crate::route::{self, Carriage, Route, Sharers};
+use crate::route::{self, Carriage, Refusal, Route, Sharers};
 use crate::telemetry::FlowRecord;
 
 /// The mode on record where the caller's refusal of Egret's certificate has made it `passthrough`.
@@ -53,12 +53,7 @@ pub(super) async fn route<'a>(
     rooms: &Rooms,
     record: &FlowRecord,
 ) -> Result<(Route<'a>, Carriage), Reason> {
-    let route = route::select(model, flow, protocol, sharers).map_err(|refusal| {
-        if let Some(api) = refusal.api {
-            record.routed(&api.name, api.mode.label());
-        }
-        refusal.reason
-    })?;
+    let route = route::select(model, flow, protocol, sharers).map_err(|refusal| refused(refusal, record))?;
     match route {
         Route::Api(_, api) => record.routed(&api.name, api.mode.label()),
         Route::Stranger => {
@@ -77,6 +72,14 @@ pub(super) async fn route<'a>(
         (_, carriage) => carriage,
     };
     Ok((route, carriage))
+}
+
+/// Puts the API that refuses a flow on record, and returns why it does.
+pub(super) fn refused(refusal: Refusal<'_>, record: &FlowRecord) -> Reason {
+    if let Some(api) = refusal.api {
+        record.routed(&api.name, api.mode.label());
+    }
+    refusal.reason
 }
 
 /// Checks that the stranger's host lives at the address that the caller connected to. A caller that names a host which lives

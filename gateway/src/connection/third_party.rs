@@ -334,9 +334,9 @@ impl ThirdParty {
         if let Some((_, permit)) = kept.as_ref().filter(|(since, _)| now - *since < PERMITTED) {
             return Ok(Arc::clone(permit));
         }
-        let (route, addresses, on_node) = (self.route()?, &self.rooms.addresses, &self.rooms.on_node);
-        let permit =
-            policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), addresses, on_node)?;
+        let (route, known) = (self.route()?, self.rooms.known());
+        let permit = policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), known)
+            .map_err(|refusal| refusal.reason)?;
         let permit = Arc::new(permit);
         *kept = Some((now, Arc::clone(&permit)));
         Ok(permit)

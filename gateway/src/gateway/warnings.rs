@@ -1,6 +1,7 @@
 //! What an owner should know about a valid configuration. It depends on the node and on DNS, so `egret check` cannot tell.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::egress::chosen_source;
 use crate::model::{Api, Mode, Model, Strangers};
@@ -36,20 +37,33 @@ fn hides_another(model: &Model, api: &Api, names: &Names) -> Option<String> {
     if !matches!(api.mode, Mode::Passthrough | Mode::Bind) {
         return None;
     }
-    let at = |address| names.hosts_at(address);
-    let hosts: BTreeSet<_> = api.hosts.iter().flat_map(|host| names.addresses(host)).flat_map(at).collect();
+    let addresses: BTreeSet<_> = api.hosts.iter().flat_map(|host| names.addresses(host)).collect();
+    let guard = |address: &IpAddr| api.ports.iter().find_map(|port| model.guard(api, *port, &names.hosts_at(*address)));
+    let guards: Vec<_> = addresses.iter().filter_map(guard).collect();
+    let (name, mode) = (&api.name, api.mode.label());
+    if let Some(guard) = guards.first().filter(|_| guards.len() == addresses.len()) {
+        return Some(format!(
+            "warning: each address of API `{name}` (mode {mode}) belongs to another API, too, such as `{}`, which has \
+             `strangers: refuse`: its connections are refused (`shared_address`), because Egret cannot look into them. Set \
+             `mode: intercept` for `{name}`, or `strangers: carry` for `{}`",
+            guard.name, guard.name
+        ));
+    }
+    let hosts: BTreeSet<_> = addresses.into_iter().flat_map(|address| names.hosts_at(address)).collect();
     let is_hidden = |other: &&Api| {
-        let is_strict = other.mode == Mode::Deny || other.rules.is_some();
+        let is_strict = other.mode == Mode::Deny || (other.rules.is_some() && !other.guards_addresses());
         let is_there = other.hosts.iter().any(|host| hosts.contains(host));
         other.name != api.name && is_strict && is_there && other.ports.iter().any(|port| api.ports.contains(port))
     };
     let other = model.apis.iter().find(is_hidden)?;
+    let remedy = match other.mode {
+        Mode::Deny => String::new(),
+        _ => format!("`strangers: refuse` for `{}`, or ", other.name),
+    };
     Some(format!(
-        "warning: API `{}` (mode {}) shares an address with API `{}`, which has policies or is denied: a caller can name the \
-         first one in TLS and ask for the second one inside, where Egret does not look. Set `mode: intercept` for `{}`",
-        api.name,
-        api.mode.label(),
-        other.name,
-        api.name
+        "warning: API `{name}` (mode {mode}) shares an address with API `{}`, which has policies or is denied: a caller can name \
+         the first one in TLS and ask for the second one inside, where Egret does not look. Set {remedy}`mode: intercept` for \
+         `{name}`",
+        other.name
     ))
 }

@@ -59,6 +59,13 @@ impl Model {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.ports.contains(&port) && api.hosts.contains(host))
     }
 
+    /// Returns the API that keeps bytes of another API, which Egret carries unseen, from an address with these listed hosts: what is
+    /// inside of them could be for itself, past its policies. It has policies, or is intercepted, and refuses strangers.
+    pub fn guard(&self, carried: &Api, port: u16, hosts: &[Host]) -> Option<&Api> {
+        let is_there = |api: &Api| api.ports.contains(&port) && api.hosts.iter().any(|host| hosts.contains(host));
+        self.apis.iter().find(|api| api.guards_addresses() && api.name != carried.name && is_there(api))
+    }
+
     /// Returns the API that lists this host, and its index.
     pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
         (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
@@ -156,6 +163,18 @@ pub struct Api {
     pub upgrades: Vec<Arc<str>>,
     /// The policies and operations of the API; requests are forwarded unchanged where this is absent.
     pub rules: Option<Arc<Rules>>,
+}
+
+impl Api {
+    /// Returns whether what callers ask of this API is looked at.
+    pub fn is_seen(&self) -> bool {
+        self.mode != Mode::Deny && (self.mode == Mode::Intercept || self.rules.is_some())
+    }
+
+    /// Returns whether this API keeps bytes that Egret cannot look at, of other APIs, from its addresses.
+    pub fn guards_addresses(&self) -> bool {
+        self.strangers == Strangers::Refuse && self.is_seen()
+    }
 }
 
 /// The third party's side where Egret speaks TLS with it.

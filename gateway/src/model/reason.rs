@@ -111,6 +111,9 @@ reasons! {
     RateLimitExceeded = "rate_limit_exceeded";
     /// A policy would have sent a secret without TLS.
     SecretInClear = "secret_in_clear";
+    /// Egret would carry bytes that it cannot look at, and each address of their host belongs to an API, too, that is looked at and
+    /// has `strangers: refuse`.
+    SharedAddress = "shared_address";
     /// The process ended before the flow did.
     Shutdown = "shutdown";
     /// The caller began a request and did not come to the end of its head in time.

@@ -1,8 +1,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Egress, Endpoint, FailMode, Flow, Host, Model, Proxy, ProxyHost, Reason};
-use crate::route::{Carriage, Route};
+use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Model, Proxy, ProxyHost, Reason};
+use crate::route::{Carriage, Refusal, Route};
 
 /// Permission to dial, from one source address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,39 +53,66 @@ impl Permit {
     }
 }
 
+/// What is known of addresses at the moment.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Returns Egret's own resolution of a listed host.
+    pub addresses: &'a dyn Fn(&Host) -> Vec<IpAddr>,
+    /// Returns the listed hosts at an address.
+    pub hosts_at: &'a dyn Fn(IpAddr) -> Vec<Host>,
+    /// Returns whether an address is on the node.
+    pub on_node: &'a dyn Fn(IpAddr) -> bool,
+}
+
+impl std::fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
+    }
+}
+
 /// Permits a flow to go to its API, or a stranger to go to its original destination.
 ///
 /// For a listed name Egret dials its own resolution, the address that the caller chose first if it is among them; a proxy is
-/// told the name. A stranger leaves as if Egret were not there: from the address that the kernel chooses, never from an egress
-/// address and never through a proxy.
+/// told the name. Bytes that Egret does not look at go to no address that [`Model::guard`] keeps for another API. A stranger
+/// leaves as if Egret were not there: from the address that the kernel chooses, never from an egress address and never through a
+/// proxy.
 ///
 /// # Errors
-/// There is no address to go to or none to leave from.
-pub fn admit(
-    model: &Model,
+/// There is no address to go to or none to leave from, or all addresses are kept for other APIs ([`Reason::SharedAddress`]).
+pub fn admit<'a>(
+    model: &'a Model,
     flow: &Flow,
     route: &Route<'_>,
     carriage: &Carriage,
     name: Option<&Host>,
-    addresses: impl Fn(&Host) -> Vec<IpAddr>,
-    on_node: impl Fn(IpAddr) -> bool,
-) -> Result<Permit, Reason> {
+    known: Known<'_>,
+) -> Result<Permit, Refusal<'a>> {
     let wanted = flow.original_dst.0;
     let api = match route {
-        Route::Api(_, api) => api,
-        Route::Stranger => return permit(vec![wanted.ip()], wanted.port(), |_| Ok(None)),
+        Route::Api(_, api) => *api,
+        Route::Stranger => return Ok(permit(vec![wanted.ip()], wanted.port(), |_| Ok(None))?),
     };
     let (egress, fail) = (model.egress_of(api), api.fail);
     let port = carriage.port().unwrap_or(wanted.port());
-    let source = |ip| source(egress, ip, fail, &on_node);
-    if let Some(proxy) = egress.proxy_for(name) {
+    let source = |ip| source(egress, ip, fail, known.on_node);
+    let mut destinations = name.map_or_else(|| vec![wanted.ip()], known.addresses);
+    destinations.sort_by_key(|ip| *ip != wanted.ip());
+    let proxy = egress.proxy_for(name);
+    if *carriage == Carriage::Passthrough {
+        let guard = |ip: &IpAddr| model.guard(api, port, &(known.hosts_at)(*ip));
+        let guards: Vec<&Api> = destinations.iter().filter_map(guard).collect();
+        // A proxy chooses one of the addresses itself.
+        if let Some(guard) = guards.first().filter(|_| proxy.is_some() || guards.len() == destinations.len()) {
+            return Err(Refusal { reason: Reason::SharedAddress, api: Some(guard) });
+        }
+        destinations.retain(|ip| guard(ip).is_none());
+    }
+    if let Some(proxy) = proxy {
         let authority =
             name.map_or_else(|| SocketAddr::new(wanted.ip(), port).to_string(), |name| format!("{name}:{port}"));
-        return through(proxy, authority, &addresses, source);
+        return Ok(through(proxy, authority, known.addresses, source)?);
     }
-    let mut destinations = name.map_or_else(|| vec![wanted.ip()], &addresses);
-    destinations.sort_by_key(|ip| *ip != wanted.ip());
-    permit(destinations, port, source)
+    Ok(permit(destinations, port, source)?)
 }
 
 /// Permits Egret to go to a server that the configuration names, from the egress addresses of the API whose policies use it.

@@ -19,6 +19,11 @@ pub(super) fn compile(file: &ApiFile, mode: Mode, egress: &Egress, problems: &mu
         let rule = "connections in mode bind do not pass through Egret, which cannot see the names in them";
         problems.push(Problem::at(written, rule, "remove it, or write mode: passthrough"));
     }
+    if mode == Mode::Deny && written.value == "carry" {
+        let rule = "connections to this API's addresses are denied only if they name its hosts: with `carry` the name decides, and \
+                    Egret carries other names there without looking inside of TLS";
+        problems.push(Problem::at(written, rule, "remove it, unless others live at these addresses").warning());
+    }
     match written.value.as_str() {
         "carry" => Strangers::Carry,
         "refuse" => Strangers::Refuse,
