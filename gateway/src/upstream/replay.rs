@@ -44,7 +44,7 @@ impl Again {
             _ => {
                 let source = std::mem::replace(request.body_mut(), Outgoing::Empty);
                 let shared = Arc::new(Mutex::new(Shared::new(source)));
-                *request.body_mut() = Outgoing::Copied(Copied { shared: Arc::clone(&shared), sent: 0, ended: false });
+                *request.body_mut() = Outgoing::Copied(Copied::of(&shared));
                 Copy::Streamed(shared)
             }
         };
@@ -72,9 +72,9 @@ impl Again {
                 if !known.copies {
                     return None;
                 }
-                known.again = true;
+                known.attempt += 1;
                 drop(known);
-                Outgoing::Copied(Copied { shared: Arc::clone(shared), sent: 0, ended: false })
+                Outgoing::Copied(Copied::of(shared))
             }
         };
         Some(Request::from_parts(self.head.clone(), body))
@@ -85,7 +85,7 @@ impl Drop for Again {
     fn drop(&mut self) {
         if let Copy::Streamed(shared) = &self.body {
             let mut shared = lock(shared);
-            if shared.again {
+            if shared.attempt > 0 {
                 shared.copies = false;
             } else {
                 shared.give_up();
@@ -111,6 +111,8 @@ pub(super) fn is_small(body: &Outgoing) -> bool {
 #[derive(Debug)]
 pub struct Copied {
     shared: Arc<Mutex<Shared>>,
+    /// Which attempt this is.
+    attempt: u32,
     /// How many of the copied frames this attempt has sent.
     sent: usize,
     /// Whether this attempt has sent the trailers, too.
@@ -126,13 +128,14 @@ struct Shared {
     bytes: usize,
     /// Whether what the source still has is copied.
     copies: bool,
-    /// Whether the copy is being sent.
-    again: bool,
+    /// The attempt that the source belongs to, counted from 0. An earlier one may live on until it notices its end, and must not
+    /// take what it cannot send any more.
+    attempt: u32,
 }
 
 impl Shared {
     fn new(source: Outgoing) -> Self {
-        Self { source, data: Vec::new(), trailers: None, bytes: 0, copies: true, again: false }
+        Self { source, data: Vec::new(), trailers: None, bytes: 0, copies: true, attempt: 0 }
     }
 
     fn copy(&mut self, frame: &Frame<Bytes>) {
@@ -167,8 +170,18 @@ impl Drop for Shared {
 }
 
 impl Copied {
+    /// Returns the body for the newest attempt.
+    fn of(shared: &Arc<Mutex<Shared>>) -> Self {
+        let attempt = lock(shared).attempt;
+        Self { shared: Arc::clone(shared), attempt, sent: 0, ended: false }
+    }
+
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let mut shared = lock(&self.shared);
+        if self.attempt != shared.attempt {
+            // The error that made another attempt necessary ends this one.
+            return Poll::Pending;
+        }
         if let Some(data) = shared.data.get(self.sent) {
             self.sent += 1;
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
@@ -190,7 +203,11 @@ impl Copied {
 
     pub(super) fn is_end_stream(&self) -> bool {
         let shared = lock(&self.shared);
-        self.sent >= shared.data.len() && (self.ended || shared.trailers.is_none()) && shared.source.is_end_stream()
+        let is_newest = self.attempt == shared.attempt;
+        is_newest
+            && self.sent >= shared.data.len()
+            && (self.ended || shared.trailers.is_none())
+            && shared.source.is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -249,6 +266,18 @@ mod tests {
             assert!(request.body().is_end_stream() && next(&mut request).is_none());
             assert_eq!(count.load(Ordering::Relaxed), 1000);
         }
+    }
+
+    #[test]
+    fn an_attempt_that_does_not_know_of_its_end_takes_nothing_from_the_next_one() {
+        let (mut first, count) = put(1000);
+        let again = Again::of(&mut first);
+        let mut second = again.request().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(first.body_mut()).poll_frame(&mut cx).is_pending());
+        assert_eq!(next(&mut second).unwrap().len(), 1000);
+        assert!(second.body().is_end_stream() && !first.body().is_end_stream());
+        assert_eq!(count.load(Ordering::Relaxed), 1000);
     }
 
     #[test]
