@@ -142,21 +142,22 @@ fn a_secret_does_not_come_back_to_its_caller() {
 #[test]
 fn trailers_stand_for_nothing_that_policies_have_decided() {
     const ANSWER: &[u8] =
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Verdict, Set-Cookie\r\n\r\n\
-                            2\r\nhi\r\n0\r\nX-Sum: 1\r\nX-Verdict: third party\r\nSet-Cookie: a=b\r\n\r\n";
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Verdict, X-Internal, Set-Cookie\r\nX-Internal: 1\r\n\r\n\
+          2\r\nhi\r\n0\r\nX-Sum: 1\r\nX-Verdict: third party\r\nX-Internal: 2\r\nSet-Cookie: a=b\r\n\r\n";
     let lab = Lab::new();
     lab.hosts(&[(PARTNER, "api.partner.example")]);
     let partner = lab.third_party(PARTNER, 80, Behaviour::Answer(ANSWER, Then::GoesOn));
     let config = lab.configure(
         "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n    \
-         policies: {inbound: [set-header: {name: X-Policed, value: owner}], outbound: [set-header: {name: X-Verdict, value: owner}]}\n",
+         policies:\n      inbound: [{set-header: {name: X-Policed, value: owner}}, {set-header: {name: X-Removed, exists_action: delete}}]\n      \
+         outbound: [{set-header: {name: X-Verdict, value: owner}}, {set-header: {name: X-Internal, exists_action: delete}}]\n",
     );
     let _egret = lab.egret(&config, &[]);
     let program = r#"
 import socket
 s = socket.create_connection(("203.0.113.7", 80), timeout=10)
-s.sendall(b"POST / HTTP/1.1\r\nHost: api.partner.example\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\nTrailer: X-Policed\r\n\r\n"
-          b"2\r\nhi\r\n0\r\nX-Policed: caller\r\n\r\n")
+s.sendall(b"POST / HTTP/1.1\r\nHost: api.partner.example\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\nTrailer: X-Policed, X-Removed\r\nX-Removed: caller\r\n\r\n"
+          b"2\r\nhi\r\n0\r\nX-Policed: caller\r\nX-Removed: caller\r\n\r\n")
 heard = b""
 while not heard.endswith(b"\r\n\r\n") or b"\r\n0\r\n" not in heard:
     heard += s.recv(4000)

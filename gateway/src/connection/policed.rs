@@ -103,7 +103,7 @@ pub(super) async fn answer(
         (None, Some(streamed), _) => streamed,
         (None, None, _) => Body::whole(Bytes::new()),
     };
-    let filter = Filter::of(&mut head.headers, call.injected());
+    let filter = Filter::of(&mut head.headers, call.decided(), call.injected());
     let Call { held, mut meters, .. } = call;
     let body = body.holding(held).taking(wire.after.into_share()).filtering(filter);
     if meters.is_empty() {

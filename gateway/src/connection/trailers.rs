@@ -35,18 +35,18 @@ const FORBIDDEN: [HeaderName; 26] = [
     header::WWW_AUTHENTICATE,
 ];
 
-/// Decides which trailers of a response reach the caller: those that are neither forbidden nor a field of the head, which
-/// policies have decided about. Secrets in them are masked.
+/// Decides which trailers of a response reach the caller: those that are neither forbidden, nor a field of the head, which
+/// policies have seen, nor one that policies have set or removed. Secrets in them are masked.
 pub(super) struct Filter {
     decided: Box<[HeaderName]>,
     secrets: Box<[String]>,
 }
 
 impl Filter {
-    /// Creates the filter for a response with this head to a request with these secrets, and announces only the trailers that
-    /// pass it.
-    pub(super) fn of(head: &mut HeaderMap, secrets: &[String]) -> Self {
-        let decided = head.keys().filter(|name| **name != TRAILER).cloned().collect();
+    /// Creates the filter for a response with this head, of which policies have decided about these fields, to a request with these
+    /// secrets. Announces only the trailers that pass it.
+    pub(super) fn of(head: &mut HeaderMap, decided: &[HeaderName], secrets: &[String]) -> Self {
+        let decided = head.keys().chain(decided).filter(|name| **name != TRAILER).cloned().collect();
         let filter = Self { decided, secrets: secrets.into() };
         if head.contains_key(TRAILER) {
             filter.announce(head);
@@ -87,13 +87,14 @@ mod tests {
     #[test]
     fn a_trailer_stands_for_no_field_of_the_head() {
         let mut head = HeaderMap::new();
-        for (name, value) in [("x-policed", "owner"), ("trailer", "X-Policed, X-Sum, Set-Cookie, Grpc-Status")] {
+        for (name, value) in [("x-policed", "owner"), ("trailer", "X-Policed, X-Gone, X-Sum, Set-Cookie, Grpc-Status")]
+        {
             head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let filter = Filter::of(&mut head, &["correct horse".to_owned()]);
+        let filter = Filter::of(&mut head, &[HeaderName::from_static("x-gone")], &["correct horse".to_owned()]);
         assert_eq!(head[TRAILER], "X-Sum, Grpc-Status");
         let mut trailers = HeaderMap::new();
-        for name in ["grpc-status", "x-policed", "x-sum", "set-cookie", "content-length"] {
+        for name in ["grpc-status", "x-policed", "x-gone", "x-sum", "set-cookie", "content-length"] {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("0"));
         }
         trailers.append("x-echo", HeaderValue::from_static("a correct horse"));
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn trailers_that_must_not_pass_are_not_announced() {
         let mut head = HeaderMap::from_iter([(TRAILER, HeaderValue::from_static("Set-Cookie"))]);
-        Filter::of(&mut head, &[]);
+        Filter::of(&mut head, &[], &[]);
         assert!(head.is_empty());
     }
 }

@@ -80,6 +80,8 @@ pub struct Call<'a> {
     pub(super) secrets_of_target: Vec<String>,
     /// The secrets of requests that were sent: they are masked where the third party repeats them.
     pub(super) injected: Vec<String>,
+    /// Fields of the response that policies have set or removed.
+    pub(super) decided: Vec<HeaderName>,
     /// Whether expressions see secrets, as they do for what is signed: nothing but a signature comes of it.
     pub(super) unmasked: bool,
     /// Under what the answer is kept, if it was looked up.
@@ -196,6 +198,11 @@ impl<'a> Call<'a> {
         &self.injected
     }
 
+    /// Returns the fields of the response that policies have set or removed: no trailer stands for one of them.
+    pub fn decided(&self) -> &[HeaderName] {
+        &self.decided
+    }
+
     /// That nothing was done with yet.
     pub fn new(
         request: request::Parts,
@@ -245,6 +252,7 @@ impl<'a> Call<'a> {
             secret_target: false,
             secrets_of_target: Vec::new(),
             injected: Vec::new(),
+            decided: Vec::new(),
             unmasked: false,
             max_body: 0,
             looks_back: true,
@@ -321,6 +329,13 @@ impl<'a> Call<'a> {
         match self.side() {
             Side::Request => Some(&mut self.request.headers),
             Side::Response => self.response.as_mut().map(|response| &mut response.headers),
+        }
+    }
+
+    /// Notes that a policy sets or removes this field of the head that the section is about.
+    pub(super) fn decides(&mut self, name: &HeaderName) {
+        if self.side() == Side::Response && !self.decided.contains(name) {
+            self.decided.push(name.clone());
         }
     }
 

@@ -8,6 +8,7 @@ use crate::model::{Exists, Reason, SetHeader};
 /// Sets, adds or removes a field of the head that the section is about.
 pub(super) fn run(set: &SetHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let name = &set.name;
+    call.decides(name);
     if let (Exists::Override, Some([value])) = (set.exists, set.fixed.as_deref()) {
         call.note(|| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
         if let Some(headers) = call.headers() {
