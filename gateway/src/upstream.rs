@@ -5,6 +5,7 @@ mod dialer;
 mod http1;
 mod http2;
 mod idle_limit;
+mod pace;
 mod pool;
 mod redis;
 mod replay;

@@ -7,7 +7,8 @@ const NAME: &str = "api.partner.example";
 const ADDRESS: &str = "203.0.113.7";
 
 /// A third party that answers each request when it has read the head, and writes down how many bytes of the body came. With
-/// `/refuse` it ends the connection as RFC 9112 §9.6 says, with `/reset` as it should not.
+/// `/refuse` it ends the connection as RFC 9112 §9.6 says, with `/reset` as it should not. With `/late` it reads the body when
+/// another request has come over another connection.
 const SERVER: &str = r#"
 import socket, ssl, sys, threading
 context = None
@@ -15,6 +16,7 @@ if len(sys.argv) > 2:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2], sys.argv[3])
     context.set_alpn_protocols(["http/1.1"])
+gate = threading.Event()
 def serve(s):
     if context:
         s = context.wrap_socket(s, server_side=True)
@@ -37,6 +39,9 @@ def serve(s):
                 pass
             return
         s.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")
+        if b"/late" in head:
+            gate.wait()
+        gate.set()
         read = 0
         while read < left:
             if not data:
@@ -48,6 +53,7 @@ def serve(s):
         with open(sys.argv[1], "a") as log:
             log.write(f"{read} of {left}\n")
 listener = socket.create_server(("203.0.113.7", 443 if context else 80))
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 "#;
@@ -226,4 +232,51 @@ print(response(s).split("{")[0].strip(), s.recv(1))
         );
         assert_eq!(heard, "401 close b''", "secured: {}", scene.secured);
     }
+}
+
+#[test]
+fn a_connection_that_still_holds_bytes_of_a_body_carries_no_other_request() {
+    // More than the kernel's buffers take.
+    let policies =
+        "    max_body: 16777216\n    policies:\n      inbound: [find-and-replace: {from: absent, to: present}]\n";
+    for scene in scenes(policies) {
+        let heard = scene.call(
+            r#"
+first, second = connect(), connect()
+first.sendall(head("/late", 12000000))
+for i in range(1200):
+    first.sendall(b"y" * 10000)
+print(response(first), end=" ")
+second.sendall(b"GET /second HTTP/1.1\r\nHost: api.partner.example\r\n\r\n")
+print(response(second))
+"#,
+        );
+        assert_eq!(heard, "202 ok 202 ok", "secured: {}", scene.secured);
+        let log = || std::fs::read_to_string(scene.lab.directory().join("read")).unwrap_or_default();
+        eventually("all of the first body has come", || log().lines().any(|line| line == "12000000 of 12000000"));
+    }
+}
+
+#[test]
+fn a_caller_that_trickles_after_an_early_response_holds_no_connection_for_ever() {
+    let [scene, _] = scenes("");
+    let heard = scene.call(
+        r#"
+import time
+s = connect()
+s.sendall(head("/", 400000) + b"y" * 1000)
+print(response(s), end=" ")
+end = time.monotonic() + 120
+try:
+    while time.monotonic() < end:
+        s.sendall(b"y")
+        time.sleep(0.1)
+    print("for ever")
+except OSError:
+    print("ended")
+"#,
+    );
+    assert_eq!(heard, "202 ok ended");
+    let log = || std::fs::read_to_string(scene.lab.directory().join("read")).unwrap_or_default();
+    eventually("the third party's connection has ended", || log().ends_with(" of 400000\n"));
 }

@@ -13,7 +13,9 @@ use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHE
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
+use tokio::time::timeout;
 
+use super::pace::{self, Pace};
 use super::replay::Again;
 use super::request::{Outgoing, SendError, has_unknown_coding};
 use super::transport::{Line, Transport};
@@ -133,14 +135,20 @@ impl Http1 {
         self.sends && !self.is_idle() && matches!(self.wire, Wire::Live(_))
     }
 
-    /// Sends the rest of a request whose response has ended: the third party may read on (RFC 9112 §9.3).
+    /// Sends the rest of a request whose response has ended: the third party may read on (RFC 9112 §9.3). It gives up when
+    /// too little moves.
     pub async fn sent(&mut self) {
-        poll_fn(|cx| {
-            self.wire.drive(cx);
-            let is_sending = matches!(self.wire, Wire::Live(_)) && !self.sender.is_ready();
+        let line = Arc::clone(&self.line);
+        let mut pace = Pace::new(line.written());
+        let mut all = poll_fn(|cx| {
+            let is_sending = !self.is_ready(cx) && matches!(self.wire, Wire::Live(_));
             if is_sending { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
+        });
+        while timeout(pace::WHILE, &mut all).await.is_err() {
+            if pace.is_slow(line.written()) {
+                return;
+            }
+        }
     }
 
     /// Lets bodies move, both ways.
@@ -150,8 +158,15 @@ impl Http1 {
 
     /// Whether it can take a request. It wakes nobody from now on.
     pub fn is_idle(&mut self) -> bool {
-        self.wire.drive(&mut Context::from_waker(Waker::noop()));
-        matches!(self.wire, Wire::Live(_)) && self.sender.is_ready()
+        self.is_ready(&mut Context::from_waker(Waker::noop())) && matches!(self.wire, Wire::Live(_))
+    }
+
+    /// Lets bodies move, and returns whether nothing is left of the last request and its response. A request that is encoded may
+    /// still be here in large part, if the third party reads slowly.
+    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        self.line.expect_flush();
+        self.wire.drive(cx);
+        self.sender.is_ready() && self.line.is_flushed()
     }
 
     /// Returns the connection after a response that changes its protocol, and what was read of the new one.

@@ -43,6 +43,8 @@ pub(super) struct Line {
     probes: AtomicBool,
     /// Whether it had.
     heard: AtomicBool,
+    /// Whether the layers above have had nothing left to write since the last write, and since somebody wanted to know.
+    flushed: AtomicBool,
     /// Round-trip time, when the connection was made.
     pub(super) round_trip: Duration,
 }
@@ -59,6 +61,16 @@ impl Line {
         self.probes.store(true, Ordering::Relaxed);
     }
 
+    /// Forgets that all was written. The layers above flush the transport only when they have nothing left to write.
+    pub(super) fn expect_flush(&self) {
+        self.flushed.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the kernel has been given all that there was to write, since `expect_flush`.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed.load(Ordering::Relaxed)
+    }
+
     /// Whether the kernel had bytes to read then.
     pub(super) fn has_heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
@@ -72,6 +84,7 @@ impl Metered {
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
+        self.line.expect_flush();
         match written {
             Poll::Ready(Ok(written)) => {
                 self.line.written.fetch_add(written as u64, Ordering::Relaxed);
@@ -200,7 +213,11 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.line.flushed.store(true, Ordering::Relaxed);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
