@@ -27,6 +27,8 @@ fn no_spelling_leaves_the_path_of_a_backend() {
         "/..",
         "/a/..?b=c",
         "/.../other",
+        "/%E2%80%A5/other",
+        "/a/%EF%BC%8E%EF%BC%8E/other",
     ] {
         let outcome = scene.send(get(target));
         assert_eq!(
@@ -117,6 +119,10 @@ fn no_spelling_keeps_a_request_from_its_operation() {
         "/admin%09/x",
         "/admin%3b/x",
         "/%u0061dmin/x",
+        "/adm%C4%B1n/x",
+        "/%EF%BD%81dmin/x",
+        "/admin%EF%BC%8Fx",
+        "/x/%E2%80%A5/admin/x",
     ] {
         let status = scene.send(get(path)).status;
         assert!([StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].contains(&status), "{path}: {status}");

@@ -1,6 +1,11 @@
 //! What a server may read in a path beside what stands there. Servers decode once or twice, take a backslash for a slash, cut
 //! parameters (`;`) off and resolve dots before or after that. No server does all of it; these functions assume that any may.
 
+use icu_normalizer::{ComposingNormalizer, ComposingNormalizerBorrowed};
+
+/// The form into which servers bring letters that look or mean the same (UAX #15): `ａ` is `a`, `‥` is `..`.
+const NFKC: ComposingNormalizerBorrowed<'static> = ComposingNormalizer::new_nfkc();
+
 /// Returns why a path can be read in more than one way, or `None` where every server reads the same. It is for paths that decide
 /// something: which operation a request is, and with it which policies run.
 pub fn ambiguity(path: &str) -> Option<&'static str> {
@@ -33,8 +38,9 @@ pub fn ambiguity(path: &str) -> Option<&'static str> {
     if decoded.bytes.iter().any(u8::is_ascii_control) {
         return Some("an encoded control character");
     }
-    if std::str::from_utf8(&decoded.bytes).is_err() {
-        return Some("bytes that are not UTF-8");
+    let Ok(text) = std::str::from_utf8(&decoded.bytes) else { return Some("bytes that are not UTF-8") };
+    if !NFKC.is_normalized(text) || text.chars().any(has_ascii_case) {
+        return Some("a letter that a server may take for another one (Unicode normalization or case)");
     }
     let ends_oddly = |segment: &[u8]| segment.ends_with(b".") || segment.ends_with(b" ") || segment.starts_with(b" ");
     decoded.bytes.split(|byte| *byte == b'/').any(ends_oddly).then_some("a segment that ends with a dot or a space")
@@ -45,7 +51,7 @@ pub fn has_dot_segment(path: &str) -> bool {
     let mut bytes = path.as_bytes().to_vec();
     // A server that decodes decodes once; a proxy before it may have done so, too.
     for _ in 0..3 {
-        if bytes.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) || is_overlong(&bytes) {
+        if reads_dots(&bytes) || is_overlong(&bytes) {
             return true;
         }
         let decoded = decode(&bytes);
@@ -57,7 +63,22 @@ pub fn has_dot_segment(path: &str) -> bool {
         }
         bytes = decoded.bytes;
     }
-    bytes.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots)
+    reads_dots(&bytes)
+}
+
+/// Whether there is a segment of dots, as it stands or in [`NFKC`].
+fn reads_dots(bytes: &[u8]) -> bool {
+    let has_dots = |bytes: &[u8]| bytes.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots);
+    has_dots(bytes)
+        || (!bytes.is_ascii() && std::str::from_utf8(bytes).is_ok_and(|text| has_dots(NFKC.normalize(text).as_bytes())))
+}
+
+/// Whether a letter beyond ASCII becomes one of ASCII where case does not matter: `ı` is `I`, `K` (the unit) is `k`.
+fn has_ascii_case(letter: char) -> bool {
+    let (lower, upper) = (letter.to_lowercase().next(), letter.to_uppercase());
+    // An `ß` is none: it becomes two letters.
+    let mut upper = upper.clone().take(if upper.len() == 1 { 1 } else { 0 });
+    !letter.is_ascii() && (lower.is_some_and(|letter| letter.is_ascii()) || upper.any(|letter| letter.is_ascii()))
 }
 
 /// Whether nothing but dots is left of a segment when what some servers cut off is gone: parameters, what follows a NUL,
@@ -158,6 +179,15 @@ mod tests {
             "/admin%23/a",
             "/admin%3fa",
             "/admin::$DATA/a",
+            "/adm%C4%B1n",
+            "/adm\u{131}n",
+            "/%EF%BD%81dmin",
+            "/\u{17f}ecret",
+            "/to\u{212a}en",
+            "/\u{130}d",
+            "/cafe\u{301}",
+            "/a\u{ff0f}b",
+            "/%E2%80%A5/a",
             "a",
             "",
         ] {
@@ -172,6 +202,8 @@ mod tests {
             "/.well-known/a",
             "/a%20b",
             "/caf%C3%A9",
+            "/stra%C3%9Fe/\u{441}\u{442}\u{43e}",
+            "/%E6%97%A5%E6%9C%AC",
             "/a+b",
             "/50%25",
             "/a:b@c,d=e",
@@ -209,6 +241,10 @@ mod tests {
             "/%e0%80%ae/a",
             "/%u002e%u002e/a",
             "/%25%32%65%25%32%65/a",
+            "/%E2%80%A5/a",
+            "/a/%EF%BC%8E%EF%BC%8E/b",
+            "/a%EF%BC%8F..%EF%BC%8Fb",
+            "/%25E2%2580%25A5/a",
         ] {
             assert!(has_dot_segment(path), "{path}");
         }
@@ -225,6 +261,7 @@ mod tests {
             "/a//b",
             "/50%25",
             "/%e9",
+            "/caf%C3%A9",
         ] {
             assert!(!has_dot_segment(path), "{path}");
         }
