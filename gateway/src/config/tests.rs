@@ -48,17 +48,52 @@ fn a_directory_is_one_configuration() {
     assert_eq!(compiled.model.egress.addresses, ["192.0.2.10".parse::<std::net::IpAddr>().unwrap()]);
 }
 
+/// Loads a configuration with this API, and returns its warnings.
+fn warnings(api: &str) -> Vec<String> {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default().replace("::", "-");
+    let directory = std::env::temp_dir().join(format!("egret-{name}-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let values = "values: {key: {file: key}, name: {value: acme}}\n";
+    let backends = "backends: {open: {url: 'http://one.example'}, closed: {url: 'https://one.example'}}\n";
+    let api = format!("apis:\n- name: a\n  hosts: [a.example]\n{api}");
+    let path = directory.join("egret.yaml");
+    fs::write(directory.join("key"), "correct horse").unwrap();
+    fs::write(&path, format!("version: 1\negress: {{addresses: [192.0.2.10]}}\n{values}{backends}{api}")).unwrap();
+    let loaded = load(&path, Generation(1)).unwrap_or_else(|errors| panic!("{errors}"));
+    fs::remove_dir_all(directory).unwrap();
+    loaded.model.warnings
+}
+
 #[test]
 fn carrying_strangers_to_what_is_denied_is_a_warning() {
     for (strangers, expected) in [("", 0), ("strangers: refuse", 0), ("strangers: carry", 1)] {
-        let api = format!("- name: a\n  hosts: [a.example]\n  mode: deny\n  {strangers}\n");
-        let text = format!("version: 1\negress: {{addresses: [192.0.2.10]}}\napis:\n{api}");
-        let path = std::env::temp_dir().join(format!("egret-deny-{}-{expected}.yaml", std::process::id()));
-        fs::write(&path, text).unwrap();
-        let warnings = load(&path, Generation(1)).unwrap().model.warnings;
-        fs::remove_file(path).unwrap();
+        let warnings = warnings(&format!("  mode: deny\n  {strangers}\n"));
         assert_eq!(warnings.len(), expected, "{warnings:?}");
         assert!(warnings.iter().all(|warning| warning.contains("the name decides")), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_can_only_leave_in_the_clear_is_a_warning() {
+    let key = "set-header: {name: X-Key, value: '{{key}}'}";
+    let to = |backend: &str| format!("set-backend: {backend}");
+    let sometimes = |policy: &str| format!("choose: [{{when: request.method == 'GET', then: [{{{policy}}}]}}]");
+    for (settings, policies, expected) in [
+        ("ports: [80]", vec![key.to_owned()], 1),
+        ("ports: [80]", vec![sometimes(key)], 1),
+        ("ports: [80]", vec!["set-header: {name: X-Name, value: '{{name}}'}".to_owned()], 0),
+        ("ports: [80]\n  plain_secrets: true", vec![key.to_owned()], 0),
+        ("ports: [80]\n  backend: {scheme: https}", vec![key.to_owned()], 0),
+        ("ports: [80]\n  backend: {scheme: https}", vec![to("open"), key.to_owned()], 1),
+        ("ports: [80]\n  backend: {scheme: https}", vec![sometimes(&to("open")), key.to_owned()], 0),
+        ("ports: [80]", vec![to("closed"), key.to_owned()], 0),
+        ("mode: intercept", vec![key.to_owned()], 0),
+    ] {
+        let list = policies.iter().map(|policy| format!("      - {policy}\n")).collect::<String>();
+        let warnings = warnings(&format!("  {settings}\n  policies:\n    inbound:\n{list}"));
+        assert_eq!(warnings.len(), expected, "{settings} {policies:?}: {warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("without TLS")), "{warnings:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
+mod clear;
 mod conversion;
 mod credentials;
 mod ip_filter;
@@ -182,6 +183,7 @@ impl<'a> Shared<'a> {
         let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
         let wants_strict = file.paths.is_some() && rules.strict_paths;
         if policed || file.only_operations || wants_strict {
+            clear::secrets(file, mode, &rules, problems);
             can_be_seen(file, mode, own.is_some() || !rules.operations.is_empty() || !products.is_empty(), problems);
         }
         (policed || wants_strict || !rules.operations.is_empty()).then(|| Arc::new(rules))

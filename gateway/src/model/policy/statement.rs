@@ -232,6 +232,21 @@ impl Statement {
         holds(self) || self.inner().any(|policy| policy.statement.any(holds))
     }
 
+    /// Returns whether it puts a secret into the request.
+    pub fn sends_secret(&self) -> bool {
+        match self {
+            Self::AuthenticationApiKey(key) => key.value.is_secret(),
+            Self::AuthenticationBasic(basic) => basic.username.is_secret() || basic.password.is_secret(),
+            Self::AuthenticationOauth2(_) => true,
+            Self::ReplacePlaceholder(replace) => replace.value.is_secret(),
+            Self::RewriteUri(rewrite) => rewrite.template.is_secret(),
+            Self::SetBody(template) | Self::SetMethod(template) => template.is_secret(),
+            Self::SetHeader(set) => set.values.iter().any(Template::is_secret),
+            Self::SetQueryParameter(set) => set.values.iter().any(Template::is_secret),
+            _ => false,
+        }
+    }
+
     /// Shows where it, or a policy in it, may send requests to.
     pub fn each_endpoint<'a>(&'a self, see: &mut dyn FnMut(&'a Endpoint)) {
         match self {
