@@ -35,12 +35,12 @@ use self::downstream::Downstream;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Decision, Flow, Generation, Host, Model, Origin, Protocol, Reason};
+use crate::model::{Decision, Flow, Generation, Host, Limits, Model, Origin, Protocol, Reason};
 use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
-use crate::upstream::{Dialer, Lease, Pool, descriptors};
+use crate::upstream::{Dialer, Lease, Pool, Windows, descriptors};
 
 pub use buffered::Buffered;
 pub use clock::clock;
@@ -83,6 +83,8 @@ pub struct Rooms {
     pub http2: Shares,
     /// Their requests of HTTP/2.
     pub streams: Shares,
+    /// Bytes that their wide windows of HTTP/2 allow.
+    pub windows: Shares,
     /// The bytes of bodies that are held for policies.
     pub buffers: Shares,
     /// Requests that policies send and nobody waits for.
@@ -108,6 +110,15 @@ impl std::fmt::Debug for Rooms {
 }
 
 impl Rooms {
+    /// Takes the room of one more connection of HTTP/2 with wide windows, if there is some.
+    fn wide_windows(&self, owner: &Arc<str>, limits: &Limits) -> (Windows, Option<Arc<Share>>) {
+        let bound = Bound { all: limits.buffered_bytes, each: limits.buffered_bytes / 4 };
+        match self.windows.take(owner, Windows::ROOM, bound) {
+            Some(share) => (Windows::Wide, Some(Arc::new(share))),
+            None => (Windows::Narrow, None),
+        }
+    }
+
     fn known(&self) -> policy::Known<'_> {
         policy::Known { addresses: &self.addresses, hosts_at: &self.hosts_at, on_node: &self.on_node }
     }

@@ -32,7 +32,7 @@ use dialer::PATIENCE;
 pub use http1::Http1;
 pub use http2::Http2;
 pub use pool::{Key, Lease, Leased, Path, Pool, PoolEntry};
-pub use request::{Outgoing, Reuse, SendError, Upload, has_unknown_coding, outgoing};
+pub use request::{Held, Outgoing, Reuse, SendError, Upload, has_blank_edges, has_unknown_coding, outgoing};
 pub use transport::Transport;
 
 /// Header fields of a message of HTTP/1.1.
@@ -41,10 +41,35 @@ pub const MAX_FIELDS: usize = 256;
 /// Bytes of the header of a message of HTTP/2, as it counts them (RFC 9113 §6.5.2).
 pub const MAX_HEADER_BYTES: u32 = 64 << 10;
 
-/// Bytes that a stream of HTTP/2, and a connection, may be ahead of its reader: what a slow one makes us hold.
-pub const STREAM_WINDOW: u32 = 1 << 20;
-/// The flow-control window of an HTTP/2 connection, in bytes.
-pub const CONNECTION_WINDOW: u32 = 2 << 20;
+/// The flow-control windows of an HTTP/2 connection: how many bytes a peer may be ahead of a slow reader, which Egret then holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// For bulk over long ways.
+    Wide,
+    /// Where the windows of an owner's other connections use up its room.
+    Narrow,
+}
+
+impl Windows {
+    /// Most bytes that a connection with wide windows and its counterpart make Egret hold.
+    pub const ROOM: u64 = 2 * Self::Wide.connection() as u64;
+
+    /// Returns the window of a stream, in bytes.
+    pub const fn stream(self) -> u32 {
+        match self {
+            Self::Wide => 1 << 20,
+            Self::Narrow => 64 << 10,
+        }
+    }
+
+    /// Returns the window of a connection, in bytes.
+    pub const fn connection(self) -> u32 {
+        match self {
+            Self::Wide => 2 << 20,
+            Self::Narrow => 128 << 10,
+        }
+    }
+}
 
 /// Bytes of HTTP/1.1 that a connection reads ahead, and that wait to be written to a slow reader; a head is no longer.
 pub const MAX_BUFFER: usize = 64 << 10;

@@ -61,7 +61,7 @@ while True:
 "#;
 
 /// A caller that says any frame, and reads while it speaks.
-const CALLER: &str = r#"
+pub(crate) const CALLER: &str = r#"
 import hpack, select, socket, ssl, struct, sys
 context = ssl.create_default_context(cafile=sys.argv[1])
 context.set_alpn_protocols(["h2"])
@@ -77,6 +77,7 @@ class Caller:
         self.s.setblocking(False)
         self.decoder = hpack.Decoder()
         self.heard, self.verdicts, self.end = b"", {}, None
+        self.complete, self.reset, self.settings, self.fields = set(), set(), {}, []
         self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
     def headers(self, stream, fields=GET, flags=END_HEADERS | END_STREAM):
         return frame(HEADERS, flags, stream, hpack.Encoder().encode(fields))
@@ -103,11 +104,19 @@ class Caller:
         if not data:
             self.end = self.end or "closed"
         while len(self.heard) >= 9 and len(self.heard) >= (size := 9 + int.from_bytes(self.heard[:3], "big")):
+            flags = self.heard[4]
             kind, stream, payload = self.heard[3], int.from_bytes(self.heard[5:9], "big"), self.heard[9:size]
             self.heard = self.heard[size:]
             if kind == HEADERS:
-                self.verdicts.setdefault(stream, dict(self.decoder.decode(payload))[":status"])
+                fields = self.decoder.decode(payload)
+                self.fields += fields
+                self.verdicts.setdefault(stream, dict(fields).get(":status"))
+            if kind == SETTINGS and not flags & ACK:
+                self.settings.update(struct.iter_unpack(">HI", payload))
+            if kind in (HEADERS, DATA) and flags & END_STREAM:
+                self.complete.add(stream)
             if kind == RST_STREAM:
+                self.reset.add(stream)
                 self.verdicts.setdefault(stream, "REFUSED_STREAM" if payload[3] == 7 else "RST_STREAM")
             if kind == GOAWAY and payload[4:8] != bytes(4):
                 self.end = "GOAWAY"
@@ -117,6 +126,12 @@ class Caller:
                 return "waits"
             self.read()
         return self.verdicts.get(stream) or self.end
+    def outcome(self, stream):
+        while stream not in self.complete | self.reset and not self.end:
+            if not self.s.pending() and not select.select([self.s], [], [], 20)[0]:
+                return "waits"
+            self.read()
+        return "complete" if stream in self.complete else "broken"
     def get(self, stream):
         self.send(self.headers(stream))
         return self.verdict(stream)
@@ -213,6 +228,29 @@ sys.stdin.readline()
 }
 
 #[test]
+fn wide_windows_are_for_as_many_connections_as_fit_into_the_budget_of_bodies() {
+    // One connection in a quarter of it.
+    let scene = Scene::limited("limits: {buffered_bytes: 16777216}\n");
+    let said = scene.call(
+        r#"
+def served():
+    caller = Caller()
+    return caller, caller.get(1), caller.settings[4]
+first, second = served(), served()
+print(*first[1:], *second[1:])
+first[0].s.close()
+for _ in range(100):
+    third = served()
+    if third[2] == 1 << 20:
+        break
+    third[0].s.close()
+print(*third[1:])
+"#,
+    );
+    assert_eq!(said, ["200 1048576 200 65536", "200 1048576"]);
+}
+
+#[test]
 fn malformed_requests_do_not_reach_the_third_party() {
     let scene = Scene::new();
     let said = scene.call(
@@ -242,6 +280,8 @@ for what, fields in [
     ("an LF in a value", head + [("x", "a\nb")]),
     ("a CR in a value", head + [("x", "a\rb")]),
     ("a NUL in a value", head + [("x", "a\0b")]),
+    ("a space before a value", head + [("x", " a")]),
+    ("a tab behind a value", head + [("x", "a\t")]),
     ("a line in the path", [method, scheme, authority, (":path", "/malformed HTTP/1.1\r\nx: a")]),
     ("a space in the path", [method, scheme, authority, (":path", "/malformed /")]),
     ("a path without a slash", [method, scheme, authority, (":path", "malformed")]),
@@ -272,7 +312,7 @@ for what, fields in [
     caller.s.close()
 "#,
     );
-    assert_eq!(said.len(), 45);
+    assert_eq!(said.len(), 47);
     are_refused(&said);
     assert_eq!(scene.seen(), [""; 0]);
 }

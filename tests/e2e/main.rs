@@ -77,6 +77,8 @@ mod proxy;
 
 mod reload;
 
+mod responses_http2;
+
 mod shared_limits;
 
 mod smuggling;

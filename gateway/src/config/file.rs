@@ -375,7 +375,8 @@ pub(super) struct LimitsFile {
     #[schemars(range(min = 1))]
     pub(super) connections_per_workload: Option<u32>,
     /// The most bytes of bodies that are held for policies at once, over all requests. The callers of one owner may hold a
-    /// quarter of them; a request beyond gets status 503 (`buffers_full`). Default 536870912 (512 MiB).
+    /// quarter of them; a request beyond gets status 503 (`buffers_full`). The same number bounds, apart from bodies, the
+    /// connections of HTTP/2 with wide windows: 4 MiB each. Default 536870912 (512 MiB).
     #[serde(default)]
     #[schemars(range(min = 4194304))]
     pub(super) buffered_bytes: Option<u64>,

@@ -16,7 +16,7 @@ use super::buffered::{self, Buffered};
 use super::requests::{Body, From, Unanswered, hop_by_hop};
 use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
 use crate::policy;
-use crate::upstream::{Key, Lease, Outgoing, Reuse, SendError};
+use crate::upstream::{Key, Lease, Outgoing, Reuse, SendError, Windows};
 
 /// On whose behalf.
 #[derive(Clone)]
@@ -74,12 +74,17 @@ impl Elsewhere {
         let permit = policy::admit_endpoint((&self.egress, self.fail), to, addresses.0, addresses.1)?;
         // What came as HTTP/2 may need it: gRPC does.
         let alpn = if request.version() == Version::HTTP_2 { Alpn::BOTH } else { Alpn::HTTP1 };
+        let (windows, room) = match to.tls.is_some() && alpn.http2 {
+            true => self.rooms.wide_windows(&self.owner, &self.rooms.changes.borrow().limits),
+            false => (Windows::Wide, None),
+        };
         let entry = self.rooms.pool.entry(Key {
             api: Arc::clone(&self.owner),
             host: to.host.clone(),
             chosen: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), to.port),
             secured: to.tls.as_ref().map(|tls| (Arc::clone(tls), alpn)),
             workload: self.workload.clone(),
+            windows,
             idle: self.pool.idle,
         });
         let came_as = request.version();
@@ -91,8 +96,9 @@ impl Elsewhere {
                     (sent, From::Http1(connection))
                 }
                 Lease::Http2(connection) => {
+                    let connection = Arc::new(connection);
                     let sent = connection.send(over_http2(request, to)?).await;
-                    (sent, From::Http2(Arc::new(connection)))
+                    (sent, From::Http2(connection))
                 }
             };
             match sent {
@@ -102,7 +108,7 @@ impl Elsewhere {
                 Ok(mut response) => {
                     *response.version_mut() = came_as;
                     hop_by_hop(response.headers_mut());
-                    return Ok(response.map(|body| Body::streamed(body, source)));
+                    return Ok(response.map(|body| Body::streamed(body, source).taking(room)));
                 }
                 Err(SendError { again: Some(again), .. }) if reuse != Reuse::Never => request = *again,
                 Err(SendError { cause, .. }) => return Err(cause),

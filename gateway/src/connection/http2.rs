@@ -19,9 +19,7 @@ use super::requests::{Body, From, Unanswered, ended, join_cookies, no_room, note
 use super::third_party::ThirdParty;
 use crate::model::Reason;
 use crate::policy::Pending;
-use crate::upstream::{
-    CONNECTION_WINDOW, Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, Reuse, STREAM_WINDOW, SendError,
-};
+use crate::upstream::{Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, Reuse, SendError, has_blank_edges};
 
 /// Concurrent requests on a connection.
 const STREAMS: u32 = 250;
@@ -51,6 +49,7 @@ pub(super) async fn carry(
     third_party: ThirdParty,
 ) -> Result<(), Reason> {
     let _place = third_party.http2_place().ok_or(Reason::TooManyConnections)?;
+    let windows = third_party.windows();
     let first = first.map(Arc::new);
     let current = Current { connection: first.as_ref().map(Arc::downgrade).unwrap_or_default(), first };
     let exchange = Arc::new(Exchange { third_party, handle, current: Mutex::new(current) });
@@ -58,8 +57,8 @@ pub(super) async fn carry(
         let exchange = Arc::clone(&exchange);
         Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(windows.stream())
+            .initial_connection_window_size(windows.connection())
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_send_buf_size(MAX_BUFFER)
             .max_concurrent_streams(STREAMS)
@@ -101,10 +100,13 @@ impl Exchange {
         if request.method() == Method::CONNECT {
             return Ok(no_connect());
         }
+        if has_blank_edges(request.headers()) {
+            return Err(Box::new(h2::Error::from(h2::Reason::PROTOCOL_ERROR)));
+        }
         if let Err(reason) = judge(self.third_party.hosts(), &request) {
             return Ok(refusal(reason));
         }
-        let Some(place) = self.third_party.stream() else {
+        let Some(place) = self.third_party.stream().map(Arc::new) else {
             return Err(Box::new(h2::Error::from(h2::Reason::REFUSED_STREAM)));
         };
         let room = self.third_party.buffered();
@@ -112,7 +114,9 @@ impl Exchange {
             return Ok(no_room());
         }
         let mut record = self.third_party.record(&request);
-        let mut request = request.map(Outgoing::from);
+        // Its body may go on after the response.
+        let held = Arc::clone(&place);
+        let mut request = request.map(|body| Outgoing::from(body).holding(held));
         let answered = match self.third_party.rulebook() {
             Some(rulebook) => {
                 join_cookies(request.headers_mut());

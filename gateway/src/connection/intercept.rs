@@ -29,6 +29,7 @@ pub(super) async fn carry(
     };
     let stream = Box::new(Box::pin(leaves.accept(&caller, &name, alpn, downstream)).await?);
     let since = Instant::now();
+    let third_party = if alpn.http2 { third_party } else { third_party.without_windows() };
     let outcome = match lease {
         Some(Lease::Http1(first)) => Box::pin(http::carry(stream, handle.clone(), Some(first), third_party)).await,
         Some(Lease::Http2(first)) => Box::pin(http2::carry(stream, handle.clone(), Some(first), third_party)).await,

@@ -105,7 +105,7 @@ pub(super) async fn answer(
     };
     let filter = Filter::of(&mut head.headers, call.decided(), call.injected());
     let Call { held, mut meters, .. } = call;
-    let body = body.holding(held).taking(wire.after.into_share()).filtering(filter);
+    let body = body.holding(held).taking(wire.after.into_share().map(Arc::new)).filtering(filter);
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));
     }

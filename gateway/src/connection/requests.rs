@@ -129,7 +129,7 @@ pub(super) struct Body {
     _answering: Option<Answering>,
     _held: Option<Box<[Held]>>,
     _record: Option<Box<RequestRecord>>,
-    _room: Vec<Share>,
+    _room: Vec<Arc<Share>>,
     metered: Option<Box<Metered>>,
     /// Where policies ran, which see no trailers: those that pass.
     trailers: Option<Filter>,
@@ -301,7 +301,7 @@ impl Body {
     }
 
     /// With the room that it takes, until it has ended.
-    pub(super) fn taking(mut self, room: Option<Share>) -> Self {
+    pub(super) fn taking(mut self, room: Option<Arc<Share>>) -> Self {
         self._room.extend(room);
         self
     }

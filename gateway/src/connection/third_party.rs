@@ -17,7 +17,7 @@ use crate::model::{
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
 use crate::telemetry::{Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
-use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError};
+use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError, Windows};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
@@ -38,6 +38,9 @@ pub(super) struct ThirdParty {
     carriage: Carriage,
     name: Host,
     offered: Alpn,
+    /// The windows of HTTP/2 with the caller and with the third party, and the room that they take.
+    windows: Windows,
+    _room: Option<Arc<Share>>,
     pool_entry: Arc<PoolEntry>,
     permit: Mutex<Option<(Instant, Arc<Permit>)>>,
     /// How many requests there were.
@@ -80,11 +83,16 @@ impl ThirdParty {
         };
         let chosen = flow.original_dst.0;
         let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
+        let (windows, room) = match offered.http2 {
+            true => rooms.wide_windows(&flow.workload.owner, &model.limits),
+            false => (Windows::Wide, None),
+        };
         let pool_entry = rooms.pool.entry(Key {
             api: owner,
             host: name.clone(),
             chosen: SocketAddr::new(chosen.ip(), carriage.port().unwrap_or(chosen.port())),
             secured,
+            windows,
             idle: pool.idle,
             workload: pool.isolate_workloads.then(|| Arc::clone(&flow.workload.owner)),
         });
@@ -96,6 +104,8 @@ impl ThirdParty {
             carriage,
             name,
             offered,
+            windows,
+            _room: room,
             pool_entry,
             permit: Mutex::default(),
             requests: AtomicU64::new(0),
@@ -117,6 +127,16 @@ impl ThirdParty {
             }
             Err(reason) => Err(reason),
         }
+    }
+
+    /// Returns the windows of HTTP/2 with the caller.
+    pub(super) fn windows(&self) -> Windows {
+        self.windows
+    }
+
+    /// Gives back the room of windows: the connection turned out to be one of HTTP/1.1.
+    pub(super) fn without_windows(self) -> Self {
+        Self { _room: None, ..self }
     }
 
     /// What the caller offered to speak.

@@ -338,6 +338,7 @@ fn rooms(
         connections: Shares::default(),
         http2: Shares::default(),
         streams: Shares::default(),
+        windows: Shares::default(),
         buffers: Shares::default(),
         sent_away: Shares::default(),
         lookups: Shares::default(),

@@ -5,9 +5,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinHandle;
 
 use super::replay::Again;
-use super::request::{Outgoing, SendError};
+use super::request::{Held, Outgoing, SendError, has_blank_edges};
 use super::transport::Transport;
-use super::{CONNECTION_WINDOW, MAX_BUFFER, MAX_HEADER_BYTES, STREAM_WINDOW};
+use super::{MAX_BUFFER, MAX_HEADER_BYTES, Windows};
 use crate::model::Reason;
 
 /// A connection that carries many requests at once; a task of its own moves it.
@@ -18,11 +18,11 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    pub(super) async fn new(transport: Transport) -> Result<Self, Reason> {
+    pub(super) async fn new(transport: Transport, windows: Windows) -> Result<Self, Reason> {
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(windows.stream())
+            .initial_connection_window_size(windows.connection())
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_send_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(transport))
@@ -36,14 +36,19 @@ impl Http2 {
         Ok(Self { sender, driver })
     }
 
-    /// Sends a request and returns its response, whose body is still to come.
-    pub async fn send(&self, mut request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
+    /// Sends a request, whose body holds this, and returns its response, whose body is still to come.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Outgoing>,
+        held: Held,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut sender = self.sender.clone();
         if sender.ready().await.is_err() {
             return Err(SendError { again: Some(Box::new(request)), cause: refused() });
         }
         let again = Again::of(&mut request);
-        sender.try_send_request(request).await.map_err(|mut error| {
+        let request = request.map(|body| body.holding(held));
+        let response = sender.try_send_request(request).await.map_err(|mut error| {
             let unsent = error.take_message();
             let unprocessed = unsent.is_some() || was_refused(error.error());
             let repeats = unprocessed || (again.is_idempotent() && has_broken(error.error()));
@@ -53,7 +58,11 @@ impl Http2 {
                 again: again.map(Box::new),
                 cause: if unprocessed { refused() } else { error.into_error().into() },
             }
-        })
+        })?;
+        if has_blank_edges(response.headers()) {
+            return Err(SendError { again: None, cause: Box::new(h2::Error::from(h2::Reason::PROTOCOL_ERROR)) });
+        }
+        Ok(response)
     }
 
     /// Whether the connection can take a request.

@@ -14,7 +14,7 @@ use super::idle_limit::IdleLimit;
 use super::request::{Outgoing, Reuse, SendError};
 use super::tls::Tls;
 use super::transport::{Metered, Transport};
-use super::{Dialer, Upstream};
+use super::{Dialer, Upstream, Windows};
 use crate::model::{Alpn, Backend, Host, Reason};
 use crate::policy::Permit;
 
@@ -40,6 +40,8 @@ pub struct Key {
     pub secured: Option<(Arc<Backend>, Alpn)>,
     /// The workload, where the API keeps its callers apart.
     pub workload: Option<Arc<str>>,
+    /// The windows of its connections of HTTP/2.
+    pub windows: Windows,
     /// How many idle connections are pooled; beyond it the longest idle one ends.
     pub idle: usize,
 }
@@ -148,7 +150,7 @@ impl Pool {
         let secured = key.secured.as_ref().map(|(backend, _)| (backend, alpn));
         let (transport, path) = self.connect(permit, &key.host, secured).await?;
         let connection = if transport.is_http2() {
-            Connection::Http2(Http2::new(transport).await?)
+            Connection::Http2(Http2::new(transport, key.windows).await?)
         } else {
             Connection::Http1(Box::new(Http1::new(transport).await?))
         };
@@ -386,6 +388,15 @@ impl Leased<Box<Http1>> {
     /// The response has ended, and the connection waits for the next request of the same user.
     pub fn rests(&mut self) {
         self.since = Some(Instant::now());
+    }
+}
+
+impl Leased<Http2> {
+    /// Sends a request and returns its response, whose body is still to come. Nobody else gets the connection before the request's
+    /// own body has ended, too, which takes one of the streams that the third party allows.
+    pub async fn send(self: &Arc<Self>, request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
+        let held = Arc::clone(self);
+        Http2::send(self, request, held).await
     }
 }
 

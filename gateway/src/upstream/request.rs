@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::ext::on_informational;
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -34,7 +35,12 @@ pub enum Outgoing {
     Expected(Box<Expected>),
     /// Any of these, copied for a second attempt as it is sent.
     Copied(Copied),
+    /// Any of these, and what is held until it has ended, which may be after its response.
+    Holding(Box<Outgoing>, Held),
 }
+
+/// What a body holds until it has ended.
+pub type Held = Arc<dyn Any + Send + Sync>;
 
 /// A caller's body as it comes.
 #[derive(Debug)]
@@ -180,12 +186,21 @@ impl Outgoing {
         }
     }
 
+    /// Returns the body, which holds this until it has ended.
+    pub fn holding(self, held: Held) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            body => Self::Holding(Box::new(body), held),
+        }
+    }
+
     /// Returns the body for a reader of Egret's own, who wants it whatever the third party would say.
     pub fn wanted(self) -> Self {
         match self {
             Self::Expected(expected) => Self::Streamed(expected.begin()),
             Self::Counted(body, count) => Self::Counted(Box::new(body.wanted()), count),
             Self::WithoutTrailers(body) => Self::WithoutTrailers(Box::new(body.wanted())),
+            Self::Holding(body, held) => Self::Holding(Box::new(body.wanted()), held),
             other => other,
         }
     }
@@ -233,6 +248,13 @@ pub fn has_unknown_coding(headers: &HeaderMap) -> bool {
     codings.any(|coding| !["", "chunked", "identity"].iter().any(|known| coding.eq_ignore_ascii_case(known)))
 }
 
+/// Whether a value begins or ends with a blank, which a message of HTTP/2 must not have (RFC 9113 §8.2.1): readers of HTTP/1.1
+/// would read another value.
+pub fn has_blank_edges(headers: &HeaderMap) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    headers.values().map(HeaderValue::as_bytes).any(|value| is_blank(value.first()) || is_blank(value.last()))
+}
+
 impl fmt::Debug for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expected").field("body", &self.body).finish_non_exhaustive()
@@ -266,6 +288,7 @@ impl Body for Outgoing {
             Self::Streamed(streamed) => streamed.poll_frame(cx),
             Self::Expected(expected) => expected.poll_frame(cx),
             Self::Copied(copied) => copied.poll_frame(cx),
+            Self::Holding(body, _) => Pin::new(&mut **body).poll_frame(cx),
             Self::Counted(body, count) => {
                 let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
                 if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
@@ -289,7 +312,7 @@ impl Body for Outgoing {
             Self::Streamed(streamed) => streamed.body.is_end_stream(),
             Self::Expected(expected) => expected.body.body.is_end_stream(),
             Self::Copied(copied) => copied.is_end_stream(),
-            Self::Counted(body, _) | Self::WithoutTrailers(body) => body.is_end_stream(),
+            Self::Counted(body, _) | Self::Holding(body, _) | Self::WithoutTrailers(body) => body.is_end_stream(),
             Self::Whole(body) => body.is_end_stream(),
         }
     }
@@ -300,7 +323,7 @@ impl Body for Outgoing {
             Self::Streamed(streamed) => streamed.body.size_hint(),
             Self::Expected(expected) => expected.body.body.size_hint(),
             Self::Copied(copied) => copied.size_hint(),
-            Self::Counted(body, _) | Self::WithoutTrailers(body) => body.size_hint(),
+            Self::Counted(body, _) | Self::Holding(body, _) | Self::WithoutTrailers(body) => body.size_hint(),
             Self::Whole(body) => body.size_hint(),
         }
     }
