@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,9 @@ use super::meter::Meters;
 use super::set_query_parameter::parameters;
 use super::template::MASK;
 use super::world::{Peeked, Side, Unanswerable};
-use crate::model::{Api, Endpoint, Host, Operation, OriginalDst, Policy, Reason, Section, Service, Told, Workload};
+use crate::model::{
+    Api, Endpoint, Host, Operation, OriginalDst, Policy, Reason, Section, Service, Told, Workload, spelled,
+};
 
 /// A request on its way, with all that policies may know of it.
 #[derive(Debug)]
@@ -302,6 +305,17 @@ impl<'a> Call<'a> {
     /// The request's path, with secrets masked.
     pub(super) fn shown_path(&self) -> &str {
         if self.secret_target { MASK } else { self.request.uri.path() }
+    }
+
+    /// Returns the request's path as expressions see it: in the one spelling of all that mean the same, so that no spelling gets past
+    /// a condition. What is signed sees it as it is sent.
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        let path = self.request.uri.path();
+        match (self.unmasked, self.secret_target) {
+            (false, true) => Cow::Borrowed(MASK),
+            (false, false) if path.contains('%') => spelled(path),
+            _ => Cow::Borrowed(path),
+        }
     }
 
     /// The request's path and query, with secrets masked.

@@ -16,15 +16,14 @@ pub(super) fn run(check: &CheckHeader, call: &mut Call<'_>) -> Result<(), Box<Fa
     if check.values.is_empty() {
         return Ok(());
     }
-    for value in &check.values {
-        let value = template::fill(value, call)?;
-        let same = |found: &Vec<u8>| {
-            let value = value.text.as_bytes();
-            if check.ignore_case { found.eq_ignore_ascii_case(value) } else { found == value }
-        };
-        if found.iter().any(same) {
-            return Ok(());
-        }
+    let allowed = check.values.iter().map(|value| template::fill(value, call)).collect::<Result<Vec<_>, _>>()?;
+    let is_allowed = |found: &Vec<u8>| {
+        let mut values = allowed.iter().map(|value| value.text.as_bytes());
+        values.any(|value| if check.ignore_case { found.eq_ignore_ascii_case(value) } else { found == value })
+    };
+    // The third party may take any of several.
+    if found.iter().all(is_allowed) {
+        return Ok(());
     }
     Err(refuse(Reason::HeaderValueNotAllowed, "has a value that is not allowed"))
 }

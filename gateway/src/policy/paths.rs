@@ -1,7 +1,7 @@
-//! Rules for paths: how they may be spelled, that they stay below a base path, and that what a request puts into one does not make
+//! Rules for methods and paths: how they may be spelled, that they stay below a base path, and that what a request puts into one does not make
 //! it a request of another operation.
 
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 
 use super::call::{Call, Fault};
 use crate::model::{Operation, Reason, Rules, ambiguity, has_dot_segment};
@@ -16,10 +16,52 @@ pub(super) fn is_unambiguous(call: &Call<'_>, rules: &Rules) -> Result<(), Box<F
     if let Some(what) = ambiguity(path) {
         return Err(refused(format!("servers read this path in different ways: {what} (paths: strict)")));
     }
+    let mut others = PATHS.iter().flat_map(|name| call.request.headers.get_all(*name));
+    let is_same = |other: &HeaderValue| {
+        let other = other.to_str().ok().and_then(|other| other.trim().parse::<Uri>().ok());
+        other.is_some_and(|other| other.path() == path)
+    };
+    if !others.all(is_same) {
+        return Err(refused("a header names another path, which some servers take instead (paths: strict)".to_owned()));
+    }
     match route::operation_but_for_capitals(rules, method, path) {
         Some(other) => Err(refused(format!("but for its capitals this path is one of {} (paths: strict)", other.name))),
         None => Ok(()),
     }
+}
+
+/// Methods that servers know, some of them in any spelling.
+const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+
+/// Fields by which servers take a request for one of another method.
+const OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
+/// Fields by which servers take a request for one of another path.
+const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+/// Refuses a request whose method servers read in different ways: small letters, or a field that names another method and so
+/// another operation.
+///
+/// # Errors
+/// Policies would run for another method than the third party may see.
+pub(super) fn has_one_method(call: &Call<'_>, rules: &Rules) -> Result<(), Box<Fault>> {
+    let method = call.request.method.as_str();
+    if METHODS.iter().any(|known| *known != method && known.eq_ignore_ascii_case(method)) {
+        return Err(refused(format!("servers read the method {method} in different ways: write it in capitals")));
+    }
+    if rules.operations.is_empty() {
+        return Ok(());
+    }
+    for value in OVERRIDES.iter().flat_map(|name| call.request.headers.get_all(*name)) {
+        let other = value.to_str().unwrap_or_default().trim();
+        let now = operation(call, other, call.request.uri.path());
+        let is_none = rules.only_operations && now.is_none();
+        if is_none || skips_policies(call, None, now) {
+            let what = now.map_or("none of the operations", |now| &*now.name);
+            return Err(refused(format!("a header names another method, with which this request is {what}")));
+        }
+    }
+    Ok(())
 }
 
 /// Returns a request's target below the path of a backend's server.

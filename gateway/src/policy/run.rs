@@ -81,6 +81,7 @@ async fn sections(
     policies: &Policies,
     world: &mut dyn World,
 ) -> Result<(), Box<Fault>> {
+    paths::has_one_method(call, rules)?;
     if rules.strict_paths {
         paths::is_unambiguous(call, rules)?;
     }

@@ -47,13 +47,15 @@ fn most_exact<'a>(rules: &'a Rules, method: &str, matches: impl Fn(&PathTemplate
         operation.method.as_deref().is_none_or(|named| is_by(method, named)) && matches(&operation.path)
     });
     // Of equals the first.
-    candidates.rev().max_by_key(|operation| (exactness(operation), operation.method.as_deref() == Some(method)))
+    candidates.rev().max_by_key(|operation| {
+        (exactness(operation), operation.method.as_deref().is_some_and(|named| named.eq_ignore_ascii_case(method)))
+    })
 }
 
 /// Returns whether a request by a method is one of an operation for another: HEAD asks for what GET would give (RFC 9110 §9.3.2),
-/// and must meet the same policies.
+/// and some servers take `post` for `POST`. Such requests must meet the same policies.
 fn is_by(method: &str, named: &str) -> bool {
-    named == method || (method == "HEAD" && named == "GET")
+    named.eq_ignore_ascii_case(method) || (method.eq_ignore_ascii_case("HEAD") && named == "GET")
 }
 
 /// Returns how exactly an operation says what its requests are.

@@ -127,10 +127,85 @@ fn no_spelling_keeps_a_request_from_its_operation() {
         let status = scene.send(get(path)).status;
         assert!([StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].contains(&status), "{path}: {status}");
     }
+    let named = |name: &'static str, path: &str| {
+        let mut request = get("/items/7");
+        request.headers_mut().insert(name, path.parse().unwrap());
+        scene.send(request).status
+    };
+    for name in ["x-original-url", "x-rewrite-url"] {
+        for path in ["/admin/x", "https://api.partner.example/admin/x", "admin/x"] {
+            assert_eq!(named(name, path), StatusCode::BAD_REQUEST, "{name}: {path}");
+        }
+    }
     assert_eq!(scene.times(), 0);
+    assert_eq!(named("x-original-url", "/items/7?a"), StatusCode::OK);
     for path in ["/items/A%20B", "/other/.well-known/x.json", "/items/caf%C3%A9", "/"] {
         assert_eq!(scene.send(get(path)).status, StatusCode::OK, "{path}");
     }
+}
+
+const METHODS: &str = r#"operations:
+  - {name: remove, method: DELETE, path: "/orders/{id}", policies: {inbound: [{return-response: {status: 403}}]}}
+  - {name: change, method: POST, path: "/orders/{id}"}
+"#;
+
+#[test]
+fn no_spelling_of_a_method_keeps_a_request_from_its_operation() {
+    let by = |method: &str, overrides: &[(&'static str, &str)]| {
+        let mut request = get("/orders/7");
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+        for (name, value) in overrides {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        request
+    };
+    let scene = Scene::new(METHODS);
+    for (method, overrides) in [
+        ("DELETE", &[][..]),
+        ("delete", &[]),
+        ("Delete", &[]),
+        ("POST", &[("x-http-method-override", "DELETE")]),
+        ("POST", &[("x-http-method-override", "PATCH"), ("x-http-method-override", "delete")]),
+        ("POST", &[("x-method-override", "DELETE ")]),
+        ("GET", &[("x-http-method", "DELETE")]),
+    ] {
+        let status = scene.send(by(method, overrides)).status;
+        assert!([StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST].contains(&status), "{method} {overrides:?}: {status}");
+    }
+    assert_eq!(scene.times(), 0);
+    for (method, overrides) in
+        [("POST", &[][..]), ("GET", &[]), ("PURGE", &[]), ("POST", &[("x-method-override", "PUT")])]
+    {
+        assert_eq!(scene.send(by(method, overrides)).status, StatusCode::OK, "{method} {overrides:?}");
+    }
+    let only = Scene::new(&format!("only_operations: true\n{METHODS}"));
+    assert_eq!(only.send(by("POST", &[("x-http-method-override", "PUT")])).reason(), "path_not_allowed");
+    let condition = "policies: {inbound: [{choose: [{when: 'request.method == \"POST\"', then: [{return-response: {status: 403}}]}]}]}\n";
+    assert_eq!(Scene::new(condition).send(by("post", &[])).reason(), "path_not_allowed");
+}
+
+#[test]
+fn of_several_values_each_must_be_allowed() {
+    let roles = |roles: &[&str]| {
+        let mut request = get(&format!("/a?{}", roles.iter().map(|role| format!("role={role}&")).collect::<String>()));
+        for role in roles {
+            request.headers_mut().append("x-role", role.parse().unwrap());
+        }
+        request
+    };
+    for policy in [
+        "- check-header: {name: X-Role, values: [user, guest]}",
+        "- choose: [{when: 'request.query.role != \"user\"', then: [{return-response: {status: 403}}]}]",
+    ] {
+        let scene = Scene::inbound(policy);
+        for several in [&["user", "admin"], &["admin", "user"]] {
+            assert!(scene.send(roles(several)).status.is_client_error(), "{policy} {several:?}");
+        }
+        assert_eq!(scene.times(), 0);
+        assert_eq!(scene.send(roles(&["user"])).status, StatusCode::OK, "{policy}");
+    }
+    let scene = Scene::inbound("- check-header: {name: X-Role, values: [user, guest]}");
+    assert_eq!(scene.send(roles(&["user", "guest"])).status, StatusCode::OK);
 }
 
 /// Also where it is a condition that looks at the path.
@@ -138,6 +213,9 @@ fn no_spelling_keeps_a_request_from_its_operation() {
 fn paths_are_strict_where_they_decide_unless_their_owner_says_otherwise() {
     let condition = "policies: {inbound: [{choose: [{when: 'request.path.startsWith(\"/admin\")', then: [{return-response: {status: 403}}]}]}]}\n";
     assert_eq!(Scene::new(condition).send(get("//admin/x")).reason(), "path_not_allowed");
+    assert_eq!(Scene::new(condition).send(get("/%61d%6Din/x")).status, StatusCode::FORBIDDEN, "the same path");
+    let computed = condition.replace(".startsWith(\"/admin\")", ".split(\"/\")[1] == \"admin\"");
+    assert_eq!(Scene::new(&computed).send(get("/%61dmin/x")).status, StatusCode::FORBIDDEN);
     let only = "only_operations: true\noperations: [{name: item, path: \"/items/{id}\"}]\n";
     assert_eq!(Scene::new(only).send(get("/items/a%2fb")).reason(), "path_not_allowed");
     let lenient = format!("paths: lenient\n{ADMIN}");

@@ -48,7 +48,7 @@ fn said<'a>(field: &Field, call: &'a Call<'_>) -> Cow<'a, str> {
         Field::Host => call.host.as_str(),
         Field::Method => call.request.method.as_str(),
         Field::OperationName => call.operation.map_or("", |operation| &operation.name),
-        Field::Path => call.shown_path(),
+        Field::Path => return call.path(),
         Field::ProductName => call.product,
         Field::Scheme => call.scheme,
         Field::SubscriptionName => call.subscription,

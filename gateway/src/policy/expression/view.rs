@@ -64,7 +64,7 @@ impl<'a> View<'a> {
             (Self::Request(call), "method") => text(call.request.method.as_str()),
             (Self::Request(call), "scheme") => text(call.scheme),
             (Self::Request(call), "host") => text(call.host.as_str()),
-            (Self::Request(call), "path") => text(call.shown_path()),
+            (Self::Request(call), "path") => CowVal::owned(CelString::from(call.path().into_owned())),
             (Self::Request(call), "query") => CowVal::owned(View::Query(call)),
             (Self::Request(call), "headers") => CowVal::owned(View::Headers(call, Some(&call.request.headers))),
             (Self::Request(call), "parameters") => CowVal::owned(View::Parameters(&call.parameters)),
@@ -143,12 +143,14 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What an outside party has called so; several of one name are one, with commas (RFC 9110 §5.3).
+    /// What an outside party has called so; several of one name are one, with commas (as RFC 9110 §5.3 has it for fields).
     fn entry(&self, name: &str) -> Option<String> {
         match *self {
             Self::Headers(call, headers) => condition::one(headers?, name, call.unmasked).map(Cow::into_owned),
             Self::Query(call) => {
-                let (_, value) = parameters(query(call)).find(|(known, _)| *known == name)?;
+                // The third party may take any of several.
+                let values = parameters(query(call)).filter(|(known, _)| *known == name).map(|(_, value)| value);
+                let value = values.reduce(|all, value| all + "," + value)?;
                 let secret = !call.unmasked
                     && (call.secret_target || call.secret_parameters.iter().any(|known| **known == *name));
                 Some(if secret { MASK.to_owned() } else { value.into_owned() })

@@ -37,7 +37,7 @@ pub(in crate::config) struct CheckHeaderFile {
     /// The name of the header. Example: `X-Team`.
     #[schemars(with = "String")]
     pub(in crate::config) name: Text,
-    /// Values that the header may have. Default: any. Example: `[payments, billing]`.
+    /// Values that the header may have. Of several fields with this name each must have one of them. Default: any. Example: `[payments, billing]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) values: Vec<Text>,
