@@ -280,3 +280,30 @@ except OSError:
     let log = || std::fs::read_to_string(scene.lab.directory().join("read")).unwrap_or_default();
     eventually("the third party's connection has ended", || log().ends_with(" of 400000\n"));
 }
+
+#[test]
+fn a_body_takes_room_until_the_third_party_has_read_it() {
+    let policies = "    max_body: 16777216\n    policies:\n      inbound: [find-and-replace: {from: absent, to: present}]\n\
+                    limits: {buffered_bytes: 67108864}\n";
+    for scene in scenes(policies) {
+        let heard = scene.call(
+            r#"
+def post(path):
+    s = connect()
+    s.sendall(head(path, 12000000))
+    for i in range(1200):
+        s.sendall(b"y" * 10000)
+    return response(s).split()[0]
+print(post("/late"), post("/second"), end=" ")
+s = connect()
+s.sendall(b"GET /third HTTP/1.1\r\nHost: api.partner.example\r\n\r\n")
+print(response(s).split()[0], end=" ")
+for _ in range(100):
+    if (status := post("/fourth")) != "503":
+        break
+print(status)
+"#,
+        );
+        assert_eq!(heard, "202 503 202 202", "secured: {}", scene.secured);
+    }
+}

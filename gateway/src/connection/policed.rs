@@ -20,7 +20,7 @@ use crate::flow::Bound;
 use crate::model::{Endpoint, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Trailers, Unanswerable, World};
 use crate::telemetry::Teller;
-use crate::upstream::Outgoing;
+use crate::upstream::{Held, Outgoing};
 
 /// How a request is sent to the third party.
 pub(super) trait Ask: Send + Sync {
@@ -64,7 +64,7 @@ pub(super) async fn answer(
         record,
         asked: false,
         waited: Duration::ZERO,
-        before: third_party.buffered(),
+        before: Arc::new(third_party.buffered()),
         after: third_party.buffered(),
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
@@ -144,7 +144,7 @@ struct Wire<'a> {
     /// For the third party, in all.
     waited: Duration,
     /// The room for the request's body, and for what policies get of others; and that for the response's.
-    before: Buffered,
+    before: Arc<Buffered>,
     after: Buffered,
 }
 
@@ -205,7 +205,8 @@ impl World for Wire<'_> {
                 if let Some(count) = count {
                     count.fetch_add(length, Ordering::Relaxed);
                 }
-                Outgoing::from(whole)
+                // It takes room until it has been sent, which may be after the response.
+                Outgoing::from(whole).holding(Arc::clone(&self.before) as Held)
             }
             (None, Some(streamed), Some(count)) => streamed.counted(count),
             (None, Some(streamed), None) => streamed,

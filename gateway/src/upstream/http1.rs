@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::pace::{self, Pace};
 use super::replay::Again;
-use super::request::{Outgoing, SendError, has_unknown_coding};
+use super::request::{Held, Outgoing, SendError, has_unknown_coding};
 use super::transport::{Line, Transport};
 use super::{MAX_BUFFER, MAX_FIELDS, idle_limit, tcp_info};
 use crate::model::Reason;
@@ -36,6 +36,8 @@ pub struct Http1 {
     bound: bool,
     /// Whether the request has a body.
     sends: bool,
+    /// What the body holds: it may be here for longer than where it came from, until the third party reads it.
+    held: Option<Held>,
     /// How long the third party keeps it idle, as it said.
     announced: Option<Duration>,
 }
@@ -59,7 +61,7 @@ impl Http1 {
             .await
             .map_err(|_| Reason::UpstreamReset)?;
         let wire = Wire::Live(connection);
-        Ok(Self { sender, wire, line, used: false, bound: false, sends: false, announced: None })
+        Ok(Self { sender, wire, line, used: false, bound: false, sends: false, held: None, announced: None })
     }
 
     /// Sends a request and returns its response, whose body is still to come. `may_be_dead` says that the third party may
@@ -73,6 +75,13 @@ impl Http1 {
         self.used = true;
         self.sends = !request.body().is_end_stream();
         let again = may_be_dead.then(|| Again::of(&mut request));
+        let request = request.map(|body| match body {
+            Outgoing::Holding(body, held) => {
+                self.held = Some(held);
+                *body
+            }
+            body => body,
+        });
         let before = self.line.written();
         self.bound |= binds(request.headers(), AUTHORIZATION);
         let mut response = pin!(self.sender.try_send_request(request));
@@ -166,7 +175,11 @@ impl Http1 {
     fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         self.line.expect_flush();
         self.wire.drive(cx);
-        self.sender.is_ready() && self.line.is_flushed()
+        let is_ready = self.sender.is_ready() && self.line.is_flushed();
+        if is_ready {
+            self.held = None;
+        }
+        is_ready
     }
 
     /// Returns the connection after a response that changes its protocol, and what was read of the new one.

@@ -38,10 +38,9 @@ enum Copy {
 impl Again {
     /// Prepares a second attempt of this request, which from now on copies its body as it is sent.
     pub(super) fn of(request: &mut Request<Outgoing>) -> Self {
-        let body = match request.body() {
-            Outgoing::Empty => Copy::Whole(Outgoing::Empty),
-            Outgoing::Whole(body) => Copy::Whole(Outgoing::Whole(body.clone())),
-            _ => {
+        let body = match whole(request.body()) {
+            Some(body) => Copy::Whole(body),
+            None => {
                 let source = std::mem::replace(request.body_mut(), Outgoing::Empty);
                 let shared = Arc::new(Mutex::new(Shared::new(source)));
                 *request.body_mut() = Outgoing::Copied(Copied::of(&shared));
@@ -65,8 +64,7 @@ impl Again {
     /// Returns the request for its second attempt; none if its body was too large to be copied.
     pub(super) fn request(self) -> Option<Request<Outgoing>> {
         let body = match &self.body {
-            Copy::Whole(Outgoing::Whole(body)) => Outgoing::Whole(body.clone()),
-            Copy::Whole(_) => Outgoing::Empty,
+            Copy::Whole(body) => whole(body)?,
             Copy::Streamed(shared) => {
                 let mut known = lock(shared);
                 if !known.copies {
@@ -94,6 +92,16 @@ impl Drop for Again {
     }
 }
 
+/// Returns the same body, if it is there as a whole.
+fn whole(body: &Outgoing) -> Option<Outgoing> {
+    match body {
+        Outgoing::Empty => Some(Outgoing::Empty),
+        Outgoing::Whole(body) => Some(Outgoing::Whole(body.clone())),
+        Outgoing::Holding(body, held) => whole(body).map(|body| body.holding(Arc::clone(held))),
+        _ => None,
+    }
+}
+
 /// RFC 9110 §9.2.2: several such requests have the effect of one.
 pub(super) fn is_idempotent(method: &Method) -> bool {
     method.is_safe() || [Method::PUT, Method::DELETE].contains(method)
@@ -103,6 +111,7 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
 pub(super) fn is_small(body: &Outgoing) -> bool {
     match body {
         Outgoing::Empty | Outgoing::Whole(_) => true,
+        Outgoing::Holding(body, _) => is_small(body),
         streamed => streamed.size_hint().upper().is_some_and(|upper| upper <= MAX_COPY as u64),
     }
 }
