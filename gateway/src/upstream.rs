@@ -7,6 +7,7 @@ mod http2;
 mod idle_limit;
 mod pace;
 mod pool;
+mod race;
 mod redis;
 mod replay;
 mod request;

@@ -3,8 +3,9 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
+use super::race::{self, race};
 use super::{Upstream, open};
 use crate::model::{Exempt, Reason};
 use crate::policy::{Permit, Target};
@@ -12,11 +13,8 @@ use crate::policy::{Permit, Target};
 /// Longest wait for the third party, over all its addresses.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longest wait for one address while others are left.
-const PATIENCE_EACH: Duration = Duration::from_secs(3);
-
-/// Connects to third parties. It remembers addresses that failed lately and tries them last: a silent one of several addresses
-/// costs its wait once, not with each connection.
+/// Connects to third parties (RFC 8305, Happy Eyeballs). It remembers addresses that failed lately and tries them last: a silent one
+/// of several addresses costs a moment once, not with each connection.
 pub struct Dialer {
     exempt: Exempt,
     failed: Mutex<HashMap<SocketAddr, Instant>>,
@@ -40,34 +38,31 @@ impl Dialer {
         Self { exempt, failed: Mutex::default() }
     }
 
-    /// Dials what the permit names until one address accepts: in the permit's order, but failed addresses last.
+    /// Dials what the permit names until one address accepts: in the permit's order, but with families in turns and failed addresses
+    /// last. The next address is tried beside those before it when they have not accepted for a moment.
     ///
     /// # Errors
-    /// The reason of the last address tried.
+    /// The reason of the last address that failed.
     pub async fn connect(&self, permit: &Permit) -> Result<Upstream, Reason> {
-        let end = tokio::time::Instant::now() + PATIENCE;
-        let mut refusal = Reason::UpstreamUnreachable;
+        let open = |target: Target| async move { open(&target, permit.tunnel(), &self.exempt).await };
+        if let [target] = permit.targets() {
+            return timeout(PATIENCE, open(*target)).await.unwrap_or(Err(Reason::UpstreamTimeout));
+        }
         let targets = self.in_order(permit.targets(), Instant::now());
-        for (index, target) in targets.iter().enumerate() {
-            let last = index + 1 == targets.len();
-            let limit = if last { end } else { end.min(tokio::time::Instant::now() + PATIENCE_EACH) };
-            let opened = timeout_at(limit, open(target, permit.tunnel(), &self.exempt)).await;
-            match opened.unwrap_or(Err(Reason::UpstreamTimeout)) {
-                Ok(upstream) => {
-                    self.failed().remove(&target.destination);
-                    return Ok(upstream);
-                }
-                Err(reason) => refusal = reason,
-            }
-            if is_of_the_address(refusal) && targets.len() > 1 {
+        let ended = timeout(PATIENCE, race(targets, race::NEXT, open)).await;
+        let race::Ended { outcome, slower } = ended.map_err(|_| Reason::UpstreamTimeout)?;
+        for (target, reason) in slower {
+            if reason.is_none_or(is_of_the_address) {
                 self.remember(target.destination, Instant::now());
             }
         }
-        Err(refusal)
+        let upstream = outcome.map_err(|reason| reason.unwrap_or(Reason::UpstreamUnreachable))?;
+        self.failed().remove(&upstream.remote);
+        Ok(upstream)
     }
 
     fn in_order(&self, targets: &[Target], now: Instant) -> Vec<Target> {
-        let mut targets = targets.to_vec();
+        let mut targets = race::in_turns(targets.to_vec(), |target| target.destination.is_ipv4());
         if targets.len() > 1 {
             let failed = self.failed();
             let has_failed = |target: &Target| {
