@@ -4,11 +4,12 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skc
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
     ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, Address, CaptureKey, CaptureRule, Captured, FAIL_OPEN,
-    KernelReason, Origin, Owners, Port, Settings,
+    KernelReason, Origin, Owners, Port,
 };
 
 use crate::bind::set_source;
 use crate::caller::{is_captured, origin_of, owners};
+use crate::dns;
 use crate::maps::{CAPTURED, HITS, REDIRECTS, SETTINGS, can_find_mptcp};
 use crate::owners::have_room;
 use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, in_its_namespace, is_exempt, is_there, listener};
@@ -47,10 +48,10 @@ fn decide(ctx: &SockAddrContext, destination: Destination) -> i32 {
     }
 }
 
-/// UDP, connected or not: QUIC to a captured address and port would leave past the proxy.
+/// UDP, connected or not: DNS goes through the forwarder; QUIC to a captured address and port would leave past the proxy.
 #[inline(always)]
 pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(rule) = lookup(&destination) else { return PROCEED };
+    let Some(rule) = lookup(&destination) else { return dns::datagram(ctx, &destination) };
     if rule.action == ACTION_LISTENER || passes(ctx) {
         return PROCEED;
     }
@@ -78,7 +79,7 @@ fn refused_unless_open(ctx: &SockAddrContext, destination: &Destination, rule: &
 
 #[inline(always)]
 fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(rule) = lookup(&destination) else { return PROCEED };
+    let Some(rule) = lookup(&destination) else { return dns::connection(ctx, &destination) };
     if rule.action == ACTION_LISTENER {
         return to_the_listener(ctx, &destination, rule);
     }
@@ -101,7 +102,7 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
 
 /// Whether a socket with a captured destination passes all the same: Egret's own, and those outside of the sub-tree.
 #[inline(always)]
-fn passes(ctx: &SockAddrContext) -> bool {
+pub fn passes(ctx: &SockAddrContext) -> bool {
     if is_exempt(ctx) {
         count(KernelReason::Exempt);
         return true;
@@ -148,7 +149,7 @@ fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule
     if !remember(ctx, origin, &owners) {
         return KernelReason::RecordFailed;
     }
-    redirect(ctx, destination, settings);
+    redirect(ctx, destination, listener(settings, destination.address.is_v4()));
     KernelReason::Redirected
 }
 
@@ -162,10 +163,10 @@ fn by_fail_mode(rule: &CaptureRule, closed: KernelReason, open: KernelReason) ->
     if rule.fail == FAIL_OPEN { open } else { closed }
 }
 
+/// Sends the socket to this port of the loopback.
 #[inline(always)]
-fn redirect(ctx: &SockAddrContext, destination: &Destination, settings: &Settings) {
+pub fn redirect(ctx: &SockAddrContext, destination: &Destination, listener: Port) {
     let v4 = destination.address.is_v4();
-    let listener = listener(settings, v4);
     if !destination.socket_v6 {
         set_v4(ctx, LOCALHOST_V4, listener);
     } else if v4 {
@@ -206,7 +207,7 @@ fn key(destination: &Destination) -> CaptureKey {
 
 /// Keeps the origin with the socket, for the hooks that follow. A later `connect` of the same socket overwrites it.
 #[inline(always)]
-fn remember(ctx: &SockAddrContext, origin: &Origin, owners: &Owners) -> bool {
+pub fn remember(ctx: &SockAddrContext, origin: &Origin, owners: &Owners) -> bool {
     // SAFETY: the storage lives as long as the socket, which is being connected.
     let Some(stored) = (unsafe { CAPTURED.get_or_insert_ptr_mut(ctx, None).as_mut() }) else { return false };
     write(stored, origin, owners);

@@ -10,6 +10,8 @@ mod caller;
 
 mod connect;
 
+mod dns;
+
 mod events;
 
 mod maps;
@@ -72,6 +74,18 @@ pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     udp::v6(&ctx)
+}
+
+/// A program receives a datagram over IPv4 and asks where it came from.
+#[cgroup_sock_addr(recvmsg4)]
+pub fn recvmsg4(ctx: SockAddrContext) -> i32 {
+    dns::received_v4(&ctx)
+}
+
+/// A program receives a datagram over an IPv6 socket and asks where it came from.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn recvmsg6(ctx: SockAddrContext) -> i32 {
+    dns::received_v6(&ctx)
 }
 
 #[panic_handler]

@@ -4,8 +4,8 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
-    CaptureKey, CaptureRule, Captured, EVENT_BYTES, EVENTS_LOST, Hits, MAX_ORIGINS, MAX_REDIRECTS, MAX_TOLD, Origin,
-    OriginKey, Settings, Told, ToldKey,
+    CaptureKey, CaptureRule, Captured, DnsClient, DnsSender, DnsSettings, EVENT_BYTES, EVENTS_LOST, Hits, MAX_ORIGINS,
+    MAX_REDIRECTS, MAX_TOLD, Origin, OriginKey, Settings, Told, ToldKey,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -49,6 +49,18 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
 
 #[map]
 pub static TOLD: HashMap<ToldKey, Told> = HashMap::with_max_entries(MAX_TOLD, NO_PREALLOC);
+
+#[map]
+pub static DNS: Array<DnsSettings> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static DNS_HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
+#[btf_map]
+pub static DNS_CLIENTS: SkStorage<DnsClient> = SkStorage::new();
+
+#[btf_map]
+pub static DNS_SENDERS: SkStorage<DnsSender> = SkStorage::new();
 
 /// Set by the loader: whether this kernel lets the hooks choose the error (`bpf_set_retval`, Linux 6.0).
 #[unsafe(no_mangle)]

@@ -5,7 +5,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get};
 use aya_ebpf::programs::SockOpsContext;
-use egret_kernel::{ACTION_REDIRECT, Address, CaptureKey, Captured, KernelReason, Origin, OriginKey, Port};
+use egret_kernel::{ACTION_REDIRECT, API_DNS, Address, CaptureKey, Captured, KernelReason, Origin, OriginKey, Port};
 
 use crate::connect::rule_for;
 use crate::maps::{ACCEPTED, CAPTURED, ORIGINS};
@@ -116,7 +116,7 @@ fn still_redirected(origin: &Origin) -> bool {
     // SAFETY: the helper takes nothing and returns a number.
     let age = unsafe { bpf_ktime_get_ns() }.saturating_sub(origin.time);
     let key = CaptureKey { address: origin.address, port: origin.port, protocol: TCP, pad: 0 };
-    age < GRACE || rule_for(&key).is_some_and(|rule| rule.action == ACTION_REDIRECT)
+    origin.api == API_DNS || age < GRACE || rule_for(&key).is_some_and(|rule| rule.action == ACTION_REDIRECT)
 }
 
 /// Deletes a record, and counts it back for its owners.

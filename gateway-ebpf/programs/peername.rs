@@ -3,6 +3,7 @@
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{Address, Captured, Origin};
 
+use crate::dns;
 use crate::maps::CAPTURED;
 use crate::presence::is_listener;
 use crate::socket::{address_v4, address_v6, port, set_v4, set_v6};
@@ -10,16 +11,18 @@ use crate::verdict::PROCEED;
 
 #[inline(always)]
 pub fn v4(ctx: &SockAddrContext) -> i32 {
-    if let Some(Origin { address: Address([.., word]), port, .. }) = asked_for(ctx, address_v4(ctx)) {
-        set_v4(ctx, *word, *port);
+    match asked_for(ctx, address_v4(ctx)) {
+        Some(Origin { address: Address([.., word]), port, .. }) => set_v4(ctx, *word, *port),
+        None => dns::restore_v4(ctx),
     }
     PROCEED
 }
 
 #[inline(always)]
 pub fn v6(ctx: &SockAddrContext) -> i32 {
-    if let Some(Origin { address, port, .. }) = asked_for(ctx, address_v6(ctx)) {
-        set_v6(ctx, *address, *port);
+    match asked_for(ctx, address_v6(ctx)) {
+        Some(Origin { address, port, .. }) => set_v6(ctx, *address, *port),
+        None => dns::restore_v6(ctx),
     }
     PROCEED
 }

@@ -2,12 +2,12 @@
 
 use aya_ebpf::bindings::bpf_sock_tuple;
 use aya_ebpf::helpers::generated::{
-    bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_get,
+    bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get,
 };
 use aya_ebpf::programs::SockAddrContext;
-use egret_kernel::{Address, MARK_EXEMPT, MARK_LISTENER, Port, Settings};
+use egret_kernel::{Address, DnsSettings, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Port, Settings};
 
-use crate::maps::{HEARTBEAT, MARKS, SETTINGS};
+use crate::maps::{DNS_HEARTBEAT, HEARTBEAT, MARKS, SETTINGS};
 
 /// The addresses that Egret listens on.
 pub const LOOPBACK_V4: Address = Address::v4(LOCALHOST_V4);
@@ -25,7 +25,19 @@ pub fn in_its_namespace(ctx: &SockAddrContext, settings: &Settings) -> bool {
 /// Whether Egret serves connections of this family now.
 #[inline(always)]
 pub fn is_there(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
-    beats(settings) && listens(ctx, v4, listener(settings, v4))
+    is_fresh(HEARTBEAT.get(0), settings.stale_after) && listens::<TCP>(ctx, v4, listener(settings, v4))
+}
+
+/// Whether Egret's forwarder takes DNS queries on this port now.
+#[inline(always)]
+pub fn forwards(ctx: &SockAddrContext, dns: &DnsSettings, v4: bool, port: Port) -> bool {
+    forwarder_beats(dns) && listens::<UDP>(ctx, v4, port)
+}
+
+/// Whether Egret's forwarder is alive.
+#[inline(always)]
+pub fn forwarder_beats(dns: &DnsSettings) -> bool {
+    is_fresh(DNS_HEARTBEAT.get(0), dns.stale_after)
 }
 
 /// Returns the port of the listener of this family; zero if there is none.
@@ -49,16 +61,19 @@ pub fn is_exempt(ctx: &SockAddrContext) -> bool {
 }
 
 #[inline(always)]
-fn beats(settings: &Settings) -> bool {
-    let Some(beat) = HEARTBEAT.get(0) else { return false };
+fn is_fresh(beat: Option<&u64>, stale_after: u64) -> bool {
+    let Some(beat) = beat else { return false };
     // SAFETY: the helper takes nothing and returns a number.
     let now = unsafe { bpf_ktime_get_ns() };
-    now.saturating_sub(*beat) < settings.stale_after
+    now.saturating_sub(*beat) < stale_after
 }
 
-/// Whether Egret's own listener, not a stranger's, is on that port. This is true until the moment the daemon dies.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Whether Egret's own socket, not a stranger's, is on that port. This is true until the moment the daemon dies.
 #[inline(always)]
-fn listens(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
+fn listens<const PROTOCOL: u8>(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
     const CURRENT_NETNS: u64 = u64::MAX;
     if listener == 0 {
         return false;
@@ -70,12 +85,20 @@ fn listens(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
             tuple.__bindgen_anon_1.ipv4.saddr = LOCALHOST_V4;
             tuple.__bindgen_anon_1.ipv4.daddr = LOCALHOST_V4;
             tuple.__bindgen_anon_1.ipv4.dport = listener;
-            bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
+            if PROTOCOL == TCP {
+                bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
+            } else {
+                bpf_sk_lookup_udp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
+            }
         } else {
             tuple.__bindgen_anon_1.ipv6.saddr = [0, 0, 0, LOCALHOST_V6];
             tuple.__bindgen_anon_1.ipv6.daddr = [0, 0, 0, LOCALHOST_V6];
             tuple.__bindgen_anon_1.ipv6.dport = listener;
-            bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
+            if PROTOCOL == TCP {
+                bpf_sk_lookup_tcp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
+            } else {
+                bpf_sk_lookup_udp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
+            }
         }
     };
     if socket.is_null() {
@@ -85,7 +108,7 @@ fn listens(ctx: &SockAddrContext, v4: bool, Port(listener): Port) -> bool {
     // SAFETY: the socket is held by reference until the release below.
     unsafe {
         let mark = bpf_sk_storage_get(marks, socket.cast(), core::ptr::null_mut(), 0).cast::<u32>();
-        let ours = !mark.is_null() && *mark == MARK_LISTENER;
+        let ours = !mark.is_null() && *mark == if PROTOCOL == TCP { MARK_LISTENER } else { MARK_FORWARDER };
         bpf_sk_release(socket.cast());
         ours
     }

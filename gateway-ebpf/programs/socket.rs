@@ -33,19 +33,37 @@ pub fn protocol(ctx: &SockAddrContext) -> u32 {
     unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).protocol) }
 }
 
+/// The port that the socket is bound to; zero while it has none.
+#[inline(always)]
+pub fn local_port(ctx: &SockAddrContext) -> u16 {
+    // SAFETY: the context and its socket are valid for the whole run of the program; the word is in the host's order.
+    unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).src_port) as u16 }
+}
+
 /// Whether the socket is bound to a device (SO_BINDTODEVICE, a VRF) from which the loopback cannot be reached.
 #[inline(always)]
 pub fn bound_device(ctx: &SockAddrContext) -> bool {
     const LOOPBACK: u32 = 1;
-    // SAFETY: the context and its socket are valid for the whole run of the program.
-    let device = unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).bound_dev_if) };
+    let device = device(ctx);
     device != 0 && device != LOOPBACK
+}
+
+/// Whether the socket is bound to any device.
+#[inline(always)]
+pub fn has_device(ctx: &SockAddrContext) -> bool {
+    device(ctx) != 0
+}
+
+#[inline(always)]
+fn device(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: the context and its socket are valid for the whole run of the program.
+    unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).bound_dev_if) }
 }
 
 /// Replaces the address of an IPv4 socket's context; the word is in network order.
 #[inline(always)]
 pub fn set_v4(ctx: &SockAddrContext, word: u32, port: Port) {
-    // SAFETY: as above; these fields are writable in connect and getpeername programs.
+    // SAFETY: as above; these fields are writable in the programs that use this.
     unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).user_ip4, word) };
     set_port(ctx, port);
 }

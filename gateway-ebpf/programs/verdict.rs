@@ -27,7 +27,10 @@ pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol
         | KernelReason::Exempt
         | KernelReason::GatewayGoneOpen
         | KernelReason::ForeignNamespaceOpen
-        | KernelReason::BoundDeviceOpen => PROCEED,
+        | KernelReason::BoundDeviceOpen
+        | KernelReason::DnsForwarded
+        | KernelReason::DnsForwarderGone
+        | KernelReason::DnsNoRoom => PROCEED,
         // EPERM: QUIC stacks fall back to TCP at once.
         KernelReason::UdpRefused => REFUSE,
         KernelReason::Denied

@@ -126,4 +126,10 @@ reasons! {
     BoundDeviceClosed = 13, "bound_device_closed";
     /// Left directly: the socket is bound to a device, which does not reach the listener, and the API fails open.
     BoundDeviceOpen = 14, "bound_device_open";
+    /// A DNS query that goes through Egret's forwarder.
+    DnsForwarded = 15, "dns_forwarded";
+    /// A DNS query that left directly: the forwarder is gone or too slow.
+    DnsForwarderGone = 16, "dns_forwarder_gone";
+    /// A DNS query that left directly: its socket asks too many servers, or there is no memory for the record.
+    DnsNoRoom = 17, "dns_no_room";
 }

@@ -9,6 +9,8 @@ mod addr;
 
 mod capture;
 
+mod dns;
+
 mod event;
 
 mod origin;
@@ -19,12 +21,13 @@ pub use addr::{Address, Port};
 pub use capture::{
     ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, CaptureKey, CaptureRule, FAIL_CLOSED, FAIL_OPEN, Hits,
 };
+pub use dns::{API_DNS, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings};
 pub use event::{Event, KernelReason, Told, ToldKey};
 pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners};
-pub use settings::{MARK_EXEMPT, MARK_LISTENER, Settings};
+pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
@@ -69,7 +72,8 @@ pub mod map {
     pub const CAPTURED: &str = "CAPTURED";
     /// Socket storage of [`Origin`](crate::Origin) in the socket that the listener accepts.
     pub const ACCEPTED: &str = "ACCEPTED";
-    /// Socket storage of `u32`: [`MARK_EXEMPT`](crate::MARK_EXEMPT) or [`MARK_LISTENER`](crate::MARK_LISTENER).
+    /// Socket storage of `u32`: [`MARK_EXEMPT`](crate::MARK_EXEMPT), [`MARK_LISTENER`](crate::MARK_LISTENER) or
+    /// [`MARK_FORWARDER`](crate::MARK_FORWARDER).
     pub const MARKS: &str = "MARKS";
     /// Per-CPU array of `u64`, indexed by [`KernelReason`](crate::KernelReason) and [`EVENTS_LOST`](crate::EVENTS_LOST).
     pub const COUNTERS: &str = "COUNTERS";
@@ -77,4 +81,12 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Hash of [`ToldKey`](crate::ToldKey) to [`Told`](crate::Told).
     pub const TOLD: &str = "TOLD";
+    /// Array of one [`DnsSettings`](crate::DnsSettings).
+    pub const DNS: &str = "DNS";
+    /// Array of one `u64`: CLOCK_MONOTONIC nanoseconds of the forwarder's newest heartbeat.
+    pub const DNS_HEARTBEAT: &str = "DNS_HEARTBEAT";
+    /// Socket storage of [`DnsClient`](crate::DnsClient) in sockets that ask DNS servers.
+    pub const DNS_CLIENTS: &str = "DNS_CLIENTS";
+    /// Socket storage of [`DnsSender`](crate::DnsSender) in the forwarder's sockets.
+    pub const DNS_SENDERS: &str = "DNS_SENDERS";
 }

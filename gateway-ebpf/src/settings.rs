@@ -22,6 +22,8 @@ pub struct Settings {
 pub const MARK_EXEMPT: u32 = 1;
 /// In `MARKS`: Egret's listener; a redirect goes only to a socket with this mark.
 pub const MARK_LISTENER: u32 = 2;
+/// In `MARKS`: a socket of Egret's DNS forwarder; queries go only to a socket with this mark.
+pub const MARK_FORWARDER: u32 = 3;
 
 const _: () = assert!(size_of::<Settings>() == 32);
 

@@ -6,6 +6,8 @@ mod cgroup;
 
 mod decisions;
 
+mod dns;
+
 mod features;
 
 mod kernel;

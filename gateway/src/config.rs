@@ -79,6 +79,8 @@ pub struct Settings {
     pub admin_socket: PathBuf,
     /// DNS servers instead of the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Whether DNS queries of callers go through Egret.
+    pub forward_dns: bool,
     /// How long an address is captured after DNS has dropped it.
     pub keep: Duration,
     /// Most addresses of a name that are captured.

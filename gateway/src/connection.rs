@@ -22,7 +22,7 @@ mod third_party;
 mod trailers;
 mod upgrade;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use self::downstream::Downstream;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{Decision, Flow, Generation, Host, Limits, Model, Origin, Protocol, Reason};
+use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Model, Origin, Protocol, Reason};
 use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -59,6 +59,10 @@ pub type HostsAt = Box<dyn Fn(IpAddr) -> Vec<Host> + Send + Sync>;
 /// Asks Egret's own resolver whether a host that no API lists has an address. The wait is bounded.
 pub type LivesAt = Box<dyn Fn(Host, IpAddr) -> Pending<'static, bool> + Send + Sync>;
 
+/// Carries a connection to a DNS server for a caller in this cgroup.
+pub type CarryDns =
+    Box<dyn Fn(TcpStream, SocketAddr, u64, Arc<Bytes>) -> Pending<'static, Result<(), Reason>> + Send + Sync>;
+
 /// What a connection needs of other rooms.
 pub struct Rooms {
     /// Returns the kernel's record of an accepted socket, once.
@@ -73,6 +77,8 @@ pub struct Rooms {
     pub hosts_at: HostsAt,
     /// Returns whether a stranger's host lives at an address.
     pub lives_at: LivesAt,
+    /// Carries connections to DNS servers.
+    pub carry_dns: CarryDns,
     /// Returns whether an address is on the node.
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
@@ -130,6 +136,8 @@ enum Admitted {
     Bytes(TcpStream, Vec<u8>),
     /// It is carried as requests.
     Requests(Box<Requests>),
+    /// It is carried to this DNS server, for a caller in this cgroup.
+    Dns(SocketAddr, u64),
     /// It is refused. Its requests get a response that says why.
     Refused(Vec<u8>, Reason),
 }
@@ -170,6 +178,7 @@ async fn flow(mut downstream: TcpStream, rooms: &Arc<Rooms>, record: &FlowRecord
             passthrough::carry(downstream, upstream, prefix, &record.bytes()).await
         }
         Ok(Admitted::Requests(requests)) => Box::pin(carry(*requests, downstream, record.bytes(), &rooms.leaves)).await,
+        Ok(Admitted::Dns(server, caller)) => (rooms.carry_dns)(downstream, server, caller, record.bytes()).await,
         Ok(Admitted::Refused(prefix, reason)) => {
             let downstream = Downstream::new(prefix, downstream, record.bytes());
             Box::pin(http::refuse(downstream, reason)).await
@@ -209,6 +218,7 @@ async fn admit(
     if !matches!(downstream.take_error(), Ok(None)) {
         return Err(Reason::ClientReset);
     }
+    let (is_dns, caller) = (origin.api == DNS, origin.cgroup);
     let model = (rooms.model)(origin.generation);
     let sharers = routing::sharers(&model, &origin, rooms);
     let origin = routing::known(&model, origin, &sharers);
@@ -217,6 +227,9 @@ async fn admit(
     *place = Some(place_of(&flow, &model, rooms).ok_or(Reason::TooManyConnections)?);
     if !descriptors::has_room_for_caller(downstream) {
         return Err(Reason::DescriptorsExhausted);
+    }
+    if is_dns {
+        return Ok(Admitted::Dns(flow.original_dst.0, caller));
     }
     let first = routing::speaks_first(&sharers, flow.original_dst.0.port());
     let (protocol, prefix) = first_bytes::read(downstream, first, &model.limits).await?;

@@ -6,6 +6,8 @@ mod capabilities;
 
 mod egress;
 
+mod forwarding;
+
 mod health;
 
 mod heartbeat;

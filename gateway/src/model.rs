@@ -4,6 +4,7 @@ mod api;
 mod condition;
 mod counters;
 mod decision;
+mod dns;
 mod egress;
 mod endpoint;
 mod escaping;
@@ -30,6 +31,7 @@ pub use api::{
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::CounterStore;
 pub use decision::Decision;
+pub use dns::{DNS, DnsSender};
 pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use escaping::{Escaping, Scanner, Syntax};

@@ -2,6 +2,8 @@
 
 mod entry;
 
+mod forwarder;
+
 mod listed;
 
 mod resolve;
@@ -22,6 +24,9 @@ use self::listed::Listed;
 use self::strangers::Strangers;
 use crate::model::{Host, Model};
 
+pub use forwarder::{
+    Forwarder, Response as DnsResponse, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets,
+};
 pub use listed::NameStatus;
 pub use table::{Table, table};
 

@@ -12,6 +12,8 @@ mod conformance;
 
 mod decisions;
 
+mod dns;
+
 mod doctor;
 
 mod documented;

@@ -50,8 +50,8 @@ pub enum Mood {
 }
 
 impl Dns {
-    pub(crate) fn start(namespace: &Namespace) -> Self {
-        let address: SocketAddr = (DNS.parse::<IpAddr>().expect("an address"), 53).into();
+    pub(crate) fn start(namespace: &Namespace, address: &str) -> Self {
+        let address: SocketAddr = (address.parse::<IpAddr>().expect("an address"), 53).into();
         let tcp = crate::third_party::listen(namespace, address);
         let udp = thread::scope(|scope| {
             let made = scope.spawn(|| {

@@ -119,9 +119,14 @@ impl Lab {
 
     /// Starts a DNS server in the internet, which the node asks from now on.
     pub fn dns(&self) -> Dns {
-        let dns = Dns::start(&self.internet);
+        let dns = Dns::start(&self.internet, DNS);
         fs::write(self.directory.join("resolv.conf"), format!("nameserver {DNS}\n")).expect("the lab's resolv.conf");
         dns
+    }
+
+    /// Starts another DNS server in the internet, which only those ask who know its address.
+    pub fn dns_at(&self, address: &str) -> Dns {
+        Dns::start(&self.internet, address)
     }
 
     /// A certificate authority of the lab's own.

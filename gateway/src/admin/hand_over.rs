@@ -27,13 +27,21 @@ pub struct Sockets {
     pub v6: Option<OwnedFd>,
     /// The listener of `/metrics`.
     pub telemetry: Option<OwnedFd>,
+    /// The sockets of the DNS forwarder.
+    pub dns: Vec<OwnedFd>,
 }
+
+/// Most sockets of the DNS forwarder.
+const MOST_DNS: usize = 16;
 
 /// The text that goes with the sockets: which sockets they are, and the generation to continue from.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cover {
     v6: bool,
     telemetry: bool,
+    /// The number of sockets of the DNS forwarder.
+    #[serde(default)]
+    dns: usize,
     generation: u32,
 }
 
@@ -66,12 +74,15 @@ impl Successor {
 
     /// Sends the sockets and waits until the process accepts on them.
     pub async fn hand(&mut self, sockets: &Sockets, generation: u32) -> io::Result<()> {
-        let cover = Cover { v6: sockets.v6.is_some(), telemetry: sockets.telemetry.is_some(), generation };
+        let dns = &sockets.dns[..sockets.dns.len().min(MOST_DNS)];
+        let cover =
+            Cover { v6: sockets.v6.is_some(), telemetry: sockets.telemetry.is_some(), dns: dns.len(), generation };
         let mut line = serde_json::to_vec(&cover)?;
         line.push(b'\n');
         let fds: Vec<_> = [Some(&sockets.v4), sockets.v6.as_ref(), sockets.telemetry.as_ref()]
             .into_iter()
             .flatten()
+            .chain(dns)
             .map(AsRawFd::as_raw_fd)
             .collect();
         let stream = self.stream.get_ref();
@@ -151,8 +162,12 @@ async fn ask(path: &Path, abi_version: u32) -> io::Result<Handed> {
     let v4 = fds.next().ok_or_else(missing)?;
     let v6 = if cover.v6 { Some(fds.next().ok_or_else(missing)?) } else { None };
     let telemetry = if cover.telemetry { Some(fds.next().ok_or_else(missing)?) } else { None };
+    let dns: Vec<_> = fds.take(cover.dns).collect();
+    if dns.len() < cover.dns {
+        return Err(missing());
+    }
     let predecessor = Predecessor { stream: BufReader::new(stream) };
-    Ok(Handed { sockets: Sockets { v4, v6, telemetry }, generation: cover.generation, predecessor })
+    Ok(Handed { sockets: Sockets { v4, v6, telemetry, dns }, generation: cover.generation, predecessor })
 }
 
 impl Predecessor {
@@ -202,7 +217,7 @@ async fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 
 fn receive_some(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (mut bytes, mut fds) = (vec![0u8; 4096], Vec::new());
-    let mut control = cmsg_space!([i32; 3]);
+    let mut control = cmsg_space!([i32; 3 + MOST_DNS]);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let read = message.bytes;
@@ -252,7 +267,12 @@ mod tests {
 
     fn sockets() -> Sockets {
         let file = |name: &str| OwnedFd::from(File::open(name).unwrap());
-        Sockets { v4: file("/proc/self/comm"), v6: None, telemetry: Some(file("/dev/null")) }
+        Sockets {
+            v4: file("/proc/self/comm"),
+            v6: None,
+            telemetry: Some(file("/dev/null")),
+            dns: vec![file("/dev/zero")],
+        }
     }
 
     #[tokio::test]
@@ -271,6 +291,7 @@ mod tests {
         let Handed { sockets, generation, mut predecessor } = take_over(&path, 1).await.unwrap().unwrap();
         assert_eq!(generation, 7);
         assert!(sockets.v6.is_none() && sockets.telemetry.is_some());
+        assert_eq!(sockets.dns.len(), 1);
         let mut text = String::new();
         File::from(sockets.v4).read_to_string(&mut text).unwrap();
         assert!(!text.is_empty());

@@ -587,6 +587,9 @@ pub struct Status {
     pub draining: Vec<Draining>,
     /// Decisions of the kernel hooks, by reason.
     pub kernel: BTreeMap<String, u64>,
+    /// DNS queries and responses, by what became of them; empty while Egret does not forward DNS.
+    #[serde(default)]
+    pub dns: BTreeMap<String, u64>,
     /// Number of captured connections between `connect` and `accept`.
     pub origins_used: usize,
 }

@@ -13,7 +13,17 @@ use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, Sock
 use super::{Error, Hook, bpf, chain};
 
 /// The programs, by the names they have in the object.
-const HOOKS: [&str; 7] = ["connect4", "connect6", "tcp_events", "getpeername4", "getpeername6", "sendmsg4", "sendmsg6"];
+const HOOKS: [&str; 9] = [
+    "connect4",
+    "connect6",
+    "tcp_events",
+    "getpeername4",
+    "getpeername6",
+    "recvmsg4",
+    "recvmsg6",
+    "sendmsg4",
+    "sendmsg6",
+];
 
 /// The attached hooks. Their pins keep them attached when this process is gone.
 #[derive(Debug)]

@@ -9,10 +9,11 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValue
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
-    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_LISTENER, Port, Settings,
-    Told, ToldKey, map,
+    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER,
+    Port, Settings, Told, ToldKey, map,
 };
 
+use super::dns::Dns;
 use super::origins::Origins;
 use super::rows::{is_own, listener_rows, redirect, row};
 use super::sockets::{self, Connection};
@@ -22,7 +23,7 @@ use crate::model::{HookCounters, Redirect};
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -35,6 +36,10 @@ const NAMES: [&str; 12] = [
     map::COUNTERS,
     map::EVENTS,
     map::TOLD,
+    map::DNS,
+    map::DNS_HEARTBEAT,
+    map::DNS_CLIENTS,
+    map::DNS_SENDERS,
 ];
 
 /// Loads the object. Its maps are adopted from the directory of pins, or made and pinned there.
@@ -57,6 +62,7 @@ pub(super) struct Maps {
     redirects: Mutex<HashMap<MapData, CaptureKey, CaptureRule>>,
     hits: Mutex<PerCpuHashMap<MapData, CaptureKey, Hits>>,
     pub(super) origins: Origins,
+    pub(super) dns: Dns,
     marks: Mutex<SkStorage<MapData, u32>>,
     marks_fd: OwnedFd,
     counters: Mutex<PerCpuArray<MapData, u64>>,
@@ -104,6 +110,7 @@ impl Maps {
             redirects: Mutex::new(take(object, map::REDIRECTS)?),
             hits: Mutex::new(take(object, map::HITS)?),
             origins: Origins::take(object)?,
+            dns: Dns::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
             marks_fd,
             counters: Mutex::new(take(object, map::COUNTERS)?),
@@ -177,6 +184,10 @@ impl Maps {
 
     pub(super) fn exempt(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         lock(&self.marks).insert(&socket, MARK_EXEMPT, 0).map_err(io::Error::other)
+    }
+
+    pub(super) fn mark_forwarder(&self, socket: BorrowedFd<'_>) -> Result<(), Error> {
+        lock(&self.marks).insert(&socket, MARK_FORWARDER, 0).map_err(map_error(map::MARKS))
     }
 
     pub(super) fn counter(&self, reason: KernelReason) -> u64 {
@@ -314,7 +325,7 @@ fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-fn local_port(socket: BorrowedFd<'_>) -> io::Result<u16> {
+pub(super) fn local_port(socket: BorrowedFd<'_>) -> io::Result<u16> {
     let address = socket2::SockRef::from(&socket).local_addr()?;
     address.as_socket().map(|address| address.port()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

@@ -72,6 +72,9 @@ fn show(status: &Status) -> io::Result<()> {
             draining.pid, draining.flows, draining.seconds_left
         ))?;
     }
+    for (outcome, count) in status.dns.iter().filter(|(_, count)| **count > 0) {
+        out::line(format!("dns            {outcome}: {count}"))?;
+    }
     for (reason, count) in status.kernel.iter().filter(|(_, count)| **count > 0) {
         out::line(format!("kernel         {reason}: {count}"))?;
     }

@@ -341,6 +341,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
         admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
+        forward_dns: file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(true),
         kubelet: kubelet(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),

@@ -164,6 +164,7 @@ impl Changes {
         self.value("state.directory", &old.state, &new.state, plain);
         self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
         self.each("resolver.servers", &old.resolvers, &new.resolvers);
+        self.value("dns.forward", &old.forward_dns, &new.forward_dns, plain);
         self.value("resolver.keep", &old.keep, &new.keep, plain);
         self.value("resolver.max_addresses", &old.max_addresses, &new.max_addresses, plain);
         self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, plain);

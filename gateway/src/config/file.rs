@@ -89,6 +89,9 @@ pub(super) struct File {
     /// How Egret resolves host names.
     #[serde(default)]
     pub(super) resolver: Option<ResolverFile>,
+    /// How Egret treats the DNS queries of callers.
+    #[serde(default)]
+    pub(super) dns: Option<DnsFile>,
     /// Metrics, health endpoints and the access log.
     #[serde(default)]
     pub(super) telemetry: Option<TelemetryFile>,
@@ -126,6 +129,7 @@ impl File {
             admin: self.admin.or(other.admin),
             state: self.state.or(other.state),
             resolver: self.resolver.or(other.resolver),
+            dns: self.dns.or(other.dns),
             telemetry: self.telemetry.or(other.telemetry),
             limits: self.limits.or(other.limits),
             drain: self.drain.or(other.drain),
@@ -419,6 +423,17 @@ pub(super) struct ResolverFile {
     #[serde(default)]
     #[schemars(range(min = 1, max = 4096))]
     pub(super) max_addresses: Option<u16>,
+}
+
+/// How Egret treats the DNS queries of callers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct DnsFile {
+    /// Whether DNS queries of captured processes in Egret's network namespace go through Egret, over UDP and TCP. Egret forwards each
+    /// query to the server that the process asked, and captures the addresses of listed hosts before the process gets the response.
+    /// While Egret is not there, queries go directly. Default: true. Example: `false`.
+    #[serde(default)]
+    pub(super) forward: Option<bool>,
 }
 
 /// Metrics, health endpoints and the access log.

@@ -20,7 +20,7 @@ use crate::capture::Capture;
 use crate::connection;
 use crate::explain;
 use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
-use crate::names::Names;
+use crate::names::{Forwarder, Names};
 use crate::policy::{self, CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot};
 use crate::tls::Refusal;
@@ -31,6 +31,8 @@ pub(super) struct AdminState {
     pub(super) connection: Arc<connection::Rooms>,
     pub(super) models: Arc<Models>,
     pub(super) names: Arc<Names>,
+    /// Absent while Egret does not forward DNS.
+    pub(super) forwarder: Option<Arc<Forwarder>>,
     pub(super) node: Arc<NodeAddresses>,
     pub(super) config: PathBuf,
     pub(super) config_error: Arc<Mutex<Option<String>>>,
@@ -295,6 +297,11 @@ impl AdminState {
         self.connection.leaves.refusals().all().into_iter().map(row).collect()
     }
 
+    /// Returns the forwarder's counters.
+    pub(super) fn dns_counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.forwarder.iter().flat_map(|forwarder| forwarder.counters())
+    }
+
     fn status(&self) -> Status {
         let model = self.models.current();
         let egress = all_egress(&model);
@@ -315,6 +322,7 @@ impl AdminState {
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             kernel: self.capture.counters().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            dns: self.dns_counters().map(|(outcome, count)| (outcome.to_owned(), count)).collect(),
             origins_used: self.capture.origins_used(),
         }
     }

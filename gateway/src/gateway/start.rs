@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admin_state::AdminState;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
+use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
 use super::log;
@@ -26,7 +28,7 @@ use super::{Error, Options, capabilities, memory};
 use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
-use crate::connection::{self, Rooms};
+use crate::connection::{self, CarryDns, Rooms};
 use crate::flow::{self, Kubelet, Shares, Workloads};
 use crate::listener::Listeners;
 use crate::model::{Exempt, Generation, Model};
@@ -88,10 +90,14 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
         model.generation = Generation(model.generation.0.max(newest + 1));
     }
-    let (listeners, metrics_listener) = sockets(inherited, &settings).await?;
+    let (listeners, metrics_listener, dns_sockets) = sockets(inherited, &settings).await?;
     let (v4, v6) = listeners.sockets();
     capture.listen(v4, v6)?;
     capture.beat()?;
+    // Of a former process, until the forwarder of this one takes queries.
+    if !settings.forward_dns {
+        capture.leave_dns()?;
+    }
 
     let stop = CancellationToken::new();
     let models = Arc::new(Models::new(Arc::new(model)));
@@ -153,7 +159,17 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let paths = capture::CgroupPaths::new(cgroup_root.clone())?;
     let path_of = Box::new(move |id| paths.path(id));
     let workloads = Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup));
-    let rooms = rooms(&capture, (&models, changes), &names, &node, workloads, &telemetry, Arc::clone(&leaves));
+    let forwarding = if settings.forward_dns { Some(Forwarding::new(dns_sockets, &capture)?) } else { None };
+    let dns = forwarding.as_ref().map(|forwarding| Arc::clone(&forwarding.forwarder));
+    let rooms = rooms(
+        &capture,
+        (&models, changes),
+        (&names, forwarding::carry(dns)),
+        &node,
+        workloads,
+        &telemetry,
+        Arc::clone(&leaves),
+    );
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
     log::spawn_report(&stop);
@@ -173,6 +189,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         })
     };
 
+    if let Some(forwarding) = &forwarding {
+        forwarding.start(&capture, &stop)?;
+    }
+
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::unbounded_channel();
     let admin_state = Arc::new(AdminState {
@@ -180,6 +200,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         models: Arc::clone(&models),
         connection: Arc::clone(&rooms),
         names: Arc::clone(&names),
+        forwarder: forwarding.as_ref().map(|forwarding| Arc::clone(&forwarding.forwarder)),
         node: Arc::clone(&node),
         config: options.config.clone(),
         config_error: Arc::clone(&config_error),
@@ -212,7 +233,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     announce(&models.current(), &capture);
     drop(turn);
 
-    let running = Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, socket, accepting };
+    let running =
+        Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, socket, accepting, forwarding };
     match running.until_ended(signals, successors, options.persist).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => {
@@ -270,14 +292,17 @@ async fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<O
     }
 }
 
-async fn sockets(inherited: Option<Sockets>, settings: &Settings) -> anyhow::Result<(Listeners, Option<TcpListener>)> {
+async fn sockets(
+    inherited: Option<Sockets>,
+    settings: &Settings,
+) -> anyhow::Result<(Listeners, Option<TcpListener>, Vec<OwnedFd>)> {
     let bind = async || -> anyhow::Result<Option<TcpListener>> {
         let Some(address) = settings.telemetry else { return Ok(None) };
         let listener = TcpListener::bind(address).await;
         listener.map(Some).with_context(|| format!("telemetry.address: cannot listen on {address}"))
     };
-    let Some(Sockets { v4, v6, telemetry }) = inherited else {
-        return Ok((Listeners::bind().context("cannot listen on the loopback")?, bind().await?));
+    let Some(Sockets { v4, v6, telemetry, dns }) = inherited else {
+        return Ok((Listeners::bind().context("cannot listen on the loopback")?, bind().await?, Vec::new()));
     };
     let telemetry = match telemetry.map(std::net::TcpListener::from) {
         Some(listener) if listener.local_addr().ok() == settings.telemetry => {
@@ -286,7 +311,7 @@ async fn sockets(inherited: Option<Sockets>, settings: &Settings) -> anyhow::Res
         }
         _ => bind().await?,
     };
-    Ok((Listeners::adopt(v4, v6)?, telemetry))
+    Ok((Listeners::adopt(v4, v6)?, telemetry, dns))
 }
 
 fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
@@ -309,7 +334,7 @@ fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
 fn rooms(
     capture: &Arc<Capture>,
     (models, changes): (&Arc<Models>, watch::Receiver<Arc<Model>>),
-    names: &Arc<Names>,
+    (names, carry_dns): (&Arc<Names>, CarryDns),
     node: &Arc<NodeAddresses>,
     workloads: Workloads,
     telemetry: &Arc<Telemetry>,
@@ -333,6 +358,7 @@ fn rooms(
             let names = Arc::clone(&asked);
             Box::pin(async move { names.lives_at(host, address).await })
         }),
+        carry_dns,
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads,
         connections: Shares::default(),
@@ -429,6 +455,7 @@ fn spawn_telemetry(
             buffered_bytes: state.connection.buffers.used(),
             dns_refused: state.names.status().iter().map(|name| name.refused.len()).sum(),
             dns_dropped: state.names.dropped(),
+            dns: state.dns_counters().collect(),
             rows_left_out: left_out.load(Ordering::Relaxed),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))

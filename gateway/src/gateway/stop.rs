@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::forwarding::Forwarding;
 use super::models::Models;
 use crate::admin::{Draining, SocketFile, Sockets, Successor};
 use crate::capture::{self, Capture};
@@ -108,6 +109,7 @@ pub(super) struct Running {
     pub(super) stop: CancellationToken,
     pub(super) socket: SocketFile,
     pub(super) accepting: JoinHandle<()>,
+    pub(super) forwarding: Option<Forwarding>,
 }
 
 impl Running {
@@ -125,7 +127,7 @@ impl Running {
                 Some(successor) = successors.recv() => successor,
             };
             let handed = async {
-                let sockets = pass_on(&self.listeners, self.metrics_listener.as_deref())?;
+                let sockets = pass_on(&self.listeners, self.metrics_listener.as_deref(), self.forwarding.as_ref())?;
                 successor.hand(&sockets, self.models.current().generation.0).await
             };
             let handed = tokio::select! {
@@ -177,6 +179,10 @@ impl Running {
 
     /// Stops after SIGINT or SIGTERM. Without --persist the hooks are removed first, so that new connections go direct.
     pub(super) async fn shut_down(mut self, persist: bool) -> Result<(), capture::Error> {
+        // Queries leave directly before nobody takes them.
+        if let Err(error) = self.capture.leave_dns() {
+            tracing::error!(%error, "cannot tell the hooks that the DNS forwarder stops");
+        }
         self.stop_accepting().await;
         self.socket.remove();
         let Self { capture, listeners, flows, models, .. } = self;
@@ -195,11 +201,16 @@ impl Running {
 }
 
 /// Returns duplicates of the listeners, to be passed on.
-fn pass_on(listeners: &Listeners, metrics: Option<&TcpListener>) -> std::io::Result<Sockets> {
+fn pass_on(
+    listeners: &Listeners,
+    metrics: Option<&TcpListener>,
+    forwarding: Option<&Forwarding>,
+) -> std::io::Result<Sockets> {
     let (v4, v6) = listeners.sockets();
     Ok(Sockets {
         v4: v4.try_clone_to_owned()?,
         v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
         telemetry: metrics.map(|metrics| metrics.as_fd().try_clone_to_owned()).transpose()?,
+        dns: forwarding.map(Forwarding::pass_on).transpose()?.unwrap_or_default(),
     })
 }

@@ -72,6 +72,8 @@ pub struct Gauges {
     pub dns_refused: usize,
     /// Addresses that were dropped because their hosts have too many.
     pub dns_dropped: u64,
+    /// DNS queries and responses of callers, by what became of them.
+    pub dns: Vec<(&'static str, u64)>,
     /// Rows that the kernel's table has no room for.
     pub rows_left_out: usize,
 }
@@ -142,6 +144,9 @@ impl Metrics {
         section(&mut body, "egret_dns_addresses_refused", "gauge", help, [("", gauges.dns_refused as u64)])?;
         let help = "Addresses dropped because their hosts have more than resolver.max_addresses";
         section(&mut body, "egret_dns_addresses_dropped_total", "counter", help, [("", gauges.dns_dropped)])?;
+        let dns = gauges.dns.iter().map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), *count));
+        let help = "DNS queries and responses of callers";
+        section(&mut body, "egret_dns_forwarder_total", "counter", help, dns)?;
         let help = "Addresses and ports that are not captured because the kernel table is full";
         section(&mut body, "egret_capture_rows_left_out", "gauge", help, [("", gauges.rows_left_out as u64)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));

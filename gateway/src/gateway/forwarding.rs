@@ -1,0 +1,69 @@
+//! Joins the DNS forwarder with the hooks and with the listed hosts.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::Capture;
+use crate::connection::CarryDns;
+use crate::model::Reason;
+use crate::names::{DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, Forwarder};
+
+/// The forwarder and its sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Forwarding {
+    pub(super) forwarder: Arc<Forwarder>,
+    sockets: Arc<DnsSockets>,
+}
+
+/// Returns how connections to DNS servers are carried. A former process may have left some on their way to one that does not forward.
+pub(super) fn carry(forwarder: Option<Arc<Forwarder>>) -> CarryDns {
+    Box::new(move |mut stream, server, caller, bytes| {
+        let forwarder = forwarder.clone();
+        Box::pin(async move {
+            let Some(forwarder) = forwarder else { return Err(Reason::NoOrigin) };
+            let on_bytes = |sent: usize, received: usize| {
+                bytes.sent.fetch_add(sent as u64, Ordering::Relaxed);
+                bytes.received.fetch_add(received as u64, Ordering::Relaxed);
+            };
+            forwarder.carry(&mut stream, server, caller, on_bytes).await.map_err(|error| match error.kind() {
+                ErrorKind::TimedOut => Reason::Idle,
+                ErrorKind::ConnectionRefused => Reason::UpstreamRefused,
+                _ => Reason::UpstreamReset,
+            })
+        })
+    })
+}
+
+impl Forwarding {
+    /// Creates it with the sockets of another process, or with its own.
+    pub(super) fn new(inherited: Vec<OwnedFd>, capture: &Arc<Capture>) -> std::io::Result<Self> {
+        let each = Capture::DNS_SOCKETS;
+        let sockets = if inherited.is_empty() { DnsSockets::bind(each) } else { DnsSockets::adopt(inherited, each) }?;
+        let (exempt, sender, beat) = (Arc::clone(capture), Arc::clone(capture), Arc::clone(capture));
+        let rooms = DnsRooms {
+            exempt: Arc::new(move |socket| exempt.exempt(socket)),
+            sender: Box::new(move |socket, slot| sender.dns_sender(socket, slot)),
+            is_listed: Box::new(|_| false),
+            learn: Box::new(|_| Box::pin(async {})),
+            beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),
+        };
+        Ok(Self { forwarder: Arc::new(Forwarder::new(rooms)), sockets: Arc::new(sockets) })
+    }
+
+    /// Takes DNS queries of callers from now on.
+    pub(super) fn start(&self, capture: &Capture, stop: &CancellationToken) -> Result<(), crate::capture::Error> {
+        tokio::spawn(Arc::clone(&self.forwarder).run(Arc::clone(&self.sockets), stop.clone()));
+        let (v4, v6) = self.sockets.by_family();
+        capture.forward_dns(&v4, &v6, FORWARDER_STALE_AFTER)
+    }
+
+    /// Returns duplicates of the sockets, to be passed on.
+    pub(super) fn pass_on(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let (v4, v6) = self.sockets.by_family();
+        v4.iter().chain(&v6).map(|socket| socket.as_fd().try_clone_to_owned()).collect()
+    }
+}

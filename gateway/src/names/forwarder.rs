@@ -1,0 +1,197 @@
+//! Forwards the DNS queries of callers to the servers that they asked, and responses back. It changes nothing, byte for byte, but
+//! for one thing: it removes the parameters from HTTPS and SVCB records of listed hosts that would lead callers past Egret. The
+//! addresses of a listed host are in the kernel's table before its caller gets the response.
+
+mod bindings;
+mod message;
+mod places;
+mod sockets;
+mod stream;
+mod upstream;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::places::Places;
+use crate::model::{DnsSender, Exempt};
+
+pub use sockets::Sockets;
+
+/// Longest wait for a server's response. A caller that waits longer asks again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest wait for the kernel's table to have the addresses of a response.
+const LEARNING: Duration = Duration::from_secs(1);
+
+/// The time between two heartbeats.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Age of the heartbeat from which the hooks let DNS queries leave directly.
+pub const STALE_AFTER: Duration = Duration::from_secs(2);
+
+/// Returns who sent the datagram that a socket of this slot received last.
+pub(super) type SenderOf = Box<dyn Fn(std::os::fd::BorrowedFd<'_>, usize) -> Option<DnsSender> + Send + Sync>;
+
+/// Returns whether a name is listed: lower case, no trailing dot.
+pub(super) type IsListed = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Takes the addresses of a listed host in; ends when the kernel's table has them.
+pub(super) type Learn = Box<dyn Fn(Response) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// The addresses of a listed host in a response, as a caller is about to get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The name that was asked for: lower case, no trailing dot.
+    pub name: String,
+    /// The addresses that the response names for it.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// How long they hold.
+    pub ttl: Duration,
+    /// The server that responded.
+    pub server: SocketAddr,
+    /// Cgroup (v2) of the caller.
+    pub caller: u64,
+}
+
+/// What the forwarder needs of other rooms.
+pub struct Rooms {
+    /// Marks sockets of Egret's own.
+    pub exempt: Exempt,
+    /// Returns who sent a datagram.
+    pub sender: SenderOf,
+    /// Returns whether a name is listed.
+    pub is_listed: IsListed,
+    /// Takes addresses of listed hosts in.
+    pub learn: Learn,
+    /// Writes the heartbeat. Without it the hooks let DNS queries leave directly.
+    pub beat: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+/// The forwarder.
+pub struct Forwarder {
+    rooms: Rooms,
+    places: Places,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Forwarder").finish_non_exhaustive()
+    }
+}
+
+/// The number of queries and responses so far, by what became of them.
+#[derive(Debug, Default)]
+struct Counts {
+    queries: AtomicU64,
+    learnt: AtomicU64,
+    changed: AtomicU64,
+    learnt_late: AtomicU64,
+    no_sender: AtomicU64,
+    no_room: AtomicU64,
+    unreachable: AtomicU64,
+    timeouts: AtomicU64,
+    mismatched: AtomicU64,
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One query on its way.
+struct Query<'a> {
+    bytes: &'a [u8],
+    server: SocketAddr,
+    caller: u64,
+}
+
+impl Forwarder {
+    /// Creates it.
+    pub fn new(rooms: Rooms) -> Self {
+        Self { rooms, places: Places::new(places::at_once()), counts: Counts::default() }
+    }
+
+    /// Returns the counters by the names that metrics and the CLI show.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let Counts { queries, learnt, changed, learnt_late, no_sender, no_room, unreachable, timeouts, mismatched } =
+            &self.counts;
+        [
+            ("forwarded", queries),
+            ("learnt", learnt),
+            ("parameters_removed", changed),
+            ("learnt_late", learnt_late),
+            ("dropped_no_sender", no_sender),
+            ("dropped_no_room", no_room),
+            ("server_unreachable", unreachable),
+            ("server_timeout", timeouts),
+            ("response_mismatched", mismatched),
+        ]
+        .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+        .into()
+    }
+
+    /// Forwards what comes to these sockets until stopped. Queries that are on their way then are still responded to.
+    pub async fn run(self: Arc<Self>, sockets: Arc<Sockets>, stop: CancellationToken) {
+        for (slot, socket) in sockets.all() {
+            let (forwarder, stop) = (Arc::clone(&self), stop.clone());
+            tokio::spawn(stop.run_until_cancelled_owned(forwarder.receive(slot, socket)));
+        }
+        stop.run_until_cancelled(self.beat()).await;
+    }
+
+    async fn beat(&self) {
+        let mut interval = tokio::time::interval(BEAT);
+        loop {
+            interval.tick().await;
+            if let Err(error) = (self.rooms.beat)() {
+                tracing::error!(%error, "heartbeat of the DNS forwarder failed: DNS queries will leave directly");
+            }
+        }
+    }
+
+    /// Returns the response to a query, as the caller is to get it.
+    async fn respond(&self, query: Query<'_>) -> Option<Vec<u8>> {
+        match tokio::time::timeout(PATIENCE, upstream::ask(&query, &self.rooms.exempt, &self.counts)).await {
+            Ok(Ok(response)) => Some(self.prepare(response, query.server, query.caller).await),
+            Ok(Err(error)) => {
+                tracing::debug!(server = %query.server, %error, "a DNS server cannot be asked");
+                add(&self.counts.unreachable);
+                // As a caller that asks by itself learns at once, and asks the next server.
+                message::failure(query.bytes)
+            }
+            Err(_) => {
+                add(&self.counts.timeouts);
+                None
+            }
+        }
+    }
+
+    /// Returns a response as its caller is to get it, once the addresses that it names are captured.
+    async fn prepare(&self, response: Vec<u8>, server: SocketAddr, caller: u64) -> Vec<u8> {
+        let listed = message::question(&response).filter(|question| (self.rooms.is_listed)(question.host()));
+        let Some(question) = listed else { return response };
+        let name = question.host().to_owned();
+        let Some(found) = bindings::of(&response) else { return response };
+        if !found.addresses.is_empty() {
+            let learn =
+                (self.rooms.learn)(Response { name, addresses: found.addresses, ttl: found.ttl, server, caller });
+            match tokio::time::timeout(LEARNING, learn).await {
+                Ok(()) => add(&self.counts.learnt),
+                Err(_) => add(&self.counts.learnt_late),
+            }
+        }
+        match found.changed {
+            Some(changed) => {
+                add(&self.counts.changed);
+                changed
+            }
+            None => response,
+        }
+    }
+}
