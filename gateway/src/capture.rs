@@ -32,6 +32,7 @@ mod sockets;
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -209,6 +210,11 @@ impl Capture {
     /// Replaces the kernel's table: what is new first, what is gone last.
     pub fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
         self.maps.publish(redirects)
+    }
+
+    /// Writes and removes some rows of the kernel's table.
+    pub fn change(&self, redirects: &[Redirect], gone: &[SocketAddr]) -> Result<(), Error> {
+        self.maps.change(redirects, gone)
     }
 
     /// The kernel's table, with how often each row matched.

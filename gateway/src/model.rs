@@ -23,6 +23,7 @@ mod rules;
 mod secret;
 mod signing;
 mod told;
+mod wildcard;
 
 pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin, Pool,
@@ -60,3 +61,4 @@ pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
 pub use signing::{SIGNING, Signer};
 pub use told::{Counted, Logged, LoggedBody, Told, Traced};
+pub use wildcard::{Listing, Wildcard, domains_above};

@@ -1,34 +1,52 @@
 //! Resolves host names, keeps their addresses fresh by TTL, and derives the rows of the kernel's table.
 
+mod directory;
+
 mod entry;
 
 mod forwarder;
 
+mod learnt;
+
 mod listed;
 
+mod publication;
+
 mod resolve;
+
+mod seen;
 
 mod strangers;
 
 mod table;
+
+#[cfg(test)]
+mod testing;
+
+mod trusted;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use self::directory::Directory;
+use self::learnt::{Bounds, Learnt};
 use self::listed::Listed;
+use self::publication::Publication;
 use self::strangers::Strangers;
+use self::trusted::Trusted;
 use crate::model::{Host, Model};
 
-pub use forwarder::{
-    Forwarder, Response as DnsResponse, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets,
-};
+pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets};
 pub use listed::NameStatus;
-pub use table::{Table, table};
+pub use publication::Changes;
+pub use seen::Seen;
+pub use table::{Listings, Table, rows_at, table};
 
 /// How names are resolved.
 #[derive(Clone, Debug)]
@@ -39,6 +57,12 @@ pub struct Settings {
     pub keep: Duration,
     /// Most addresses of a name.
     pub max_addresses: usize,
+    /// DNS servers, beside those that Egret and the node ask, whose responses count for every caller.
+    pub trusted_servers: Vec<SocketAddr>,
+    /// Most names that are learnt from callers' DNS responses.
+    pub max_names: usize,
+    /// Most different addresses of these names.
+    pub max_learnt: usize,
 }
 
 /// Returns whether an address is on the node.
@@ -49,6 +73,10 @@ pub struct Names {
     settings: Settings,
     on_node: OnNode,
     listed: Mutex<Listed>,
+    directory: ArcSwap<Directory>,
+    learnt: Mutex<Learnt>,
+    trusted: Trusted,
+    publication: Publication,
     strangers: Strangers,
     tried: Notify,
     dropped: AtomicU64,
@@ -63,13 +91,27 @@ impl std::fmt::Debug for Names {
 impl Names {
     const LONGEST: Duration = Duration::from_secs(300);
 
+    /// Most addresses of a name that are learnt from callers' DNS responses.
+    const SEEN_OF_A_NAME: usize = 64;
+
     /// Creates it, without a host.
     pub fn new(settings: Settings, on_node: OnNode) -> Self {
         let strangers = Strangers::new(settings.servers.clone());
+        let trusted = Trusted::new(settings.servers.iter().chain(&settings.trusted_servers).copied());
+        let bounds = Bounds {
+            addresses_of_a_name: settings.max_addresses.min(Self::SEEN_OF_A_NAME),
+            addresses: settings.max_learnt,
+            names_of_an_owner: (settings.max_names / 4).max(1),
+            names: settings.max_names,
+        };
         Self {
             settings,
             on_node,
             listed: Mutex::default(),
+            directory: ArcSwap::default(),
+            learnt: Mutex::new(Learnt::new(bounds, Instant::now())),
+            trusted,
+            publication: Publication::default(),
             strangers,
             tried: Notify::new(),
             dropped: AtomicU64::new(0),
@@ -79,6 +121,11 @@ impl Names {
     /// Returns the addresses of a listed host, current ones first.
     pub fn addresses(&self, host: &Host) -> Vec<IpAddr> {
         self.listed().addresses(host)
+    }
+
+    /// Returns whether every listed host has an address.
+    pub fn all_resolved(&self) -> bool {
+        self.listed().all_resolved()
     }
 
     /// Returns the listed hosts that have an address.
@@ -118,11 +165,29 @@ impl Names {
 
     /// Takes over the model's hosts: new ones are due at once, hosts that are not listed any more are forgotten.
     pub fn follow(&self, model: &Model) {
+        self.directory.store(Arc::new(Directory::of(model)));
         self.listed().follow(&model.hosts(), Instant::now());
+        self.forget_unlisted();
     }
 
-    /// Keeps the addresses fresh; calls back whenever some changed. Never ends.
-    pub async fn run(self: Arc<Self>, mut models: watch::Receiver<Arc<Model>>, on_change: impl Fn() + Send + Sync) {
+    /// Has the whole table published again: the configuration has changed.
+    pub fn republish(&self) {
+        self.publication.note_all();
+    }
+
+    /// Returns the next changes that the kernel's table does not have, once there are some.
+    pub async fn changes(&self) -> Changes {
+        self.publication.due().await;
+        self.publication.take()
+    }
+
+    /// Notes that the kernel's table has these changes, as far as it can have them.
+    pub fn published(&self, changes: &Changes) {
+        self.publication.finish(changes);
+    }
+
+    /// Keeps the addresses fresh. Never ends.
+    pub async fn run(self: Arc<Self>, mut models: watch::Receiver<Arc<Model>>) {
         let mut lookups = JoinSet::new();
         loop {
             for host in self.listed().due(Instant::now()) {
@@ -134,10 +199,8 @@ impl Names {
             tokio::select! {
                 // One response at a time: a server that is silent about one host holds up no other.
                 Some(done) = lookups.join_next() => {
-                    if let Ok((response, host)) = done
-                        && self.learn(&host, response)
-                    {
-                        on_change();
+                    if let Ok((response, host)) = done {
+                        self.learn(&host, response);
                     }
                     self.tried.notify_waiters();
                 }
@@ -147,13 +210,15 @@ impl Names {
         }
     }
 
-    /// Takes a response in; returns whether the addresses have changed.
-    fn learn(&self, host: &Host, response: Result<resolve::Response, String>) -> bool {
+    /// Takes a response in.
+    fn learn(&self, host: &Host, response: Result<resolve::Response, String>) {
         let learned = self.listed().learn(host, response, &self.settings, &self.on_node, Instant::now());
         if learned.dropped > 0 {
             self.dropped.fetch_add(learned.dropped, Ordering::Relaxed);
         }
-        learned.changed
+        if !learned.changed.is_empty() {
+            self.publication.note(learned.changed);
+        }
     }
 
     fn listed(&self) -> MutexGuard<'_, Listed> {

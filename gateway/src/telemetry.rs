@@ -14,7 +14,8 @@ mod told;
 
 mod volume;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -89,6 +90,11 @@ impl Telemetry {
         let mut flows: Vec<_> = self.flows().values().map(|shared| shared.snapshot()).collect();
         flows.sort_by_key(|flow| flow.id);
         flows
+    }
+
+    /// Returns the addresses that the callers of running flows asked for.
+    pub fn destinations(&self) -> HashSet<IpAddr> {
+        self.flows().values().filter_map(|shared| shared.destination()).collect()
     }
 
     /// Returns the number of lines of the access log that were dropped.

@@ -1,5 +1,6 @@
 use std::collections::HashMap as Table;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use egret_kernel::{
 
 use super::dns::Dns;
 use super::origins::Origins;
-use super::rows::{is_own, listener_rows, redirect, row};
+use super::rows::{is_own, key, listener_rows, redirect, row};
 use super::sockets::{self, Connection};
 use super::{Decisions, Error, chain, kernel, map_error};
 use crate::model::{HookCounters, Redirect};
@@ -214,6 +215,26 @@ impl Maps {
         }
         for (key, rule) in wanted.iter().filter(|(key, rule)| there.get(key) != Some(rule)) {
             if !there.contains_key(key) {
+                failed.note(none_yet().and_then(|none| hits.insert(key, none, 0).map_err(map_error(map::HITS))));
+            }
+            failed.note(rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS)));
+        }
+        failed.into_result()
+    }
+
+    /// Writes and removes some rows of the table. Each row is changed by itself: one that cannot be keeps no other out.
+    pub(super) fn change(&self, redirects: &[Redirect], gone: &[SocketAddr]) -> Result<(), Error> {
+        let mut rules = lock(&self.redirects);
+        let mut hits = lock(&self.hits);
+        let mut failed = Failed::default();
+        for destination in gone {
+            let key = key(*destination);
+            failed.note(rules.remove(&key).map_err(map_error(map::REDIRECTS)));
+            let _ = hits.remove(&key);
+        }
+        for redirect in redirects {
+            let (key, rule) = row(redirect);
+            if hits.get(&key, 0).is_err() {
                 failed.note(none_yet().and_then(|none| hits.insert(key, none, 0).map_err(map_error(map::HITS))));
             }
             failed.note(rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS)));

@@ -51,7 +51,7 @@ pub(super) fn listener_rows(v4: u16, v6: u16) -> Vec<(CaptureKey, CaptureRule)> 
     listening.map(|address| (key(address.into()), rule)).collect()
 }
 
-fn key(destination: SocketAddr) -> CaptureKey {
+pub(super) fn key(destination: SocketAddr) -> CaptureKey {
     CaptureKey { address: Address::from(destination.ip()), port: Port::from(destination.port()), protocol: TCP, pad: 0 }
 }
 

@@ -124,6 +124,7 @@ fn api<'a>(
     let rules = policies.rules(file, mode, outside, problems);
     Api {
         hosts: hosts(file, &ports, seen, problems),
+        wildcards: Vec::new(),
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
         on_refusal: on_refusal(file, mode, rules.is_some(), problems),

@@ -1,11 +1,13 @@
 //! Keeps the kernel's table up to date with the configuration and the resolved names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::egress::egress_on_node;
@@ -15,40 +17,114 @@ use super::warnings::warnings;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
 use crate::model::{Generation, Mode, Model, Redirect};
-use crate::names::{self, Names, Table};
+use crate::names::{self, Changes, Listings, Names, Table};
 use crate::tls::{self, Leaves};
 
-/// Writes the kernel's table from the configuration and the resolved names.
+/// How often warnings are looked for while names change.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes the kernel's table from the configuration and the names' addresses.
 pub(super) struct Publisher {
-    pub(super) capture: Arc<Capture>,
-    pub(super) models: Arc<Models>,
-    pub(super) names: Arc<Names>,
+    capture: Arc<Capture>,
+    models: Arc<Models>,
+    names: Arc<Names>,
     /// Rows that a former process left. They stay until each listed host is resolved: if DNS fails at the start, connections that
     /// were captured before must not go direct.
-    pub(super) adopted: Vec<Redirect>,
+    adopted: Vec<Redirect>,
     /// How many rows the table has no room for.
-    pub(super) left_out: Arc<AtomicUsize>,
-    /// The warnings that were logged.
-    pub(super) warned: HashSet<String>,
+    left_out: Arc<AtomicUsize>,
+    /// The warnings that were logged, and when they were looked for.
+    warned: HashSet<String>,
+    looked: Option<Instant>,
+    /// What is in the table.
+    published: HashMap<SocketAddr, Redirect>,
+    /// The model that the table is made of, and its listings.
+    made_of: Option<(Generation, Listings)>,
 }
 
 impl Publisher {
+    /// Creates it; `left_out` tells how many rows the table has no room for.
+    pub(super) fn new(
+        capture: &Arc<Capture>,
+        models: &Arc<Models>,
+        names: &Arc<Names>,
+        adopted: Vec<Redirect>,
+        left_out: &Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            capture: Arc::clone(capture),
+            models: Arc::clone(models),
+            names: Arc::clone(names),
+            adopted,
+            left_out: Arc::clone(left_out),
+            warned: HashSet::new(),
+            looked: None,
+            published: HashMap::new(),
+            made_of: None,
+        }
+    }
+
+    /// Makes the whole table.
     pub(super) fn publish(&mut self) -> Result<(), capture::Error> {
-        if self.names.status().iter().all(|name| !name.addresses.is_empty()) {
+        if !self.adopted.is_empty() && self.names.all_resolved() {
             self.adopted.clear();
         }
         self.warn();
+        let model = self.models.current();
         let room = capture::CAPACITY.saturating_sub(self.adopted.len());
-        let table = names::table(&self.models.current(), room, |host| self.names.addresses(host));
+        let everywhere = self.names.everywhere();
+        let table = names::table(&model, room, |listing| everywhere.get(listing).cloned().unwrap_or_default());
         self.alarm(&table);
         let mut rows = table.rows;
         let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
         rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
-        self.capture.publish(&rows)
+        self.made_of = Some((model.generation, Listings::of(&model)));
+        let result = self.capture.publish(&rows);
+        self.published = rows.into_iter().map(|row| (row.destination, row)).collect();
+        result
+    }
+
+    /// Brings the rows of some addresses up to date: the whole table, where that is not enough.
+    fn publish_changes(&mut self, changes: &Changes) -> Result<(), capture::Error> {
+        let model = self.models.current();
+        match (&changes.addresses, &self.made_of) {
+            (Some(addresses), Some((generation, listings)))
+                if *generation == model.generation
+                    && self.adopted.is_empty()
+                    && self.left_out.load(Ordering::Relaxed) == 0 =>
+            {
+                let (mut wanted, mut gone) = (Vec::new(), Vec::new());
+                for address in addresses {
+                    let there = self.names.listings_at(*address);
+                    let rows = names::rows_at(&model, listings, *address, &there);
+                    let ports =
+                        listings.ports.iter().filter(|port| !rows.iter().any(|row| row.destination.port() == **port));
+                    let missing = ports.map(|port| SocketAddr::new(*address, *port));
+                    gone.extend(missing.filter(|destination| self.published.contains_key(destination)));
+                    wanted.extend(rows.into_iter().filter(|row| self.published.get(&row.destination) != Some(row)));
+                }
+                let new = wanted.iter().filter(|row| !self.published.contains_key(&row.destination)).count();
+                if self.published.len() + new - gone.len() > capture::CAPACITY {
+                    return self.publish();
+                }
+                let result = self.capture.change(&wanted, &gone);
+                for destination in &gone {
+                    self.published.remove(destination);
+                }
+                self.published.extend(wanted.into_iter().map(|row| (row.destination, row)));
+                if self.looked.is_none_or(|looked| looked.elapsed() > LOOK_EVERY) {
+                    self.warn();
+                }
+                // What is in the table is not known: make all of it.
+                result.or_else(|_| self.publish())
+            }
+            _ => self.publish(),
+        }
     }
 
     /// Logs each warning once.
     fn warn(&mut self) {
+        self.looked = Some(Instant::now());
         let warnings = warnings(&self.models.current(), &self.names);
         self.warned.retain(|warned| warnings.contains(warned));
         for warning in warnings {
@@ -69,14 +145,16 @@ impl Publisher {
     }
 }
 
-/// Publishes the table after each change until stopped.
-pub(super) fn spawn_publisher(mut publisher: Publisher, changed: &Arc<Notify>, stop: &CancellationToken) {
-    let (changed, stop) = (Arc::clone(changed), stop.clone());
+/// Publishes changes until stopped.
+pub(super) fn spawn_publisher(mut publisher: Publisher, stop: &CancellationToken) {
+    let stop = stop.clone();
     tokio::spawn(async move {
-        while stop.run_until_cancelled(changed.notified()).await.is_some() {
-            if let Err(error) = publisher.publish() {
+        let names = Arc::clone(&publisher.names);
+        while let Some(changes) = stop.run_until_cancelled(names.changes()).await {
+            if let Err(error) = publisher.publish_changes(&changes) {
                 tracing::error!(%error, "cannot change the kernel's table");
             }
+            names.published(&changes);
         }
     });
 }
@@ -89,7 +167,6 @@ pub(super) fn reload(
     leaves: &Leaves,
     config_error: &Mutex<Option<String>>,
     sender: &watch::Sender<Arc<Model>>,
-    changed: &Notify,
 ) {
     let current = models.current();
     let loaded = config::load(path, Generation(current.generation.0 + 1))
@@ -107,7 +184,7 @@ pub(super) fn reload(
                 names.follow(&model);
                 models.adopt(Arc::clone(&model));
                 sender.send_replace(model);
-                changed.notify_one();
+                names.republish();
             }
             None
         }

@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use egret_kernel::ABI_VERSION;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -113,10 +112,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let proof = Arc::clone(&capture);
     tokio::task::spawn_blocking(move || proof.prove()).await??;
 
-    let changed = Arc::new(Notify::new());
     {
-        let changed = Arc::clone(&changed);
-        let running = Arc::clone(&names).run(model_receiver, move || changed.notify_one());
+        let running = Arc::clone(&names).run(model_receiver);
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(running).await });
     }
@@ -124,24 +121,16 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tracing::warn!("some listed hosts are not resolved yet: each is captured once it is");
     }
     let left_out = Arc::new(AtomicUsize::new(0));
-    let mut publisher = Publisher {
-        capture: Arc::clone(&capture),
-        models: Arc::clone(&models),
-        names: Arc::clone(&names),
-        adopted,
-        left_out: Arc::clone(&left_out),
-        warned: HashSet::new(),
-    };
+    let mut publisher = Publisher::new(&capture, &models, &names, adopted, &left_out);
     publisher.publish()?;
-    spawn_publisher(publisher, &changed, &stop);
+    spawn_publisher(publisher, &stop);
 
     let config_error = Arc::new(Mutex::new(None));
     let _watcher = config::watch(&options.config, {
         let leaves = Arc::clone(&leaves);
         let (path, models, names, config_error) =
             (options.config.clone(), Arc::clone(&models), Arc::clone(&names), Arc::clone(&config_error));
-        let changed = Arc::clone(&changed);
-        move || reload(&path, &models, &names, &leaves, &config_error, &model_sender, &changed)
+        move || reload(&path, &models, &names, &leaves, &config_error, &model_sender)
     })?;
     {
         let (node, models, stop) = (Arc::clone(&node), Arc::clone(&models), stop.clone());
@@ -172,6 +161,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     );
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
+    spawn_names_sweep(&names, &telemetry, &stop);
     log::spawn_report(&stop);
     memory::spawn_release(&stop);
     spawn_log_report(&telemetry, &stop);
@@ -327,7 +317,15 @@ fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
 fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
     let Settings { resolvers, keep, max_addresses, .. } = settings;
     let node = Arc::clone(node);
-    let settings = names::Settings { servers: resolvers.clone(), keep: *keep, max_addresses: *max_addresses };
+    let settings = names::Settings {
+        servers: resolvers.clone(),
+        keep: *keep,
+        max_addresses: *max_addresses,
+        trusted_servers: Vec::new(),
+        max_names: 65_536,
+        // Half of the table, with two ports each: what Egret resolves has the other half.
+        max_learnt: capture::CAPACITY / 4,
+    };
     Names::new(settings, Box::new(move |address| node.has(address)))
 }
 
@@ -385,6 +383,21 @@ fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
         loop {
             tick.tick().await;
             pool.sweep();
+        }
+    }));
+}
+
+/// Forgets names that were learnt from DNS responses and have expired, but for those that live flows use.
+fn spawn_names_sweep(names: &Arc<Names>, telemetry: &Arc<Telemetry>, stop: &CancellationToken) {
+    const PERIOD: Duration = Duration::from_secs(5);
+    let (names, telemetry) = (Arc::clone(names), Arc::clone(telemetry));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+        let mut tick = tokio::time::interval(PERIOD);
+        loop {
+            tick.tick().await;
+            let (names, telemetry) = (Arc::clone(&names), Arc::clone(&telemetry));
+            // It reads a file.
+            let _ = tokio::task::spawn_blocking(move || names.sweep(telemetry.destinations())).await;
         }
     }));
 }

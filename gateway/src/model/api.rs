@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    CounterStore, Egress, Host, KeySet, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, WorkloadMatch,
+    CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, Wildcard,
+    WorkloadMatch,
 };
 
 /// Version of the compiled configuration; rises by one with every accepted change.
@@ -54,9 +55,10 @@ impl Model {
         self.apis.get(id.0 as usize)
     }
 
-    /// Returns the API that lists this host with this port, and its index.
+    /// Returns the API that lists this host with this port, and its index. The host itself goes before a wildcard, and a wildcard
+    /// of a longer domain before one of a shorter.
     pub fn listing(&self, host: &Host, port: u16) -> Option<(ApiId, &Api)> {
-        (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.ports.contains(&port) && api.hosts.contains(host))
+        self.most_exact(host, |api| api.ports.contains(&port))
     }
 
     /// Returns the API that keeps bytes of another API, which Egret carries unseen, from an address with these listed hosts: what is
@@ -66,9 +68,17 @@ impl Model {
         self.apis.iter().find(|api| api.guards_addresses() && api.name != carried.name && is_there(api))
     }
 
-    /// Returns the API that lists this host, and its index.
+    /// Returns the API that lists this host with any port, and its index.
     pub fn api_of(&self, host: &Host) -> Option<(ApiId, &Api)> {
-        (0..).map(ApiId).zip(&self.apis).find(|(_, api)| api.hosts.contains(host))
+        self.most_exact(host, |_| true)
+    }
+
+    fn most_exact(&self, host: &Host, may: impl Fn(&Api) -> bool) -> Option<(ApiId, &Api)> {
+        let exactness = |(id, api): (ApiId, &'_ Api)| Some((id, api.exactness(host)?));
+        let listed = (0..).map(ApiId).zip(&self.apis).filter(|(_, api)| may(api)).filter_map(exactness);
+        // The first one of the most exact.
+        let (id, _) = listed.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+        Some((id, self.api(id)?))
     }
 
     /// Returns the names that Egret must know the addresses of, and which addresses each may have: the hosts of third parties, and
@@ -135,6 +145,8 @@ pub struct Api {
     pub name: Arc<str>,
     /// The exact host names of the API.
     pub hosts: Vec<Host>,
+    /// The wildcards of the API.
+    pub wildcards: Vec<Wildcard>,
     /// Captured TCP ports.
     pub ports: Vec<u16>,
     /// Those of `ports` that carry bytes without looking at them.
@@ -174,6 +186,26 @@ impl Api {
     /// Returns whether this API keeps bytes that Egret cannot look at, of other APIs, from its addresses.
     pub fn guards_addresses(&self) -> bool {
         self.strangers == Strangers::Refuse && self.is_seen()
+    }
+
+    /// Returns whether the API lists this host, by its name or by a wildcard.
+    pub fn lists(&self, host: &Host) -> bool {
+        self.exactness(host).is_some()
+    }
+
+    /// Returns its hosts and its wildcards.
+    pub fn listings(&self) -> impl Iterator<Item = Listing> {
+        let hosts = self.hosts.iter().cloned().map(Listing::Host);
+        hosts.chain(self.wildcards.iter().cloned().map(Listing::Wildcard))
+    }
+
+    /// Returns how exactly the API lists a host, if it does: more for the name itself than for any wildcard.
+    fn exactness(&self, host: &Host) -> Option<usize> {
+        if self.hosts.contains(host) {
+            return Some(usize::MAX);
+        }
+        let covering = self.wildcards.iter().filter(|wildcard| wildcard.covers(host));
+        covering.map(|wildcard| wildcard.domain().as_str().len()).max()
     }
 }
 

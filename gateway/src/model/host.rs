@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A host name: lower case, no trailing dot, LDH labels (RFC 1123 §2.1), at most 253 bytes.
@@ -60,6 +61,13 @@ impl Host {
 
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A host is equal to its text, and has the same hash.
+impl Borrow<str> for Host {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::{OnNode, Settings, resolve};
 use crate::model::{Host, Reach};
 
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const LONGEST: Duration = Duration::from_secs(300);
 const WORST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// A listed host.
@@ -27,11 +27,18 @@ pub(super) struct Entry {
 }
 
 /// What a response has changed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Learned {
-    pub(super) changed: bool,
+    /// The addresses that the host has now and had not, or the other way round.
+    pub(super) changed: Vec<IpAddr>,
     /// How many addresses were dropped.
     pub(super) dropped: u64,
+}
+
+/// Returns why a name may not have this address, if it may not.
+pub(super) fn refusal(reach: &Reach, ip: IpAddr, on_node: &OnNode) -> Option<&'static str> {
+    let own = || (matches!(reach, Reach::Public(_)) && on_node(ip)).then_some("it is an address of this node");
+    reach.refusal(ip).or_else(own)
 }
 
 impl Entry {
@@ -51,6 +58,10 @@ impl Entry {
 
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.iter().map(|(ip, _)| *ip).collect()
+    }
+
+    pub(super) fn is_resolved(&self) -> bool {
+        !self.addresses.is_empty()
     }
 
     pub(super) fn follow(&mut self, reach: &Reach, now: Instant) {
@@ -124,8 +135,7 @@ impl Entry {
     }
 
     fn refusal(&self, ip: IpAddr, on_node: &OnNode) -> Option<&'static str> {
-        let own = || (matches!(self.reach, Reach::Public(_)) && on_node(ip)).then_some("it is an address of this node");
-        self.reach.refusal(ip).or_else(own)
+        refusal(&self.reach, ip, on_node)
     }
 
     /// Puts current addresses before those that DNS has dropped lately. The newest are kept if there are too many.
@@ -154,7 +164,14 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings { servers: Vec::new(), keep: Duration::from_secs(60), max_addresses: 3 }
+        Settings {
+            servers: Vec::new(),
+            keep: Duration::from_secs(60),
+            max_addresses: 3,
+            trusted_servers: Vec::new(),
+            max_names: 16,
+            max_learnt: 16,
+        }
     }
 
     fn learn(entry: &mut Entry, addresses: &[&str], now: Instant) -> u64 {

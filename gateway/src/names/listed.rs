@@ -53,9 +53,14 @@ impl Listed {
         self.hosts.values().all(|entry| entry.tried)
     }
 
+    /// Returns whether every host has an address.
+    pub(super) fn all_resolved(&self) -> bool {
+        self.hosts.values().all(Entry::is_resolved)
+    }
+
     /// Follows the configuration. A host whose rule for addresses changed is due at once.
     pub(super) fn follow(&mut self, listed: &BTreeMap<Host, Reach>, now: Instant) {
-        let gone: Vec<_> = self.hosts.keys().filter(|host| !listed.contains_key(host)).cloned().collect();
+        let gone: Vec<_> = self.hosts.keys().filter(|host| !listed.contains_key(*host)).cloned().collect();
         for host in gone {
             let entry = self.hosts.remove(&host);
             self.index(&host, &entry.map(|entry| entry.addresses()).unwrap_or_default(), &[]);
@@ -95,10 +100,11 @@ impl Listed {
         let before = entry.addresses();
         let dropped = entry.learn(host, response, settings, on_node, now);
         let after = entry.addresses();
-        let changed = before != after;
-        if changed {
+        if before != after {
             self.index(host, &before, &after);
         }
+        let gone = before.iter().filter(|address| !after.contains(address));
+        let changed = gone.chain(after.iter().filter(|address| !before.contains(address))).copied().collect();
         Learned { changed, dropped }
     }
 

@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Action, Api, ApiId, FailMode, Host, Mode, Model, Redirect, Strangers};
+use crate::model::{Action, Api, ApiId, FailMode, Listing, Mode, Model, Redirect, Strangers};
 
 /// The rows of the kernel's table, one per address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Table {
 /// Several APIs may share an address (a CDN): if they want the same, they get it; otherwise the connection is redirected and its
 /// name decides. It fails closed if one of them does. If there are too many rows, APIs with few rows get all of theirs, and the
 /// others get equal shares: no API can crowd out another.
-pub fn table(model: &Model, most: usize, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Table {
+pub fn table(model: &Model, most: usize, addresses: impl Fn(&Listing) -> Vec<IpAddr>) -> Table {
     let wanted: Vec<_> = model.apis.iter().map(|api| destinations(api, &addresses)).collect();
     let share = share(wanted.iter().map(Vec::len), most);
     let mut rows: BTreeMap<SocketAddr, Redirect> = BTreeMap::new();
@@ -28,16 +28,57 @@ pub fn table(model: &Model, most: usize, addresses: impl Fn(&Host) -> Vec<IpAddr
             left_out.push((Arc::clone(&api.name), wanted.len() - share));
         }
         for destination in wanted.iter().take(share) {
-            let row = row(model, ApiId(index), api, *destination);
-            rows.entry(*destination).and_modify(|there| *there = shared(there, &row)).or_insert(row);
+            add(&mut rows, row(model, ApiId(index), api, *destination));
         }
     }
     Table { rows: rows.into_values().collect(), left_out }
 }
 
+/// The APIs of each listing.
+#[derive(Clone, Debug)]
+pub struct Listings {
+    apis: HashMap<Listing, Vec<ApiId>>,
+    /// The ports that some API captures.
+    pub ports: Vec<u16>,
+}
+
+impl Listings {
+    /// Returns those of a model.
+    pub fn of(model: &Model) -> Self {
+        let mut apis: HashMap<Listing, Vec<ApiId>> = HashMap::new();
+        for (id, api) in (0..).map(ApiId).zip(&model.apis) {
+            for listing in api.listings() {
+                apis.entry(listing).or_default().push(id);
+            }
+        }
+        let mut ports: Vec<_> = model.apis.iter().flat_map(|api| api.ports.iter().copied()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        Self { apis, ports }
+    }
+}
+
+/// Returns the rows of one address, which these listings have: the same as [`table`] has for it.
+pub fn rows_at(model: &Model, listings: &Listings, address: IpAddr, there: &[Listing]) -> Vec<Redirect> {
+    let mut ids: Vec<_> = there.iter().flat_map(|listing| listings.apis.get(listing)).flatten().copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut rows: BTreeMap<SocketAddr, Redirect> = BTreeMap::new();
+    for (id, api) in ids.into_iter().filter_map(|id| Some((id, model.api(id)?))) {
+        for port in &api.ports {
+            add(&mut rows, row(model, id, api, SocketAddr::new(address, *port)));
+        }
+    }
+    rows.into_values().collect()
+}
+
+fn add(rows: &mut BTreeMap<SocketAddr, Redirect>, row: Redirect) {
+    rows.entry(row.destination).and_modify(|there| *there = shared(there, &row)).or_insert(row);
+}
+
 /// Returns an API's addresses with its ports: the newest addresses of all of its hosts first.
-fn destinations(api: &Api, addresses: impl Fn(&Host) -> Vec<IpAddr>) -> Vec<SocketAddr> {
-    let of_hosts: Vec<_> = api.hosts.iter().map(addresses).collect();
+fn destinations(api: &Api, addresses: impl Fn(&Listing) -> Vec<IpAddr>) -> Vec<SocketAddr> {
+    let of_hosts: Vec<_> = api.listings().map(|listing| addresses(&listing)).collect();
     let longest = of_hosts.iter().map(Vec::len).max().unwrap_or(0);
     let mut there = std::collections::HashSet::new();
     (0..longest)
@@ -95,47 +136,9 @@ fn action(model: &Model, api: &Api, destination: IpAddr) -> Action {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::{Drain, Egress, Generation};
-
-    fn api(name: &str, mode: Mode, fail: FailMode) -> Api {
-        Api {
-            name: name.into(),
-            hosts: vec![Host::parse(&format!("{name}.example")).unwrap()],
-            ports: vec![443],
-            opaque_ports: Vec::new(),
-            mode,
-            fail,
-            egress: None,
-            backend: None,
-            pool: crate::model::Pool::default(),
-            on_refusal: crate::model::OnRefusal::default(),
-            strangers: if mode == Mode::Deny { Strangers::Refuse } else { Strangers::Carry },
-            allow_addresses: Vec::new(),
-            on_refusal_workloads: Vec::new(),
-            upgrades: Vec::new(),
-            rules: None,
-        }
-    }
-
-    fn model(apis: Vec<Api>) -> Model {
-        let drain = Drain { hand_over: Duration::ZERO, stop: Duration::ZERO };
-        let egress = Egress { addresses: vec!["192.0.2.10".parse().unwrap()], ..Egress::default() };
-        Model {
-            generation: Generation(4),
-            egress,
-            apis,
-            values: Vec::new(),
-            backends: Vec::new(),
-            counters: None,
-            keys: Vec::new(),
-            limits: crate::model::Limits::default(),
-            drain,
-            warnings: Vec::new(),
-        }
-    }
+    use crate::model::Generation;
+    use crate::names::testing::{api, model_of as model};
 
     fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
         table(&model(apis), 100, |_| vec![address.parse().unwrap()]).rows
@@ -172,8 +175,8 @@ mod tests {
     #[test]
     fn an_api_with_many_addresses_crowds_out_no_other() {
         let model = model(["flood", "a", "b"].map(|name| api(name, Mode::Passthrough, FailMode::Closed)).into());
-        let addresses = |host: &Host| {
-            let (net, count) = match host.as_str() {
+        let addresses = |listing: &Listing| {
+            let (net, count) = match listing.to_string().as_str() {
                 "flood.example" => ("203.0.113", 200),
                 "a.example" => ("198.51.100", 30),
                 _ => ("192.0.2", 5),
@@ -188,6 +191,19 @@ mod tests {
             table.rows.iter().any(|row| row.destination.ip() == "203.0.113.0".parse::<IpAddr>().unwrap()),
             "newest"
         );
+    }
+
+    #[test]
+    fn the_rows_of_one_address_are_those_of_the_table() {
+        let apis = vec![api("a", Mode::Deny, FailMode::Open), api("b", Mode::Bind, FailMode::Open)];
+        let model = model(apis);
+        let address = "203.0.113.7".parse().unwrap();
+        let there: Vec<_> = model.apis.iter().flat_map(Api::listings).collect();
+        let whole = table(&model, 100, |_| vec![address]).rows;
+        assert_eq!(rows_at(&model, &Listings::of(&model), address, &there), whole);
+        assert_eq!(whole.len(), 1);
+        assert_eq!(rows_at(&model, &Listings::of(&model), address, &there[1..])[0].api, ApiId(1));
+        assert!(rows_at(&model, &Listings::of(&model), address, &[]).is_empty());
     }
 
     #[test]

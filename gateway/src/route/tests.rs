@@ -13,6 +13,7 @@ fn api(name: &str, mode: Mode) -> Api {
     Api {
         name: name.into(),
         hosts: vec![host(name)],
+        wildcards: Vec::new(),
         ports: vec![443],
         opaque_ports: Vec::new(),
         mode,

@@ -129,6 +129,12 @@ impl Shared {
         snapshot.received = self.bytes.received.load(Ordering::Relaxed);
         snapshot
     }
+
+    /// Returns the address that the caller asked for, once it is known.
+    pub(super) fn destination(&self) -> Option<IpAddr> {
+        let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.flow.as_ref().map(|flow| flow.original_dst.0.ip())
+    }
 }
 
 impl FlowRecord {

@@ -1,0 +1,208 @@
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Names;
+use super::entry::{LONGEST, SHORTEST, refusal};
+use super::learnt::{Learnt, Scope, Source};
+use crate::model::{Host, Listing};
+
+/// The addresses in a DNS response to a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The name that the caller asked for: in lower case, without a trailing dot.
+    pub name: String,
+    /// The addresses that the response has for this name, through aliases too.
+    pub addresses: Vec<IpAddr>,
+    /// The shortest time for which a record holds.
+    pub ttl: Duration,
+    /// The server that responded.
+    pub server: SocketAddr,
+    /// The cgroup of the caller's owner. An address from a server that the node does not trust counts for this owner only.
+    pub caller: u64,
+}
+
+impl Names {
+    /// Returns whether the configuration lists a name: in lower case, without a trailing dot.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.directory.load().lists(name)
+    }
+
+    /// Takes the addresses in a caller's DNS response in. Returns once the kernel's table has them: at once if nothing is new.
+    pub async fn learn_seen(&self, seen: Seen) {
+        let addresses = self.note_seen(&seen, Instant::now());
+        if !addresses.is_empty() {
+            self.publication.published(&addresses).await;
+        }
+    }
+
+    /// Notes the addresses that are accepted, and returns them.
+    fn note_seen(&self, seen: &Seen, now: Instant) -> Vec<IpAddr> {
+        // What is no host name is nobody's.
+        if !Host::parse(&seen.name).is_ok_and(|host| host.as_str() == seen.name) {
+            return Vec::new();
+        }
+        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner(seen.caller) };
+        let lifetime = seen.ttl.clamp(SHORTEST, LONGEST).max(self.settings.keep);
+        let directory = self.directory.load();
+        let mut all = Vec::new();
+        for entry in directory.listings(&seen.name) {
+            let is_accepted = |ip: &IpAddr| refusal(&entry.reach, *ip, &self.on_node).is_none();
+            let accepted: Vec<_> = seen.addresses.iter().map(IpAddr::to_canonical).filter(is_accepted).collect();
+            if accepted.is_empty() {
+                continue;
+            }
+            let source = Source { owner: seen.caller, scope, listing: std::sync::Arc::clone(&entry.listing) };
+            // Under one lock: another caller with the same response must find that the addresses are pending.
+            let mut learnt = self.learnt();
+            let changed = learnt.learn(&source, &seen.name, &accepted, lifetime, now);
+            if !changed.is_empty() {
+                self.publication.note(changed);
+            }
+            drop(learnt);
+            all.extend(accepted);
+        }
+        all
+    }
+
+    /// Returns the listings whose names are at an address, for every caller.
+    pub fn listings_at(&self, address: IpAddr) -> Vec<Listing> {
+        let mut listings: Vec<_> = self.hosts_at(address).into_iter().map(Listing::Host).collect();
+        for source in self.learnt().sources_at(address) {
+            if source.scope == Scope::Everybody && !listings.contains(&source.listing) {
+                listings.push((*source.listing).clone());
+            }
+        }
+        listings
+    }
+
+    /// Returns the addresses of each listing that count for every caller: those that Egret resolved first.
+    pub fn everywhere(&self) -> HashMap<Listing, Vec<IpAddr>> {
+        let mut of: HashMap<Listing, Vec<IpAddr>> = HashMap::new();
+        for status in self.status() {
+            of.insert(Listing::Host(status.host), status.addresses);
+        }
+        let mut there: HashSet<(Listing, IpAddr)> =
+            of.iter().flat_map(|(listing, all)| all.iter().map(|ip| (listing.clone(), *ip))).collect();
+        for (address, sources) in self.learnt().everywhere() {
+            for source in sources.iter().filter(|source| source.scope == Scope::Everybody) {
+                if there.insert(((*source.listing).clone(), address)) {
+                    of.entry((*source.listing).clone()).or_default().push(address);
+                }
+            }
+        }
+        of
+    }
+
+    /// Forgets names that have expired, but for those at addresses that live flows use.
+    pub fn sweep(&self, in_use: HashSet<IpAddr>) {
+        self.trusted.refresh();
+        let changed = self.learnt().sweep(in_use, Instant::now());
+        if !changed.is_empty() {
+            self.publication.note(changed);
+        }
+    }
+
+    /// Forgets names that the configuration does not list any more, and addresses that they may not have any more.
+    pub(super) fn forget_unlisted(&self) {
+        let directory = self.directory.load();
+        let may = |source: &Source, ip| {
+            directory.entry(&source.listing).is_some_and(|entry| refusal(&entry.reach, ip, &self.on_node).is_none())
+        };
+        let changed = self.learnt().retain(may);
+        if !changed.is_empty() {
+            self.publication.note(changed);
+        }
+    }
+
+    pub(super) fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Settings;
+    use crate::names::directory::Directory;
+    use crate::names::testing::model;
+    use std::sync::Arc;
+
+    const SERVER: &str = "192.0.2.53:53";
+
+    fn names(hosts: &[&str]) -> Names {
+        let settings = Settings {
+            servers: vec![SERVER.parse().unwrap()],
+            keep: Duration::from_secs(60),
+            max_addresses: 8,
+            trusted_servers: Vec::new(),
+            max_names: 100,
+            max_learnt: 100,
+        };
+        let names = Names::new(settings, Box::new(|ip| ip == IpAddr::from([203, 0, 113, 99])));
+        names.directory.store(Arc::new(Directory::of(&model(hosts))));
+        names
+    }
+
+    fn seen(name: &str, address: [u8; 4], server: &str) -> Seen {
+        let ttl = Duration::from_secs(1);
+        Seen { name: name.to_owned(), addresses: vec![address.into()], ttl, server: server.parse().unwrap(), caller: 7 }
+    }
+
+    #[test]
+    fn names_are_listed_by_themselves_and_by_wildcards() {
+        let names = names(&["api.partner.example", "*.other.example"]);
+        for (name, expected) in [
+            ("api.partner.example", true),
+            ("www.partner.example", false),
+            ("a.b.other.example", true),
+            ("other.example", false),
+            ("", false),
+        ] {
+            assert_eq!(names.is_listed(name), expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_is_learnt_when_the_table_has_it() {
+        let names = Arc::new(names(&["*.partner.example"]));
+        let address = [203, 0, 113, 7];
+        let learning = tokio::spawn({
+            let names = Arc::clone(&names);
+            async move { names.learn_seen(seen("a.partner.example", address, SERVER)).await }
+        });
+        let changes = names.changes().await;
+        assert_eq!(changes.addresses.as_deref(), Some(&[address.into()][..]));
+        assert_eq!(names.listings_at(address.into()).len(), 1);
+        assert!(!learning.is_finished());
+        names.published(&changes);
+        learning.await.unwrap();
+        names.learn_seen(seen("a.partner.example", address, SERVER)).await;
+    }
+
+    #[test]
+    fn what_a_name_may_not_have_is_not_learnt() {
+        let names = names(&["*.partner.example"]);
+        let now = Instant::now();
+        for (name, address) in [
+            ("a.partner.example", [10, 0, 0, 1]),
+            ("a.partner.example", [127, 0, 0, 1]),
+            ("a.partner.example", [203, 0, 113, 99]),
+            ("stranger.example", [203, 0, 113, 7]),
+            ("A.partner.example", [203, 0, 113, 7]),
+        ] {
+            assert!(names.note_seen(&seen(name, address, SERVER), now).is_empty(), "{name} {address:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_the_node_does_not_trust_counts_for_its_caller_only() {
+        let names = names(&["*.partner.example"]);
+        let accepted =
+            names.note_seen(&seen("a.partner.example", [203, 0, 113, 7], "198.51.100.53:53"), Instant::now());
+        assert_eq!(accepted.len(), 1);
+        assert!(names.listings_at([203, 0, 113, 7].into()).is_empty());
+        assert!(names.everywhere().is_empty());
+    }
+}
