@@ -79,6 +79,10 @@ pub struct Settings {
     pub admin_socket: PathBuf,
     /// DNS servers instead of the system's.
     pub resolvers: Vec<SocketAddr>,
+    /// Further DNS servers whose responses to callers Egret believes.
+    pub trusted_resolvers: Vec<SocketAddr>,
+    /// Most names that Egret learns from DNS responses to callers.
+    pub max_names: usize,
     /// Whether DNS queries of callers go through Egret.
     pub forward_dns: bool,
     /// How long an address is captured after DNS has dropped it.

@@ -35,7 +35,7 @@ use self::downstream::Downstream;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Model, Origin, Protocol, Reason};
+use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason};
 use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -53,8 +53,11 @@ pub type OriginOf = Box<dyn Fn(BorrowedFd<'_>) -> Option<Origin> + Send + Sync>;
 /// Resolves a listed host.
 pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
 
-/// Returns the listed hosts that have an address.
-pub type HostsAt = Box<dyn Fn(IpAddr) -> Vec<Host> + Send + Sync>;
+/// The listings whose names are at an address.
+pub type ListingsAt = Box<dyn Fn(IpAddr) -> Vec<Listing> + Send + Sync>;
+
+/// Resolves a name below a wildcard, for an owner.
+pub type Resolve = Box<dyn Fn(Host, Arc<str>) -> Pending<'static, ()> + Send + Sync>;
 
 /// Asks Egret's own resolver whether a host that no API lists has an address. The wait is bounded.
 pub type LivesAt = Box<dyn Fn(Host, IpAddr) -> Pending<'static, bool> + Send + Sync>;
@@ -73,8 +76,10 @@ pub struct Rooms {
     pub model: Box<dyn Fn(Generation) -> Arc<Model> + Send + Sync>,
     /// Returns Egret's own resolution of a listed host.
     pub addresses: AddressesOf,
-    /// Returns the listed hosts at an address.
-    pub hosts_at: HostsAt,
+    /// Returns the listings whose names are at an address.
+    pub listings_at: ListingsAt,
+    /// Resolves a name below a wildcard, for this owner. Its addresses are known afterwards, if it has some.
+    pub resolve: Resolve,
     /// Returns whether a stranger's host lives at an address.
     pub lives_at: LivesAt,
     /// Carries connections to DNS servers.
@@ -82,7 +87,7 @@ pub struct Rooms {
     /// Returns whether an address is on the node.
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
-    pub workloads: Workloads,
+    pub workloads: Arc<Workloads>,
     /// Connections of workloads.
     pub connections: Shares,
     /// Those of them that speak HTTP/2: each may make Egret hold as much as its windows allow.
@@ -126,7 +131,7 @@ impl Rooms {
     }
 
     fn known(&self) -> policy::Known<'_> {
-        policy::Known { addresses: &self.addresses, hosts_at: &self.hosts_at, on_node: &self.on_node }
+        policy::Known { addresses: &self.addresses, listings_at: &self.listings_at, on_node: &self.on_node }
     }
 }
 

@@ -103,9 +103,7 @@ impl Asked {
     }
 
     fn api<'a>(&self, model: &'a Model) -> Option<(ApiId, &'a Api)> {
-        let lists = |api: &Api| api.hosts.contains(&self.host) && api.ports.contains(&self.port);
-        let index = model.apis.iter().position(lists)?;
-        Some((ApiId(u32::try_from(index).ok()?), &model.apis[index]))
+        model.listing(&self.host, self.port)
     }
 
     fn unlisted(&self) -> String {

@@ -25,6 +25,8 @@ mod testing;
 
 mod trusted;
 
+mod wanted;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,7 +47,7 @@ use crate::model::{Host, Model};
 pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets};
 pub use listed::NameStatus;
 pub use publication::Changes;
-pub use seen::Seen;
+pub use seen::{KnownName, Seen};
 pub use table::{Listings, Table, rows_at, table};
 
 /// How names are resolved.
@@ -79,6 +81,8 @@ pub struct Names {
     publication: Publication,
     strangers: Strangers,
     tried: Notify,
+    /// A name below a wildcard is due.
+    due: Notify,
     dropped: AtomicU64,
 }
 
@@ -114,23 +118,42 @@ impl Names {
             publication: Publication::default(),
             strangers,
             tried: Notify::new(),
+            due: Notify::new(),
             dropped: AtomicU64::new(0),
         }
     }
 
     /// Returns the addresses of a listed host, current ones first.
     pub fn addresses(&self, host: &Host) -> Vec<IpAddr> {
-        self.listed().addresses(host)
+        self.listed().addresses(host, Instant::now())
+    }
+
+    /// Resolves a name that only a wildcard lists, for this owner, and keeps it fresh while it is used. Returns when it is known, or
+    /// after some seconds.
+    pub async fn resolve(&self, host: &Host, owner: &Arc<str>) {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let directory = self.directory.load_full();
+        let Some(entry) = directory.listings(host.as_str()).next() else { return };
+        if !self.listed().want(host, owner, &entry.reach, Instant::now()) {
+            return;
+        }
+        self.due.notify_one();
+        let known = async {
+            loop {
+                let tried = self.tried.notified();
+                if self.listed().is_tried(host) {
+                    return;
+                }
+                tried.await;
+            }
+        };
+        // The name stays wanted: a later connection finds it.
+        let _ = tokio::time::timeout(PATIENCE, known).await;
     }
 
     /// Returns whether every listed host has an address.
     pub fn all_resolved(&self) -> bool {
         self.listed().all_resolved()
-    }
-
-    /// Returns the listed hosts that have an address.
-    pub fn hosts_at(&self, address: IpAddr) -> Vec<Host> {
-        self.listed().hosts_at(address)
     }
 
     /// Returns whether DNS says that a host lives at an address. For a host that is not listed it asks, for some seconds at most.
@@ -166,7 +189,9 @@ impl Names {
     /// Takes over the model's hosts: new ones are due at once, hosts that are not listed any more are forgotten.
     pub fn follow(&self, model: &Model) {
         self.directory.store(Arc::new(Directory::of(model)));
-        self.listed().follow(&model.hosts(), Instant::now());
+        let directory = self.directory.load();
+        self.listed().follow(&model.hosts(), |host| directory.lists(host.as_str()), Instant::now());
+        drop(directory);
         self.forget_unlisted();
     }
 
@@ -205,6 +230,7 @@ impl Names {
                     self.tried.notify_waiters();
                 }
                 () = tokio::time::sleep(wait) => {}
+                () = self.due.notified() => {}
                 changed = models.changed() => if changed.is_err() { return },
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use operation::{Parameters, operation, operation_but_for_capitals};
 
-use crate::model::{Alpn, Api, ApiId, Backend, Flow, Host, Mode, Model, Protocol, Reason, Strangers};
+use crate::model::{Alpn, Api, ApiId, Backend, Flow, Listing, Mode, Model, Protocol, Reason, Strangers};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl From<Reason> for Refusal<'_> {
 pub struct Sharers<'a>(Vec<(ApiId, &'a Api)>);
 
 impl<'a> Sharers<'a> {
-    /// Returns the APIs that list one of these hosts with the destination's port. `captured_for` is the API that the kernel's rule
+    /// Returns the APIs that have one of these listings and the destination's port. `captured_for` is the API that the kernel's rule
     /// names: it is one of them even if its hosts have moved to other addresses since.
-    pub fn of(model: &'a Model, destination: SocketAddr, captured_for: Option<ApiId>, hosts: &[Host]) -> Self {
+    pub fn of(model: &'a Model, destination: SocketAddr, captured_for: Option<ApiId>, there: &[Listing]) -> Self {
         let shares = |(id, api): &(ApiId, &Api)| {
-            let lists = api.ports.contains(&destination.port()) && api.hosts.iter().any(|host| hosts.contains(host));
+            let lists = api.ports.contains(&destination.port()) && there.iter().any(|listing| api.has(listing));
             lists || captured_for == Some(*id)
         };
         Self((0..).map(ApiId).zip(&model.apis).filter(shares).collect())

@@ -14,7 +14,7 @@ mod told;
 
 mod volume;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,9 +92,13 @@ impl Telemetry {
         flows
     }
 
-    /// Returns the addresses that the callers of running flows asked for.
-    pub fn destinations(&self) -> HashSet<IpAddr> {
-        self.flows().values().filter_map(|shared| shared.destination()).collect()
+    /// Returns the addresses that the callers of running flows asked for, with the number of flows.
+    pub fn destinations(&self) -> HashMap<IpAddr, usize> {
+        let mut counts = HashMap::new();
+        for address in self.flows().values().filter_map(|shared| shared.destination()) {
+            *counts.entry(address).or_default() += 1;
+        }
+        counts
     }
 
     /// Returns the number of lines of the access log that were dropped.

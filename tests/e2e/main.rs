@@ -102,6 +102,8 @@ mod unit;
 
 mod uploads;
 
+mod wildcards;
+
 mod workloads;
 
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};

@@ -25,6 +25,11 @@ pub enum Request {
     ForgetRefusals,
     /// The kernel hooks.
     Hooks,
+    /// Names of APIs and their addresses.
+    Hosts {
+        /// Maximum number of rows.
+        most: usize,
+    },
     /// Use of limits, most used first.
     Limits {
         /// Maximum number of rows.
@@ -86,6 +91,13 @@ pub enum Response {
     Flows(Vec<FlowRow>),
     /// To [`Request::ForgetRefusals`]: the number of refusals.
     Forgotten(usize),
+    /// The response to [`Request::Hosts`].
+    Hosts {
+        /// The rows of the listing.
+        rows: Vec<HostRow>,
+        /// Number of rows without the maximum.
+        all: usize,
+    },
     /// The response to [`Request::Hooks`].
     Hooks(Vec<HookRow>),
     /// The response to [`Request::Limits`].
@@ -453,6 +465,34 @@ pub struct LimitRow {
     /// Whether other nodes count with this one.
     #[serde(default)]
     pub shared: bool,
+}
+
+/// A name of an API, and what is known of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostRow {
+    /// The host name in lower case.
+    pub name: String,
+    /// The API that lists it, by its name or by a wildcard; absent for servers that Egret itself uses.
+    pub api: Option<String>,
+    /// `resolved` by Egret, `seen` in a caller's DNS response, or `seen_by_owner`: seen, and it counts for that owner only.
+    pub learnt: String,
+    /// The owner whose DNS response it was.
+    pub owner: Option<String>,
+    /// Its addresses, with the seconds until each is looked up again (`resolved`) or forgotten (`seen`).
+    pub addresses: Vec<HostAddress>,
+    /// Why Egret could not resolve it the last time.
+    pub error: Option<String>,
+}
+
+/// An address of a name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostAddress {
+    /// The address of the name.
+    pub address: IpAddr,
+    /// Seconds until it is looked up again, or forgotten.
+    pub ttl_seconds: Option<u64>,
+    /// Running flows whose callers connected to it.
+    pub flows: usize,
 }
 
 /// An answer, or a value, that policies have kept.

@@ -242,11 +242,13 @@ impl<'a> Replay<'a> {
 
     /// The one that lists the host, and the port where the log has it.
     fn api(&self, line: &Line, host: &Host) -> Option<&'a Api> {
-        let lists =
-            |api: &&Api| api.hosts.contains(host) && line.request.port.is_none_or(|port| api.ports.contains(&port));
+        let lists = |api: &&Api| api.lists(host) && line.request.port.is_none_or(|port| api.ports.contains(&port));
         let mut listed = self.model.apis.iter().filter(lists);
-        let first = listed.clone().next();
-        listed.find(|api| *api.name == *line.api).or(first)
+        let first = match line.request.port {
+            Some(port) => self.model.listing(host, port),
+            None => self.model.api_of(host),
+        };
+        listed.find(|api| *api.name == *line.api).or(first.map(|(_, api)| api))
     }
 }
 

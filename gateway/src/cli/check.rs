@@ -35,7 +35,7 @@ impl Check {
         if let Some(log) = &self.against {
             return against::run(&compiled.model, log, self.output);
         }
-        let hosts: usize = compiled.model.apis.iter().map(|api| api.hosts.len()).sum();
+        let hosts: usize = compiled.model.apis.iter().map(|api| api.listings().count()).sum();
         let warnings = match compiled.model.warnings.len() {
             0 => String::new(),
             count => format!(", {count} warning(s)"),

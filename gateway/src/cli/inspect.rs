@@ -9,8 +9,8 @@ use super::ask::UNEXPECTED;
 use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, LimitRow, OlderRow, RedirectRow,
-    RefusalRow, Request, Response, SubscriptionRow,
+    ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow, LimitRow,
+    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow,
 };
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct Inspect {
     /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
-    /// Maximum number of limits or cache entries to show.
+    /// Maximum number of hosts, limits or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     /// Close the connections that `older` lists; their applications connect again, through Egret.
@@ -48,6 +48,8 @@ enum What {
     Older,
     /// APIs and the addresses of their hosts.
     Apis,
+    /// Names of APIs, their addresses, and how Egret learnt them.
+    Hosts,
     /// Servers of `backends`: health, circuit breaker, and requests.
     Backends,
     /// Workloads that do not trust the CA of intercepted APIs, and how to make them trust it.
@@ -76,6 +78,7 @@ impl Inspect {
             What::Limits => Request::Limits { most: self.limit },
             What::Caches => Request::Caches { most: self.limit },
             What::Hooks => Request::Hooks,
+            What::Hosts => Request::Hosts { most: self.limit },
             What::Subscriptions => Request::Subscriptions,
         };
         loop {
@@ -100,6 +103,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
+        Response::Hosts { rows, all } => hosts(&rows, all, output),
         Response::Limits { rows, all } => limits(&rows, all, output),
         Response::Older(rows) => older(&rows, output),
         Response::Refusals(rows) => refusals(&rows, output),
@@ -257,6 +261,25 @@ fn apis(rows: &[ApiRow], output: Output) -> io::Result<()> {
             ),
         ]
     })
+}
+
+fn hosts(rows: &[HostRow], all: usize, output: Output) -> io::Result<()> {
+    print(rows, output, ["NAME", "API", "LEARNT", "OWNER", "ADDRESS", "TTL", "FLOWS"], |row| {
+        let each = |text: fn(&HostAddress) -> String| Cell::lines(row.addresses.iter().map(text));
+        [
+            Cell::from(&row.name),
+            or_dash(row.api.as_ref()).into(),
+            Cell::from(&row.learnt),
+            or_dash(row.owner.as_ref()).into(),
+            match &row.error {
+                Some(error) if row.addresses.is_empty() => error.as_str().into(),
+                _ => each(|address| address.address.to_string()),
+            },
+            each(|address| or_dash(address.ttl_seconds.map(|seconds| format!("{seconds} s")))),
+            each(|address| address.flows.to_string()),
+        ]
+    })?;
+    rest(rows.len(), all, output)
 }
 
 fn backends(rows: &[BackendRow], output: Output) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod counters;
 mod egress;
 mod endpoint;
 mod expression;
+mod hosts;
 mod lasting;
 mod openapi;
 mod policies;
@@ -18,6 +19,7 @@ mod yaml;
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,12 +34,15 @@ use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
     DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Settings,
 };
-use crate::model::{Api, Drain, FailMode, Generation, Host, InvalidHost, Limits, Mode, Model, OnRefusal, Pool};
+use crate::model::{Api, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pool};
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
 /// Large third parties use some dozens of addresses for a name.
 const DEFAULT_MAX_ADDRESSES: usize = 256;
+
+/// A name costs some 200 bytes.
+const DEFAULT_MAX_NAMES: usize = 65_536;
 
 /// What is outside of the configuration.
 pub(super) struct Outside<'a> {
@@ -100,7 +105,7 @@ pub(super) fn compile(
 #[derive(Default)]
 struct Seen<'a> {
     names: HashMap<&'a str, &'a Spanned<String>>,
-    hosts: HashMap<(Host, u16), &'a Spanned<String>>,
+    listings: hosts::Seen<'a>,
 }
 
 fn api<'a>(
@@ -122,9 +127,10 @@ fn api<'a>(
     let mode = mode(file, problems);
     let egress = ways.of_api(file, mode, problems);
     let rules = policies.rules(file, mode, outside, problems);
+    let (hosts, wildcards) = hosts::compile(file, &ports, &mut seen.listings, problems);
     Api {
-        hosts: hosts(file, &ports, seen, problems),
-        wildcards: Vec::new(),
+        hosts,
+        wildcards,
         opaque_ports: opaque_ports(file, &ports, problems),
         fail: fail(file, problems),
         on_refusal: on_refusal(file, mode, rules.is_some(), problems),
@@ -143,47 +149,6 @@ fn api<'a>(
         rules,
         backend: file.backend.as_ref().map(|file| Arc::new(backend::compile(file, mode, outside, problems))),
     }
-}
-
-fn hosts<'a>(file: &'a ApiFile, ports: &[u16], seen: &mut Seen<'a>, problems: &mut Vec<Problem>) -> Vec<Host> {
-    if file.hosts.is_empty() {
-        problems.push(Problem::at(&file.name, "this API has no host", "add `hosts: [api.partner.example]`"));
-    }
-    let mut hosts: Vec<Host> = Vec::new();
-    for written in &file.hosts {
-        let host = match Host::parse(&written.value) {
-            Ok(host) => host,
-            Err(invalid) => {
-                let help = match invalid {
-                    InvalidHost::Address => "write the name that the application uses, not its address",
-                    InvalidHost::Character('*') => "write each name: wildcards are not supported",
-                    InvalidHost::Character(c) if !c.is_ascii() => "write it in punycode (xn--...)",
-                    InvalidHost::Character('/' | ':') => "write only the name, without scheme, port and path",
-                    InvalidHost::Character(_) | InvalidHost::Empty | InvalidHost::Label | InvalidHost::TooLong => {
-                        "write a name like api.partner.example"
-                    }
-                };
-                problems.push(Problem::at(written, invalid.to_string(), help));
-                continue;
-            }
-        };
-        if hosts.contains(&host) {
-            problems.push(Problem::at(written, "this host is listed twice", "remove one of them"));
-            continue;
-        }
-        let taken = ports.iter().find_map(|port| seen.hosts.get(&(host.clone(), *port)).map(|other| (*port, *other)));
-        if let Some((port, other)) = taken {
-            let rule = format!("another API has this host and port {port} already");
-            let help =
-                "remove the host from one of the APIs, or give them different ports: a host and port belong to one API";
-            problems.push(Problem::at(written, rule, help).with(other));
-        }
-        for port in ports {
-            seen.hosts.entry((host.clone(), *port)).or_insert(written);
-        }
-        hosts.push(host);
-    }
-    hosts
 }
 
 fn ports(file: &ApiFile, problems: &mut Vec<Problem>) -> Vec<u16> {
@@ -306,13 +271,11 @@ fn bodies_fit(file: &File, limits: Limits, problems: &mut Vec<Problem>) {
     }
 }
 
-fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
-    let (capture, admin) = (file.capture.as_ref(), file.admin.as_ref());
-    let (resolver, telemetry) = (file.resolver.as_ref(), file.telemetry.as_ref());
-    let mut resolvers = Vec::new();
-    for written in resolver.iter().flat_map(|resolver| &resolver.servers) {
+fn dns_servers<'a>(written: impl Iterator<Item = &'a Spanned<String>>, problems: &mut Vec<Problem>) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for written in written {
         match socket_address(&written.value, 53) {
-            Some(address) => resolvers.push(address),
+            Some(address) => servers.push(address),
             None => problems.push(Problem::at(
                 written,
                 format!("`{}` is not an address", written.value),
@@ -320,6 +283,14 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             )),
         }
     }
+    servers
+}
+
+fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
+    let (capture, admin) = (file.capture.as_ref(), file.admin.as_ref());
+    let (resolver, telemetry) = (file.resolver.as_ref(), file.telemetry.as_ref());
+    let resolvers = dns_servers(resolver.iter().flat_map(|resolver| &resolver.servers), problems);
+    let trusted_resolvers = dns_servers(resolver.iter().flat_map(|resolver| &resolver.trusted_servers), problems);
     let address = telemetry.and_then(|telemetry| telemetry.address.as_ref()).and_then(|written| {
         let address = written.value.parse().ok();
         if address.is_none() {
@@ -342,6 +313,10 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
         admin_socket: admin.and_then(|admin| admin.socket.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         resolvers,
+        trusted_resolvers,
+        max_names: resolver
+            .and_then(|resolver| resolver.max_names)
+            .map_or(DEFAULT_MAX_NAMES, |most| usize::try_from(most).unwrap_or(usize::MAX)),
         forward_dns: file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(true),
         kubelet: kubelet(file, problems),
         ca: ca(file),

@@ -164,6 +164,8 @@ impl Changes {
         self.value("state.directory", &old.state, &new.state, plain);
         self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
         self.each("resolver.servers", &old.resolvers, &new.resolvers);
+        self.each("resolver.trusted_servers", &old.trusted_resolvers, &new.trusted_resolvers);
+        self.value("resolver.max_names", &old.max_names, &new.max_names, plain);
         self.value("dns.forward", &old.forward_dns, &new.forward_dns, plain);
         self.value("resolver.keep", &old.keep, &new.keep, plain);
         self.value("resolver.max_addresses", &old.max_addresses, &new.max_addresses, plain);
@@ -178,7 +180,8 @@ impl Changes {
     }
 
     fn api(&mut self, (before, old): (&Model, &Api), (after, new): (&Model, &Api)) {
-        self.each("hosts", &old.hosts, &new.hosts);
+        let listings = |api: &Api| api.listings().collect::<Vec<_>>();
+        self.each("hosts", &listings(old), &listings(new));
         self.each("ports", &old.ports, &new.ports);
         self.each("opaque_ports", &old.opaque_ports, &new.opaque_ports);
         self.value("mode", &old.mode, &new.mode, |mode| mode.label().to_owned());
@@ -376,7 +379,7 @@ fn target(operation: &Operation) -> String {
 }
 
 fn summary(api: &Api) -> String {
-    let hosts: Vec<_> = api.hosts.iter().map(ToString::to_string).collect();
+    let hosts: Vec<_> = api.listings().map(|listing| listing.to_string()).collect();
     let ports: Vec<_> = api.ports.iter().map(ToString::to_string).collect();
     let (hosts, ports) = (hosts.join(", "), ports.join(", "));
     format!("{hosts}, ports {ports}, mode {}, fail {}", api.mode.label(), api.fail.label())

@@ -145,7 +145,9 @@ pub(super) struct ApiFile {
     /// Unique name of the API. Logs, metrics and commands show it. Example: `partner`.
     #[schemars(with = "String")]
     pub(super) name: Spanned<String>,
-    /// Exact host names of the third party. Wildcards are not supported. Example: `[api.partner.example]`.
+    /// Host names of the third party. `*.partner.example` stands for all names below `partner.example`, at any depth, but not for
+    /// `partner.example` itself. A name goes before a wildcard, a longer wildcard before a shorter one. Egret learns the addresses
+    /// below a wildcard from the callers' DNS responses, and dials its own resolution. Example: `[api.partner.example]`.
     #[schemars(with = "Vec<String>")]
     pub(super) hosts: Vec<Spanned<String>>,
     /// The TCP ports that Egret captures. Default: 80 and 443. Example: `[443, 8443]`.
@@ -413,6 +415,16 @@ pub(super) struct ResolverFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) servers: Vec<Spanned<String>>,
+    /// Further DNS servers whose responses to callers Egret believes, beside `servers` and those of the node's `/etc/resolv.conf`:
+    /// it captures connections to the addresses that they give for listed hosts. Default: none. Example: `[10.96.0.10]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) trusted_servers: Vec<Spanned<String>>,
+    /// The most names that Egret learns from DNS responses to callers. One owner has at most a quarter of them; the oldest ones
+    /// make room. Default: 65536. Example: `200000`.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 4_000_000))]
+    pub(super) max_names: Option<u32>,
     /// How long Egret captures an address after it has disappeared from DNS, for clients that cache addresses. Default: 1h.
     /// Example: `2h`.
     #[serde(default)]

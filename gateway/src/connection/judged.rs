@@ -12,7 +12,7 @@ use crate::model::{Host, Reason};
 /// # Errors
 /// [`Reason::Misdirected`] if the host is not one of these, [`Reason::NoName`] if there is none, and [`Reason::BadRequest`] if two
 /// readers could take the request for two hosts: two Host fields, or a target and a Host field that differ.
-pub(super) fn judge<B>(hosts: &[Host], request: &Request<B>) -> Result<(), Reason> {
+pub(super) fn judge<'a, B>(hosts: impl IntoIterator<Item = &'a Host>, request: &Request<B>) -> Result<(), Reason> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next();
     // RFC 9112 §3.2: at most one. HTTP/1.1 needs one, other versions do not.
@@ -37,7 +37,7 @@ pub(super) fn judge<B>(hosts: &[Host], request: &Request<B>) -> Result<(), Reaso
         (None, None) => return Err(Reason::NoName),
         _ => return Err(Reason::BadRequest),
     };
-    let is_listed = hosts.iter().any(|host| host.as_str().eq_ignore_ascii_case(name));
+    let is_listed = hosts.into_iter().any(|host| host.as_str().eq_ignore_ascii_case(name));
     is_listed.then_some(()).ok_or(Reason::Misdirected)
 }
 

@@ -1,5 +1,7 @@
 //! Chooses the route of a captured connection, and puts the choice on record.
 
+use std::sync::Arc;
+
 use super::Rooms;
 use super::first_bytes::First;
 use crate::flow::Bound;
@@ -11,7 +13,7 @@ use crate::telemetry::FlowRecord;
 /// The mode on record where the caller's refusal of Egret's certificate has made it `passthrough`.
 const PASSED: &str = "passthrough_on_refusal";
 
-/// Most lookups of strangers' names at the same time. More are refused as if the lookup had failed.
+/// Most lookups at the same time of names that callers choose. More are refused as if the lookup had failed.
 const LOOKUPS: Bound = Bound { all: 256, each: 32 };
 
 /// Returns the APIs that the connection's original destination belongs to.
@@ -19,7 +21,7 @@ pub(super) fn sharers<'a>(model: &'a Model, origin: &Origin, rooms: &Rooms) -> S
     // The index of an API means nothing in the configuration of another process.
     let captured_for = (model.generation == origin.generation).then_some(origin.api);
     let destination = origin.original_dst.0;
-    Sharers::of(model, destination, captured_for, &(rooms.hosts_at)(destination.ip()))
+    Sharers::of(model, destination, captured_for, &(rooms.listings_at)(destination.ip()))
 }
 
 /// Returns the origin with an index of this model. An index that no API has stands for none.
@@ -55,7 +57,10 @@ pub(super) async fn route<'a>(
 ) -> Result<(Route<'a>, Carriage), Reason> {
     let route = route::select(model, flow, protocol, sharers).map_err(|refusal| refused(refusal, record))?;
     match route {
-        Route::Api(_, api) => record.routed(&api.name, api.mode.label()),
+        Route::Api(_, api) => {
+            record.routed(&api.name, api.mode.label());
+            resolve(api, flow, protocol, rooms).await?;
+        }
         Route::Stranger => {
             record.stranger();
             verify_stranger(flow, protocol, rooms).await?;
@@ -80,6 +85,15 @@ pub(super) fn refused(refusal: Refusal<'_>, record: &FlowRecord) -> Reason {
         record.routed(&api.name, api.mode.label());
     }
     refusal.reason
+}
+
+/// Resolves the name that the caller asks for, if only a wildcard covers it: Egret dials its own resolution.
+async fn resolve(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
+    let Some(name) = protocol.authority().filter(|name| !api.hosts.contains(name)) else { return Ok(()) };
+    let owner = &flow.workload.owner;
+    let _lookup = rooms.lookups.take(owner, 1, LOOKUPS).ok_or(Reason::Unresolved)?;
+    (rooms.resolve)(name.clone(), Arc::clone(owner)).await;
+    Ok(())
 }
 
 /// Checks that the stranger's host lives at the address that the caller connected to. A caller that names a host which lives

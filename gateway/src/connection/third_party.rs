@@ -188,9 +188,11 @@ impl ThirdParty {
         &self.model.limits
     }
 
-    /// Returns the hosts that requests may be for: those of the API, or the stranger's own.
-    pub(super) fn hosts(&self) -> &[Host] {
-        self.api().map_or(std::slice::from_ref(&self.name), |api| &api.hosts)
+    /// Returns the hosts that requests may be for: the one of the connection, and those that its API lists by name. Other names
+    /// below a wildcard may have other servers.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Host> {
+        let listed = self.api().map_or(&[][..], |api| &api.hosts);
+        std::iter::once(&self.name).chain(listed)
     }
 
     fn api(&self) -> Option<&Api> {

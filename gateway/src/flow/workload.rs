@@ -29,6 +29,11 @@ impl Workloads {
         }
     }
 
+    /// Returns the owner of the processes in a cgroup.
+    pub async fn owner(&self, cgroup: u64) -> Arc<str> {
+        Arc::clone(&self.cgroups.names(cgroup, 0).await.owner)
+    }
+
     /// Returns who an origin is.
     pub async fn identify(&self, origin: Origin) -> Workload {
         let names = self.cgroups.names(origin.cgroup, origin.pid).await;

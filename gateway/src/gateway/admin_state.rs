@@ -1,5 +1,6 @@
 //! The state that the admin socket shows.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +14,15 @@ use super::models::Models;
 use super::older;
 use super::warnings::warnings;
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, LimitRow,
-    NameRow, RedirectRow, RefusalRow, Request, RequestRow, Responding, Response, Status, SubscriptionRow, Successor,
+    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, HostAddress,
+    HostRow, LimitRow, NameRow, RedirectRow, RefusalRow, Request, RequestRow, Responding, Response, Status,
+    SubscriptionRow, Successor,
 };
 use crate::capture::Capture;
 use crate::connection;
 use crate::explain;
-use crate::model::{Action, Flow, Model, OnRefusal, Redirect};
-use crate::names::{Forwarder, Names};
+use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Wildcard};
+use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot};
 use crate::tls::Refusal;
@@ -96,6 +98,7 @@ impl AdminState {
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.connection.leaves.refusals().forget()),
             Request::Hooks => Response::Hooks(self.hooks()),
+            Request::Hosts { most } => self.hosts(most),
             Request::Limits { most } => {
                 let (used, all) = self.connection.policies.limits(SystemTime::now(), connection::clock(), most);
                 Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
@@ -142,9 +145,20 @@ impl AdminState {
                 error: status.and_then(|status| status.error.clone()),
             }
         };
+        let everywhere = if model.apis.iter().all(|api| api.wildcards.is_empty()) {
+            HashMap::new()
+        } else {
+            self.names.everywhere()
+        };
+        let wildcard_row = |wildcard: &Wildcard| NameRow {
+            name: wildcard.to_string(),
+            addresses: everywhere.get(&Listing::Wildcard(wildcard.clone())).cloned().unwrap_or_default(),
+            refused: Vec::new(),
+            error: None,
+        };
         let row = |api: &crate::model::Api| ApiRow {
             name: api.name.to_string(),
-            hosts: api.hosts.iter().map(host_row).collect(),
+            hosts: api.hosts.iter().map(host_row).chain(api.wildcards.iter().map(wildcard_row)).collect(),
             ports: api.ports.clone(),
             mode: api.mode.label().to_owned(),
             fail: api.fail.label().to_owned(),
@@ -240,16 +254,41 @@ impl AdminState {
         self.capture.hooks().into_iter().map(row).collect()
     }
 
+    fn hosts(&self, most: usize) -> Response {
+        let model = self.models.current();
+        let (known, all) = self.names.known(most);
+        let flows = self.connection.telemetry.destinations();
+        let row = |known: KnownName| HostRow {
+            api: Host::parse(&known.name).ok().and_then(|host| Some(model.api_of(&host)?.1.name.to_string())),
+            learnt: match &known.learnt {
+                None => "resolved",
+                Some((_, true)) => "seen",
+                Some((_, false)) => "seen_by_owner",
+            }
+            .to_owned(),
+            owner: known.learnt.map(|(owner, _)| owner.to_string()),
+            addresses: known
+                .addresses
+                .into_iter()
+                .map(|(address, left)| HostAddress {
+                    address,
+                    ttl_seconds: left.map(|left| left.as_secs()),
+                    flows: flows.get(&address).copied().unwrap_or(0),
+                })
+                .collect(),
+            error: known.error,
+            name: known.name,
+        };
+        Response::Hosts { rows: known.into_iter().map(row).collect(), all }
+    }
+
     fn redirects(&self, rows: Vec<(Redirect, crate::model::HookCounters)>) -> Vec<RedirectRow> {
-        let names = self.names.status();
         let mut rows: Vec<_> = rows
             .into_iter()
             .map(|(redirect, counters)| {
                 let model = self.models.of(redirect.generation);
                 let address = redirect.destination.ip();
-                let host = host_of(&model, &redirect, |host| {
-                    names.iter().any(|status| status.host == *host && status.addresses.contains(&address))
-                });
+                let host = host_of(&model, &redirect, &self.names.listings_at(address));
                 let api = model.api(redirect.api);
                 RedirectRow {
                     host,
@@ -355,9 +394,9 @@ fn mount_namespace() -> String {
     std::fs::read_link("/proc/self/ns/mnt").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn host_of(model: &Model, redirect: &Redirect, resolves_to_it: impl Fn(&crate::model::Host) -> bool) -> Option<String> {
-    let hosts = &model.api(redirect.api)?.hosts;
-    hosts.iter().find(|host| resolves_to_it(host)).map(ToString::to_string)
+/// Returns the first of the API's hosts and wildcards whose names are at the address of a row.
+fn host_of(model: &Model, redirect: &Redirect, there: &[Listing]) -> Option<String> {
+    model.api(redirect.api)?.listings().find(|listing| there.contains(listing)).map(|listing| listing.to_string())
 }
 
 fn cache_row(kept: CacheUse) -> CacheRow {

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Capture;
 use crate::connection::CarryDns;
+use crate::flow::Workloads;
 use crate::model::Reason;
-use crate::names::{DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, Forwarder};
+use crate::names::{DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, Forwarder, Names};
 
 /// The forwarder and its sockets.
 #[derive(Clone, Debug)]
@@ -40,15 +41,27 @@ pub(super) fn carry(forwarder: Option<Arc<Forwarder>>) -> CarryDns {
 
 impl Forwarding {
     /// Creates it with the sockets of another process, or with its own.
-    pub(super) fn new(inherited: Vec<OwnedFd>, capture: &Arc<Capture>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        inherited: Vec<OwnedFd>,
+        capture: &Arc<Capture>,
+        names: &Arc<Names>,
+        workloads: &Arc<Workloads>,
+    ) -> std::io::Result<Self> {
         let each = Capture::DNS_SOCKETS;
         let sockets = if inherited.is_empty() { DnsSockets::bind(each) } else { DnsSockets::adopt(inherited, each) }?;
         let (exempt, sender, beat) = (Arc::clone(capture), Arc::clone(capture), Arc::clone(capture));
+        let (listed, learning, workloads) = (Arc::clone(names), Arc::clone(names), Arc::clone(workloads));
         let rooms = DnsRooms {
             exempt: Arc::new(move |socket| exempt.exempt(socket)),
             sender: Box::new(move |socket, slot| sender.dns_sender(socket, slot)),
-            is_listed: Box::new(|_| false),
-            learn: Box::new(|_| Box::pin(async {})),
+            is_listed: Box::new(move |name| listed.is_listed(name)),
+            learn: Box::new(move |seen| {
+                let (names, workloads) = (Arc::clone(&learning), Arc::clone(&workloads));
+                Box::pin(async move {
+                    let owner = workloads.owner(seen.caller).await;
+                    names.learn_seen(seen, &owner).await;
+                })
+            }),
             beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),
         };
         Ok(Self { forwarder: Arc::new(Forwarder::new(rooms)), sockets: Arc::new(sockets) })

@@ -16,7 +16,7 @@ use super::models::Models;
 use super::warnings::warnings;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
-use crate::model::{Generation, Mode, Model, Redirect};
+use crate::model::{Api, Generation, Mode, Model, Redirect, Wildcard};
 use crate::names::{self, Changes, Listings, Names, Table};
 use crate::tls::{self, Leaves};
 
@@ -206,6 +206,10 @@ pub(super) fn tell_warnings(model: &Model) {
 
 /// Checks that there is a CA which may sign for the hosts of intercepted APIs, before any is intercepted.
 pub(super) fn ready_to_intercept(model: &Model, leaves: &Leaves) -> Result<(), tls::Error> {
-    let mut hosts = model.apis.iter().filter(|api| api.mode == Mode::Intercept).flat_map(|api| &api.hosts).peekable();
-    if hosts.peek().is_some() { leaves.ready(hosts) } else { Ok(()) }
+    let intercepted = model.apis.iter().filter(|api| api.mode == Mode::Intercept);
+    // A CA that may sign for the domain may sign for the names below it (RFC 5280 §4.2.1.10).
+    let hosts =
+        |api: &'_ Api| api.hosts.iter().chain(api.wildcards.iter().map(Wildcard::domain)).cloned().collect::<Vec<_>>();
+    let hosts: Vec<_> = intercepted.flat_map(hosts).collect();
+    if hosts.is_empty() { Ok(()) } else { leaves.ready(&hosts) }
 }

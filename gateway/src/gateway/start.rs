@@ -147,8 +147,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let cgroup_root = capture::cgroup_root()?;
     let paths = capture::CgroupPaths::new(cgroup_root.clone())?;
     let path_of = Box::new(move |id| paths.path(id));
-    let workloads = Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup));
-    let forwarding = if settings.forward_dns { Some(Forwarding::new(dns_sockets, &capture)?) } else { None };
+    let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup)));
+    let forwarding =
+        if settings.forward_dns { Some(Forwarding::new(dns_sockets, &capture, &names, &workloads)?) } else { None };
     let dns = forwarding.as_ref().map(|forwarding| Arc::clone(&forwarding.forwarder));
     let rooms = rooms(
         &capture,
@@ -315,14 +316,14 @@ fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
 }
 
 fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
-    let Settings { resolvers, keep, max_addresses, .. } = settings;
+    let Settings { resolvers, trusted_resolvers, keep, max_addresses, max_names, .. } = settings;
     let node = Arc::clone(node);
     let settings = names::Settings {
         servers: resolvers.clone(),
         keep: *keep,
         max_addresses: *max_addresses,
-        trusted_servers: Vec::new(),
-        max_names: 65_536,
+        trusted_servers: trusted_resolvers.clone(),
+        max_names: *max_names,
         // Half of the table, with two ports each: what Egret resolves has the other half.
         max_learnt: capture::CAPACITY / 4,
     };
@@ -334,7 +335,7 @@ fn rooms(
     (models, changes): (&Arc<Models>, watch::Receiver<Arc<Model>>),
     (names, carry_dns): (&Arc<Names>, CarryDns),
     node: &Arc<NodeAddresses>,
-    workloads: Workloads,
+    workloads: Arc<Workloads>,
     telemetry: &Arc<Telemetry>,
     leaves: Arc<Leaves>,
 ) -> Rooms {
@@ -345,13 +346,17 @@ fn rooms(
     let pool = Arc::new(Pool::new(Arc::clone(&dialer)));
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
-    let (located, asked) = (Arc::clone(&names), Arc::clone(&names));
+    let (located, asked, wanted) = (Arc::clone(&names), Arc::clone(&names), Arc::clone(&names));
     Rooms {
         origin: Box::new(move |socket| origin.origin(socket)),
         dialer,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
-        hosts_at: Box::new(move |address| located.hosts_at(address)),
+        listings_at: Box::new(move |address| located.listings_at(address)),
+        resolve: Box::new(move |host, owner| {
+            let names = Arc::clone(&wanted);
+            Box::pin(async move { names.resolve(&host, &owner).await })
+        }),
         lives_at: Box::new(move |host, address| {
             let names = Arc::clone(&asked);
             Box::pin(async move { names.lives_at(host, address).await })
@@ -397,7 +402,8 @@ fn spawn_names_sweep(names: &Arc<Names>, telemetry: &Arc<Telemetry>, stop: &Canc
             tick.tick().await;
             let (names, telemetry) = (Arc::clone(&names), Arc::clone(&telemetry));
             // It reads a file.
-            let _ = tokio::task::spawn_blocking(move || names.sweep(telemetry.destinations())).await;
+            let _ =
+                tokio::task::spawn_blocking(move || names.sweep(telemetry.destinations().into_keys().collect())).await;
         }
     }));
 }

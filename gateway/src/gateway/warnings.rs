@@ -38,7 +38,8 @@ fn hides_another(model: &Model, api: &Api, names: &Names) -> Option<String> {
         return None;
     }
     let addresses: BTreeSet<_> = api.hosts.iter().flat_map(|host| names.addresses(host)).collect();
-    let guard = |address: &IpAddr| api.ports.iter().find_map(|port| model.guard(api, *port, &names.hosts_at(*address)));
+    let guard =
+        |address: &IpAddr| api.ports.iter().find_map(|port| model.guard(api, *port, &names.listings_at(*address)));
     let guards: Vec<_> = addresses.iter().filter_map(guard).collect();
     let (name, mode) = (&api.name, api.mode.label());
     if let Some(guard) = guards.first().filter(|_| guards.len() == addresses.len()) {
@@ -49,10 +50,10 @@ fn hides_another(model: &Model, api: &Api, names: &Names) -> Option<String> {
             guard.name, guard.name
         ));
     }
-    let hosts: BTreeSet<_> = addresses.into_iter().flat_map(|address| names.hosts_at(address)).collect();
+    let there: BTreeSet<_> = addresses.into_iter().flat_map(|address| names.listings_at(address)).collect();
     let is_hidden = |other: &&Api| {
         let is_strict = other.mode == Mode::Deny || (other.rules.is_some() && !other.guards_addresses());
-        let is_there = other.hosts.iter().any(|host| hosts.contains(host));
+        let is_there = there.iter().any(|listing| other.has(listing));
         other.name != api.name && is_strict && is_there && other.ports.iter().any(|port| api.ports.contains(port))
     };
     let other = model.apis.iter().find(is_hidden)?;

@@ -61,10 +61,10 @@ impl Model {
         self.most_exact(host, |api| api.ports.contains(&port))
     }
 
-    /// Returns the API that keeps bytes of another API, which Egret carries unseen, from an address with these listed hosts: what is
+    /// Returns the API that keeps bytes of another API, which Egret carries unseen, from an address with names of these listings: what is
     /// inside of them could be for itself, past its policies. It has policies, or is intercepted, and refuses strangers.
-    pub fn guard(&self, carried: &Api, port: u16, hosts: &[Host]) -> Option<&Api> {
-        let is_there = |api: &Api| api.ports.contains(&port) && api.hosts.iter().any(|host| hosts.contains(host));
+    pub fn guard(&self, carried: &Api, port: u16, there: &[Listing]) -> Option<&Api> {
+        let is_there = |api: &Api| api.ports.contains(&port) && there.iter().any(|listing| api.has(listing));
         self.apis.iter().find(|api| api.guards_addresses() && api.name != carried.name && is_there(api))
     }
 
@@ -191,6 +191,14 @@ impl Api {
     /// Returns whether the API lists this host, by its name or by a wildcard.
     pub fn lists(&self, host: &Host) -> bool {
         self.exactness(host).is_some()
+    }
+
+    /// Returns whether this is one of its hosts or wildcards.
+    pub fn has(&self, listing: &Listing) -> bool {
+        match listing {
+            Listing::Host(host) => self.hosts.contains(host),
+            Listing::Wildcard(wildcard) => self.wildcards.contains(wildcard),
+        }
     }
 
     /// Returns its hosts and its wildcards.

@@ -35,7 +35,7 @@ impl fmt::Display for Wildcard {
 pub enum Listing {
     /// The name itself.
     Host(Host),
-    /// A wildcard.
+    /// A wildcard that covers it.
     Wildcard(Wildcard),
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) tried: bool,
     /// Whether it has more addresses than are kept.
     overflows: bool,
+    /// When the addresses of a name below a wildcard were last needed; absent for a host that is listed by its name.
+    pub(super) used: Option<Instant>,
 }
 
 /// What a response has changed.
@@ -53,11 +55,18 @@ impl Entry {
             asked: false,
             tried: false,
             overflows: false,
+            used: None,
         }
     }
 
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.iter().map(|(ip, _)| *ip).collect()
+    }
+
+    /// Returns the addresses, each with the time until the next lookup.
+    pub(super) fn addresses_with_age(&self, now: Instant) -> Vec<(IpAddr, Option<Duration>)> {
+        let left = self.next.saturating_duration_since(now);
+        self.addresses.iter().map(|(ip, _)| (*ip, Some(left))).collect()
     }
 
     pub(super) fn is_resolved(&self) -> bool {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::places::Places;
+use super::Seen;
 use crate::model::{DnsSender, Exempt};
 
 pub use sockets::Sockets;
@@ -42,22 +43,7 @@ pub(super) type SenderOf = Box<dyn Fn(std::os::fd::BorrowedFd<'_>, usize) -> Opt
 pub(super) type IsListed = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Takes the addresses of a listed host in; ends when the kernel's table has them.
-pub(super) type Learn = Box<dyn Fn(Response) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
-
-/// The addresses of a listed host in a response, as a caller is about to get it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The name that was asked for: lower case, no trailing dot.
-    pub name: String,
-    /// The addresses that the response names for it.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// How long they hold.
-    pub ttl: Duration,
-    /// The server that responded.
-    pub server: SocketAddr,
-    /// Cgroup (v2) of the caller.
-    pub caller: u64,
-}
+pub(super) type Learn = Box<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What the forwarder needs of other rooms.
 pub struct Rooms {
@@ -73,7 +59,7 @@ pub struct Rooms {
     pub beat: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
-/// The forwarder.
+/// The forwarder of callers' DNS queries.
 pub struct Forwarder {
     rooms: Rooms,
     places: Places,
@@ -112,7 +98,7 @@ struct Query<'a> {
 }
 
 impl Forwarder {
-    /// Creates it.
+    /// Creates it; it forwards once it runs.
     pub fn new(rooms: Rooms) -> Self {
         Self { rooms, places: Places::new(places::at_once()), counts: Counts::default() }
     }
@@ -179,8 +165,7 @@ impl Forwarder {
         let name = question.host().to_owned();
         let Some(found) = bindings::of(&response) else { return response };
         if !found.addresses.is_empty() {
-            let learn =
-                (self.rooms.learn)(Response { name, addresses: found.addresses, ttl: found.ttl, server, caller });
+            let learn = (self.rooms.learn)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
             match tokio::time::timeout(LEARNING, learn).await {
                 Ok(()) => add(&self.counts.learnt),
                 Err(_) => add(&self.counts.learnt_late),

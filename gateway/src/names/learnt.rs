@@ -25,14 +25,14 @@ pub(super) struct Bounds {
 pub(super) enum Scope {
     /// All callers: the node trusts the server that named it.
     Everybody,
-    /// The owner with this cgroup: it chose the server.
-    Owner(u64),
+    /// Its owner alone: it chose the server.
+    Owner,
 }
 
 /// Who taught what. Each has names of its own, so that no owner evicts what another one taught.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
-    pub(super) owner: u64,
+    pub(super) owner: Arc<str>,
     pub(super) scope: Scope,
     pub(super) listing: Arc<Listing>,
 }
@@ -62,6 +62,23 @@ struct Taught {
 struct Address {
     ip: IpAddr,
     until: u32,
+}
+
+/// A name as it was learnt.
+#[derive(Clone, Debug)]
+pub(super) struct LearntName<'a> {
+    pub(super) name: &'a str,
+    pub(super) source: &'a Source,
+    addresses: &'a [Address],
+    clock: u32,
+}
+
+impl LearntName<'_> {
+    /// Returns its addresses, and for how long each is kept.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, Duration)> {
+        let left = |address: &Address| Duration::from_secs(address.until.saturating_sub(self.clock).into());
+        self.addresses.iter().map(move |address| (address.ip, left(address)))
+    }
 }
 
 impl Learnt {
@@ -117,6 +134,20 @@ impl Learnt {
     /// Returns every address, and whose names are there.
     pub(super) fn everywhere(&self) -> impl Iterator<Item = (IpAddr, &[Arc<Source>])> {
         self.at.iter().map(|(address, sources)| (*address, &sources[..]))
+    }
+
+    /// Returns all names, those of a source from the newest.
+    pub(super) fn all(&self, now: Instant) -> impl Iterator<Item = LearntName<'_>> {
+        let clock = self.seconds(now);
+        self.taught.iter().flat_map(move |(source, taught)| {
+            let names = taught.names.iter();
+            names.map(move |(name, addresses)| LearntName { name, source, addresses, clock })
+        })
+    }
+
+    /// Returns the number of names.
+    pub(super) fn names(&self) -> usize {
+        self.names
     }
 
     /// Forgets names that have expired and that no live flow uses; returns the addresses at which something has changed.
@@ -257,9 +288,13 @@ mod tests {
         Learnt::new(bounds, now)
     }
 
-    fn source(owner: u64) -> Source {
+    fn source(owner: u8) -> Source {
         let wildcard = Wildcard::parse("*.partner.example").unwrap().unwrap();
-        Source { owner, scope: Scope::Everybody, listing: Arc::new(Listing::Wildcard(wildcard)) }
+        Source {
+            owner: owner.to_string().into(),
+            scope: Scope::Everybody,
+            listing: Arc::new(Listing::Wildcard(wildcard)),
+        }
     }
 
     fn ip(number: u8) -> IpAddr {
@@ -328,7 +363,7 @@ mod tests {
         let mut learnt = learnt(now);
         learnt.learn(&source(1), "own", &[ip(1)], MINUTE, now);
         for number in 0..200 {
-            learnt.learn(&source(u64::from(number) % 3 + 2), &format!("flood{number}"), &[ip(number)], MINUTE, now);
+            learnt.learn(&source(number % 3 + 2), &format!("flood{number}"), &[ip(number)], MINUTE, now);
         }
         assert!(names(&learnt).contains(&"own".to_owned()));
         assert_eq!(learnt.names, 12);

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Learned};
-use super::{OnNode, Settings, resolve};
+use super::wanted::Wanted;
+use super::{KnownName, OnNode, Settings, resolve};
 use crate::model::{Host, Reach};
 
 /// The hosts that the configuration lists, and their addresses in both directions.
@@ -11,6 +13,8 @@ use crate::model::{Host, Reach};
 pub(super) struct Listed {
     hosts: BTreeMap<Host, Entry>,
     at: HashMap<IpAddr, Vec<Host>>,
+    /// The names below wildcards that are among `hosts`.
+    wanted: Wanted,
 }
 
 /// What resolution says of a host.
@@ -27,8 +31,49 @@ pub struct NameStatus {
 }
 
 impl Listed {
-    pub(super) fn addresses(&self, host: &Host) -> Vec<IpAddr> {
-        self.hosts.get(host).map(Entry::addresses).unwrap_or_default()
+    /// Time after which a name below a wildcard is forgotten that nobody needs.
+    const UNUSED: Duration = Duration::from_secs(300);
+
+    pub(super) fn addresses(&mut self, host: &Host, now: Instant) -> Vec<IpAddr> {
+        let Some(entry) = self.hosts.get_mut(host) else { return Vec::new() };
+        if let Some(used) = &mut entry.used {
+            *used = now;
+        }
+        entry.addresses()
+    }
+
+    /// Notes that an owner needs the addresses of a name below a wildcard; returns whether they still have to be asked for.
+    pub(super) fn want(&mut self, host: &Host, owner: &Arc<str>, reach: &Reach, now: Instant) -> bool {
+        if self.hosts.get(host).is_some_and(|entry| entry.used.is_none()) {
+            return false;
+        }
+        for forgotten in self.wanted.want(owner, host) {
+            self.forget(&forgotten);
+        }
+        let entry = self.hosts.entry(host.clone()).or_insert_with(|| Entry::new(reach.clone(), now));
+        entry.used = Some(now);
+        !entry.tried
+    }
+
+    pub(super) fn is_tried(&self, host: &Host) -> bool {
+        self.hosts.get(host).is_none_or(|entry| entry.tried)
+    }
+
+    /// Forgets the names below wildcards that nobody has needed lately.
+    pub(super) fn forget_unused(&mut self, now: Instant) {
+        let is_unused =
+            |entry: &Entry| entry.used.is_some_and(|used| now.saturating_duration_since(used) >= Self::UNUSED);
+        let unused: Vec<_> =
+            self.hosts.iter().filter(|(_, entry)| is_unused(entry)).map(|(host, _)| host.clone()).collect();
+        for host in unused {
+            self.wanted.forget(&host);
+            self.forget(&host);
+        }
+    }
+
+    fn forget(&mut self, host: &Host) {
+        let entry = self.hosts.remove(host);
+        self.index(host, &entry.map(|entry| entry.addresses()).unwrap_or_default(), &[]);
     }
 
     pub(super) fn hosts_at(&self, address: IpAddr) -> Vec<Host> {
@@ -36,7 +81,7 @@ impl Listed {
     }
 
     pub(super) fn knows(&self, host: &Host) -> bool {
-        self.hosts.contains_key(host)
+        self.hosts.get(host).is_some_and(|entry| entry.used.is_none())
     }
 
     pub(super) fn status(&self) -> Vec<NameStatus> {
@@ -46,28 +91,51 @@ impl Listed {
             refused: entry.refused.clone(),
             error: entry.error.clone(),
         };
-        self.hosts.iter().map(row).collect()
+        self.hosts.iter().filter(|(_, entry)| entry.used.is_none()).map(row).collect()
+    }
+
+    /// Returns at most so many hosts and the number of all.
+    pub(super) fn known(&self, most: usize, now: Instant) -> (Vec<KnownName>, usize) {
+        let known = |(host, entry): (&Host, &Entry)| KnownName {
+            name: host.to_string(),
+            learnt: None,
+            addresses: entry.addresses_with_age(now),
+            error: entry.error.clone(),
+        };
+        (self.hosts.iter().take(most).map(known).collect(), self.hosts.len())
     }
 
     pub(super) fn all_tried(&self) -> bool {
-        self.hosts.values().all(|entry| entry.tried)
+        self.by_name().all(|entry| entry.tried)
     }
 
     /// Returns whether every host has an address.
     pub(super) fn all_resolved(&self) -> bool {
-        self.hosts.values().all(Entry::is_resolved)
+        self.by_name().all(Entry::is_resolved)
+    }
+
+    /// Returns the hosts that are listed by their names.
+    fn by_name(&self) -> impl Iterator<Item = &Entry> {
+        self.hosts.values().filter(|entry| entry.used.is_none())
     }
 
     /// Follows the configuration. A host whose rule for addresses changed is due at once.
-    pub(super) fn follow(&mut self, listed: &BTreeMap<Host, Reach>, now: Instant) {
-        let gone: Vec<_> = self.hosts.keys().filter(|host| !listed.contains_key(*host)).cloned().collect();
+    pub(super) fn follow(&mut self, listed: &BTreeMap<Host, Reach>, is_covered: impl Fn(&Host) -> bool, now: Instant) {
+        let stays =
+            |host: &Host, entry: &Entry| listed.contains_key(host) || (entry.used.is_some() && is_covered(host));
+        let gone: Vec<_> =
+            self.hosts.iter().filter(|(host, entry)| !stays(host, entry)).map(|(host, _)| host.clone()).collect();
         for host in gone {
-            let entry = self.hosts.remove(&host);
-            self.index(&host, &entry.map(|entry| entry.addresses()).unwrap_or_default(), &[]);
+            self.wanted.forget(&host);
+            self.forget(&host);
         }
         for (host, reach) in listed {
             match self.hosts.get_mut(host) {
-                Some(entry) => entry.follow(reach, now),
+                Some(entry) => {
+                    entry.used = None;
+                    self.wanted.forget(host);
+                    entry.follow(reach, now);
+                }
                 None => drop(self.hosts.insert(host.clone(), Entry::new(reach.clone(), now))),
             }
         }

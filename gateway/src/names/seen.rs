@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Names;
@@ -19,8 +19,21 @@ pub struct Seen {
     pub ttl: Duration,
     /// The server that responded.
     pub server: SocketAddr,
-    /// The cgroup of the caller's owner. An address from a server that the node does not trust counts for this owner only.
+    /// The cgroup of the caller.
     pub caller: u64,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug)]
+pub struct KnownName {
+    /// The name, in lower case.
+    pub name: String,
+    /// The owner whose DNS response taught it, and whether it counts for every caller; absent where Egret resolved it.
+    pub learnt: Option<(Arc<str>, bool)>,
+    /// Its addresses, and how long each is kept: until DNS drops it, if absent.
+    pub addresses: Vec<(IpAddr, Option<Duration>)>,
+    /// Why it could not be resolved the last time.
+    pub error: Option<String>,
 }
 
 impl Names {
@@ -29,21 +42,21 @@ impl Names {
         self.directory.load().lists(name)
     }
 
-    /// Takes the addresses in a caller's DNS response in. Returns once the kernel's table has them: at once if nothing is new.
-    pub async fn learn_seen(&self, seen: Seen) {
-        let addresses = self.note_seen(&seen, Instant::now());
+    /// Takes the addresses in a DNS response to a caller of this owner in. Returns once the kernel's table has them: at once if nothing is new.
+    pub async fn learn_seen(&self, seen: Seen, owner: &Arc<str>) {
+        let addresses = self.note_seen(&seen, owner, Instant::now());
         if !addresses.is_empty() {
             self.publication.published(&addresses).await;
         }
     }
 
     /// Notes the addresses that are accepted, and returns them.
-    fn note_seen(&self, seen: &Seen, now: Instant) -> Vec<IpAddr> {
+    fn note_seen(&self, seen: &Seen, owner: &Arc<str>, now: Instant) -> Vec<IpAddr> {
         // What is no host name is nobody's.
         if !Host::parse(&seen.name).is_ok_and(|host| host.as_str() == seen.name) {
             return Vec::new();
         }
-        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner(seen.caller) };
+        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner };
         let lifetime = seen.ttl.clamp(SHORTEST, LONGEST).max(self.settings.keep);
         let directory = self.directory.load();
         let mut all = Vec::new();
@@ -53,7 +66,7 @@ impl Names {
             if accepted.is_empty() {
                 continue;
             }
-            let source = Source { owner: seen.caller, scope, listing: std::sync::Arc::clone(&entry.listing) };
+            let source = Source { owner: Arc::clone(owner), scope, listing: Arc::clone(&entry.listing) };
             // Under one lock: another caller with the same response must find that the addresses are pending.
             let mut learnt = self.learnt();
             let changed = learnt.learn(&source, &seen.name, &accepted, lifetime, now);
@@ -68,7 +81,7 @@ impl Names {
 
     /// Returns the listings whose names are at an address, for every caller.
     pub fn listings_at(&self, address: IpAddr) -> Vec<Listing> {
-        let mut listings: Vec<_> = self.hosts_at(address).into_iter().map(Listing::Host).collect();
+        let mut listings: Vec<_> = self.listed().hosts_at(address).into_iter().map(Listing::Host).collect();
         for source in self.learnt().sources_at(address) {
             if source.scope == Scope::Everybody && !listings.contains(&source.listing) {
                 listings.push((*source.listing).clone());
@@ -95,10 +108,28 @@ impl Names {
         of
     }
 
+    /// Returns what is known of names, at most so many: those that Egret resolves first, then those that callers' DNS responses
+    /// taught. The second value is the number without the maximum.
+    pub fn known(&self, most: usize) -> (Vec<KnownName>, usize) {
+        let now = Instant::now();
+        let (mut known, resolved) = self.listed().known(most, now);
+        let learnt = self.learnt();
+        let rest = most - known.len();
+        known.extend(learnt.all(now).take(rest).map(|name| KnownName {
+            name: name.name.to_owned(),
+            learnt: Some((Arc::clone(&name.source.owner), name.source.scope == Scope::Everybody)),
+            addresses: name.addresses().map(|(ip, left)| (ip, Some(left))).collect(),
+            error: None,
+        }));
+        (known, resolved + learnt.names())
+    }
+
     /// Forgets names that have expired, but for those at addresses that live flows use.
     pub fn sweep(&self, in_use: HashSet<IpAddr>) {
         self.trusted.refresh();
-        let changed = self.learnt().sweep(in_use, Instant::now());
+        let now = Instant::now();
+        self.listed().forget_unused(now);
+        let changed = self.learnt().sweep(in_use, now);
         if !changed.is_empty() {
             self.publication.note(changed);
         }
@@ -127,7 +158,6 @@ mod tests {
     use crate::names::Settings;
     use crate::names::directory::Directory;
     use crate::names::testing::model;
-    use std::sync::Arc;
 
     const SERVER: &str = "192.0.2.53:53";
 
@@ -170,7 +200,7 @@ mod tests {
         let address = [203, 0, 113, 7];
         let learning = tokio::spawn({
             let names = Arc::clone(&names);
-            async move { names.learn_seen(seen("a.partner.example", address, SERVER)).await }
+            async move { names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into()).await }
         });
         let changes = names.changes().await;
         assert_eq!(changes.addresses.as_deref(), Some(&[address.into()][..]));
@@ -178,7 +208,7 @@ mod tests {
         assert!(!learning.is_finished());
         names.published(&changes);
         learning.await.unwrap();
-        names.learn_seen(seen("a.partner.example", address, SERVER)).await;
+        names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into()).await;
     }
 
     #[test]
@@ -192,15 +222,18 @@ mod tests {
             ("stranger.example", [203, 0, 113, 7]),
             ("A.partner.example", [203, 0, 113, 7]),
         ] {
-            assert!(names.note_seen(&seen(name, address, SERVER), now).is_empty(), "{name} {address:?}");
+            assert!(names.note_seen(&seen(name, address, SERVER), &"one".into(), now).is_empty(), "{name} {address:?}");
         }
     }
 
     #[test]
     fn a_server_that_the_node_does_not_trust_counts_for_its_caller_only() {
         let names = names(&["*.partner.example"]);
-        let accepted =
-            names.note_seen(&seen("a.partner.example", [203, 0, 113, 7], "198.51.100.53:53"), Instant::now());
+        let accepted = names.note_seen(
+            &seen("a.partner.example", [203, 0, 113, 7], "198.51.100.53:53"),
+            &"one".into(),
+            Instant::now(),
+        );
         assert_eq!(accepted.len(), 1);
         assert!(names.listings_at([203, 0, 113, 7].into()).is_empty());
         assert!(names.everywhere().is_empty());

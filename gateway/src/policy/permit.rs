@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Model, Proxy, ProxyHost, Reason};
+use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason};
 use crate::route::{Carriage, Refusal, Route};
 
 /// Permission to dial, from one source address.
@@ -58,8 +58,8 @@ impl Permit {
 pub struct Known<'a> {
     /// Returns Egret's own resolution of a listed host.
     pub addresses: &'a dyn Fn(&Host) -> Vec<IpAddr>,
-    /// Returns the listed hosts at an address.
-    pub hosts_at: &'a dyn Fn(IpAddr) -> Vec<Host>,
+    /// Returns the listings whose names are at an address.
+    pub listings_at: &'a dyn Fn(IpAddr) -> Vec<Listing>,
     /// Returns whether an address is on the node.
     pub on_node: &'a dyn Fn(IpAddr) -> bool,
 }
@@ -99,7 +99,7 @@ pub fn admit<'a>(
     destinations.sort_by_key(|ip| *ip != wanted.ip());
     let proxy = egress.proxy_for(name);
     if *carriage == Carriage::Passthrough {
-        let guard = |ip: &IpAddr| model.guard(api, port, &(known.hosts_at)(*ip));
+        let guard = |ip: &IpAddr| model.guard(api, port, &(known.listings_at)(*ip));
         let guards: Vec<&Api> = destinations.iter().filter_map(guard).collect();
         // A proxy chooses one of the addresses itself.
         if let Some(guard) = guards.first().filter(|_| proxy.is_some() || guards.len() == destinations.len()) {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Workload};
+use crate::model::Host;
+use crate::model::{Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Wildcard, Workload};
 
 const ADDRESS: &str = "203.0.113.7:443";
 
@@ -48,9 +49,9 @@ fn model(apis: Vec<Api>) -> Model {
 /// What becomes of a flow to the address that all of these APIs share: the API's name, `stranger`, or the reason of a refusal.
 fn chosen(apis: Vec<Api>, protocol: &Protocol) -> String {
     let model = model(apis);
-    let hosts: Vec<_> = model.apis.iter().flat_map(|api| api.hosts.clone()).collect();
+    let there: Vec<_> = model.apis.iter().flat_map(Api::listings).collect();
     let destination = ADDRESS.parse().unwrap();
-    let sharers = Sharers::of(&model, destination, Some(ApiId(0)), &hosts);
+    let sharers = Sharers::of(&model, destination, Some(ApiId(0)), &there);
     let flow = Flow {
         id: 1,
         original_dst: OriginalDst(destination),
@@ -67,6 +68,35 @@ fn chosen(apis: Vec<Api>, protocol: &Protocol) -> String {
 
 fn tls(name: Option<&str>) -> Protocol {
     Protocol::Tls { sni: name.map(host), alpn: Alpn::HTTP1 }
+}
+
+#[test]
+fn the_most_exact_listing_decides() {
+    let wildcard = |text: &&str| Wildcard::parse(text).unwrap().unwrap();
+    let with = |name, hosts: &[&str], wildcards: &[&str]| Api {
+        hosts: hosts.iter().map(|name| host(name)).collect(),
+        wildcards: wildcards.iter().map(wildcard).collect(),
+        ..api(name, Mode::Passthrough)
+    };
+    let apis = || {
+        vec![
+            with("wide", &[], &["*.partner.example"]),
+            with("long", &[], &["*.eu.partner.example"]),
+            with("exact", &["api.eu.partner"], &[]),
+        ]
+    };
+    for (name, expected) in [
+        ("api.partner", "wide"),
+        ("a.b.partner", "wide"),
+        ("eu.partner", "wide"),
+        ("www.eu.partner", "long"),
+        ("api.eu.partner", "exact"),
+        ("x.api.eu.partner", "long"),
+        ("partner", "stranger"),
+    ] {
+        assert_eq!(chosen(apis(), &tls(Some(name))), expected, "{name}");
+    }
+    assert_eq!(chosen(apis(), &tls(None)), "wide", "all of them carry bytes");
 }
 
 #[test]
