@@ -14,6 +14,8 @@ mod decisions;
 
 mod dns;
 
+mod dns_learnt;
+
 mod doctor;
 
 mod documented;

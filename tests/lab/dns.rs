@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::rdata::svcb::{Alpn, EchConfigList, SvcParamKey, SvcParamValue};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HTTPS, SVCB};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::namespace::Namespace;
@@ -33,8 +34,15 @@ struct Zone {
 
 #[derive(Clone, Debug)]
 enum Entry {
-    Addresses { ttl: u32, addresses: Vec<IpAddr> },
+    Addresses {
+        ttl: u32,
+        addresses: Vec<IpAddr>,
+    },
     Alias(String),
+    /// Each response names another address: this many have.
+    EverNew(u16),
+    /// One HTTPS record with these protocols and an ECH configuration.
+    Https(Vec<String>),
 }
 
 /// How the server answers.
@@ -76,6 +84,17 @@ impl Dns {
     /// Makes a name another name for a target (CNAME).
     pub fn alias(&self, name: &str, target: &str) {
         self.zone().names.insert(name.to_owned(), Entry::Alias(target.to_owned()));
+    }
+
+    /// Makes each response name an address of 198.18.0.0/16 that no earlier one named; none of them may be cached.
+    pub fn ever_new(&self, name: &str) {
+        self.zone().names.insert(name.to_owned(), Entry::EverNew(0));
+    }
+
+    /// Gives a name an HTTPS record with these protocols and an ECH configuration, in place of addresses.
+    pub fn https(&self, name: &str, protocols: &[&str]) {
+        let protocols = protocols.iter().map(ToString::to_string).collect();
+        self.zone().names.insert(name.to_owned(), Entry::Https(protocols));
     }
 
     /// Forgets a name.
@@ -131,7 +150,7 @@ impl Dns {
 
     fn answer(&self, question: &[u8]) -> Option<Message> {
         let question = Message::from_vec(question).ok()?;
-        let zone = self.zone();
+        let mut zone = self.zone();
         let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
         answer.metadata.recursion_desired = question.metadata.recursion_desired;
         answer.metadata.recursion_available = true;
@@ -146,7 +165,18 @@ impl Dns {
                     answer.add_answer(Record::from_rdata(to_name(&name), 1, RData::CNAME(CNAME(to_name(target)))));
                     name.clone_from(target);
                 }
-                match zone.names.get(&name) {
+                match zone.names.get_mut(&name) {
+                    Some(Entry::EverNew(number)) if query.query_type() == RecordType::A => {
+                        *number += 1;
+                        let [high, low] = number.to_be_bytes();
+                        let data = RData::A(A([198, 18, high, low].into()));
+                        answer.add_answer(Record::from_rdata(to_name(&name), 0, data));
+                    }
+                    Some(Entry::EverNew(_)) => {}
+                    Some(Entry::Https(protocols)) if query.query_type() == RecordType::HTTPS => {
+                        answer.add_answer(Record::from_rdata(to_name(&name), 60, https(protocols)));
+                    }
+                    Some(Entry::Https(_)) => {}
                     Some(Entry::Addresses { ttl, addresses }) => {
                         let matching = addresses.iter().filter_map(|address| rdata(*address, query.query_type()));
                         answer.add_answers(matching.map(|data| Record::from_rdata(to_name(&name), *ttl, data)));
@@ -157,6 +187,14 @@ impl Dns {
         }
         Some(answer)
     }
+}
+
+fn https(protocols: &[String]) -> RData {
+    let parameters = vec![
+        (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(protocols.to_vec()))),
+        (SvcParamKey::EchConfigList, SvcParamValue::EchConfigList(EchConfigList(b"outer.example".to_vec()))),
+    ];
+    RData::HTTPS(HTTPS(SVCB::new(1, Name::root(), parameters)))
 }
 
 fn to_name(text: &str) -> Name {
