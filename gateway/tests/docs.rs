@@ -88,16 +88,72 @@ fn every_command_in_the_docs_is_one_that_exists() {
     }
 }
 
+/// Returns the names that links to a page can end with: those of its headings, as GitHub makes them, and its own.
+fn anchors(page: &str) -> Vec<String> {
+    let mut is_code = false;
+    let headings = page.lines().filter(|line| {
+        is_code ^= line.starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    let slug = |heading: &str| -> String {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    let own = page.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    headings.map(slug).chain(own.map(ToOwned::to_owned)).collect()
+}
+
+/// The Markdown files of the repository, with their paths below the root.
+fn markdown() -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let path = folder.join(&name);
+            if entry.file_type().unwrap().is_dir() {
+                folders.extend((!name.starts_with('.') && name != "target").then_some(path));
+            } else if name.ends_with(".md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
 #[test]
-fn every_link_in_the_docs_leads_to_a_file() {
-    for (path, page) in pages() {
+fn every_link_leads_to_a_file_and_to_a_place_in_it() {
+    let paths = markdown();
+    assert!(paths.contains(&PathBuf::from("config/reference.md")));
+    for path in paths {
+        let page = fs::read_to_string(root().join(&path)).unwrap();
         for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap();
-            if target.is_empty() || target.contains("://") {
+            if link.contains("://") {
                 continue;
             }
-            let there = root().join(&path).parent().unwrap().join(target);
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let there = match target {
+                "" => root().join(&path),
+                target => root().join(&path).parent().unwrap().join(target),
+            };
             assert!(there.exists(), "{}: {link}", path.display());
+            let leads = || anchors(&fs::read_to_string(&there).unwrap()).iter().any(|known| known == anchor);
+            assert!(anchor.is_empty() || leads(), "{}: {link}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_key_that_the_docs_mention_exists() {
+    let schema: serde_json::Value = serde_json::from_str(&read("config/schema.json")).unwrap();
+    let sections = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let keys: Vec<_> =
+        sections.filter_map(|section| section["properties"].as_object()).flat_map(|keys| keys.keys()).collect();
+    for (path, page) in pages() {
+        for span in page.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let Some((key, _)) = span.split_once(": ") else { continue };
+            let is_key = key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '_'));
+            assert!(!is_key || keys.iter().any(|known| *known == key), "{}: `{span}`", path.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The smoke test on kernels of Debian's releases, each in an emulated machine that shows this machine's files (virtme-ng).
+//! The steps of the demo on kernels of Debian's releases, each in an emulated machine that shows this machine's files (virtme-ng).
 
 use std::fs;
 use std::path::{Path, PathBuf};

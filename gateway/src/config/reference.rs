@@ -1,6 +1,6 @@
 //! The reference of all keys, generated from the schema as Markdown.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ const FIRST: &str = "0.1";
 
 /// Returns the reference: a table for each section, and for each policy.
 pub(super) fn reference(schema: &Value) -> String {
-    let mut reference = Reference { root: schema, text: String::from(INTRODUCTION), seen: BTreeSet::new() };
+    let mut reference = Reference { root: schema, text: String::from(INTRODUCTION), seen: BTreeMap::new() };
     reference.section("##", "Top level", schema, "");
     let policies = &schema["$defs"]["PolicyFile"];
     reference.text.push_str(POLICIES);
@@ -22,11 +22,17 @@ pub(super) fn reference(schema: &Value) -> String {
         reference.text.push_str(&format!("\n### `{name}`\n\n{}\n", key.meaning));
         let section = schema.pointer(path.trim_start_matches('#')).unwrap_or(&Value::Null);
         reference.text.push_str(&format!("\nExample: `{}`\n", key.line()));
-        if reference.seen.insert(path.to_owned()) {
-            reference.table(section, "", |_| true);
-            reference.inner(section, &format!("{name}{of}"));
-        } else {
-            reference.text.push_str(&format!("\nIts keys are those of [`{}`](#{}).\n", title(path), anchor(path)));
+        match reference.seen.get(path) {
+            Some(other) => {
+                let line = format!("\nIts keys are those of [`{other}`](#{}).\n", anchor(path));
+                reference.text.push_str(&line);
+            }
+            None => {
+                reference.seen.insert(path.to_owned(), name.clone());
+                reference.text.push_str(&format!("\n<a id=\"{}\"></a>\n", anchor(path)));
+                reference.table(section, "", |_| true);
+                reference.inner(section, &format!("{name}{of}"));
+            }
         }
     }
     reference.text
@@ -52,8 +58,8 @@ or one policy, with these keys beside it:
 struct Reference<'a> {
     root: &'a Value,
     text: String,
-    /// The sections that have a table.
-    seen: BTreeSet<String>,
+    /// The sections that have a table, with the key under which it stands.
+    seen: BTreeMap<String, String>,
 }
 
 impl<'a> Reference<'a> {
@@ -70,10 +76,11 @@ impl<'a> Reference<'a> {
         let root = self.root;
         for (name, property) in section["properties"].as_object().into_iter().flatten() {
             let key = Key::new(root, name, property);
-            let Some((path, of)) = key.section().filter(|(path, _)| self.seen.insert((*path).to_owned())) else {
+            let Some((path, of)) = key.section().filter(|(path, _)| !self.seen.contains_key(*path)) else {
                 continue;
             };
             let place = if prefix.is_empty() { format!("{name}{of}") } else { format!("{prefix}.{name}{of}") };
+            self.seen.insert(path.to_owned(), place.clone());
             let inner = root.pointer(path.trim_start_matches('#')).unwrap_or(&Value::Null);
             self.text.push_str(&format!("\n<a id=\"{}\"></a>\n", anchor(path)));
             self.section("###", &format!("`{place}`"), inner, &place);
@@ -120,10 +127,6 @@ impl<'a> Reference<'a> {
 
 /// Returns the name of a section's anchor.
 fn anchor(path: &str) -> String {
-    title(path).to_ascii_lowercase()
-}
-
-fn title(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or_default();
-    name.strip_suffix("File").unwrap_or(name)
+    name.strip_suffix("File").unwrap_or(name).to_ascii_lowercase()
 }
