@@ -50,9 +50,9 @@ pub use policy::{
     RequiredClaim, Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader,
     SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys,
     TokenPlace, Trace, ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait,
-    WorkloadFilter, WorkloadMatch, XmlName, XmlToJson, looks_at_request,
+    WorkloadFilter, WorkloadMatch, Written, XmlName, XmlToJson, looks_at_request,
 };
-pub use printable::{printable, printable_json};
+pub use printable::{number, printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reach::Reach;
 pub use reason::Reason;

@@ -176,7 +176,7 @@ const ODD: &[(&str, &str)] = &[
     ("/odd: [1]", "not keys and values"),
     ("/odd: {GET: {}}", "`GET` is neither a method nor a key of paths"),
     ("/odd: {query: {}}", "`query` is neither a method nor a key of paths"),
-    ("odd: {get: {}}", "a path begins with a slash"),
+    ("odd: {get: {}}", "this path does not begin with a slash"),
     ("/odd?x={y}: {get: {}}", "neither a text nor a text with parameters"),
     ("/{odd: {get: {}}", "neither a text nor a text with parameters"),
     ("/{a}: {get: {}}\n  /{b}: {get: {}}", "the same path as"),

@@ -30,6 +30,7 @@ use self::egress::Ways;
 use self::policies::Shared;
 use super::diagnostic::Problem;
 use super::file::{ApiFile, File, LimitsFile, socket_address};
+use super::written::WrittenPolicies;
 use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
     DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Settings,
@@ -67,17 +68,18 @@ impl Outside<'_> {
 /// Compiles; the result is only valid when no problem was added.
 pub(super) fn compile(
     file: &File,
+    written: &WrittenPolicies<'_>,
     generation: Generation,
     outside: &Outside<'_>,
     problems: &mut Vec<Problem>,
 ) -> Compiled {
     let values = values::compile(&file.values, outside, problems);
     let ways = Ways::new(file, &values, problems);
-    let named = values.values().cloned().collect();
+    let named = values.all();
     let counters = file.counters.as_ref().and_then(|file| counters::compile(&file.value, &values, outside, problems));
     let services = endpoint::services(&file.backends, outside, problems);
     let backends = services.values().cloned().collect();
-    let policies = Shared::new(file, values, services, counters.clone(), outside, problems);
+    let policies = Shared::new(file, written, values, services, counters.clone(), outside, problems);
     let mut seen = Seen::default();
     let apis: Vec<_> =
         file.apis.iter().map(|api| self::api(api, &ways, &policies, outside, &mut seen, problems)).collect();

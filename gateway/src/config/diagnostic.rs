@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_saphyr::{Location, Spanned};
 
 use super::source::Source;
+use crate::model::number;
 
 /// A problem with a written value: what is wrong with it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,24 @@ pub(super) struct Problem {
     /// Another place that the problem has to do with.
     other: Option<Place>,
     help: String,
+    details: Box<Details>,
     /// Whether the configuration is valid nevertheless.
     is_warning: bool,
+}
+
+/// What few problems have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Details {
+    /// What the other place is.
+    label: &'static str,
+    /// The keys that an unknown key probably stands for.
+    meant: Vec<String>,
+    /// The section that has the unknown key.
+    section: Option<Place>,
+    /// The keys without which the problem arises.
+    lacks: &'static [&'static str],
+    /// Whether they are keys of the section that the problem is about.
+    lacks_here: bool,
 }
 
 /// The place of a value, in the numbering of all files ([`Source`]).
@@ -39,8 +56,53 @@ impl From<Location> for Place {
 }
 
 impl Problem {
+    fn new(place: Place, rule: String, help: String) -> Self {
+        Self { place, rule, other: None, help, details: Box::default(), is_warning: false }
+    }
+
     pub(super) fn at<T>(written: &Spanned<T>, rule: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { place: written.referenced.into(), rule: rule.into(), other: None, help: help.into(), is_warning: false }
+        Self::new(written.referenced.into(), rule.into(), help.into())
+    }
+
+    /// Names keys for which an unknown key probably stands.
+    pub(super) fn meaning(mut self, keys: Vec<String>) -> Self {
+        self.details.meant = keys;
+        self
+    }
+
+    /// Returns the keys for which the unknown key probably stands.
+    pub(super) fn meant(&self) -> Vec<String> {
+        self.details.meant.clone()
+    }
+
+    /// Whether the unknown key probably stands for this one.
+    pub(super) fn means(&self, key: &str) -> bool {
+        self.details.meant.iter().any(|meant| meant == key)
+    }
+
+    /// Names keys whose absence causes the problem: it is not reported if an unknown key stands for one of them.
+    pub(super) fn lacking(mut self, keys: &'static [&'static str]) -> Self {
+        self.details.lacks = keys;
+        self
+    }
+
+    /// The same for keys of the section that the problem is about.
+    pub(super) fn lacking_here(mut self, keys: &'static [&'static str]) -> Self {
+        self.details.lacks = keys;
+        self.details.lacks_here = true;
+        self
+    }
+
+    /// Names the section that has the unknown key.
+    pub(super) fn in_section<T>(mut self, section: &Spanned<T>) -> Self {
+        self.details.section = Some(section.referenced.into());
+        self
+    }
+
+    /// Whether the key that the other problem is about would have prevented this problem.
+    fn is_caused_by(&self, other: &Self) -> bool {
+        let Details { lacks, lacks_here, .. } = &*self.details;
+        lacks.iter().any(|key| other.means(key)) && (!lacks_here || other.details.section == Some(self.place))
     }
 
     /// Makes it a warning: the configuration is valid.
@@ -68,7 +130,7 @@ impl Problem {
         } else {
             "check the indentation (spaces, no tabs); quote values with `{`, `*`, `: ` or ` #`, like \"{{partner-key}}\""
         };
-        Self { place, rule: rule.to_owned(), other: None, help: help.to_owned(), is_warning: false }
+        Self::new(place, rule.to_owned(), help.to_owned())
     }
 
     /// Shows only these bytes of a text of one line.
@@ -88,7 +150,8 @@ impl Problem {
 
     /// Whether it is about something in the line in which this begins.
     pub(super) fn is_in_line_of<T>(&self, written: &Spanned<T>) -> bool {
-        self.place.line == Place::from(written.referenced).line
+        let line = Place::from(written.referenced).line;
+        self.place.line == line || self.other.is_some_and(|other| other.line == line)
     }
 
     /// With another help.
@@ -98,8 +161,14 @@ impl Problem {
     }
 
     /// Shows another place too.
-    pub(super) fn with<T>(mut self, other: &Spanned<T>) -> Self {
+    pub(super) fn with<T>(self, other: &Spanned<T>) -> Self {
+        self.with_labelled(other, "the other one")
+    }
+
+    /// Shows another place too, and says what it is.
+    pub(super) fn with_labelled<T>(mut self, other: &Spanned<T>, label: &'static str) -> Self {
         self.other = Some(other.referenced.into());
+        self.details.label = label;
         self
     }
 }
@@ -131,7 +200,7 @@ impl fmt::Display for Diagnostics {
             writeln!(f, "{diagnostic}\n")?;
         }
         let count = self.errors;
-        write!(f, "{}: {count} error{}", self.path.display(), if count == 1 { "" } else { "s" })
+        write!(f, "{}: {}", self.path.display(), number(count, "error"))
     }
 }
 
@@ -147,6 +216,17 @@ impl Diagnostics {
     }
 }
 
+/// Returns the problems without those that another problem causes, and without repetitions: one mistake is one problem.
+pub(super) fn only_causes(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut causes: Vec<Problem> = Vec::new();
+    for problem in &problems {
+        if !causes.contains(problem) && !problems.iter().any(|other| problem.is_caused_by(other)) {
+            causes.push(problem.clone());
+        }
+    }
+    causes
+}
+
 /// Returns problems as people read them, in the order of the text.
 pub(super) fn diagnostics(sources: &[Source], mut problems: Vec<Problem>) -> Vec<Diagnostic> {
     problems.sort_by_key(|problem| problem.place);
@@ -158,11 +238,12 @@ fn render<'a>(sources: &'a [Source], problem: &Problem) -> Diagnostic {
         let level = if problem.is_warning { "warning" } else { "error" };
         return Diagnostic(format!("{level}: {}\n  = help: {}", problem.rule, problem.help));
     };
+    let label = problem.details.label;
     let other = problem.other.and_then(|other| place(sources, other));
     let (here, elsewhere): (Vec<_>, Vec<_>) = other.into_iter().partition(|(other, _)| std::ptr::eq(*other, source));
     let snippet =
         |source: &'a Source| Snippet::source(source.text.as_str()).path(source.path.to_string_lossy().into_owned());
-    let context = |(_, range): (_, Range<usize>)| AnnotationKind::Context.span(range).label("the other one");
+    let context = |(_, range): (_, Range<usize>)| AnnotationKind::Context.span(range).label(label);
     let primary = AnnotationKind::Primary.span(range);
     let level = if problem.is_warning { Level::WARNING } else { Level::ERROR };
     let report = level

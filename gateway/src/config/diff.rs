@@ -3,19 +3,21 @@
 
 mod facts;
 mod policies;
+mod text;
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Debug};
-use std::net::IpAddr;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Compiled, Settings, base};
-use crate::model::{
-    Api, Backend, CounterStore, Member, Model, NamedValue, Operation, Product, Proxy, Rules, Service, ValueSource,
+use self::text::{
+    access_log, addresses, counted, duration, offered, optional, path, plain, proxy, served, source, summary, target,
+    tls_version,
 };
+use super::{Compiled, Settings, base};
+use crate::model::{Api, Backend, Model, NamedValue, Operation, Product, Rules, number};
 
 /// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -132,15 +134,15 @@ impl Changes {
         self.value("egress.addresses", &old.egress.addresses, &new.egress.addresses, |all| addresses(all));
         self.value("egress.proxy", &old.egress.proxy, &new.egress.proxy, proxy);
         let (before, after) = (&old.limits, &new.limits);
-        self.value("limits.request_head", &before.request_head, &after.request_head, plain);
-        self.value("limits.idle", &before.idle, &after.idle, optional);
-        self.value("limits.total", &before.total, &after.total, optional);
-        self.value("limits.first_byte", &before.first_byte, &after.first_byte, plain);
+        self.value("limits.request_head", &before.request_head, &after.request_head, duration);
+        self.value("limits.idle", &before.idle, &after.idle, |value| optional(value, duration));
+        self.value("limits.total", &before.total, &after.total, |value| optional(value, duration));
+        self.value("limits.first_byte", &before.first_byte, &after.first_byte, duration);
         self.value("limits.buffered_bytes", &before.buffered_bytes, &after.buffered_bytes, plain);
         let connections = (&before.connections_per_workload, &after.connections_per_workload);
-        self.value("limits.connections_per_workload", connections.0, connections.1, optional);
-        self.value("drain", &old.drain.hand_over, &new.drain.hand_over, plain);
-        self.value("stop", &old.drain.stop, &new.drain.stop, plain);
+        self.value("limits.connections_per_workload", connections.0, connections.1, |value| optional(value, plain));
+        self.value("drain", &old.drain.hand_over, &new.drain.hand_over, duration);
+        self.value("stop", &old.drain.stop, &new.drain.stop, duration);
         self.services(old, new);
     }
 
@@ -159,23 +161,23 @@ impl Changes {
 
     /// A change of these needs a restart.
     fn settings(&mut self, old: &Settings, new: &Settings) {
-        self.value("capture.cgroup", &old.cgroup, &new.cgroup, optional);
-        self.value("capture.pins", &old.pins, &new.pins, plain);
-        self.value("state.directory", &old.state, &new.state, plain);
-        self.value("admin.socket", &old.admin_socket, &new.admin_socket, plain);
+        self.value("capture.cgroup", &old.cgroup, &new.cgroup, |value| optional(value, path));
+        self.value("capture.pins", &old.pins, &new.pins, path);
+        self.value("state.directory", &old.state, &new.state, path);
+        self.value("admin.socket", &old.admin_socket, &new.admin_socket, path);
         self.each("resolver.servers", &old.resolvers, &new.resolvers);
         self.each("resolver.trusted_servers", &old.trusted_resolvers, &new.trusted_resolvers);
         self.value("resolver.max_names", &old.max_names, &new.max_names, plain);
         self.value("dns.forward", &old.forward_dns, &new.forward_dns, plain);
-        self.value("resolver.keep", &old.keep, &new.keep, plain);
+        self.value("resolver.keep", &old.keep, &new.keep, duration);
         self.value("resolver.max_addresses", &old.max_addresses, &new.max_addresses, plain);
-        self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, plain);
-        self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, plain);
-        self.value("kubelet.cgroup", &old.kubelet.cgroup, &new.kubelet.cgroup, optional);
-        self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, plain);
-        self.value("ca.key", &old.ca.key, &new.ca.key, plain);
-        self.value("telemetry.address", &old.telemetry, &new.telemetry, optional);
-        self.value("telemetry.access_log", &old.access_log, &new.access_log, plain);
+        self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, path);
+        self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, path);
+        self.value("kubelet.cgroup", &old.kubelet.cgroup, &new.kubelet.cgroup, |value| optional(value, plain));
+        self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, path);
+        self.value("ca.key", &old.ca.key, &new.ca.key, path);
+        self.value("telemetry.address", &old.telemetry, &new.telemetry, |value| optional(value, plain));
+        self.value("telemetry.access_log", &old.access_log, &new.access_log, access_log);
         self.value("telemetry.log_requests", &old.log_requests, &new.log_requests, plain);
     }
 
@@ -189,13 +191,11 @@ impl Changes {
         let (from, to) = (before.egress_of(old), after.egress_of(new));
         self.value("egress", &from.addresses, &to.addresses, |all| addresses(all));
         self.value("egress.proxy", &from.proxy, &to.proxy, proxy);
-        self.value("on_refusal", &old.on_refusal, &new.on_refusal, plain);
+        self.value("on_refusal", &old.on_refusal, &new.on_refusal, |action| action.label().to_owned());
         self.value("strangers", &old.strangers, &new.strangers, |strangers| strangers.label().to_owned());
         self.each("allow_addresses", &old.allow_addresses, &new.allow_addresses);
         let workloads = (&old.on_refusal_workloads, &new.on_refusal_workloads);
-        self.value("on_refusal_workloads", workloads.0, workloads.1, |workloads| {
-            format!("{} workloads", workloads.len())
-        });
+        self.value("on_refusal_workloads", workloads.0, workloads.1, |workloads| number(workloads.len(), "workload"));
         self.value("pool.idle", &old.pool.idle, &new.pool.idle, plain);
         let isolated = (&old.pool.isolate_workloads, &new.pool.isolate_workloads);
         self.value("pool.isolate_workloads", isolated.0, isolated.1, plain);
@@ -214,10 +214,12 @@ impl Changes {
 
     fn backend(&mut self, old: &Backend, new: &Backend) {
         self.value("backend.port", &old.port, &new.port, plain);
-        self.value("backend.tls.min_version", &old.min_tls, &new.min_tls, plain);
-        let known = |authorities: &Vec<Vec<u8>>| format!("{} beside the system's", authorities.len());
+        self.value("backend.tls.min_version", &old.min_tls, &new.min_tls, tls_version);
+        let known = |authorities: &Vec<Vec<u8>>| {
+            format!("{} in addition to the system's", number(authorities.len(), "certificate"))
+        };
         self.value("backend.tls.ca", &old.authorities, &new.authorities, known);
-        let pins = |pins: &Vec<_>| format!("{} keys", pins.len());
+        let pins = |pins: &Vec<_>| number(pins.len(), "key");
         self.value("backend.tls.pins", &old.pins, &new.pins, pins);
         let shown = |client: &Option<_>| if client.is_some() { "a certificate" } else { "none" }.to_owned();
         self.value("backend.tls.client_certificate", &old.client, &new.client, shown);
@@ -317,72 +319,6 @@ impl Changes {
             self.push("operations", ChangeKind::Moved, None, Some(before.join(", ")), Some(after.join(", ")));
         }
     }
-}
-
-fn plain<T: Debug>(value: &T) -> String {
-    facts::tidy(&format!("{value:?}"))
-}
-
-fn optional<T: Debug>(value: &Option<T>) -> String {
-    value.as_ref().map_or_else(|| "none".to_owned(), plain)
-}
-
-fn addresses(addresses: &[IpAddr]) -> String {
-    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") }
-}
-
-fn proxy(proxy: &Option<Arc<Proxy>>) -> String {
-    let Some(proxy) = proxy else { return "none".to_owned() };
-    let who = proxy.credentials.as_ref().map(|(username, _)| format!(" as {username}"));
-    let except: Vec<_> = proxy.except.iter().map(ToString::to_string).collect();
-    let except = if except.is_empty() { String::new() } else { format!(", except {}", except.join(", ")) };
-    format!("{proxy}{}{except}", who.unwrap_or_default())
-}
-
-fn source(source: &ValueSource, base: &Path) -> String {
-    match source {
-        ValueSource::Text(text) => format!("value {text:?}"),
-        ValueSource::File(path) => format!("file {}", path.strip_prefix(base).unwrap_or(path).display()),
-        ValueSource::Environment(name) => format!("env {name}"),
-    }
-}
-
-fn offered(product: &Product) -> String {
-    let whom = if product.subscription_required { "subscribers only" } else { "all" };
-    let subscriptions = product.subscriptions.iter().map(|subscription| {
-        let key = if subscription.key.is_some() { ", by a key" } else { "" };
-        format!("{} ({} workloads{key})", subscription.name, subscription.workloads.len())
-    });
-    format!("for {whom}: {}", subscriptions.collect::<Vec<_>>().join(", "))
-}
-
-fn served(service: &Service) -> String {
-    let member = |member: &Member| {
-        format!("{}{} (weight {}, priority {})", member.endpoint, member.base, member.weight, member.priority)
-    };
-    let members: Vec<_> = service.members.iter().map(member).collect();
-    let (breaker, health) = (plain(&service.breaker), plain(&service.health));
-    format!("{}; circuit breaker {breaker}; health {health}", members.join(", "))
-}
-
-fn counted(counters: &CounterStore) -> String {
-    let CounterStore { endpoint, database, username, password, timeout, refuse } = counters;
-    let name = username.as_deref().unwrap_or("the default user");
-    let (failure, password) = (if *refuse { "refuse" } else { "count_here" }, plain(password));
-    let where_to = format!("{}, TLS {}, database {database}", endpoint.authority(), plain(&endpoint.tls));
-    format!("{where_to}, as {name}, password {password}; timeout {timeout:?}; on failure {failure}")
-}
-
-fn target(operation: &Operation) -> String {
-    format!("{} {}", operation.method.as_deref().unwrap_or("any"), operation.path)
-}
-
-fn summary(api: &Api) -> String {
-    let hosts: Vec<_> = api.listings().map(|listing| listing.to_string()).collect();
-    let ports: Vec<_> = api.ports.iter().map(ToString::to_string).collect();
-    let (hosts, ports) = (hosts.join(", "), ports.join(", "));
-    format!("{hosts}, ports {ports}, mode {}, fail {}", api.mode.label(), api.fail.label())
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
-use super::file::policies::INSTEAD;
 use super::key::{Key, kind};
+use super::unknown_key::{UnknownKeys, Within};
 
 /// The smallest configuration.
 const SMALLEST: &str = "version: 1
@@ -20,8 +20,8 @@ apis: [{name: partner, hosts: [api.partner.example]}]";
 #[derive(Debug)]
 pub(super) enum Node {
     Null,
-    Bool,
-    Float,
+    Bool(bool),
+    Float(f64),
     Integer(i128),
     List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
@@ -40,8 +40,8 @@ impl Node {
     fn name(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Bool => "true or false",
-            Self::Float | Self::Integer(_) => "a number",
+            Self::Bool(_) => "true or false",
+            Self::Float(_) | Self::Integer(_) => "a number",
             Self::List(_) => "a list",
             Self::Map(_) => "keys and values",
             Self::Text(_) => "a text",
@@ -51,11 +51,15 @@ impl Node {
 
 /// Compares with the schema, which describes the whole document.
 pub(super) fn check(schema: &Value, document: &Spanned<Node>, problems: &mut Vec<Problem>) {
-    Check { root: schema, problems }.value("", schema, document);
+    Check { root: schema, within: Vec::new(), given: Vec::new(), problems }.value("", schema, document);
 }
 
 struct Check<'a> {
     root: &'a Value,
+    /// The sections that this one is in, the outermost first.
+    within: Vec<Within>,
+    /// The keys of the next section that are written elsewhere, which is reported there.
+    given: Vec<String>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -75,13 +79,13 @@ impl Check<'_> {
         }
         match (&node.value, kind(&schema)) {
             (Node::Null, _) if allows_null(&schema) => {}
-            (Node::Map(entries), "object") => self.keys(&schema, node, entries),
+            (Node::Map(entries), "object") => self.keys(name, schema, node, entries),
             (Node::List(items), "array") => {
                 items.iter().for_each(|item| self.part(name, property, &schema["items"], item));
             }
             // A scalar is a text as it is written: `name: 42` is a name.
-            (Node::Text(_) | Node::Bool | Node::Float | Node::Integer(_), "string") => {}
-            (Node::Bool, "boolean") => {}
+            (Node::Text(_) | Node::Bool(_) | Node::Float(_) | Node::Integer(_), "string") => {}
+            (Node::Bool(_), "boolean") => {}
             (Node::Integer(number), "integer") => self.range(&schema, node, *number),
             (found, kind) => {
                 let expected = match kind {
@@ -105,11 +109,11 @@ impl Check<'_> {
             ("array", Node::Text(text)) if !text.contains(['\n', ',']) => format!("write a list: `{name}: [{text}]`"),
             ("boolean", _) => format!("write true or false without quotes, for example `{}`", key.line()),
             ("integer", _) => format!("write a number without quotes or unit, for example `{}`", key.line()),
-            _ => format!("for example, write `{}`", key.line()),
+            _ => format!("write, for example, `{}`", key.line()),
         }
     }
 
-    fn keys(&mut self, schema: &Value, node: &Spanned<Node>, entries: &[(Spanned<String>, Spanned<Node>)]) {
+    fn keys(&mut self, name: &str, schema: Value, node: &Spanned<Node>, entries: &[(Spanned<String>, Spanned<Node>)]) {
         let Some(known) = schema["properties"].as_object() else {
             let each = &schema["additionalProperties"];
             return entries
@@ -117,18 +121,28 @@ impl Check<'_> {
                 .filter(|_| each.is_object())
                 .for_each(|(key, value)| self.value(&key.value, each, value));
         };
-        for (key, value) in entries {
-            match known.get(&key.value) {
-                Some(schema) => self.value(&key.value, schema, value),
-                None => self.problems.push(unknown(schema, key, value)),
-            }
-        }
+        let given = std::mem::take(&mut self.given);
+        let unknown = UnknownKeys { root: self.root, within: &self.within, name, schema: &schema, entries };
+        let found = unknown.problems();
+        let is_meant = |name: &str| found.iter().any(|(problem, _)| problem.means(name));
         let missing = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
         for name in missing.filter(|name| entries.iter().all(|(there, _)| there.value != *name)) {
+            if is_meant(name) || given.iter().any(|given| given == name) {
+                continue;
+            }
             let key = Key::new(self.root, name, &known[name]);
             let help = format!("add `{}`: {}", key.line(), key.meaning);
             self.problems.push(Problem::at(node, format!("`{name}` is missing"), help));
         }
+        self.within.push(Within { name: name.to_owned(), schema: schema.clone() });
+        for (index, (key, value)) in entries.iter().enumerate() {
+            let Some(schema) = known.get(&key.value) else { continue };
+            self.given = found.iter().filter(|(_, owner)| *owner == Some(index)).flat_map(|(p, _)| p.meant()).collect();
+            self.value(&key.value, schema, value);
+            self.given.clear();
+        }
+        self.within.pop();
+        self.problems.extend(found.into_iter().map(|(problem, _)| problem.in_section(node)));
     }
 
     fn range(&mut self, schema: &Value, node: &Spanned<Node>, number: i128) {
@@ -164,42 +178,26 @@ impl Check<'_> {
     }
 }
 
-/// Returns what is wrong with a key that the schema does not know: it may have had another name before, or have been removed.
-fn unknown(schema: &Value, key: &Spanned<String>, value: &Spanned<Node>) -> Problem {
-    if let Some(new) = schema["x-renamed"][&key.value].as_str() {
-        let written = match &value.value {
-            Node::Text(text) if text.parse::<f64>().is_ok() => format!("'{text}'"),
-            Node::Text(text) if !text.contains(['\n', ':', '#', '{', '[']) => text.clone(),
-            _ => "...".to_owned(),
-        };
-        let line = match new.split_once('.') {
-            Some((section, name)) => format!("{section}: {{{name}: {written}}}"),
-            None => format!("{new}: {written}"),
-        };
-        return Problem::at(key, format!("`{}` has been renamed to `{new}`", key.value), format!("write `{line}`"));
-    }
-    let removed = &schema["x-removed"][&key.value];
-    if let (Some(rule), Some(help)) = (removed["rule"].as_str(), removed["help"].as_str()) {
-        return Problem::at(key, rule, help);
-    }
-    let known = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name);
-    let instead = INSTEAD.iter().find(|(name, _)| *name == key.value);
-    let help = instead.map_or_else(|| suggestion(&key.value, known), |(_, help)| (*help).to_owned());
-    Problem::at(key, format!("unknown key `{}`", key.value), help)
-}
-
 fn allows_null(schema: &Value) -> bool {
     schema["nullable"] == true || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "null"))
 }
 
+/// Returns which of these names is meant, or all of them.
 pub(super) fn suggestion<Name: AsRef<str>>(key: &str, known: impl Iterator<Item = Name>) -> String {
     let known: Vec<_> = known.collect();
-    let names = || known.iter().map(AsRef::as_ref);
-    let near = names().map(|name: &str| (strsim::damerau_levenshtein(key, name), name)).min();
-    match near {
-        Some((distance, name)) if distance <= name.len().max(key.len()) / 3 => format!("did you mean `{name}`?"),
-        _ => format!("choose one of {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    match nearest(key, known.iter().map(AsRef::as_ref)) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => {
+            let names = known.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>();
+            format!("choose one of {}", names.join(", "))
+        }
     }
+}
+
+/// Returns the name that differs least, if it differs little.
+pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, name) = known.map(|name| (strsim::damerau_levenshtein(key, name), name)).min()?;
+    (distance <= name.len().max(key.len()) / 3).then_some(name)
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -217,12 +215,12 @@ impl<'de> Visitor<'de> for AnyNode {
         f.write_str("any value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Float)
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Node, E> {

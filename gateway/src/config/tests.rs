@@ -2,6 +2,8 @@ use std::fs;
 
 use super::*;
 
+mod examples;
+
 pub(super) fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
 }
@@ -103,6 +105,22 @@ fn every_error_is_told_with_its_place_and_a_remedy() {
         let told = load(&path, Generation(1)).expect_err("invalid").to_string();
         let told = told.replace(directory("").to_str().unwrap(), "config/");
         assert_golden(&path.with_extension("stderr"), &(told + "\n"));
+    }
+}
+
+/// Newcomers read these lines to know what to do next.
+#[test]
+fn every_help_line_is_a_suggestion_or_begins_with_an_imperative() {
+    let imperatives = [
+        "add", "begin", "call", "check", "choose", "close", "compare", "convert", "correct", "describe", "did", "give",
+        "indent", "keep", "move", "name", "put", "raise", "remove", "rename", "select", "set", "use", "write",
+    ];
+    for path in configurations("invalid") {
+        let told = load(&path, Generation(1)).expect_err("invalid").to_string();
+        for (_, help) in told.lines().filter_map(|line| line.split_once("= help: ")) {
+            let word = help.split([' ', ',']).next().unwrap_or_default();
+            assert!(imperatives.contains(&word), "{}: {help}", path.display());
+        }
     }
 }
 

@@ -259,6 +259,16 @@ pub enum TlsVersion {
     V1_3,
 }
 
+impl TlsVersion {
+    /// The spelling in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
+}
+
 /// A client certificate that Egret presents.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
@@ -307,6 +317,16 @@ pub enum OnRefusal {
     Fail,
     /// Its next connections to that host are carried as in mode `passthrough`.
     Passthrough,
+}
+
+impl OnRefusal {
+    /// The spelling in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Passthrough => "passthrough",
+        }
+    }
 }
 
 /// What happens to a stranger: a connection to an API's address whose name belongs to no API.

@@ -89,15 +89,21 @@ impl Template {
     }
 }
 
-/// Shows the template as written.
 impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_string().fmt(f)
+    }
+}
+
+/// Shows the template as written.
+impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |part: &Part| match part {
             Part::Text(text) => text.replace("${", "$${"),
             Part::Expression(expression, _) => format!("${{{}}}", expression.source),
             Part::Named(value) => format!("{value:?}"),
         };
-        self.0.iter().map(part).collect::<String>().fmt(f)
+        self.0.iter().map(part).try_for_each(|part| f.write_str(&part))
     }
 }
 

@@ -91,6 +91,19 @@ impl Section {
     }
 }
 
+/// The keys of a policy and their values in YAML, for people. A policy without keys has one value, with an empty key.
+#[derive(Clone, Debug, Default)]
+pub struct Written(pub Vec<(String, String)>);
+
+/// Two texts may mean the same, so what is written makes no difference between policies.
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
 /// Something to be done with a request or an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -102,6 +115,8 @@ pub struct Policy {
     pub report: bool,
     /// What it does.
     pub statement: Statement,
+    /// What the configuration says of it.
+    pub written: Written,
     /// Whether its expressions look at the body of the request, and of the answer.
     pub reads_bodies: [bool; 2],
     /// Whether it takes the body of the request as it is.
@@ -135,6 +150,15 @@ impl Policy {
                     | Statement::ValidateJwt(_)
                     | Statement::XmlToJson(_)
             );
-        Self { id, scope, report, statement, reads_bodies, reads_request_bytes, needs_something }
+        Self {
+            id,
+            scope,
+            report,
+            statement,
+            written: Written::default(),
+            reads_bodies,
+            reads_request_bytes,
+            needs_something,
+        }
     }
 }

@@ -1,6 +1,11 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+/// Returns a number of things in words: `1 host`, `2 hosts`.
+pub fn number(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 /// Returns the text with every character escaped that a terminal acts on instead of showing it, or that ends a line.
 ///
 /// Names of processes and cgroups, request targets and messages are chosen by callers and third parties. On an operator's terminal

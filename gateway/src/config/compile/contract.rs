@@ -56,7 +56,7 @@ impl<'a> Contracts<'a> {
         if self.file.openapi.is_none() {
             let rule = format!("{by} needs an OpenAPI document, and this API has none");
             let help = "add `openapi: PATH`, or remove the policy (`inherit: false`, if it is one of all APIs)";
-            tell(Problem::at(&self.file.name, rule, help));
+            tell(Problem::at(&self.file.name, rule, help).lacking(&["openapi"]));
             return None;
         };
         let (reader, known) = (self.reader.as_mut()?, known?);

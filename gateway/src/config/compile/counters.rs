@@ -1,21 +1,20 @@
 //! The server in which nodes count together.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::values::constant;
+use super::values::{Values, constant};
 use super::{Outside, duration, endpoint};
 use crate::config::diagnostic::Problem;
 use crate::config::file::CountersFile;
-use crate::model::{CounterStore, NamedValue, Part, Template};
+use crate::model::{CounterStore, Part, Template};
 
 /// Longest that a request may wait for a count.
 const LONGEST: Duration = Duration::from_secs(5);
 
 pub(super) fn compile(
     file: &CountersFile,
-    values: &BTreeMap<String, Arc<NamedValue>>,
+    values: &Values,
     outside: &Outside<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<Arc<CounterStore>> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
-use super::values::constant;
+use super::values::{Values, constant};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::{ApiFile, EgressFile, File, ProxyFile};
-use crate::model::{Egress, Host, Mode, NamedValue, Names, Proxy, ProxyHost};
+use crate::model::{Egress, Host, Mode, Names, Proxy, ProxyHost};
 
 /// What `egress.proxy` says where there is none.
 const NONE: &str = "none";
@@ -24,7 +24,7 @@ pub(super) struct Ways<'a> {
 }
 
 impl<'a> Ways<'a> {
-    pub(super) fn new(file: &'a File, values: &BTreeMap<String, Arc<NamedValue>>, problems: &mut Vec<Problem>) -> Self {
+    pub(super) fn new(file: &'a File, values: &Values, problems: &mut Vec<Problem>) -> Self {
         let compiled = |(name, written): (&'a String, &'a Spanned<ProxyFile>)| {
             (name.as_str(), proxy(name, written, values, problems).map(Arc::new))
         };
@@ -44,11 +44,9 @@ impl<'a> Ways<'a> {
         });
         let written = [file.egress.as_ref(), self.written];
         if written.iter().flatten().all(|egress| egress.addresses.is_empty()) && mode != Mode::Deny {
-            problems.push(Problem::at(
-                &file.name,
-                "this API has no egress address",
-                "add an address of this node to egress.addresses, for all APIs or in this one",
-            ));
+            let help = "add an address of this node to egress.addresses, for all APIs or in this one";
+            let problem = Problem::at(&file.name, "this API has no egress address", help);
+            problems.push(problem.lacking(&["egress", "addresses"]));
         }
         if mode == Mode::Bind && own.as_ref().unwrap_or(&self.all).proxy.is_some() {
             let place = written.into_iter().flatten().find_map(|egress| egress.proxy.as_ref()).unwrap_or(&file.name);
@@ -71,7 +69,8 @@ impl<'a> Ways<'a> {
                 Some(proxy) => proxy.clone(),
                 None => {
                     let help = suggestion(name, self.proxies.keys().copied().chain([NONE]));
-                    problems.push(Problem::at(written, format!("no proxy is named `{name}`"), help));
+                    let rule = format!("no proxy is named `{name}`");
+                    problems.push(Problem::at(written, rule, help).lacking(&["proxies"]));
                     None
                 }
             },
@@ -79,12 +78,7 @@ impl<'a> Ways<'a> {
     }
 }
 
-fn proxy(
-    name: &str,
-    written: &Spanned<ProxyFile>,
-    values: &BTreeMap<String, Arc<NamedValue>>,
-    problems: &mut Vec<Problem>,
-) -> Option<Proxy> {
+fn proxy(name: &str, written: &Spanned<ProxyFile>, values: &Values, problems: &mut Vec<Problem>) -> Option<Proxy> {
     let file = &written.value;
     if name == NONE {
         problems.push(Problem::at(
@@ -165,7 +159,7 @@ fn names(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Names
         Some(parent) => Host::parse(parent).map(Names::Below),
         None => Host::parse(text).map(Names::One),
     };
-    let help = "write a name, or *. and a name for all names below it";
+    let help = "write a name like db.acme.example, or *.acme.example for all names below acme.example";
     parsed.map_err(|invalid| problems.push(Problem::at(written, invalid.to_string(), help))).ok()
 }
 

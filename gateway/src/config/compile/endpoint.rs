@@ -70,7 +70,7 @@ pub(super) fn server(
         let rule = if target.contains('#') {
             "this URL has a fragment, which is never sent"
         } else {
-            "this URL has a port that is none"
+            "the port of this URL is not a number from 1 to 65535"
         };
         problems.push(Problem::at(written, rule, HELP));
         return None;
@@ -118,7 +118,8 @@ pub(super) fn services(
         let mut members = Vec::new();
         if file.url.is_some() != file.pool.is_empty() {
             let help = "write url: https://..., or pool: [{url: https://...}, ...]";
-            problems.push(Problem::at(written, format!("`{name}` needs exactly one of `url` and `pool`"), help));
+            let problem = Problem::at(written, format!("`{name}` needs exactly one of `url` and `pool`"), help);
+            problems.push(problem.lacking_here(&["url", "pool"]));
         }
         let only = file.url.iter().map(|url| (url, 1, 1, None));
         let several = file

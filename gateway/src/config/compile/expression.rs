@@ -13,9 +13,10 @@ use serde_saphyr::Spanned;
 pub(super) use self::vocabulary::Kind;
 use self::vocabulary::{FUNCTIONS, Function, NAMESPACES, ROOTS, TYPES, arithmetic};
 use super::condition;
+use super::values::Values;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::model::{Expression, NamedValue, Section};
+use crate::model::{Expression, Section};
 
 /// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
 const MOST_BYTES: usize = 4096;
@@ -27,7 +28,7 @@ pub(super) struct Scope<'a> {
     /// What some policy sets, and whether it is a secret.
     pub(super) variables: &'a BTreeMap<String, bool>,
     /// The named values, by name.
-    pub(super) values: &'a BTreeMap<String, Arc<NamedValue>>,
+    pub(super) values: &'a Values,
 }
 
 impl Scope<'_> {
@@ -48,6 +49,7 @@ impl Scope<'_> {
             let rule = format!("this is {}, not {}", found.label(), kind.label());
             let help = match kind {
                 Kind::Int => "convert a text with int(...): int(request.headers[\"x-count\"])",
+                Kind::Number => "convert a text with double(...): double(request.headers[\"x-amount\"])",
                 _ => "compare it with something: request.method == \"POST\"",
             };
             return Err(Fault::whole(rule, help.to_owned()));
@@ -65,13 +67,14 @@ impl Scope<'_> {
             let message = error.map(|error| error.msg.as_str()).unwrap_or_default();
             let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
             // What could stand there instead is a list of the grammar's words.
-            let message = message.split(" expecting ").next().unwrap_or(message).replace("'<EOF>'", "its end");
+            let message = message.split(" expecting ").next().unwrap_or(message);
+            let message = match message.rsplit_once(' ') {
+                Some((_, "'<EOF>'")) => "it ends too early".to_owned(),
+                _ => message.replace("mismatched input", "unexpected").replace("extraneous input", "unexpected"),
+            };
             let help = "write an expression in CEL, like request.method == \"POST\"";
-            Fault {
-                place: Some((column, column + 1)),
-                rule: format!("this is not an expression: {message}"),
-                help: help.into(),
-            }
+            let rule = format!("this is not an expression: {message}");
+            Fault { place: Some((column, column + 1)), ..Fault::whole(rule, help.into()) }
         })?;
         let mut check = Check {
             scope: self,
@@ -116,16 +119,31 @@ struct Fault {
     place: Option<(usize, usize)>,
     rule: String,
     help: String,
+    /// The keys without which it arises.
+    lacks: &'static [&'static str],
 }
+
+/// The keys that set variables, or lead to such keys.
+const SETS_VARIABLES: &[&str] = &[
+    "cache-lookup-value",
+    "errors_variable",
+    "name",
+    "output_variable",
+    "remaining_variable",
+    "send-request",
+    "set-variable",
+    "variable",
+    "wait",
+];
 
 impl Fault {
     fn whole(rule: impl Into<String>, help: String) -> Self {
-        Self { place: None, rule: rule.into(), help }
+        Self { place: None, rule: rule.into(), help, lacks: &[] }
     }
 
     /// In a text in which the expression begins here.
     fn at(self, written: &Spanned<String>, offset: usize) -> Problem {
-        let problem = Problem::at(written, self.rule, self.help);
+        let problem = Problem::at(written, self.rule, self.help).lacking(self.lacks);
         match self.place {
             Some((start, end)) => problem.within(written, offset + start..offset + end),
             None => problem,
@@ -153,7 +171,7 @@ impl<'a> Check<'a> {
     fn fault(&self, at: &IdedExpr, rule: impl Into<String>, help: impl Into<String>) -> Fault {
         let place = self.program.source_info().offset_for(at.id);
         let place = place.map(|(start, end)| (start as usize, (end as usize).max(start as usize) + 1));
-        Fault { place, rule: rule.into(), help: help.into() }
+        Fault { place, ..Fault::whole(rule, help.into()) }
     }
 
     fn kind(&mut self, expression: &'a IdedExpr) -> Result<Kind, Fault> {
@@ -255,7 +273,7 @@ impl<'a> Check<'a> {
                 true => format!("set it before: set-variable: {{name: {field}, value: EXPRESSION}}"),
                 false => suggestion(field, self.scope.variables.keys()),
             };
-            return Err(self.fault(at, rule, help));
+            return Err(Fault { lacks: SETS_VARIABLES, ..self.fault(at, rule, help) });
         }
         match field {
             "body" => self.bodies[usize::from(root == "response")] = true,
@@ -358,7 +376,11 @@ impl<'a> Check<'a> {
     ) -> Result<Kind, Fault> {
         let named: Vec<_> = FUNCTIONS.iter().filter(|(function, ..)| *function == name).collect();
         if name == "raw" {
-            return Err(self.fault(at, "raw(...) stands around all of a hole in a text", "write ${raw(request.path)}"));
+            return Err(self.fault(
+                at,
+                "raw(...) works only around the whole expression of a ${...}",
+                "write ${raw(request.path)}",
+            ));
         }
         if named.is_empty() {
             let names: BTreeSet<_> = FUNCTIONS.iter().map(|(function, ..)| (*function).to_owned()).collect();
@@ -377,7 +399,7 @@ impl<'a> Check<'a> {
             return Err(self.fault(
                 at,
                 format!("`{name}` does not take these arguments"),
-                format!("write {}", forms.join(", or ")),
+                format!("call {}", forms.join(", or ")),
             ));
         };
         if matches!(name, "base64.encode" | "sha256" | "sha512")
@@ -430,7 +452,7 @@ fn is_body(expression: &IdedExpr) -> bool {
 
 fn form(name: &str, on: Option<Kind>, takes: &[Kind]) -> String {
     let takes = takes.iter().map(|kind| kind.label()).collect::<Vec<_>>().join(", ");
-    on.map_or_else(|| format!("{name}({takes})"), |on| format!("{name}({takes}) of {}", on.label()))
+    on.map_or_else(|| format!("{name}({takes})"), |on| format!("{name}({takes}) on {}", on.label()))
 }
 
 fn list(root: &str, fields: &[(&str, Kind)]) -> String {

@@ -18,7 +18,8 @@ pub(super) fn compile<'a>(
     problems: &mut Vec<Problem>,
 ) -> (Vec<Host>, Vec<Wildcard>) {
     if file.hosts.is_empty() {
-        problems.push(Problem::at(&file.name, "this API has no host", "add `hosts: [api.partner.example]`"));
+        let problem = Problem::at(&file.name, "this API has no host", "add `hosts: [api.partner.example]`");
+        problems.push(problem.lacking(&["hosts"]));
     }
     let mut listings: Vec<Listing> = Vec::new();
     for written in &file.hosts {

@@ -174,7 +174,7 @@ impl Document {
     fn path_item(&mut self, key: &str) -> Result<Option<Value>, Fault> {
         let item = &self.value["paths"][key];
         if !key.starts_with('/') {
-            return Err("a path begins with a slash".to_owned());
+            return Err("this path does not begin with a slash".to_owned());
         }
         let mut resolved = merged(&self.value, item)?;
         let mut oddities = Vec::new();

@@ -11,6 +11,7 @@ mod oauth2;
 mod outside;
 pub(super) mod path;
 mod product;
+mod sight;
 mod signed;
 mod statement;
 mod telemetry;
@@ -28,17 +29,20 @@ pub(super) use self::ip_filter::addresses_of;
 use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;
+use self::sight::Needing;
 pub(super) use self::statement::workloads;
 use super::Outside;
 use super::contract::Contracts;
 use super::openapi::{self, Imported};
+use super::values::Values;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{PoliciesFile, Step};
 use crate::config::file::{ApiFile, File, OperationFile};
+use crate::config::written::WrittenPolicies;
 use crate::model::{
-    ByProduct, CounterStore, Forward, KeySet, Mode, NamedValue, Operation, PathTemplate, Policies, Policy, Rules,
-    Section, Service, Statement, looks_at_request,
+    ByProduct, CounterStore, Forward, KeySet, Mode, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
+    Statement, looks_at_request,
 };
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
@@ -48,7 +52,8 @@ pub(super) struct Shared<'a> {
     global: Scoped,
     products: Vec<Offered>,
     fragments: &'a BTreeMap<String, Vec<Spanned<Step>>>,
-    values: BTreeMap<String, Arc<NamedValue>>,
+    written: &'a WrittenPolicies<'a>,
+    values: Values,
     services: BTreeMap<String, Arc<Service>>,
     counters: Option<Arc<CounterStore>>,
     /// Whether they are written, right or wrong.
@@ -79,7 +84,8 @@ const SECTIONS: [Section; 4] = [Section::Inbound, Section::Backend, Section::Out
 impl<'a> Shared<'a> {
     pub(super) fn new(
         file: &'a File,
-        values: BTreeMap<String, Arc<NamedValue>>,
+        written: &'a WrittenPolicies<'a>,
+        values: Values,
         services: BTreeMap<String, Arc<Service>>,
         counters: Option<Arc<CounterStore>>,
         outside: &'a Outside<'a>,
@@ -100,6 +106,7 @@ impl<'a> Shared<'a> {
             global: Scoped::default(),
             products: Vec::new(),
             fragments: &file.fragments,
+            written,
             values,
             services,
             counters,
@@ -140,13 +147,16 @@ impl<'a> Shared<'a> {
         let max_body = usize::try_from(file.max_body.unwrap_or(DEFAULT_MAX_BODY)).unwrap_or(usize::MAX);
         let mut document = file.openapi.as_ref().and_then(|written| openapi::read(written, outside, problems));
         let mut imported = document.as_mut().map(|document| document.operations(problems)).unwrap_or_default();
+        // Nobody knows the operations of a document that cannot be read, which was reported.
+        let has_unread = file.openapi.is_some() && imported.is_empty();
         let mut contracts = Contracts::new(file, max_body, document.as_ref());
         contracts.of(None, &otherwise, problems);
         let mut operations = Vec::new();
         for written in &file.operations {
             let own = imported.iter().position(|known| known.name == written.name.value.trim());
             let known = own.map(|index| imported.remove(index));
-            operations.push(self.operation((name, written), known, &imported, &scopes, &mut contracts, problems));
+            let others = (!has_unread).then_some(imported.as_slice());
+            operations.push(self.operation((name, written), known, others, &scopes, &mut contracts, problems));
         }
         // Each of the others is as the API is.
         operations.extend(imported.iter().map(|known| Operation {
@@ -161,9 +171,10 @@ impl<'a> Shared<'a> {
             document.report(&faults, problems);
         }
         self.unique(&file.operations, problems);
-        if file.only_operations && operations.is_empty() {
+        if file.only_operations && operations.is_empty() && !has_unread {
             let help = "add operations, or remove `only_operations`";
-            problems.push(Problem::at(&file.name, "this API would refuse all requests: it has no operations", help));
+            let rule = "this API would refuse all requests: it has no operations";
+            problems.push(Problem::at(&file.name, rule, help).lacking(&["operations", "openapi"]));
         }
         let mut rules = Rules {
             operations,
@@ -182,9 +193,16 @@ impl<'a> Shared<'a> {
             || rules.each().flat_map(Policies::sections).flatten().any(needs);
         let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
         let wants_strict = file.paths.is_some() && rules.strict_paths;
-        if policed || file.only_operations || wants_strict {
+        let is_own = own.is_some() || file.operations.iter().any(|operation| operation.policies.is_some());
+        let rule = match policed {
+            true if is_own || !products.is_empty() => Some(Needing::OwnPolicies),
+            true => Some(Needing::PoliciesOfAll),
+            false if file.only_operations => Some(Needing::OnlyOperations),
+            false => wants_strict.then_some(Needing::StrictPaths),
+        };
+        if let Some(rule) = rule {
             clear::secrets(file, mode, &rules, problems);
-            can_be_seen(file, mode, own.is_some() || !rules.operations.is_empty() || !products.is_empty(), problems);
+            sight::check(file, mode, rule, problems);
         }
         (policed || wants_strict || !rules.operations.is_empty()).then(|| Arc::new(rules))
     }
@@ -193,7 +211,7 @@ impl<'a> Shared<'a> {
         &self,
         (api, file): (&str, &OperationFile),
         imported: Option<Imported>,
-        others: &[Imported],
+        others: Option<&[Imported]>,
         scopes: &Scopes<'_>,
         contracts: &mut Contracts<'_>,
         problems: &mut Vec<Problem>,
@@ -221,13 +239,15 @@ impl<'a> Shared<'a> {
                 (known.path, method.or(Some(described)))
             }
             (None, None) => {
-                let names: Vec<_> = others.iter().map(|known| known.name.clone()).collect();
-                let help = if names.is_empty() {
-                    "add `path: /prices/{id}`".to_owned()
-                } else {
-                    suggestion(name, names.iter())
-                };
-                problems.push(Problem::at(&file.name, "this operation has no path", help));
+                if let Some(others) = others {
+                    let names: Vec<_> = others.iter().map(|known| known.name.clone()).collect();
+                    let help = match names.as_slice() {
+                        [] => "add `path: /prices/{id}`".to_owned(),
+                        names => suggestion(name, names.iter()),
+                    };
+                    let problem = Problem::at(&file.name, "this operation has no path", help);
+                    problems.push(problem.lacking(&["path", "openapi"]));
+                }
                 (PathTemplate::default(), method)
             }
         };
@@ -294,31 +314,6 @@ impl Scopes<'_> {
             with: self.products.iter().map(|offered| with(offered.scoped.as_ref())).collect(),
         }
     }
-}
-
-/// Requests of some APIs are not seen: policies there would do nothing.
-fn can_be_seen(file: &ApiFile, mode: Mode, own: bool, problems: &mut Vec<Problem>) {
-    let ports: Option<Vec<u16>> = file.ports.as_ref().map(|ports| ports.iter().map(|port| port.value).collect());
-    let tls = ports.is_none_or(|ports| ports.contains(&443));
-    let rule = match mode {
-        Mode::Bind | Mode::Deny => {
-            format!("policies have no effect in mode `{}`: Egret does not see the requests", mode.label())
-        }
-        Mode::Passthrough if tls => {
-            "policies have no effect on HTTPS in mode `passthrough`: Egret does not decrypt it".to_owned()
-        }
-        Mode::Passthrough | Mode::Intercept if !file.opaque_ports.is_empty() => {
-            "policies have no effect on opaque ports: Egret does not see the requests".to_owned()
-        }
-        Mode::Passthrough | Mode::Intercept => return,
-    };
-    let help = match (mode, own) {
-        (_, false) => "write `inherit: false` to leave out the policies of all APIs, or mode: intercept",
-        (Mode::Passthrough, _) if tls => "write mode: intercept; or `ports: [80]`, if only plain HTTP is meant",
-        (Mode::Passthrough | Mode::Intercept, _) => "move those ports to an API of their own",
-        (Mode::Bind | Mode::Deny, _) => "write mode: intercept",
-    };
-    problems.push(Problem::at(file.mode.as_ref().unwrap_or(&file.name), rule, help));
 }
 
 fn sections(file: &PoliciesFile) -> [Option<&Vec<Spanned<Step>>>; 4] {

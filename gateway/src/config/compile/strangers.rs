@@ -42,7 +42,7 @@ pub(super) fn allow_addresses(file: &ApiFile, problems: &mut Vec<Problem>) -> Ve
         match addresses_of(&written.value) {
             Ok(net) if Reach::is_never(net.addr()) => {
                 let rule = format!("no third party can have the address {}", net.addr());
-                let help = "loopback, link-local, multicast and unspecified addresses cannot be allowed: remove it";
+                let help = "remove it: loopback, link-local, multicast and unspecified addresses cannot be allowed";
                 problems.push(Problem::at(written, rule, help));
             }
             Ok(net) => allowed.push(net),

@@ -1,6 +1,6 @@
 //! Named values, as they are now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,22 +10,59 @@ use super::Outside;
 use super::expression::Scope;
 use crate::config::diagnostic::Problem;
 use crate::config::file::NamedValueFile;
-use crate::model::{NamedValue, Secret, Section, Template, ValueSource};
+use crate::model::{NamedValue, Part, Secret, Section, Template, ValueSource};
 
 /// Where systemd keeps credentials (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The named values of a configuration.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    by_name: BTreeMap<String, Arc<NamedValue>>,
+    /// The names whose value cannot be read. That is reported where they are defined, and not again where they are used.
+    unread: BTreeSet<String>,
+}
+
+impl Values {
+    /// Returns the value of a name. It is empty if it cannot be read.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<NamedValue>> {
+        self.by_name.get(name)
+    }
+
+    /// Returns the names of all values.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.by_name.keys()
+    }
+
+    /// Returns all values, in the order of their names.
+    pub(super) fn all(&self) -> Vec<Arc<NamedValue>> {
+        self.by_name.values().cloned().collect()
+    }
+
+    /// Returns the current text of a template, where it has no expressions and each of its values can be read.
+    pub(super) fn constant(&self, template: &Template) -> Option<Vec<u8>> {
+        let is_unread = |part: &Part| matches!(part, Part::Named(value) if self.unread.contains(&*value.name));
+        if template.0.iter().any(is_unread) { None } else { template.constant() }
+    }
+}
 
 pub(super) fn compile(
     files: &BTreeMap<String, Spanned<NamedValueFile>>,
     outside: &Outside<'_>,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Arc<NamedValue>> {
-    let mut values = BTreeMap::new();
+) -> Values {
+    let mut values = Values::default();
+    let mut add = |name: &str, source: ValueSource, current: Secret| {
+        values.by_name.insert(name.to_owned(), Arc::new(NamedValue::new(name.into(), source, current)));
+    };
+    let mut unread = BTreeSet::new();
     for (name, written) in files {
         let NamedValueFile { file, env, credential, value } = &written.value;
         if [file, env, credential, value].into_iter().flatten().count() != 1 {
             let help = "write exactly one of `file`, `env`, `credential` and `value`";
-            problems.push(Problem::at(written, format!("the value `{name}` has no source, or several"), help));
+            let problem = Problem::at(written, format!("the value `{name}` has no source, or several"), help);
+            problems.push(problem.lacking_here(&["file", "env", "credential", "value"]));
+            unread.insert(name.clone());
             continue;
         }
         let credential = credential.as_ref().map(|credential| {
@@ -56,14 +93,17 @@ pub(super) fn compile(
             (None, None, None, None) => continue,
         };
         match found {
-            Ok((source, current)) => {
-                let value = NamedValue::new(name.as_str().into(), source, current);
-                values.insert(name.clone(), Arc::new(value));
+            Ok((source, current)) => add(name, source, current),
+            Err(problem) => {
+                problems.push(problem);
+                unread.insert(name.clone());
             }
-            Err(problem) => problems.push(problem),
         }
     }
-    values
+    for name in &unread {
+        add(name, ValueSource::Environment(name.as_str().into()), Secret::new(Vec::new()));
+    }
+    Values { unread, ..values }
 }
 
 fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> Result<(ValueSource, Secret), Problem> {
@@ -77,11 +117,7 @@ fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> R
 }
 
 /// A text that is about no request: named values, no expressions.
-pub(super) fn constant(
-    written: &Spanned<String>,
-    values: &BTreeMap<String, Arc<NamedValue>>,
-    problems: &mut Vec<Problem>,
-) -> Template {
+pub(super) fn constant(written: &Spanned<String>, values: &Values, problems: &mut Vec<Problem>) -> Template {
     let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
     let template = scope.template(written, problems);
     if template.expressions().next().is_some() {

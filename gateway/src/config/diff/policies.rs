@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ChangeKind;
-use super::facts::facts;
+use super::facts::{facts, meaning, names_files};
 use crate::model::{Policies, Policy, Section, Statement};
 
 /// A change in a list of policies.
@@ -18,7 +18,7 @@ pub(super) struct Found {
 }
 
 /// A policy as it is compared: those in others stand after them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Item {
     scope: Arc<str>,
     /// The conditions that it is under.
@@ -26,7 +26,18 @@ struct Item {
     label: &'static str,
     id: Option<Arc<str>>,
     report: bool,
+    meaning: Statement,
+    /// Its keys and values as written.
     facts: Vec<(String, String)>,
+}
+
+/// What is written makes no difference where it means the same.
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { scope, within, label, id, report, meaning, facts: _ } = self;
+        (scope, within, *label, id, *report) == (&other.scope, &other.within, other.label, &other.id, other.report)
+            && (*meaning == other.meaning || (self.facts == other.facts && !names_files(meaning)))
+    }
 }
 
 /// What changes in these sections.
@@ -49,7 +60,8 @@ fn items(policies: &[Arc<Policy>]) -> Vec<Item> {
                 label: policy.statement.label(),
                 id: policy.id.clone(),
                 report: policy.report,
-                facts: facts(&policy.statement),
+                meaning: meaning(policy),
+                facts: facts(policy),
             });
             let mut inner = |policies, condition| add(policies, &[within, &[condition]].concat(), items);
             match &policy.statement {
@@ -97,7 +109,8 @@ fn section_changes(section: Section, old: &[Item], new: &[Item]) -> Vec<Found> {
             let (before, after) = (&old[gone.remove(index)], &new[*after]);
             found.extend(before.changes(after).into_iter().map(|(name, old, new)| {
                 let what = if name.is_empty() { after.name() } else { format!("{}, {name}", after.name()) };
-                Found { section, kind: ChangeKind::Changed, what, old: Some(old), new: Some(new) }
+                let told = |text: String| Some(text).filter(|text| !text.is_empty());
+                Found { section, kind: ChangeKind::Changed, what, old: told(old), new: told(new) }
             }));
             false
         });
@@ -161,6 +174,10 @@ impl Item {
         compare("scope", self.scope.to_string(), new.scope.to_string());
         let place = |within: &[String]| if within.is_empty() { "always".to_owned() } else { within.join(", ") };
         compare("condition", place(&self.within), place(&new.within));
+        if self.meaning == new.meaning {
+            return changes;
+        }
+        let before = changes.len();
         let mut names: Vec<_> = self.facts.iter().chain(&new.facts).map(|(name, _)| name).collect();
         names.dedup();
         let mut seen = Vec::new();
@@ -174,7 +191,13 @@ impl Item {
                 let said = said.collect::<Vec<_>>().join(", ");
                 if said.is_empty() { "none".to_owned() } else { said }
             };
-            compare(name, said(self), said(new));
+            let (old, new) = (said(self), said(new));
+            if old != new {
+                changes.push((name.clone(), old, new));
+            }
+        }
+        if changes.len() == before {
+            changes.push(("a file or value that it names".to_owned(), String::new(), String::new()));
         }
         changes
     }

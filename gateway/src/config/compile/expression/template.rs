@@ -128,15 +128,16 @@ impl Scope<'_> {
                 rest = &after[length + 1..];
             } else if let Some((name, after)) = named(hole) {
                 parts.extend((!text.is_empty()).then(|| Part::Text(std::mem::take(&mut text).into())));
-                match self.values.get(name) {
+                match self.values.find(name) {
                     Some(value) => parts.push(Part::Named(Arc::clone(value))),
-                    None if self.values.is_empty() => {
+                    None if self.values.names().next().is_none() => {
                         let rule = format!("`{name}` is not a named value: this configuration has none");
-                        problems.push(Problem::at(written, rule, format!("add values: {{{name}: {{file: PATH}}}}")));
+                        let help = format!("add values: {{{name}: {{file: PATH}}}}");
+                        problems.push(Problem::at(written, rule, help).lacking(&["values"]));
                     }
                     None => {
                         let rule = format!("`{name}` is not a named value");
-                        problems.push(Problem::at(written, rule, suggestion(name, self.values.keys())));
+                        problems.push(Problem::at(written, rule, suggestion(name, self.values.names())));
                     }
                 }
                 rest = after;

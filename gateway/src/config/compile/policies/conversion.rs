@@ -30,7 +30,7 @@ impl List<'_, '_> {
                     let help = "write direct or javascript-friendly";
                     self.problems.push(Problem::at(
                         written,
-                        format!("`{}` is not a kind of JSON", written.value),
+                        format!("`{}` is not a value of `kind`", written.value),
                         help,
                     ));
                     JsonKind::Direct

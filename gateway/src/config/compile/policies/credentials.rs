@@ -122,8 +122,8 @@ impl<'a> List<'a, '_> {
         let value = self.template(written);
         let key = SecretKey { value, encoding: self.one_of(encoding, "not an encoding of keys", &encodings) };
         // As far as it is known now; a file may hold another one later.
-        if let Some(known) = key.value.constant() {
-            let help = "correct the key, or its encoding (`key_encoding`, in `keys` `encoding`): text, base64 or hex";
+        if let Some(known) = self.shared.values.constant(&key.value) {
+            let help = "correct the key, or write its encoding (text, base64 or hex): `key_encoding`, or `encoding` beside `value`";
             match key.encoding.decode(&known) {
                 None => self.problems.push(Problem::at(
                     written,
@@ -161,16 +161,21 @@ impl<'a> List<'a, '_> {
 
     /// Returns the meaning of one of these words; of the first, if nothing is written. `rule` says what another word is not.
     pub(super) fn one_of<T: Copy>(&mut self, written: Word<'_>, rule: &str, words: &[(&str, T)]) -> T {
+        let default = words[0].1;
         let found = written.map(|written| (written, words.iter().find(|(word, _)| *word == written.value.trim())));
         match found {
             Some((_, Some((_, meant)))) => *meant,
             Some((written, None)) => {
-                let all = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                let all = match words.as_slice() {
+                    [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+                    all => all.concat(),
+                };
                 let rule = format!("`{}` is {rule}", written.value);
-                self.problems.push(Problem::at(written, rule, format!("write one of {all}")));
-                words[0].1
+                self.problems.push(Problem::at(written, rule, format!("write {all}")));
+                default
             }
-            None => words[0].1,
+            None => default,
         }
     }
 }

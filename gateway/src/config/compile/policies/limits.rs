@@ -126,11 +126,8 @@ impl<'a> List<'a, '_> {
         let written = written.filter(|written| written.value)?;
         if !self.shared.has_counters {
             let help = "add counters: {url: \"rediss://counters.example:6380\"} at the top level";
-            self.problems.push(Problem::at(
-                written,
-                "`shared: true` needs a server that counts for all nodes (`counters`)",
-                help,
-            ));
+            let rule = "`shared: true` needs a server that counts for all nodes (`counters`)";
+            self.problems.push(Problem::at(written, rule, help).lacking(&["counters"]));
         }
         self.shared.counters.clone()
     }

@@ -91,7 +91,8 @@ impl<'a> List<'a, '_> {
         let text = name.value.trim();
         let Some((known, steps)) = self.shared.fragments.get_key_value(text) else {
             let help = suggestion(text, self.shared.fragments.keys());
-            self.problems.push(Problem::at(name, format!("no fragment is named `{text}`"), help));
+            let rule = format!("no fragment is named `{text}`");
+            self.problems.push(Problem::at(name, rule, help).lacking(&["fragments"]));
             return Vec::new();
         };
         if self.within.contains(&known.as_str()) {
@@ -111,9 +112,11 @@ impl<'a> List<'a, '_> {
         let report = std::mem::replace(&mut self.report, before);
         let misspelled = statements.is_empty() && self.problems.iter().any(|problem| problem.is_in_line_of(step));
         if statements.len() != 1 && !misspelled {
-            let help = "write one policy for each dash of the list";
-            let rule =
-                if statements.is_empty() { "this item is not a policy" } else { "this item has more than one policy" };
+            let (rule, help) = if statements.is_empty() {
+                ("this item has no policy", "add one, like `set-header: {name: X-Team, value: billing}`")
+            } else {
+                ("this item has more than one policy", "begin a new item, with a dash, for each policy")
+            };
             self.problems.push(Problem::at(step, rule, help));
         }
         let statement = statements.pop()??;
@@ -127,7 +130,8 @@ impl<'a> List<'a, '_> {
             self.problems.push(Problem::at(written, rule, "remove it"));
         }
         let id = file.id.as_ref().map(|id| id.value.as_str().into());
-        Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement)))
+        let written = self.shared.written.at(step.defined);
+        Some(Arc::new(Policy { written, ..Policy::new(id, Arc::clone(&self.scope), report, statement) }))
     }
 }
 

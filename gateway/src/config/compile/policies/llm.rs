@@ -26,7 +26,7 @@ impl<'a> List<'a, '_> {
                 self.problems.push(Problem::at(
                     period,
                     "`period` has no effect without `token_quota`",
-                    "add `token_quota`, or remove it",
+                    "add `token_quota`, or remove `period`",
                 ));
             }
             let key = limit.key.as_ref().and_then(|key| self.key(key));

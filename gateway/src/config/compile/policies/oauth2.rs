@@ -64,9 +64,8 @@ impl List<'_, '_> {
                     self.one_of(file.algorithm.as_ref(), "not an algorithm that Egret signs with", &SIGNING);
                 let pem = self.template(key);
                 // As far as it is known now; a file may hold another one later.
-                if pem.constant().is_some_and(|pem| Signer::read(&pem, algorithm).is_none()) {
-                    let help =
-                        "give a private key in PEM (PKCS #8) of the kind that `algorithm` names; RSA, if it names none";
+                if self.shared.values.constant(&pem).is_some_and(|pem| Signer::read(&pem, algorithm).is_none()) {
+                    let help = "name a private key in PEM (PKCS #8) of the kind that `algorithm` names: RSA, if it is not written";
                     self.problems.push(Problem::at(key, format!("this is not a private key for {algorithm:?}"), help));
                 }
                 let id = file.key_id.as_ref().map(|id| self.template(id));
@@ -76,14 +75,18 @@ impl List<'_, '_> {
             _ => {
                 let help = match right {
                     Right::Client => "write exactly one of `client_secret` and `private_key`",
-                    Right::Statement => "private_key alone",
-                    Right::User => "client_secret, private_key, or neither",
+                    Right::Statement => {
+                        "write `private_key`, and no `client_secret`: the grant jwt_bearer needs a signature"
+                    }
+                    Right::User => "write `client_secret`, or `private_key`, or neither",
                 };
-                self.problems.push(Problem::at(
-                    &file.client_id,
-                    "exactly one of `client_secret` and `private_key` is required",
-                    help,
-                ));
+                let rule = match right {
+                    Right::Client => "exactly one of `client_secret` and `private_key` is required",
+                    Right::Statement => "grant `jwt_bearer` needs `private_key` alone",
+                    Right::User => "`client_secret` and `private_key` exclude each other",
+                };
+                let problem = Problem::at(&file.client_id, rule, help);
+                self.problems.push(problem.lacking(&["client_secret", "private_key"]));
                 None
             }
         }
@@ -93,7 +96,7 @@ impl List<'_, '_> {
     fn idle(&mut self, written: Option<&Spanned<String>>, without: &str) {
         if let Some(written) = written {
             let rule = format!("this has no effect without `{without}`");
-            self.problems.push(Problem::at(written, rule, "add the one, or remove the other"));
+            self.problems.push(Problem::at(written, rule, format!("add `{without}`, or remove this key")));
         }
     }
 }

@@ -43,7 +43,8 @@ impl<'a> List<'a, '_> {
             let service = self.shared.services.get(name.value.trim());
             if service.is_none() {
                 let help = suggestion(name.value.trim(), self.shared.services.keys());
-                self.problems.push(Problem::at(name, format!("no backend is named `{}`", name.value), help));
+                let rule = format!("no backend is named `{}`", name.value);
+                self.problems.push(Problem::at(name, rule, help).lacking(&["backends"]));
             }
             statements.push(service.map(|service| Statement::SetBackend(SetBackend { service: Arc::clone(service) })));
         }
@@ -59,7 +60,7 @@ impl<'a> List<'a, '_> {
             Some((written, _)) => {
                 self.problems.push(Problem::at(
                     written,
-                    format!("`{}` is not what to wait for", written.value),
+                    format!("`{}` is not a value of `for`", written.value),
                     "write all or any",
                 ));
                 false

@@ -26,7 +26,8 @@ pub(super) fn strict(file: &ApiFile, rules: &Rules, problems: &mut Vec<Problem>)
         Some((_, "strict")) => true,
         Some((_, "lenient")) => false,
         Some((written, _)) => {
-            problems.push(Problem::at(written, "this is not a way to read paths", "write strict or lenient"));
+            let rule = format!("`{}` is not a value of `paths`", written.value);
+            problems.push(Problem::at(written, rule, "write strict or lenient"));
             true
         }
         None => {
@@ -48,7 +49,9 @@ pub(super) fn template(written: &Spanned<String>, problems: &mut Vec<Problem>) -
 /// # Errors
 /// The path does not begin with a slash, or a brace has no partner or no name between.
 pub(in crate::config::compile) fn parse(text: &str) -> Result<PathTemplate, Fault> {
-    let Some(rest) = text.trim().strip_prefix('/') else { return Err("a path begins with a slash".to_owned()) };
+    let Some(rest) = text.trim().strip_prefix('/') else {
+        return Err("this path does not begin with a slash".to_owned());
+    };
     let (rest, open) = match rest.strip_suffix('*') {
         Some(rest) if rest.is_empty() || rest.ends_with('/') => (rest.trim_end_matches('/'), true),
         _ => (rest, false),

@@ -52,11 +52,8 @@ impl Shared<'_> {
         let subscription_required = file.subscription_required.unwrap_or(true);
         if subscription_required && file.subscriptions.is_empty() {
             let help = "add `subscriptions`, or write `subscription_required: false`";
-            problems.push(Problem::at(
-                &file.name,
-                "this product has no subscriptions: nobody could call its APIs",
-                help,
-            ));
+            let rule = "this product has no subscriptions: nobody could call its APIs";
+            problems.push(Problem::at(&file.name, rule, help).lacking(&["subscriptions", "subscription_required"]));
         }
         let subscriptions = file.subscriptions.iter().map(|file| self.subscription(file, problems)).collect();
         Offered {
@@ -69,7 +66,8 @@ impl Shared<'_> {
     fn subscription(&self, file: &SubscriptionFile, problems: &mut Vec<Problem>) -> Subscription {
         if file.workloads.is_empty() && file.key.is_none() {
             let help = "add `workloads: [{unit: billing.service}]`, `key: \"{{named value}}\"`, or both";
-            problems.push(Problem::at(&file.name, "this subscription has neither `workloads` nor `key`", help));
+            let problem = Problem::at(&file.name, "this subscription has neither `workloads` nor `key`", help);
+            problems.push(problem.lacking(&["workloads", "key"]));
         }
         let scope = expression::Scope { section: Section::Inbound, variables: &self.variables, values: &self.values };
         let key = file.key.as_ref().map(|written| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use serde_saphyr::Spanned;
 
 use super::Shared;
@@ -129,9 +129,10 @@ impl<'a> List<'a, '_> {
                 self.problems.push(Problem::at(&replace.placeholder, "this cannot be a placeholder", help));
             }
             if replace.r#in.is_empty() {
-                let rule = "this does not say where the placeholder is replaced";
-                let help = "add `in`, like in: [Authorization]; names of headers, query, query.NAME, body";
-                self.problems.push(Problem::at(&replace.placeholder, rule, help));
+                let rule = "`in` is missing: it says where Egret replaces the placeholder";
+                let help =
+                    "add `in`, a list of header names, `query`, `query.NAME` and `body`, like in: [Authorization]";
+                self.problems.push(Problem::at(&replace.placeholder, rule, help).lacking(&["in"]));
             }
             let places = replace.r#in.iter().filter_map(|place| self.placeholder_place(place)).collect();
             let (placeholder, value) = (placeholder.into(), self.template(&replace.value));
@@ -172,8 +173,13 @@ impl<'a> List<'a, '_> {
             let name = name.map(|name| HeaderName::from_static(lasting(name.as_str())));
             statements.push(name.map(|name| Statement::SetHeader(SetHeader { name, exists, values, fixed })));
         }
-        if let Some(method) = &file.set_method {
-            statements.push(Some(Statement::SetMethod(self.told(method))));
+        if let Some(written) = &file.set_method {
+            let method = self.told(written);
+            if method.literal().is_some_and(|method| Method::from_bytes(method.trim().as_bytes()).is_err()) {
+                let rule = format!("`{}` is not an HTTP method", written.value);
+                self.problems.push(Problem::at(written, rule, "write a method like GET or POST"));
+            }
+            statements.push(Some(Statement::SetMethod(method)));
         }
         if let Some(set) = &file.set_query_parameter {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);

@@ -118,10 +118,11 @@ impl<'a> List<'a, '_> {
             match written.value.strip_prefix('/').and_then(pointer) {
                 Some(place) => redact.json.push(place),
                 None => {
-                    let help = "write a place like /card/number; in a name, ~ is ~0 and / is ~1 (RFC 6901)";
+                    let help =
+                        "write a JSON pointer like /card/number; in a name, write ~ as ~0 and / as ~1 (RFC 6901)";
                     self.problems.push(Problem::at(
                         written,
-                        format!("`{}` is not a place in JSON", written.value),
+                        format!("`{}` is not a JSON pointer", written.value),
                         help,
                     ));
                 }

@@ -111,7 +111,7 @@ impl List<'_, '_> {
             self.problems.push(Problem::at(
                 host,
                 "`jwks_host` has no effect without `openid_config`",
-                "add `openid_config`, or remove it",
+                "add `openid_config`, or remove `jwks_host`",
             ));
         }
         let has_server = file.jwks_url.is_some() || file.openid_config.is_some();
@@ -158,8 +158,8 @@ impl List<'_, '_> {
             }
             (value, public_key, family) => {
                 let (needs, help) = match family {
-                    AlgorithmFamily::Hmac => ("a `value`", "value: \"{{named value}}\", and no public_key"),
-                    _ => ("a `public_key`", "public_key: PATH, and no value"),
+                    AlgorithmFamily::Hmac => ("a `value`", "write value: \"{{named value}}\", and no public_key"),
+                    _ => ("a `public_key`", "write public_key: PATH, and no value"),
                 };
                 let rule = format!("{algorithm:?} needs {needs}, and nothing else");
                 let place = value.as_ref().or(public_key.as_ref()).unwrap_or(&file.algorithm);
@@ -236,7 +236,7 @@ impl List<'_, '_> {
     }
 
     fn claim(&mut self, file: &RequiredClaimFile) -> RequiredClaim {
-        let any = self.one_of(file.matching.as_ref(), "not how to match values", &[("all", false), ("any", true)]);
+        let any = self.one_of(file.matching.as_ref(), "not a value of `match`", &[("all", false), ("any", true)]);
         if let Some(separator) = file.separator.as_ref().filter(|separator| separator.value.is_empty()) {
             self.problems.push(Problem::at(
                 separator,

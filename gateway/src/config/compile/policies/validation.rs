@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
@@ -67,17 +66,16 @@ impl List<'_, '_> {
     fn schema(&mut self, path: &Spanned<String>) -> Option<Schema> {
         let contents = self.shared.outside.contents(path).map_err(|error| error.to_string());
         let document = contents.and_then(|bytes| yaml::read(&bytes));
-        let help =
-            format!("name a JSON Schema, in JSON or YAML, instead of {}", Path::new(path.value.trim()).display());
-        match document.map_err(|error| format!("this schema cannot be read: {error}")).and_then(|document| {
-            schema::compile(&document).map_err(|error| format!("this schema cannot be used: {error}"))
-        }) {
-            Ok(schema) => Some(schema),
-            Err(rule) => {
-                self.problems.push(Problem::at(path, rule, help));
-                None
-            }
-        }
+        let unread = |error| {
+            let rule = format!("this schema cannot be read: {error}");
+            Problem::at(path, rule, "name a JSON Schema, in JSON or YAML, that Egret can read")
+        };
+        let unusable = |error| {
+            let rule = format!("this schema cannot be used: {error}");
+            Problem::at(path, rule, format!("correct the JSON Schema in {}", path.value.trim()))
+        };
+        let schema = document.map_err(unread).and_then(|document| schema::compile(&document).map_err(unusable));
+        schema.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     fn validate_headers(&mut self, file: &ValidateHeadersFile) -> ValidateHeaders {

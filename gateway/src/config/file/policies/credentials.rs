@@ -240,13 +240,13 @@ pub(in crate::config) const INSTEAD: &[(&str, &str)] = &[
     ),
     (
         "authentication-managed-identity",
-        "authentication-oauth2: a token for a client and a secret of Entra ID (token_url, client_id, client_secret, scope)",
+        "use authentication-oauth2 with a client and a secret of Entra ID (token_url, client_id, client_secret, scope)",
     ),
-    ("get-authorization-context", "authentication-oauth2: a token for the gateway itself, fetched and renewed"),
-    ("proxy", "it is how all of an API leaves: proxies: {NAME: {url: http://...}}, and egress: {proxy: NAME} there"),
+    ("get-authorization-context", "use authentication-oauth2: Egret fetches and renews a token of its own"),
+    ("proxy", "write proxies: {NAME: {url: http://...}} at the top level, and egress: {proxy: NAME} in the API"),
     (
         "validate-azure-ad-token",
-        "validate-jwt: {openid_config: https://login.microsoftonline.com/TENANT/v2.0/.well-known/openid-configuration, audiences: [...]}",
+        "use validate-jwt: {openid_config: https://login.microsoftonline.com/TENANT/v2.0/.well-known/openid-configuration, audiences: [...]}",
     ),
 ];
 
