@@ -18,6 +18,10 @@ mod reload;
 
 mod source;
 
+mod unknown_key;
+
+mod written;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +40,7 @@ use diagnostic::Problem;
 use document::Node;
 use file::File;
 use source::Source;
+use written::WrittenPolicies;
 
 /// Where the configuration is, if not said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/egret/egret.yaml";
@@ -147,12 +152,15 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         sources.iter().filter_map(|source| document(source, schema.as_value(), &mut problems)).collect();
     if documents.len() == sources.len() {
         only_once(&documents, &mut problems);
-        let file = documents.into_iter().map(|(file, _)| file).reduce(File::and).unwrap_or_default();
+        let (files, nodes): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
+        let file = files.into_iter().reduce(File::and).unwrap_or_default();
+        let written = WrittenPolicies::new(nodes.iter());
         let base = base(path);
         let read = |path: &Path| std::fs::read(path);
         let environment = |name: &str| std::env::var(name).ok();
         let outside = Outside { base, read: &read, environment: &environment };
-        let mut compiled = compile::compile(&file, generation, &outside, &mut problems);
+        let mut compiled = compile::compile(&file, &written, generation, &outside, &mut problems);
+        problems = diagnostic::only_causes(problems);
         if !problems.iter().any(Problem::is_error) {
             let warnings = diagnostic::diagnostics(sources, problems);
             compiled.model.warnings = warnings.iter().map(ToString::to_string).collect();

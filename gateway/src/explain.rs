@@ -14,14 +14,23 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
 use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Strangers, Unknown, Workload};
-use crate::policy::{self, Account, Call, Dry, Message, Step};
+use crate::policy::{self, Account, Call, Dry, Message, State, Step};
 
-/// Says what would be done under a configuration, and sends nothing: limits are those of a gateway that has just begun, and
-/// the third party's answer is assumed.
+/// What policies remember before the request, and the time on their clock.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// Counts of limits. They are a copy: the request changes nothing.
+    pub state: State,
+    /// The time, as [`connection::clock`] gives it.
+    pub at: Duration,
+}
+
+/// Returns what would be done with a request under a configuration. Nothing is sent, and the third party's response is assumed to
+/// have this status.
 ///
 /// # Errors
-/// It is no request.
-pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Result<Explained> {
+/// The question is not a request.
+pub async fn dry(question: &Question, model: &Model, status: StatusCode, before: Before) -> anyhow::Result<Explained> {
     let asked = Asked::read(question)?;
     let Some((_, api)) = asked.api(model) else {
         return Ok(Explained { note: Some(asked.unlisted()), ..Explained::default() });
@@ -30,7 +39,7 @@ pub fn dry(question: &Question, model: &Model, answer: StatusCode) -> anyhow::Re
     match (asked.unseen(model, api), &api.rules) {
         (Some(why), _) => Ok(Explained { note: Some(why), ..explained }),
         (None, None) => Ok(Explained { note: Some(NO_POLICIES.to_owned()), ..explained }),
-        (None, Some(rules)) => Ok(told(asked.run(api, rules, answer)?, explained)),
+        (None, Some(rules)) => Ok(told(asked.run(api, rules, status, before).await, explained)),
     }
 }
 
@@ -142,18 +151,18 @@ impl Asked {
     }
 
     /// Runs policies where nothing is sent.
-    fn run(self, api: &Api, rules: &Rules, answer: StatusCode) -> anyhow::Result<Account> {
-        let mut call = Call::new(self.head, &self.workload, api, &self.host, SystemTime::now(), Duration::ZERO);
+    async fn run(self, api: &Api, rules: &Rules, status: StatusCode, before: Before) -> Account {
+        let Before { state, at } = before;
+        let mut call = Call::new(self.head, &self.workload, api, &self.host, SystemTime::now(), at);
         call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, self.port)));
         call.scheme = if self.plain { "http" } else { "https" };
         call.may_be_secret = !self.plain || api.backend.is_some() || rules.plain_secrets;
         call.id = (0, 1);
         call.steps = Some(Vec::new());
-        let mut world = Dry::new(self.body, answer);
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let mut world = Dry::begun(self.body, status, state, at);
         // It fails only where the third party does.
-        let _ = runtime.block_on(policy::run(&mut call, rules, &mut world));
-        Ok(Account::of(&mut call, world.asked > 0))
+        let _ = policy::run(&mut call, rules, &mut world).await;
+        Account::of(&mut call, world.asked > 0)
     }
 }
 
@@ -208,6 +217,9 @@ fn workload(question: &Question) -> Workload {
 
 /// The owner that a workload with these facts has.
 fn owner(caller: &Caller) -> String {
+    if !caller.owner.is_empty() {
+        return caller.owner.clone();
+    }
     let pod = caller.pod.as_ref().map(|uid| format!("pod {uid}"));
     let container = || caller.container.as_ref().map(|id| format!("container {}", id.get(..12).unwrap_or(id)));
     pod.or_else(container).or_else(|| caller.unit.clone()).unwrap_or_else(|| caller.workload.clone())

@@ -48,9 +48,6 @@ fn in_the_lab(lab: &Lab, words: &[String]) -> Vec<String> {
         let command = if words[1] == "trust" { 2 } else { 1 };
         placed.splice(command..command, ["--socket".to_owned(), lab.socket().to_str().unwrap().to_owned()]);
     }
-    if words[1] == "explain" && !words.iter().any(|word| word == "--send") {
-        placed.extend(["--config".to_owned(), at("egret.yaml")]);
-    }
     if words[1] == "tail" {
         placed.extend(["--count".to_owned(), "1".to_owned()]);
     }

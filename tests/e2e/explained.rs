@@ -112,6 +112,57 @@ fn a_request_is_sent_by_the_running_gateway_and_told_of() {
 }
 
 #[test]
+fn a_request_is_explained_by_the_running_gateway_with_its_counts_and_changes_none() {
+    let (lab, partner, egret) = scene();
+    let order = ["-X", "POST", URL];
+    let explained = |who: &[&str]| lab.json(&[&["explain"], who, &order].concat());
+    for _ in 0..3 {
+        let told = explained(&["--workload", "nightly"]);
+        assert_eq!((&told["api"], &told["answered"]["start"]), (&json!("partner"), &json!("200 OK")), "{told}");
+    }
+    assert_eq!((partner.seen().len(), lab.json(&["inspect", "limits"])), (0, json!([])));
+    for _ in 0..2 {
+        assert_eq!(send(&lab, &[&["--workload", "nightly"], &order[..]].concat())["answered"]["start"], "200 OK");
+    }
+    let refused = explained(&["--workload", "nightly"]);
+    assert_eq!((&refused["answered"]["start"], &refused["sent"]), (&json!("429 Too Many Requests"), &Value::Null));
+    assert_eq!(explained(&["--workload", "daily"])["answered"]["start"], "200 OK");
+    assert_eq!(explained(&["--workload", "daily", "--status", "503"])["answered"]["start"], "503 Service Unavailable");
+
+    // A file is explained without the gateway and its counts.
+    let config = lab.directory().join("egret.yaml");
+    let config = config.to_str().unwrap().to_owned();
+    let offline = || lab.cli(&[&["explain", "--config", &config, "--workload", "nightly"], &order[..]].concat());
+    assert!(offline().contains("  200 OK\n"), "{}", offline());
+    drop(egret);
+    assert!(offline().contains("  200 OK\n"), "{}", offline());
+    let socket = lab.socket();
+    let output = lab.try_cli(&["explain", URL, "--socket", socket.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("with --config PATH"), "{said}");
+}
+
+#[test]
+fn a_workload_that_has_a_connection_is_explained_by_its_name() {
+    let (lab, _partner, _egret) = scene();
+    let program = r#"
+import socket
+s = socket.create_connection(("plain.example", 80), timeout=10)
+s.sendall(b"GET /")
+print("begun", flush=True)
+input()
+"#;
+    let mut caller = lab.converse(program);
+    assert_eq!(caller.line(), "begun");
+    let flow = || lab.json(&["inspect", "flows"])[0].clone();
+    eventually("the connection is listed", || flow().is_object());
+    let name = flow()["workload"].as_str().unwrap().to_owned();
+    let told = lab.json(&["explain", "--workload", &name, "-X", "POST", URL]);
+    let by = told["sent"]["headers"].as_array().unwrap().iter().find(|field| field[0] == "x-by").unwrap()[1].clone();
+    assert_eq!(by, format!("{name} of {name}"), "the name alone gives the owner and the unit");
+}
+
+#[test]
 fn what_is_sent_for_the_operator_is_shown_to_who_watches() {
     let (lab, _partner, _egret) = scene();
     let (socket, egret) = (lab.socket(), executable());
@@ -164,7 +215,7 @@ fn what_cannot_be_sent_is_said_and_is_a_failure() {
     assert!(code == Some(1) && text.contains("host: it comes from the URL"), "{text}");
     let (code, text) = said(&["-H", "nothing", "http://plain.example/"]);
     assert!(code == Some(2) && text.contains("a header field is written `Name: value`"), "{text}");
-    let (code, text) = said(&["--answer", "404", "http://plain.example/"]);
+    let (code, text) = said(&["--status", "404", "http://plain.example/"]);
     assert!(code == Some(2) && text.contains("cannot be used with"), "{text}");
     drop(egret);
     let (code, text) = said(&["http://plain.example/"]);

@@ -19,6 +19,13 @@ pub enum Request {
     },
     /// Recent decisions of the kernel hooks.
     Decisions,
+    /// What would be done with a request under the running configuration. Nothing is sent.
+    Explain {
+        /// The request to explain.
+        question: Box<Question>,
+        /// Status of the third party's assumed response.
+        status: u16,
+    },
     /// The running flows.
     Flows,
     /// Forget which callers refused the CA.
@@ -85,7 +92,7 @@ pub enum Response {
     Decisions(Vec<DecisionRow>),
     /// The request failed, for this reason.
     Error(String),
-    /// The response to [`Request::Send`].
+    /// The response to [`Request::Explain`] and [`Request::Send`].
     Explained(Box<Explained>),
     /// The response to [`Request::Flows`].
     Flows(Vec<FlowRow>),

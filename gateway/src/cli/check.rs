@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Failure, Output, against, out};
 use crate::config;
-use crate::model::Generation;
+use crate::model::{Generation, number};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
@@ -38,10 +38,10 @@ impl Check {
         let hosts: usize = compiled.model.apis.iter().map(|api| api.listings().count()).sum();
         let warnings = match compiled.model.warnings.len() {
             0 => String::new(),
-            count => format!(", {count} warning(s)"),
+            count => format!(", {}", number(count, "warning")),
         };
-        let apis = compiled.model.apis.len();
-        out::line(format!("{}: ok, {apis} API(s), {hosts} host(s){warnings}", self.path.display()))?;
+        let (apis, hosts) = (number(compiled.model.apis.len(), "API"), number(hosts, "host"));
+        out::line(format!("{}: ok, {apis}, {hosts}{warnings}", self.path.display()))?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, out};
+use crate::model::number;
 use crate::{capture, config};
 
 #[derive(Debug, Args)]
@@ -17,9 +18,11 @@ impl Detach {
         let removed = capture::detach(&self.pins).map_err(anyhow::Error::from)?;
         match removed.len() {
             0 => out::line(format!("nothing is pinned below {}", self.pins.display()))?,
-            count => {
-                out::line(format!("removed {count} pins below {}: new connections go direct", self.pins.display()))?
-            }
+            count => out::line(format!(
+                "removed {} below {}: new connections go direct",
+                number(count, "pin"),
+                self.pins.display()
+            ))?,
         }
         Ok(())
     }

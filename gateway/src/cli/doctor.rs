@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Daemon, Failure, ask};
 use crate::admin::{Client, Request, Status};
-use crate::model::{Generation, printable};
+use crate::model::{Generation, number, printable};
 use crate::{capture, config, gateway};
 
 #[derive(Debug, Args)]
@@ -126,7 +126,12 @@ fn resolvers() -> Result<String, String> {
 fn daemon(status: &Status) -> Vec<Finding> {
     let mut findings = vec![Finding {
         what: "daemon".into(),
-        found: Ok(format!("process {}, {} flows, hooks on {}", status.pid, status.flows, status.cgroup.display())),
+        found: Ok(format!(
+            "process {}, {}, hooks on {}",
+            status.pid,
+            number(status.flows, "flow"),
+            status.cgroup.display()
+        )),
     }];
     findings.push(Finding {
         what: "configuration".into(),

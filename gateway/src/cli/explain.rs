@@ -10,17 +10,18 @@ use http::StatusCode;
 use super::ask::UNEXPECTED;
 use super::table::list;
 use super::{Daemon, Failure, Output, out};
-use crate::admin::{Caller, Client, Explained, MessageRow, Question, Request, Response, StepRow};
+use crate::admin::{self, Caller, Client, Explained, MessageRow, Question, Request, Response, StepRow};
 use crate::config;
-use crate::explain;
+use crate::explain::{self, Before};
 use crate::model::Generation;
 
 /// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// Show what Egret would do with a request. Nothing is sent: all limits are unused, and the third party's response is assumed. With
-/// --send, the running gateway sends the request over HTTP/1.1 from the egress IP, with its configuration, limits and
-/// credentials. Options describe the caller.
+/// Show what Egret would do with a request, without sending it: the third party's response is assumed. The running gateway answers,
+/// with its configuration and the counts of its limits; nothing is counted, and no cached response is used. With --config, a
+/// configuration is used without a gateway, and all limits are unused. With --send, the running gateway sends the request over
+/// HTTP/1.1 from the egress IP, with its limits and credentials. Options describe the caller.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// URL of the request.
@@ -37,8 +38,9 @@ pub(super) struct Explain {
     /// Address that the caller connects to, for ip-filter.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
-    /// Owner of the calling workload, where no unit, container or pod says who it is.
-    #[arg(long, value_name = "NAME", default_value = "somebody")]
+    /// Name of the calling workload, as `egret inspect flows` shows it. The running gateway knows the unit, the container, the pod and
+    /// the user of a workload that has a connection.
+    #[arg(long, value_name = "NAME", default_value = "example")]
     workload: String,
     /// Systemd unit of the workload.
     #[arg(long, value_name = "NAME")]
@@ -69,10 +71,10 @@ pub(super) struct Explain {
     user: String,
     /// Status of the third party's assumed response.
     #[arg(long, value_name = "STATUS", default_value = "200", conflicts_with = "send")]
-    answer: StatusCode,
-    /// The configuration: a YAML file, or a directory of them.
-    #[arg(long, value_name = "PATH", default_value = config::DEFAULT_PATH, conflicts_with = "send")]
-    config: PathBuf,
+    status: StatusCode,
+    /// A configuration to use instead of the running gateway's: a YAML file, or a directory of them.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["send", "socket"])]
+    config: Option<PathBuf>,
     /// Let the running gateway send the request.
     #[arg(long)]
     send: bool,
@@ -91,21 +93,39 @@ fn header(text: &str) -> Result<(String, String), String> {
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
         let question = self.question()?;
-        let explained = if self.send {
-            match Client::connect(&self.daemon.socket)?.ask(&Request::Send(Box::new(question)))? {
-                Response::Explained(explained) => *explained,
-                _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
+        let explained = match &self.config {
+            Some(config) => {
+                let compiled = config::load(config, Generation::default())
+                    .map_err(|errors| Failure::Invalid(errors.to_string()))?;
+                let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+                runtime.block_on(explain::dry(&question, &compiled.model, self.status, Before::default()))?
             }
-        } else {
-            let compiled = config::load(&self.config, Generation::default())
-                .map_err(|errors| Failure::Invalid(errors.to_string()))?;
-            explain::dry(&question, &compiled.model, self.answer)?
+            None => {
+                let question = Box::new(question);
+                let request = match self.send {
+                    true => Request::Send(question),
+                    false => Request::Explain { question, status: self.status.as_u16() },
+                };
+                match self.client()?.ask(&request)? {
+                    Response::Explained(explained) => *explained,
+                    _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
+                }
+            }
         };
         match self.output {
             Output::Json => out::json(&explained)?,
             Output::Table => shown(&explained, self.send).iter().try_for_each(out::line)?,
         }
         if self.send && explained.answered.is_none() { Err(Failure::Code(1)) } else { Ok(()) }
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Client::connect(&self.daemon.socket).map_err(|error| match error {
+            admin::Error::NoDaemon { .. } if !self.send => {
+                Failure::NoDaemon(anyhow::anyhow!("{error}; or explain a file without a daemon, with --config PATH"))
+            }
+            error => error.into(),
+        })
     }
 
     fn question(&self) -> anyhow::Result<Question> {

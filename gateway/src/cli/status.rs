@@ -5,6 +5,7 @@ use clap::Args;
 use super::table::list;
 use super::{Daemon, Failure, Output, ask, out};
 use crate::admin::Status;
+use crate::model::number;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusCommand {
@@ -68,8 +69,10 @@ fn show(status: &Status) -> io::Result<()> {
     out::line(format!("flows          {}", status.flows))?;
     for draining in &status.draining {
         out::line(format!(
-            "draining       process {} still carries {} flows, for at most {} s",
-            draining.pid, draining.flows, draining.seconds_left
+            "draining       process {} still carries {}, for at most {} s",
+            draining.pid,
+            number(draining.flows, "flow"),
+            draining.seconds_left
         ))?;
     }
     for (outcome, count) in status.dns.iter().filter(|(_, count)| **count > 0) {

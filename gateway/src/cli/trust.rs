@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use super::ask::UNEXPECTED;
 use super::{Daemon, Failure, ask, out};
 use crate::admin::{Client, Request, Response};
+use crate::model::number;
 
 #[derive(Debug, Args)]
 pub(super) struct Trust {
@@ -117,9 +118,10 @@ fn quoted(text: &str) -> String {
 
 fn forget(daemon: &Daemon) -> Result<(), Failure> {
     match Client::connect(&daemon.socket)?.ask(&Request::ForgetRefusals)? {
-        Response::Forgotten(count) => {
-            out::line(format!("forgot {count} refusals: the next connections of these callers are intercepted"))?
-        }
+        Response::Forgotten(count) => out::line(format!(
+            "forgot {}: the next connections of these callers are intercepted",
+            number(count, "refusal")
+        ))?,
         _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use egret_kernel::ABI_VERSION;
+use http::StatusCode;
 use tokio::sync::mpsc;
 
 use super::egress::{NodeAddresses, all_egress};
@@ -14,13 +15,13 @@ use super::models::Models;
 use super::older;
 use super::warnings::warnings;
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, FlowRow, Handler, HookRow, HostAddress,
-    HostRow, LimitRow, NameRow, RedirectRow, RefusalRow, Request, RequestRow, Responding, Response, Status,
-    SubscriptionRow, Successor,
+    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
+    HostAddress, HostRow, LimitRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Responding,
+    Response, Status, SubscriptionRow, Successor,
 };
 use crate::capture::Capture;
 use crate::connection;
-use crate::explain;
+use crate::explain::{self, Before};
 use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Wildcard};
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
@@ -95,6 +96,10 @@ impl AdminState {
                 Response::Caches { rows: kept.into_iter().map(cache_row).collect(), all }
             }
             Request::Decisions => Response::Decisions(self.decisions()),
+            Request::Explain { question, status } => match self.explain(*question, status).await {
+                Ok(explained) => Response::Explained(Box::new(explained)),
+                Err(why) => Response::Error(format!("{why:#}")),
+            },
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.connection.leaves.refusals().forget()),
             Request::Hooks => Response::Hooks(self.hooks()),
@@ -129,6 +134,21 @@ impl AdminState {
             Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
             Request::TakeOver { .. } => Response::Error("a take-over is a conversation of its own".to_owned()),
         }
+    }
+
+    /// Explains a request to the running configuration with the counts of its limits. A workload that has a connection is
+    /// known by its name.
+    async fn explain(&self, mut question: Question, status: u16) -> anyhow::Result<Explained> {
+        let caller = &question.caller;
+        let is_described = [&caller.unit, &caller.container, &caller.pod].iter().any(|fact| fact.is_some());
+        let named = |known: &Caller| known.workload == caller.workload || known.owner == caller.workload;
+        if !is_described && let Some(flow) = self.flows().into_iter().find(|flow| named(&flow.caller)) {
+            let original_destination = caller.original_destination.or(flow.caller.original_destination);
+            question.caller = Caller { original_destination, ..flow.caller };
+        }
+        let (model, now) = (self.models.current(), SystemTime::now());
+        let before = Before { state: self.connection.policies.counts(now), at: connection::clock() };
+        explain::dry(&question, &model, StatusCode::from_u16(status)?, before).await
     }
 
     fn apis(&self) -> Vec<ApiRow> {

@@ -30,7 +30,7 @@ use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, CarryDns, Rooms};
 use crate::flow::{self, Kubelet, Shares, Workloads};
 use crate::listener::Listeners;
-use crate::model::{Exempt, Generation, Model};
+use crate::model::{Exempt, Generation, Model, number};
 use crate::names::{self, Names};
 use crate::policy;
 use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
@@ -484,7 +484,8 @@ fn spawn_telemetry(
 }
 
 fn announce(model: &Model, capture: &Capture) {
-    log::line(&format!("egret: ready, {} API(s) captured for {}", model.apis.len(), capture.cgroup().display()));
+    let apis = number(model.apis.len(), "API");
+    log::line(&format!("egret: ready, {apis} captured for {}", capture.cgroup().display()));
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }

@@ -17,6 +17,7 @@ pub struct Dry {
     /// How often it was asked.
     pub asked: u32,
     state: State,
+    at: Duration,
 }
 
 impl Dry {
@@ -27,7 +28,12 @@ impl Dry {
 
     /// That assumes this answer.
     pub fn new(body: Bytes, status: StatusCode) -> Self {
-        Self { body, status, asked: 0, state: State::default() }
+        Self::begun(body, status, State::default(), Duration::ZERO)
+    }
+
+    /// Returns a world that assumes this response, and in which policies remember this at this time.
+    pub fn begun(body: Bytes, status: StatusCode, state: State, at: Duration) -> Self {
+        Self { body, status, asked: 0, state, at }
     }
 }
 
@@ -76,7 +82,7 @@ impl World for Dry {
     fn send_away(&self, _: &Arc<Endpoint>, _: Request<Bytes>, _: Duration) {}
 
     fn at(&self) -> Duration {
-        Duration::ZERO
+        self.at
     }
 
     fn tell(&mut self, _: Vec<Told>) {}

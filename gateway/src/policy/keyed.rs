@@ -67,7 +67,7 @@ pub(super) fn short(key: String) -> String {
 
 /// Values by limit and key. Each limit has room of its own, and each owner a share of it. Keys of an owner beyond its share
 /// are counted together, so that no limit lets more through, and apart from the keys of all others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keyed<V> {
     limits: HashMap<Arc<str>, Table<V>>,
 }
@@ -79,7 +79,7 @@ impl<V> Default for Keyed<V> {
 }
 
 /// The keys of one limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table<V> {
     keys: HashMap<String, Entry<V>>,
     /// The number of keys that each owner has added.
@@ -91,7 +91,7 @@ struct Table<V> {
     sweep_at: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<V> {
     value: V,
     owner: Arc<str>,

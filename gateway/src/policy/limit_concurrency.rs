@@ -6,7 +6,7 @@ use super::call::{Call, Fault};
 use super::expression;
 use super::keyed::short;
 use super::uses::LimitUse;
-use crate::model::{LimitConcurrency, Reason};
+use crate::model::{LimitConcurrency, Reason, number};
 
 type Counts = Arc<Mutex<HashMap<(Arc<str>, String), Count>>>;
 
@@ -59,7 +59,7 @@ pub(super) fn run(limit: &LimitConcurrency, call: &mut Call<'_>, concurrency: &C
     let count = counts.entry(key.clone()).or_default();
     count.max = limit.max;
     if count.now >= limit.max {
-        let message = format!("{} requests are on their way already", limit.max);
+        let message = format!("{} in progress already", number(limit.max as usize, "request"));
         return Err(Fault::new(Reason::ConcurrencyExceeded, 429, message));
     }
     count.now += 1;

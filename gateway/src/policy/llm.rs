@@ -26,6 +26,11 @@ impl Lapse for Window {
 }
 
 impl Spent {
+    /// Returns a copy that counts on its own.
+    pub(super) fn copied(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())))
+    }
+
     /// Returns how many tokens are left, or how long to wait until some are.
     fn left(&self, most: u64, name: &Name, now: Duration) -> Result<u64, Duration> {
         let mut all = self.lock();

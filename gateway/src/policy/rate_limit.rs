@@ -19,7 +19,7 @@ use crate::model::{RateLimit, Reason};
 pub(super) struct Rates(Mutex<Keyed<Calls>>);
 
 /// The calls of one key in the period that ends now.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Calls {
     window: Window,
     period: Duration,
@@ -48,6 +48,11 @@ impl Rates {
         }
         // After a change to fewer calls there may be more of them than are allowed.
         Err(calls.window.frees(with_it - most, now, limit.period).unwrap_or(limit.period))
+    }
+
+    /// Returns a copy that counts on its own.
+    pub(super) fn copied(&self) -> Self {
+        Self(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 
     /// Undoes a call that was let through.

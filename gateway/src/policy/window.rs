@@ -14,7 +14,7 @@ const PARTS: u32 = 256;
 const LARGEST: u64 = 1 << 40;
 
 /// When, and how much.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     log: VecDeque<(Duration, u64)>,
     sum: u128,

@@ -146,6 +146,13 @@ impl State {
         Self { counters: Some(counters), ..Self::default() }
     }
 
+    /// Returns a state with a copy of what was counted, in which nothing is cached: what happens in it stays in it.
+    pub fn counts(&self, now: SystemTime) -> Self {
+        let counts = Self { rates: self.rates.copied(), spent: self.spent.copied(), ..Self::default() };
+        counts.restore_quotas(self.quotas(now), now);
+        counts
+    }
+
     /// Returns at most this many of the counts of quotas that have changed since they were returned.
     pub fn changed_quotas(&self, most: usize) -> Vec<QuotaRow> {
         self.quotas.changed(most)
