@@ -27,7 +27,7 @@ seen = set()
 for _ in range({ROUNDS}):
     address = socket.getaddrinfo("{NAME}", 7000, socket.AF_INET, socket.SOCK_STREAM)[0][4]
     with socket.create_connection(address, 10) as s:
-        seen.add((address[0], s.recv(99).decode()))
+        seen.add((address[0], s.recv(99).decode().strip()))
 print(len({{address for address, _ in seen}}), {{source for _, source in seen}})
 "#
     );
