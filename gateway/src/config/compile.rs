@@ -288,7 +288,22 @@ fn dns_servers<'a>(written: impl Iterator<Item = &'a Spanned<String>>, problems:
     servers
 }
 
+/// Warns of wildcards that nobody teaches the addresses of.
+fn untaught_wildcards(file: &File, problems: &mut Vec<Problem>) {
+    if file.dns.as_ref().and_then(|dns| dns.forward) == Some(true) {
+        return;
+    }
+    for api in &file.apis {
+        if let Some(written) = api.hosts.iter().find(|host| host.value.starts_with("*.")) {
+            let rule =
+                "Egret learns the addresses below a wildcard from callers' DNS queries, which do not go through it";
+            problems.push(Problem::at(written, rule, "add dns: {forward: true}").warning());
+        }
+    }
+}
+
 fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
+    untaught_wildcards(file, problems);
     let (capture, admin) = (file.capture.as_ref(), file.admin.as_ref());
     let (resolver, telemetry) = (file.resolver.as_ref(), file.telemetry.as_ref());
     let resolvers = dns_servers(resolver.iter().flat_map(|resolver| &resolver.servers), problems);
@@ -319,7 +334,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         max_names: resolver
             .and_then(|resolver| resolver.max_names)
             .map_or(DEFAULT_MAX_NAMES, |most| usize::try_from(most).unwrap_or(usize::MAX)),
-        forward_dns: file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(true),
+        forward_dns: file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(false),
         kubelet: kubelet(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),

@@ -66,9 +66,7 @@ fn listing(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<Lis
         Err(invalid) => {
             let help = match invalid {
                 InvalidHost::Address => "write the name that the application uses, not its address",
-                InvalidHost::Character('*') => {
-                    "a wildcard is the whole first label and nothing else, as in *.partner.example"
-                }
+                InvalidHost::Character('*') => "write the wildcard as the whole first label, as in *.partner.example",
                 InvalidHost::Character(c) if !c.is_ascii() => "write it in punycode (xn--...)",
                 InvalidHost::Character('/' | ':') => "write only the name, without scheme, port and path",
                 InvalidHost::Character(_) | InvalidHost::Empty | InvalidHost::Label | InvalidHost::TooLong => {
