@@ -57,8 +57,19 @@ impl Client {
         Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and returns the response.
+    /// Sends a request and returns the response. A daemon that hands over closes its connections: then its successor is asked, unless
+    /// the request may have been sent to a third party.
     pub fn ask(&mut self, request: &Request) -> Result<Response, Error> {
+        match self.exchange(request) {
+            Err(Error::Broken { source, .. }) if is_closed(&source) && !matches!(request, Request::Send(_)) => {
+                *self = Self::connect(&self.path)?;
+                self.exchange(request)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn exchange(&mut self, request: &Request) -> Result<Response, Error> {
         let patience = if matches!(request, Request::Send(_)) { Self::LONG_PATIENCE } else { Self::PATIENCE };
         let mut exchange = || -> io::Result<Response> {
             self.stream.get_ref().set_read_timeout(Some(patience))?;
@@ -81,4 +92,9 @@ impl Client {
     fn broken(&self, source: io::Error) -> Error {
         Error::Broken { path: self.path.clone(), source }
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
