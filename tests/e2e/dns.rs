@@ -171,6 +171,20 @@ print(sorted(got.items()), s.getpeername())
 }
 
 #[test]
+fn a_caller_learns_at_once_that_there_is_no_server() {
+    let lab = lab();
+    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let program = r#"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(4)
+s.connect(("127.0.0.1", 53))
+s.send(query("host.example"))
+print("failed" if addresses(s.recv(4096)) == 2 else "?")
+"#;
+    assert_eq!(ask(&lab, program, 1), "failed");
+}
+
+#[test]
 fn dns_goes_directly_once_the_forwarder_is_killed_or_hangs_and_when_it_is_off() {
     let lab = lab();
     let ask_glibc = || {

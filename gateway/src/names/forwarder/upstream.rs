@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::Interest;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::{Counts, Query, add, message};
@@ -22,19 +24,22 @@ pub(super) async fn ask(query: &Query<'_>, exempt: &Exempt, counts: &Counts) -> 
     let socket = UdpSocket::from_std(socket)?;
     socket.send(query.bytes).await?;
     loop {
-        socket.readable().await?;
-        // Only now: a query that waits holds no buffer.
-        let mut response = Vec::with_capacity(LARGEST);
-        match socket.try_recv_buf(&mut response) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            received => received?,
-        };
-        response.shrink_to_fit();
+        // A port where no server is makes an error and nothing to read (ICMP, udp(7)).
+        let response = socket.async_io(Interest::READABLE | Interest::ERROR, || receive(&socket)).await?;
         if message::responds(query.bytes, &response) {
             return Ok(response);
         }
         add(&counts.mismatched);
     }
+}
+
+/// Receives a datagram. The buffer is made only now: a query that waits holds none.
+fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
+    let mut response = vec![0; LARGEST];
+    let length = recv(socket.as_raw_fd(), &mut response, MsgFlags::empty())?;
+    response.truncate(length);
+    response.shrink_to_fit();
+    Ok(response)
 }
 
 /// Connects to a server over TCP.
