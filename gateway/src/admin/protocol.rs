@@ -481,7 +481,8 @@ pub struct HostRow {
     pub name: String,
     /// The API that lists it, by its name or by a wildcard; absent for servers that Egret itself uses.
     pub api: Option<String>,
-    /// `resolved` by Egret, `seen` in a caller's DNS response, or `seen_by_owner`: seen, and it counts for that owner only.
+    /// `resolved` by Egret, `seen` in a caller's DNS response, or `seen_untrusted`: seen, but its server is not
+    /// trusted, so that it captures nothing.
     pub learnt: String,
     /// The owner whose DNS response it was.
     pub owner: Option<String>,

@@ -283,7 +283,7 @@ impl AdminState {
             learnt: match &known.learnt {
                 None => "resolved",
                 Some((_, true)) => "seen",
-                Some((_, false)) => "seen_by_owner",
+                Some((_, false)) => "seen_untrusted",
             }
             .to_owned(),
             owner: known.learnt.map(|(owner, _)| owner.to_string()),
