@@ -4,6 +4,8 @@ mod directory;
 
 mod entry;
 
+mod exempt;
+
 mod forwarder;
 
 mod learnt;
@@ -40,9 +42,10 @@ use self::directory::Directory;
 use self::learnt::{Bounds, Learnt};
 use self::listed::Listed;
 use self::publication::Publication;
+use self::resolve::{Families, Resolver};
 use self::strangers::Strangers;
 use self::trusted::Trusted;
-use crate::model::{Host, Model};
+use crate::model::{Exempt, Host, Model};
 
 pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets};
 pub use listed::NameStatus;
@@ -73,6 +76,7 @@ pub type OnNode = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 /// The listed hosts and their addresses; the hosts of strangers, as they come.
 pub struct Names {
     settings: Settings,
+    resolver: Resolver,
     on_node: OnNode,
     listed: Mutex<Listed>,
     directory: ArcSwap<Directory>,
@@ -98,9 +102,10 @@ impl Names {
     /// Most addresses of a name that are learnt from callers' DNS responses.
     const SEEN_OF_A_NAME: usize = 64;
 
-    /// Creates it, without a host.
-    pub fn new(settings: Settings, on_node: OnNode) -> Self {
-        let strangers = Strangers::new(settings.servers.clone());
+    /// Creates it, without a host. `exempt` marks the sockets of its own lookups.
+    pub fn new(settings: Settings, on_node: OnNode, exempt: Exempt) -> Self {
+        let resolver = Resolver::new(settings.servers.clone(), exempt);
+        let strangers = Strangers::new(resolver.clone());
         let trusted = Trusted::new(settings.servers.iter().chain(&settings.trusted_servers).copied());
         let bounds = Bounds {
             addresses_of_a_name: settings.max_addresses.min(Self::SEEN_OF_A_NAME),
@@ -110,6 +115,7 @@ impl Names {
         };
         Self {
             settings,
+            resolver,
             on_node,
             listed: Mutex::default(),
             directory: ArcSwap::default(),
@@ -216,8 +222,8 @@ impl Names {
         let mut lookups = JoinSet::new();
         loop {
             for host in self.listed().due(Instant::now()) {
-                let servers = self.settings.servers.clone();
-                lookups.spawn(async move { (resolve::resolve(&servers, &host, resolve::Families::Both).await, host) });
+                let resolver = self.resolver.clone();
+                lookups.spawn(async move { (resolver.resolve(&host, Families::Both).await, host) });
             }
             let next = self.listed().next();
             let wait = next.map_or(Self::LONGEST, |next| next.saturating_duration_since(Instant::now()));

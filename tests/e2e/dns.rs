@@ -2,7 +2,7 @@
 
 use egret_tests::{DNS, Lab, eventually};
 
-use crate::{FORWARD, PARTNER};
+use crate::PARTNER;
 
 /// Words of the DNS clients below.
 const CLIENT: &str = r#"
@@ -42,8 +42,7 @@ fn forwarded(lab: &Lab) -> u64 {
     lab.json(&["status"])["kernel"]["dns_forwarded"].as_u64().unwrap()
 }
 
-/// Runs a client that asks DNS servers itself; returns what it printed. So many of its queries, at least, are forwarded: Egret's own are
-/// counted, too.
+/// Runs a client that asks DNS servers itself; returns what it printed. So many of its queries, at least, are forwarded.
 fn ask(lab: &Lab, program: &str, queries: u64) -> String {
     let before = forwarded(lab);
     let said = lab.python(&format!("{CLIENT}{program}"), &[DNS, SECOND, V6]);
@@ -63,7 +62,7 @@ fn lab() -> Lab {
 #[test]
 fn a_connected_socket_gets_the_response_of_its_server_and_sees_it_as_its_peer() {
     let lab = lab();
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 for server, family in ((sys.argv[1], socket.AF_INET), ("::ffff:" + sys.argv[2], socket.AF_INET6), (sys.argv[3], socket.AF_INET6)):
     s = socket.socket(family, socket.SOCK_DGRAM)
@@ -82,7 +81,7 @@ for server, family in ((sys.argv[1], socket.AF_INET), ("::ffff:" + sys.argv[2], 
 #[test]
 fn one_socket_asks_two_servers_and_each_response_comes_from_its_own() {
     let lab = lab();
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 for family, prefix in ((socket.AF_INET, ""), (socket.AF_INET6, "::ffff:")):
     s = socket.socket(family, socket.SOCK_DGRAM)
@@ -102,7 +101,7 @@ for family, prefix in ((socket.AF_INET, ""), (socket.AF_INET6, "::ffff:")):
 #[test]
 fn a_socket_with_a_ninth_server_asks_it_directly() {
     let lab = lab();
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(5)
@@ -121,7 +120,7 @@ print(addresses(data), peer)
 #[test]
 fn what_the_forwarder_does_not_understand_arrives_byte_for_byte() {
     let lab = lab();
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     // Asked directly, by one whom the hooks do not redirect, the server says the same.
     let program = r#"
 queries = [
@@ -147,7 +146,7 @@ fn pipelined_queries_over_tcp_and_a_truncated_response_are_carried() {
     let many: Vec<_> = (1..=60).map(|number| format!("198.51.100.{number}")).collect();
     dns.set("many.example", 60, &many.iter().map(String::as_str).collect::<Vec<_>>());
     dns.set("host.example", 60, &["198.51.100.1"]);
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 s = socket.create_connection((sys.argv[1], 53), 5)
 names = ["host.example", "many.example", "nowhere.example"]
@@ -173,7 +172,7 @@ print(sorted(got.items()), s.getpeername())
 #[test]
 fn a_caller_learns_at_once_that_there_is_no_server() {
     let lab = lab();
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(4)
@@ -193,7 +192,7 @@ fn dns_goes_directly_once_the_forwarder_is_killed_or_hangs_and_when_it_is_off() 
     };
     let resolv = lab.directory().join("resolv.conf");
     std::fs::write(resolv, format!("nameserver {DNS}\noptions timeout:1 attempts:1\n")).unwrap();
-    let config = lab.configure(&format!("{PARTNER}{FORWARD}"));
+    let config = lab.configure(PARTNER);
     let egret = lab.egret(&config, &["--persist"]);
     ask_glibc();
     assert!(forwarded(&lab) > 0);
@@ -210,7 +209,20 @@ fn dns_goes_directly_once_the_forwarder_is_killed_or_hangs_and_when_it_is_off() 
     ask_glibc();
     egret.stop();
     ask_glibc();
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}dns: {{forward: false}}\n")), &[]);
     ask_glibc();
     assert_eq!(forwarded(&lab), 0);
+}
+
+#[test]
+fn egrets_own_queries_do_not_go_through_its_forwarder() {
+    let lab = Lab::new();
+    let dns = lab.dns();
+    // Too long for a datagram: Egret asks again over TCP.
+    let many: Vec<_> = (1..=60).map(|number| format!("198.51.100.{number}")).collect();
+    dns.set("api.partner.example", 1, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    eventually("Egret has resolved the name again", || dns.asked_by_tcp() > 2);
+    assert_eq!(forwarded(&lab), 0);
+    assert_ne!(lab.json(&["status"])["kernel"]["exempt"], 0);
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use egret_tests::{Behaviour, DNS, EGRESS, Lab};
 
-use crate::{FORWARD, PARTNER};
+use crate::PARTNER;
 
 const NAME: &str = "api.partner.example";
 
@@ -17,7 +17,7 @@ fn heavy_no_connection_escapes_that_is_made_at_once_after_a_response_with_a_new_
     lab.internet_ip(&["route", "add", "local", "198.18.0.0/16", "dev", "lo"]);
     let everywhere = lab.third_party("0.0.0.0", 7000, Behaviour::Banner);
     let config = lab.configure(
-        "  - name: partner\n    hosts: [api.partner.example]\n    ports: [7000]\n    opaque_ports: [7000]\ndns: {forward: true}\n",
+        "  - name: partner\n    hosts: [api.partner.example]\n    ports: [7000]\n    opaque_ports: [7000]\n",
     );
     let _egret = lab.egret(&config, &[]);
     let program = format!(
@@ -43,7 +43,7 @@ fn https_records_of_listed_hosts_lose_what_leads_past_egret_and_those_of_others_
     for name in [NAME, "other.example"] {
         dns.https(name, &["h3", "h2"]);
     }
-    let _egret = lab.egret(&lab.configure(&format!("{PARTNER}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     let program = r#"
 import socket, struct, sys
 def ask(name):

@@ -113,9 +113,6 @@ use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty};
 /// The lab's usual API, as YAML.
 const PARTNER: &str = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80, 443, 7000]\n";
 
-/// Lets DNS queries of callers go through Egret.
-const FORWARD: &str = "dns: {forward: true}\n";
-
 /// A third party that allow-lists the egress addresses.
 fn partner(lab: &Lab) -> ThirdParty {
     lab.hosts(&[("203.0.113.7", "api.partner.example")]);

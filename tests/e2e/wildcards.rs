@@ -2,8 +2,6 @@
 
 use egret_tests::{Behaviour, EGRESS, EGRESS_V6, Lab, ThirdParty, eventually};
 
-use crate::FORWARD;
-
 /// The third party whose address is captured by its name.
 const CAPTURED: &str = "203.0.113.7";
 
@@ -39,7 +37,7 @@ fn a_name_below_a_wildcard_is_dialled_where_egret_resolves_it() {
     dns.set("api.partner.example", 1, &[CAPTURED]);
     dns.set("shop.partner.example", 1, &[BELOW]);
     let (captured, below) = (partner(&lab, CAPTURED), partner(&lab, BELOW));
-    let _egret = lab.egret(&lab.configure(&format!("{APIS}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
     // In any letter case, and with the dot that ends it.
     for url in ["http://shop.partner.example/", "http://SHOP.Partner.example./"] {
         assert_eq!(ask(&lab, url), ("200".to_owned(), EGRESS.to_owned()), "{url}");
@@ -61,7 +59,7 @@ fn a_caller_is_captured_at_each_new_address_below_a_wildcard() {
     dns.set("api.partner.example", 60, &[CAPTURED]);
     let addresses: Vec<_> = (1..=12).map(|number| format!("203.0.113.{number}")).collect();
     let partners: Vec<_> = addresses.iter().map(|address| partner(&lab, address)).collect();
-    let _egret = lab.egret(&lab.configure(&format!("{APIS}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
     for (address, partner) in addresses.iter().zip(&partners) {
         dns.set(NAME, 0, &[address]);
         // It connects as soon as it has the response. Egret may resolve the name to another one of the addresses.
@@ -85,7 +83,7 @@ fn a_dns_server_of_a_callers_own_has_nothing_captured_for_others() {
     lab.dns().set("api.partner.example", 60, &[CAPTURED]);
     lab.dns_at(OWN_SERVER).set("shop.partner.example", 60, &[BELOW]);
     let below = partner(&lab, BELOW);
-    let _egret = lab.egret(&lab.configure(&format!("{APIS}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
     let program = r#"
 import socket, struct, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -108,7 +106,7 @@ fn the_domain_of_a_wildcard_is_not_below_it() {
         dns.set(name, 1, &[CAPTURED]);
     }
     let captured = partner(&lab, CAPTURED);
-    let _egret = lab.egret(&lab.configure(&format!("{APIS}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
     assert_eq!(ask(&lab, "http://partner.example/").0, "403", "a stranger does not leave from the egress address");
     assert!(!captured.sources().contains(&EGRESS.parse().unwrap()));
 }
@@ -120,7 +118,7 @@ fn a_name_below_a_wildcard_that_does_not_resolve_is_refused() {
     dns.set("api.partner.example", 1, &[CAPTURED]);
     dns.set("evil.partner.example", 1, &["10.0.0.1"]);
     let captured = partner(&lab, CAPTURED);
-    let _egret = lab.egret(&lab.configure(&format!("{APIS}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
     for name in ["nobody.partner.example", "evil.partner.example"] {
         assert_ne!(ask(&lab, &format!("http://{name}/")).0, "200", "{name}");
     }

@@ -290,16 +290,20 @@ fn dns_servers<'a>(written: impl Iterator<Item = &'a Spanned<String>>, problems:
 
 /// Warns of wildcards that nobody teaches the addresses of.
 fn untaught_wildcards(file: &File, problems: &mut Vec<Problem>) {
-    if file.dns.as_ref().and_then(|dns| dns.forward) == Some(true) {
+    if forwards_dns(file) {
         return;
     }
     for api in &file.apis {
         if let Some(written) = api.hosts.iter().find(|host| host.value.starts_with("*.")) {
             let rule =
                 "Egret learns the addresses below a wildcard from callers' DNS queries, which do not go through it";
-            problems.push(Problem::at(written, rule, "add dns: {forward: true}").warning());
+            problems.push(Problem::at(written, rule, "remove dns: {forward: false}").warning());
         }
     }
+}
+
+fn forwards_dns(file: &File) -> bool {
+    file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(true)
 }
 
 fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
@@ -334,7 +338,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
         max_names: resolver
             .and_then(|resolver| resolver.max_names)
             .map_or(DEFAULT_MAX_NAMES, |most| usize::try_from(most).unwrap_or(usize::MAX)),
-        forward_dns: file.dns.as_ref().and_then(|dns| dns.forward).unwrap_or(false),
+        forward_dns: forwards_dns(file),
         kubelet: kubelet(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),

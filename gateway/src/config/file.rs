@@ -443,8 +443,8 @@ pub(super) struct ResolverFile {
 pub(super) struct DnsFile {
     /// Whether DNS queries of captured processes in Egret's network namespace go through Egret, over UDP and TCP. Egret forwards each
     /// query to the server that the process asked, and captures the addresses of listed hosts before the process gets the response.
-    /// While Egret is not there, queries go directly. It is off by default while it is new: resolvers of gRPC (c-ares) have been seen
-    /// to wait for responses with it. Default: false. Example: `true`.
+    /// While Egret is not there, queries go directly. Without it, a process that gets other addresses for a listed host than Egret
+    /// connects directly, and nothing below a wildcard is captured. Default: true. Example: `false`.
     #[serde(default)]
     pub(super) forward: Option<bool>,
 }

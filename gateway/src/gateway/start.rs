@@ -103,7 +103,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let (model_sender, model_receiver) = watch::channel(models.current());
     let changes = model_receiver.clone();
     let node = Arc::new(NodeAddresses::read()?);
-    let names = Arc::new(self::names(&settings, &node));
+    let names = Arc::new(self::names(&settings, &node, &capture));
     names.follow(&models.current());
     let telemetry =
         Arc::new(Telemetry::new(access_log(&settings)?, settings.log_requests, Arc::new(Metrics::default())));
@@ -315,9 +315,9 @@ fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
     }
 }
 
-fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
+fn names(settings: &Settings, node: &Arc<NodeAddresses>, capture: &Arc<Capture>) -> Names {
     let Settings { resolvers, trusted_resolvers, keep, max_addresses, max_names, .. } = settings;
-    let node = Arc::clone(node);
+    let (node, capture) = (Arc::clone(node), Arc::clone(capture));
     let settings = names::Settings {
         servers: resolvers.clone(),
         keep: *keep,
@@ -327,7 +327,7 @@ fn names(settings: &Settings, node: &Arc<NodeAddresses>) -> Names {
         // Half of the table, with two ports each: what Egret resolves has the other half.
         max_learnt: capture::CAPACITY / 4,
     };
-    Names::new(settings, Box::new(move |address| node.has(address)))
+    Names::new(settings, Box::new(move |address| node.has(address)), Arc::new(move |socket| capture.exempt(socket)))
 }
 
 fn rooms(

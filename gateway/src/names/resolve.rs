@@ -1,11 +1,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use hickory_resolver::ResolverBuilder;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 
-use crate::model::Host;
+use super::exempt::Runtime;
+use crate::model::{Exempt, Host};
 
 /// A host's addresses, and how long they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,40 +22,61 @@ pub(super) enum Families {
     V6,
 }
 
-/// Asks these servers, or the system's; /etc/hosts is honoured. The addresses are canonical (no `::ffff:`).
-///
-/// # Errors
-/// Why the host could not be resolved.
-pub(super) async fn resolve(servers: &[SocketAddr], host: &Host, families: Families) -> Result<Response, String> {
-    let servers = servers.to_vec();
-    // It reads files, and callers decide how often.
-    let made = tokio::task::spawn_blocking(move || resolver(&servers, families)).await;
-    let resolver = made.map_err(|error| error.to_string())??;
-    // The trailing dot: the name is complete, no search list applies.
-    let lookup = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| error.to_string())?;
-    let addresses = lookup.iter().map(|ip| ip.to_canonical()).collect();
-    Ok(Response { addresses, ttl: lookup.valid_until().saturating_duration_since(Instant::now()) })
+/// Resolves names by asking these servers, or the system's.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    servers: Vec<SocketAddr>,
+    runtime: Runtime,
 }
 
-/// Makes a resolver. The system's files are read anew each time: they may have changed.
-fn resolver(servers: &[SocketAddr], families: Families) -> Result<TokioResolver, String> {
-    let mut builder = match servers {
-        // Without a usable /etc/resolv.conf there still is /etc/hosts.
-        [] => TokioResolver::builder_tokio().unwrap_or_else(|_| asking(&[])),
-        servers => asking(servers),
-    };
-    let options = builder.options_mut();
-    options.ip_strategy = match families {
-        Families::Both => LookupIpStrategy::Ipv4AndIpv6,
-        Families::V4 => LookupIpStrategy::Ipv4Only,
-        Families::V6 => LookupIpStrategy::Ipv6Only,
-    };
-    options.cache_size = 0;
-    options.timeout = Duration::from_secs(2);
-    builder.build().map_err(|error| error.to_string())
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("servers", &self.servers).finish_non_exhaustive()
+    }
 }
 
-fn asking(servers: &[SocketAddr]) -> ResolverBuilder<TokioRuntimeProvider> {
+impl Resolver {
+    /// Creates it. Without a server it asks those of the system.
+    pub(super) fn new(servers: Vec<SocketAddr>, exempt: Exempt) -> Self {
+        Self { servers, runtime: Runtime::new(exempt) }
+    }
+
+    /// Returns the addresses of a host; /etc/hosts is honoured. The addresses are canonical (no `::ffff:`).
+    ///
+    /// # Errors
+    /// Why the host could not be resolved.
+    pub(super) async fn resolve(&self, host: &Host, families: Families) -> Result<Response, String> {
+        let asking = self.clone();
+        // It reads files, and callers decide how often.
+        let made = tokio::task::spawn_blocking(move || asking.make(families)).await;
+        let resolver = made.map_err(|error| error.to_string())??;
+        // The trailing dot: the name is complete, no search list applies.
+        let lookup = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| error.to_string())?;
+        let addresses = lookup.iter().map(|ip| ip.to_canonical()).collect();
+        Ok(Response { addresses, ttl: lookup.valid_until().saturating_duration_since(Instant::now()) })
+    }
+
+    /// Makes a resolver. The system's files are read anew each time: they may have changed.
+    fn make(self, families: Families) -> Result<hickory_resolver::Resolver<Runtime>, String> {
+        let Self { servers, runtime } = self;
+        let mut builder = match &servers[..] {
+            // Without a usable /etc/resolv.conf there still is /etc/hosts.
+            [] => hickory_resolver::Resolver::builder(runtime.clone()).unwrap_or_else(|_| asking(&[], runtime)),
+            servers => asking(servers, runtime),
+        };
+        let options = builder.options_mut();
+        options.ip_strategy = match families {
+            Families::Both => LookupIpStrategy::Ipv4AndIpv6,
+            Families::V4 => LookupIpStrategy::Ipv4Only,
+            Families::V6 => LookupIpStrategy::Ipv6Only,
+        };
+        options.cache_size = 0;
+        options.timeout = Duration::from_secs(2);
+        builder.build().map_err(|error| error.to_string())
+    }
+}
+
+fn asking(servers: &[SocketAddr], runtime: Runtime) -> ResolverBuilder<Runtime> {
     let servers = servers.iter().map(|server| {
         let mut config = NameServerConfig::udp_and_tcp(server.ip());
         for connection in &mut config.connections {
@@ -64,5 +85,5 @@ fn asking(servers: &[SocketAddr]) -> ResolverBuilder<TokioRuntimeProvider> {
         config
     });
     let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    hickory_resolver::Resolver::builder_with_config(config, runtime)
 }

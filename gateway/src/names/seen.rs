@@ -170,7 +170,7 @@ mod tests {
             max_names: 100,
             max_learnt: 100,
         };
-        let names = Names::new(settings, Box::new(|ip| ip == IpAddr::from([203, 0, 113, 99])));
+        let names = Names::new(settings, Box::new(|ip| ip == IpAddr::from([203, 0, 113, 99])), Arc::new(|_| Ok(())));
         names.directory.store(Arc::new(Directory::of(&model(hosts))));
         names
     }

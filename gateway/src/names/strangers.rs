@@ -1,12 +1,12 @@
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
-use super::resolve::{self, Families};
+use super::resolve::{Families, Resolver};
 use crate::model::Host;
 
 /// Longest wait for an answer about one stranger.
@@ -34,7 +34,7 @@ const FAILED: Duration = Duration::from_secs(5);
 /// Hosts that the configuration does not list, and where they live according to DNS. Lookups and memory are bounded.
 #[derive(Debug)]
 pub(super) struct Strangers {
-    servers: Vec<SocketAddr>,
+    resolver: Resolver,
     hosts: Mutex<HashMap<Question, Arc<Stranger>>>,
     lookups: Semaphore,
 }
@@ -57,8 +57,8 @@ struct Found {
 }
 
 impl Strangers {
-    pub(super) fn new(servers: Vec<SocketAddr>) -> Self {
-        Self { servers, hosts: Mutex::default(), lookups: Semaphore::new(LOOKUPS) }
+    pub(super) fn new(resolver: Resolver) -> Self {
+        Self { resolver, hosts: Mutex::default(), lookups: Semaphore::new(LOOKUPS) }
     }
 
     /// Returns whether a host lives at an address. A host that cannot be resolved in time lives nowhere.
@@ -115,7 +115,7 @@ impl Strangers {
         let look_up = async {
             // It is never closed.
             let _permit = self.lookups.acquire().await;
-            let looked_up = timeout(LOOKUP, resolve::resolve(&self.servers, host, *families)).await;
+            let looked_up = timeout(LOOKUP, self.resolver.resolve(host, *families)).await;
             let (mut addresses, holds) = match looked_up.unwrap_or_else(|late| Err(late.to_string())) {
                 Ok(response) => (response.addresses, response.ttl.clamp(SHORTEST, LONGEST)),
                 Err(error) => {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let strangers = Strangers::new(Vec::new());
+        let strangers = Strangers::new(Resolver::new(Vec::new(), Arc::new(|_| Ok(()))));
         for number in 0..HOSTS + 100 {
             strangers.known(&question(number));
         }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn addresses_of_earlier_responses_are_remembered_while_they_hold() {
-        let strangers = Strangers::new(Vec::new());
+        let strangers = Strangers::new(Resolver::new(Vec::new(), Arc::new(|_| Ok(()))));
         let question = question(1);
         let first = strangers.known(&question);
         let now = first.since;

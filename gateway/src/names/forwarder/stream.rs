@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Forwarder, PATIENCE, add, upstream};
+use super::{Forwarder, PATIENCE, add};
+use crate::names::exempt;
 
 /// Longest silence of both sides.
 const IDLE: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ impl Forwarder {
         caller: u64,
         on_bytes: impl Fn(usize, usize) + Send + Sync,
     ) -> io::Result<()> {
-        let connected = timeout(PATIENCE, upstream::connect(server, &self.rooms.exempt)).await;
+        let connected = timeout(PATIENCE, exempt::tcp(server, None, &self.rooms.exempt)).await;
         let mut upstream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| {
             add(&self.counts.unreachable);
         })?;

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 
 use super::{Counts, Query, add, message};
 use crate::model::Exempt;
+use crate::names::exempt;
 
 /// The largest datagram.
 const LARGEST: usize = 65_535;
@@ -17,11 +18,8 @@ const LARGEST: usize = 65_535;
 /// Sends a query and returns the first response to it. What does not respond to it is counted and dropped.
 pub(super) async fn ask(query: &Query<'_>, exempt: &Exempt, counts: &Counts) -> io::Result<Vec<u8>> {
     let any = if query.server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
-    exempt(socket.as_fd())?;
-    socket.set_nonblocking(true)?;
-    socket.connect(query.server)?;
-    let socket = UdpSocket::from_std(socket)?;
+    let socket = exempt::udp(SocketAddr::new(any, 0), exempt)?;
+    socket.connect(query.server).await?;
     socket.send(query.bytes).await?;
     loop {
         // A port where no server is makes an error and nothing to read (ICMP, udp(7)).
@@ -40,12 +38,4 @@ fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     response.truncate(length);
     response.shrink_to_fit();
     Ok(response)
-}
-
-/// Connects to a server over TCP.
-pub(super) async fn connect(server: SocketAddr, exempt: &Exempt) -> io::Result<TcpStream> {
-    let socket = if server.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    exempt(socket.as_fd())?;
-    socket.set_nodelay(true)?;
-    socket.connect(server).await
 }
