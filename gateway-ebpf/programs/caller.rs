@@ -5,13 +5,13 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     bpf_ktime_get_ns,
 };
-use egret_kernel::{CaptureRule, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, Owners};
+use egret_kernel::{OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, Owners};
 
-use crate::connect::Destination;
+use crate::connect::{Destination, Row};
 use crate::maps::SETTINGS;
 
-/// Deepest level at which a sub-tree of cgroups can be captured.
-const DEEPEST: i32 = 16;
+/// Deepest level at which a sub-tree of cgroups can be captured, and at which an owner can be.
+pub const DEEPEST: i32 = 16;
 
 /// Whether the calling process is in the captured sub-tree of cgroups. The hooks are attached to the root and look at
 /// the process, not at the socket's cgroup: a socket that was made elsewhere and passed on is captured too.
@@ -23,18 +23,19 @@ pub fn is_captured() -> bool {
 
 /// Returns the record of this call.
 #[inline(always)]
-pub fn origin_of(destination: &Destination, rule: &CaptureRule) -> Origin {
+pub fn origin_of(destination: &Destination, row: Row) -> Origin {
     // SAFETY: these helpers take nothing and return numbers.
     let (cgroup, time, pid) =
         unsafe { (bpf_get_current_cgroup_id(), bpf_ktime_get_ns(), (bpf_get_current_pid_tgid() >> 32) as u32) };
     Origin {
         cgroup,
+        scope: row.scope,
         time,
         address: destination.address,
         port: destination.port,
         pad: [0; 2],
-        generation: rule.generation,
-        api: rule.api,
+        generation: row.rule.generation,
+        api: row.rule.api,
         pid,
         uid: user(),
         pad2: 0,
@@ -59,8 +60,9 @@ pub fn second_level(cgroup: u64) -> u64 {
     }
 }
 
+/// Returns the caller's cgroup at a level of the hierarchy, where the root is level 0.
 #[inline(always)]
-fn ancestor(level: i32) -> u64 {
+pub fn ancestor(level: i32) -> u64 {
     // SAFETY: the helper takes a number and returns one: zero where the caller's cgroup is above that level.
     unsafe { bpf_get_current_ancestor_cgroup_id(level) }
 }

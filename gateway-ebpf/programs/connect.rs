@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skc_to_mptcp_sock};
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
-    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, Address, CaptureKey, CaptureRule, Captured, FAIL_OPEN,
-    KernelReason, Origin, Owners, Port,
+    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, ACTION_SCOPED, Address, CaptureKey, CaptureRule,
+    Captured, EVERYBODY, FAIL_OPEN, KernelReason, Origin, Owners, Port, RowKey,
 };
 
 use crate::bind::set_source;
@@ -13,6 +13,7 @@ use crate::dns;
 use crate::maps::{CAPTURED, HITS, REDIRECTS, SETTINGS, can_find_mptcp};
 use crate::owners::have_room;
 use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, in_its_namespace, is_exempt, is_there, listener};
+use crate::scoped;
 use crate::socket::{address_v4, address_v6, bound_device, port, protocol, set_v4, set_v6};
 use crate::verdict::{PROCEED, conclude, count};
 
@@ -27,6 +28,13 @@ pub struct Destination {
     pub port: Port,
     /// Whether the socket is AF_INET6.
     pub socket_v6: bool,
+}
+
+/// The rule for a call, and whose rule it is: a cgroup of the caller's, or [`EVERYBODY`].
+#[derive(Clone, Copy)]
+pub struct Row {
+    pub rule: &'static CaptureRule,
+    pub scope: u64,
 }
 
 #[inline(always)]
@@ -51,13 +59,13 @@ fn decide(ctx: &SockAddrContext, destination: Destination) -> i32 {
 /// UDP, connected or not: DNS goes through the forwarder; QUIC to a captured address and port would leave past the proxy.
 #[inline(always)]
 pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(rule) = lookup(&destination) else { return dns::datagram(ctx, &destination) };
-    if rule.action == ACTION_LISTENER || passes(ctx) {
+    let Some(row) = lookup(&destination) else { return dns::datagram(ctx, &destination) };
+    if row.rule.action == ACTION_LISTENER || passes(ctx) {
         return PROCEED;
     }
-    hit(&destination);
-    let reason = refused_unless_open(ctx, &destination, rule);
-    conclude(reason, &origin_of(&destination, rule), Address::default(), protocol(ctx))
+    hit(&destination, row);
+    let reason = refused_unless_open(ctx, &destination, row.rule);
+    conclude(reason, &origin_of(&destination, row), Address::default(), protocol(ctx))
 }
 
 /// A datagram is refused unless the same connection over TCP would leave directly.
@@ -79,16 +87,16 @@ fn refused_unless_open(ctx: &SockAddrContext, destination: &Destination, rule: &
 
 #[inline(always)]
 fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(rule) = lookup(&destination) else { return dns::connection(ctx, &destination) };
-    if rule.action == ACTION_LISTENER {
-        return to_the_listener(ctx, &destination, rule);
+    let Some(row) = lookup(&destination) else { return dns::connection(ctx, &destination) };
+    if row.rule.action == ACTION_LISTENER {
+        return to_the_listener(ctx, &destination, row);
     }
     if passes(ctx) {
         return PROCEED;
     }
-    hit(&destination);
-    let origin = origin_of(&destination, rule);
-    let reason = captured(ctx, &destination, rule, &origin);
+    hit(&destination, row);
+    let origin = origin_of(&destination, row);
+    let reason = captured(ctx, &destination, row.rule, &origin);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         ctx,
@@ -97,7 +105,7 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
         u16::from(destination.port),
         reason as u32
     );
-    conclude(reason, &origin, rule.source, TCP)
+    conclude(reason, &origin, row.rule.source, TCP)
 }
 
 /// Whether a socket with a captured destination passes all the same: Egret's own, and those outside of the sub-tree.
@@ -113,10 +121,10 @@ pub fn passes(ctx: &SockAddrContext) -> bool {
 /// Nobody connects to the listener itself: only a redirect leads there, so that no connection uses an origin that its
 /// socket has from an earlier one. In another network namespace that address is somebody else's.
 #[inline(always)]
-fn to_the_listener(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule) -> i32 {
+fn to_the_listener(ctx: &SockAddrContext, destination: &Destination, row: Row) -> i32 {
     match SETTINGS.get(0) {
         Some(settings) if in_its_namespace(ctx, settings) => {
-            let origin = origin_of(destination, rule);
+            let origin = origin_of(destination, row);
             conclude(KernelReason::ListenerRefused, &origin, Address::default(), TCP)
         }
         _ => PROCEED,
@@ -176,12 +184,14 @@ pub fn redirect(ctx: &SockAddrContext, destination: &Destination, listener: Port
     }
 }
 
+/// Returns the rule for this caller and destination. A rule that holds for everybody goes before those of owners.
 #[inline(always)]
-fn lookup(destination: &Destination) -> Option<&'static CaptureRule> {
-    rule_for(&key(destination))
+fn lookup(destination: &Destination) -> Option<Row> {
+    let rule = rule_for(&key(destination))?;
+    if rule.action == ACTION_SCOPED { scoped::row(key(destination)) } else { Some(Row { rule, scope: EVERYBODY }) }
 }
 
-/// Returns the rule for a destination.
+/// Returns the rule that all callers have for a destination.
 #[inline(always)]
 pub fn rule_for(key: &CaptureKey) -> Option<&'static CaptureRule> {
     // SAFETY: rules are replaced whole; a value read while it is replaced is the old or the new one.
@@ -190,8 +200,9 @@ pub fn rule_for(key: &CaptureKey) -> Option<&'static CaptureRule> {
 
 /// Counts what a rule did to others than Egret itself.
 #[inline(always)]
-fn hit(destination: &Destination) {
-    if let Some(hits) = HITS.get_ptr_mut(key(destination)) {
+fn hit(destination: &Destination, row: Row) {
+    let key = RowKey { scope: row.scope, destination: key(destination), pad: 0 };
+    if let Some(hits) = HITS.get_ptr_mut(key) {
         // SAFETY: this CPU's own slot.
         unsafe {
             (*hits).count += 1;

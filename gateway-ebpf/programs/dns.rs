@@ -5,12 +5,12 @@ use aya_ebpf::bindings::bpf_sock_tuple;
 use aya_ebpf::helpers::generated::{bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get};
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
-    API_DNS, Address, CaptureRule, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings, KernelReason,
-    MARK_FORWARDER, Port, Settings,
+    API_DNS, Address, CaptureRule, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings, EVERYBODY,
+    KernelReason, MARK_FORWARDER, Port, Settings,
 };
 
 use crate::caller::{origin_of, owners};
-use crate::connect::{Destination, passes, redirect, remember};
+use crate::connect::{Destination, Row, passes, redirect, remember};
 use crate::maps::{DNS, DNS_CLIENTS, DNS_SENDERS, MARKS, SETTINGS};
 use crate::owners::have_room;
 use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwarder_beats, forwards, in_its_namespace, is_there, listener};
@@ -18,8 +18,10 @@ use crate::socket::{address_v4, address_v6, has_device, local_port, port, set_v4
 use crate::verdict::{PROCEED, count};
 
 /// The rule of all connections to DNS servers.
-const RULE: CaptureRule =
-    CaptureRule { generation: 0, api: API_DNS, action: 0, fail: 0, pad: [0; 2], source: Address([0; 4]) };
+const ROW: Row = Row {
+    rule: &CaptureRule { generation: 0, api: API_DNS, action: 0, fail: 0, pad: [0; 2], source: Address([0; 4]) },
+    scope: EVERYBODY,
+};
 
 /// A datagram to a destination that no rule captures.
 #[inline(always)]
@@ -78,7 +80,7 @@ fn forward(ctx: &SockAddrContext, destination: &Destination, dns: &DnsSettings) 
     if !forwards(ctx, dns, v4, Port(first.to_be())) {
         return KernelReason::DnsForwarderGone;
     }
-    let origin = origin_of(destination, &RULE);
+    let origin = origin_of(destination, ROW);
     // SAFETY: the storage lives as long as the socket, which is in use.
     let Some(client) = (unsafe { DNS_CLIENTS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
         return KernelReason::DnsNoRoom;
@@ -119,7 +121,7 @@ fn forward_connection(
     if !forwarder_beats(dns) || !is_there(ctx, settings, v4) {
         return KernelReason::DnsForwarderGone;
     }
-    let origin = origin_of(destination, &RULE);
+    let origin = origin_of(destination, ROW);
     let owners = owners(origin.cgroup);
     if !have_room(&owners) || !remember(ctx, &origin, &owners) {
         return KernelReason::DnsNoRoom;

@@ -24,6 +24,8 @@ mod peername;
 
 mod presence;
 
+mod scoped;
+
 mod socket;
 
 mod udp;

@@ -5,7 +5,7 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
     CaptureKey, CaptureRule, Captured, DnsClient, DnsSender, DnsSettings, EVENT_BYTES, EVENTS_LOST, Hits, MAX_ORIGINS,
-    MAX_REDIRECTS, MAX_TOLD, Origin, OriginKey, Settings, Told, ToldKey,
+    MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, Origin, OriginKey, RowKey, Settings, Told, ToldKey,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -13,6 +13,9 @@ const NO_PREALLOC: u32 = 1;
 
 /// More than the limits permit: two processors may check the limits at the same time.
 const ORIGINS_SIZE: u32 = MAX_ORIGINS + 4_096;
+
+/// Twice the limit: rows are written before those that they replace are removed.
+const SCOPED_SIZE: u32 = 2 * MAX_SCOPED;
 
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -24,7 +27,11 @@ pub static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
 pub static REDIRECTS: HashMap<CaptureKey, CaptureRule> = HashMap::with_max_entries(MAX_REDIRECTS, NO_PREALLOC);
 
 #[map]
-pub static HITS: PerCpuHashMap<CaptureKey, Hits> = PerCpuHashMap::with_max_entries(MAX_REDIRECTS, NO_PREALLOC);
+pub static SCOPED: HashMap<RowKey, CaptureRule> = HashMap::with_max_entries(SCOPED_SIZE, NO_PREALLOC);
+
+#[map]
+pub static HITS: PerCpuHashMap<RowKey, Hits> =
+    PerCpuHashMap::with_max_entries(MAX_REDIRECTS + SCOPED_SIZE, NO_PREALLOC);
 
 #[map]
 pub static ORIGINS: HashMap<OriginKey, Captured> = HashMap::with_max_entries(ORIGINS_SIZE, NO_PREALLOC);

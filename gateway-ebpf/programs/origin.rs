@@ -5,10 +5,12 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get};
 use aya_ebpf::programs::SockOpsContext;
-use egret_kernel::{ACTION_REDIRECT, API_DNS, Address, CaptureKey, Captured, KernelReason, Origin, OriginKey, Port};
+use egret_kernel::{
+    ACTION_REDIRECT, API_DNS, Address, CaptureKey, CaptureRule, Captured, KernelReason, Origin, OriginKey, Port, RowKey,
+};
 
 use crate::connect::rule_for;
-use crate::maps::{ACCEPTED, CAPTURED, ORIGINS};
+use crate::maps::{ACCEPTED, CAPTURED, ORIGINS, SCOPED};
 use crate::owners;
 use crate::presence::is_listener;
 use crate::verdict::count;
@@ -115,8 +117,14 @@ fn still_redirected(origin: &Origin) -> bool {
     const TCP: u8 = 6;
     // SAFETY: the helper takes nothing and returns a number.
     let age = unsafe { bpf_ktime_get_ns() }.saturating_sub(origin.time);
-    let key = CaptureKey { address: origin.address, port: origin.port, protocol: TCP, pad: 0 };
-    origin.api == API_DNS || age < GRACE || rule_for(&key).is_some_and(|rule| rule.action == ACTION_REDIRECT)
+    let destination = CaptureKey { address: origin.address, port: origin.port, protocol: TCP, pad: 0 };
+    let is_redirect = |rule: &CaptureRule| rule.action == ACTION_REDIRECT;
+    // A rule of an owner that holds for everybody by now is among those.
+    origin.api == API_DNS
+        || age < GRACE
+        || rule_for(&destination).is_some_and(is_redirect)
+        // SAFETY: rules are replaced whole.
+        || unsafe { SCOPED.get(RowKey { scope: origin.scope, destination, pad: 0 }) }.is_some_and(is_redirect)
 }
 
 /// Deletes a record, and counts it back for its owners.

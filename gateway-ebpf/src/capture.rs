@@ -14,6 +14,18 @@ pub struct CaptureKey {
     pub pad: u8,
 }
 
+/// A destination that is captured for all callers, or for those of one owner.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    /// Cgroup (v2) of the owner, with those below it; [`EVERYBODY`](crate::EVERYBODY) for all callers.
+    pub scope: u64,
+    /// The destination.
+    pub destination: CaptureKey,
+    /// Zero.
+    pub pad: u32,
+}
+
 /// The rule for a captured connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +34,7 @@ pub struct CaptureRule {
     pub generation: u32,
     /// Index of the API in that configuration.
     pub api: u32,
-    /// [`ACTION_REDIRECT`], [`ACTION_BIND`], [`ACTION_DENY`] or [`ACTION_LISTENER`].
+    /// [`ACTION_REDIRECT`], [`ACTION_BIND`], [`ACTION_DENY`], [`ACTION_LISTENER`] or [`ACTION_SCOPED`].
     pub action: u8,
     /// [`FAIL_CLOSED`] or [`FAIL_OPEN`].
     pub fail: u8,
@@ -40,6 +52,8 @@ pub const ACTION_BIND: u8 = 1;
 pub const ACTION_DENY: u8 = 2;
 /// Refuse the connection: the destination is Egret's own listener.
 pub const ACTION_LISTENER: u8 = 3;
+/// Look for a rule of the caller's owner in `SCOPED`. Without one the destination is not captured for this caller.
+pub const ACTION_SCOPED: u8 = 4;
 
 /// While Egret is gone, refuse.
 pub const FAIL_CLOSED: u8 = 0;
@@ -58,16 +72,19 @@ pub struct Hits {
 
 const _: () = assert!(size_of::<CaptureKey>() == 20);
 const _: () = assert!(size_of::<CaptureRule>() == 28);
+const _: () = assert!(size_of::<RowKey>() == 32);
 const _: () = assert!(size_of::<Hits>() == 16);
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{CaptureKey, CaptureRule, Hits};
+    use super::{CaptureKey, CaptureRule, Hits, RowKey};
 
     // SAFETY: `repr(C)`, every bit pattern valid, padding explicit.
     unsafe impl aya::Pod for CaptureKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for CaptureRule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RowKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Hits {}
 }

@@ -68,8 +68,8 @@ pub struct DnsSender {
 
 const _: () = assert!(size_of::<DnsSettings>() == 16);
 const _: () = assert!(size_of::<DnsServer>() == 20);
-const _: () = assert!(size_of::<DnsClient>() == 272);
-const _: () = assert!(size_of::<DnsSender>() == 296);
+const _: () = assert!(size_of::<DnsClient>() == 280);
+const _: () = assert!(size_of::<DnsSender>() == 304);
 
 #[cfg(feature = "user")]
 mod user {

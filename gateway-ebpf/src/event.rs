@@ -55,7 +55,7 @@ impl Event {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 104);
+const _: () = assert!(size_of::<Event>() == 112);
 const _: () = assert!(size_of::<ToldKey>() == 16);
 const _: () = assert!(size_of::<Told>() == 16);
 

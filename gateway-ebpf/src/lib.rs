@@ -19,7 +19,8 @@ mod settings;
 
 pub use addr::{Address, Port};
 pub use capture::{
-    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, CaptureKey, CaptureRule, FAIL_CLOSED, FAIL_OPEN, Hits,
+    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, ACTION_SCOPED, CaptureKey, CaptureRule, FAIL_CLOSED,
+    FAIL_OPEN, Hits, RowKey,
 };
 pub use dns::{API_DNS, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings};
 pub use event::{Event, KernelReason, Told, ToldKey};
@@ -27,10 +28,13 @@ pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin
 pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
+
+/// Most (owner, address, port) triples that can be captured for their owners alone at once.
+pub const MAX_SCOPED: u32 = 65_536;
 
 /// Most captured connections between their `connect` and the listener.
 pub const MAX_ORIGINS: u32 = 65_536;
@@ -62,7 +66,10 @@ pub mod map {
     pub const HEARTBEAT: &str = "HEARTBEAT";
     /// Hash of [`CaptureKey`](crate::CaptureKey) to [`CaptureRule`](crate::CaptureRule).
     pub const REDIRECTS: &str = "REDIRECTS";
-    /// Per-CPU hash of [`CaptureKey`](crate::CaptureKey) to [`Hits`](crate::Hits).
+    /// Hash of [`RowKey`](crate::RowKey) to [`CaptureRule`](crate::CaptureRule): rules for the callers of one owner. The hook looks
+    /// here only where `REDIRECTS` says [`ACTION_SCOPED`](crate::ACTION_SCOPED).
+    pub const SCOPED: &str = "SCOPED";
+    /// Per-CPU hash of [`RowKey`](crate::RowKey) to [`Hits`](crate::Hits).
     pub const HITS: &str = "HITS";
     /// Hash of [`OriginKey`](crate::OriginKey) to [`Captured`](crate::Captured): connections whose SYN has left.
     pub const ORIGINS: &str = "ORIGINS";

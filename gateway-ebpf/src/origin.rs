@@ -20,6 +20,8 @@ pub struct OriginKey {
 pub struct Origin {
     /// Cgroup (v2) of the caller: inode number of its directory.
     pub cgroup: u64,
+    /// Cgroup of the owner whose rule captured it; [`EVERYBODY`] for a rule that holds for all callers.
+    pub scope: u64,
     /// CLOCK_MONOTONIC nanoseconds of the `connect`.
     pub time: u64,
     /// Address the caller asked for.
@@ -60,7 +62,7 @@ pub struct Captured {
 /// that is below them, then its own cgroup alone.
 pub type Owners = [u64; 4];
 
-/// Key of `OWNERS` for all connections together.
+/// The key of all callers: in `OWNERS` for all connections together, in a [`RowKey`](crate::RowKey) for a rule that holds for all.
 pub const EVERYBODY: u64 = 0;
 
 /// Set in a key of `OWNERS` that is a cgroup without those below it.
@@ -70,8 +72,8 @@ pub const OWNER_IS_ONE_CGROUP: u64 = 1 << 62;
 pub const OWNER_IS_USER: u64 = 1 << 63;
 
 const _: () = assert!(size_of::<OriginKey>() == 32);
-const _: () = assert!(size_of::<Origin>() == 72);
-const _: () = assert!(size_of::<Captured>() == 120);
+const _: () = assert!(size_of::<Origin>() == 80);
+const _: () = assert!(size_of::<Captured>() == 128);
 
 #[cfg(feature = "user")]
 mod user {

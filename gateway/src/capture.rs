@@ -30,6 +30,8 @@ mod rows;
 
 mod sockets;
 
+mod table;
+
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -46,8 +48,11 @@ pub use features::{Feature, features};
 pub use older::Older;
 pub use proof::was_caller;
 
-use crate::model::{HookCounters, Origin, Redirect};
+use crate::model::{HookCounters, Origin, Redirect, Scope};
 use maps::Maps;
+
+/// Rows of owners that the kernel's table has room for.
+pub const SCOPED_CAPACITY: usize = egret_kernel::MAX_SCOPED as usize;
 
 /// Rows that the kernel's table has room for, beside Egret's own.
 pub const CAPACITY: usize = egret_kernel::MAX_REDIRECTS as usize - maps::OWN_ROWS;
@@ -207,19 +212,24 @@ impl Capture {
         self.maps.beat()
     }
 
-    /// Replaces the kernel's table: what is new first, what is gone last.
+    /// Replaces the kernel's table.
     pub fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
-        self.maps.publish(redirects)
+        self.maps.table.publish(redirects)
     }
 
     /// Writes and removes some rows of the kernel's table.
-    pub fn change(&self, redirects: &[Redirect], gone: &[SocketAddr]) -> Result<(), Error> {
-        self.maps.change(redirects, gone)
+    pub fn change(&self, redirects: &[Redirect], gone: &[(Scope, SocketAddr)]) -> Result<(), Error> {
+        self.maps.table.change(redirects, gone)
     }
 
     /// The kernel's table, with how often each row matched.
     pub fn redirects(&self) -> Result<Vec<(Redirect, HookCounters)>, Error> {
-        self.maps.redirects()
+        self.maps.table.rows()
+    }
+
+    /// Returns the row of the kernel's table for a destination and these callers, if there is one.
+    pub fn row(&self, scope: Scope, destination: SocketAddr) -> Option<(Redirect, HookCounters)> {
+        self.maps.table.row(scope, destination)
     }
 
     /// Returns the caller of an accepted connection and what it asked for.

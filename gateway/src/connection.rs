@@ -35,7 +35,7 @@ use self::downstream::Downstream;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason};
+use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason, Scope};
 use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -55,6 +55,12 @@ pub type AddressesOf = Box<dyn Fn(&Host) -> Vec<IpAddr> + Send + Sync>;
 
 /// The listings whose names are at an address.
 pub type ListingsAt = Box<dyn Fn(IpAddr) -> Vec<Listing> + Send + Sync>;
+
+/// The listings whose names are at an address, for the callers of a scope.
+pub type ListingsFor = Box<dyn Fn(IpAddr, Scope) -> Vec<Listing> + Send + Sync>;
+
+/// The names that the callers of a scope alone know an address by.
+pub type NamesFor = Box<dyn Fn(IpAddr, Scope) -> Vec<Host> + Send + Sync>;
 
 /// Resolves a name below a wildcard, for an owner.
 pub type Resolve = Box<dyn Fn(Host, Arc<str>) -> Pending<'static, ()> + Send + Sync>;
@@ -78,6 +84,10 @@ pub struct Rooms {
     pub addresses: AddressesOf,
     /// Returns the listings whose names are at an address.
     pub listings_at: ListingsAt,
+    /// Returns the same for the callers that a rule is for.
+    pub listings_for: ListingsFor,
+    /// Returns the names by which the owner that a rule is for knows an address.
+    pub names_for: NamesFor,
     /// Resolves a name below a wildcard, for this owner. Its addresses are known afterwards, if it has some.
     pub resolve: Resolve,
     /// Returns whether a stranger's host lives at an address.
@@ -251,8 +261,8 @@ async fn admit(
         let lease = Box::pin(third_party.first(record)).await?;
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));
     }
-    let name = protocol.authority();
-    let permit = policy::admit(&model, &flow, &route, &carriage, name, rooms.known())
+    let name = routing::name(&route, &flow, &protocol, rooms).await?;
+    let permit = policy::admit(&model, &flow, &route, &carriage, name.as_ref(), rooms.known())
         .map_err(|refusal| routing::refused(refusal, record))?;
     let upstream = rooms.dialer.connect(&permit).await?;
     record.connected(upstream.local, upstream.remote, permit.proxy());

@@ -26,6 +26,7 @@ pub async fn identify(id: u64, origin: Origin, workloads: &Workloads) -> Flow {
     Flow {
         id,
         original_dst: origin.original_dst,
+        scope: origin.scope,
         generation: origin.generation,
         api: origin.api,
         workload: workloads.identify(origin).await,

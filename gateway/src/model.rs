@@ -56,7 +56,7 @@ pub use printable::{number, printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};
 pub use reach::Reach;
 pub use reason::Reason;
-pub use redirect::{Action, HookCounters, Redirect};
+pub use redirect::{Action, HookCounters, Redirect, Scope};
 pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
 pub use signing::{SIGNING, Signer};

@@ -16,6 +16,8 @@ mod publication;
 
 mod resolve;
 
+mod scoped;
+
 mod seen;
 
 mod strangers;
@@ -50,6 +52,7 @@ use crate::model::{Exempt, Host, Model};
 pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets};
 pub use listed::NameStatus;
 pub use publication::Changes;
+pub use scoped::{RowsAt, fit, joined, scoped_rows_at};
 pub use seen::{KnownName, Seen};
 pub use table::{Listings, Table, rows_at, table};
 

@@ -83,6 +83,8 @@ mod reload;
 
 mod responses_http2;
 
+mod scoped;
+
 mod shared_limits;
 
 mod smuggling;

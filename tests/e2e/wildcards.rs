@@ -93,8 +93,13 @@ s.sendto(struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct
 print(socket.inet_ntoa(s.recv(512)[-4:]))
 "#;
     assert_eq!(lab.python(program, &[OWN_SERVER]).trim(), BELOW);
+    let another = lab.workload_cgroup().with_file_name("another.service");
+    std::fs::create_dir_all(&another).unwrap();
     let url = format!("http://{BELOW}/");
-    assert_eq!(lab.curl(&url).0, 403, "it goes directly, from the node's own address");
+    let output =
+        lab.workload_in(&another, "curl", &["-s", "-m", "10", "-w", "%{http_code}", "-o", "/dev/null", &url]).output();
+    let status = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert_eq!(status, "403", "it goes directly, from the node's own address");
     assert!(!below.sources().contains(&EGRESS.parse().unwrap()));
 }
 

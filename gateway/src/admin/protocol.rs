@@ -294,6 +294,9 @@ pub struct RedirectRow {
     pub port: u16,
     /// The name of the API.
     pub api: String,
+    /// The owner whose callers alone it is for, because its DNS server is not trusted; absent where it is for all callers.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// What the kernel does: `redirect`, `bind` or `deny`.
     pub action: String,
     /// The API's mode.
@@ -481,9 +484,11 @@ pub struct HostRow {
     pub name: String,
     /// The API that lists it, by its name or by a wildcard; absent for servers that Egret itself uses.
     pub api: Option<String>,
-    /// `resolved` by Egret, `seen` in a caller's DNS response, or `seen_untrusted`: seen, but its server is not
-    /// trusted, so that it captures nothing.
+    /// `resolved` by Egret, `seen` in a caller's DNS response, or `seen_untrusted`: seen, but its server is not trusted.
     pub learnt: String,
+    /// Whose connections to its addresses are captured: `everybody`, or `owner` for those of the owner alone.
+    #[serde(default)]
+    pub scope: String,
     /// The owner whose DNS response it was.
     pub owner: Option<String>,
     /// Its addresses, with the seconds until each is looked up again (`resolved`) or forgotten (`seen`).

@@ -100,6 +100,11 @@ impl CgroupPaths {
         Ok(format!("/{}", below.display()))
     }
 
+    /// Returns whether there is no cgroup with this id any more. Where that cannot be found out, there is one.
+    pub fn is_gone(&self, id: u64) -> bool {
+        self.open(id).is_err_and(|error| error.raw_os_error() == Some(libc::ESTALE))
+    }
+
     fn open(&self, id: u64) -> io::Result<OwnedFd> {
         /// `FILEID_KERNFS` in the kernel's exportfs.h.
         const KERNFS: libc::c_int = 0xfe;
@@ -132,10 +137,12 @@ mod tests {
         fs::create_dir_all(&path).unwrap();
         let id = fs::metadata(&path).unwrap().ino();
         let paths = CgroupPaths::new(root.clone()).unwrap();
+        assert!(!paths.is_gone(id));
         assert_eq!(paths.path(id).unwrap(), format!("/{}", path.strip_prefix(&root).unwrap().display()));
         fs::remove_dir(&path).unwrap();
         fs::remove_dir(path.parent().unwrap()).unwrap();
         assert_eq!(paths.path(id).unwrap_err().raw_os_error(), Some(libc::ESTALE));
+        assert!(paths.is_gone(id));
     }
 
     #[test]

@@ -1,33 +1,30 @@
-use std::collections::HashMap as Table;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf, SkStorage};
-use aya::util::nr_cpus;
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, SkStorage};
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
-    ABI_VERSION, CaptureKey, CaptureRule, EVENTS_LOST, Hits, KernelReason, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER,
-    Port, Settings, Told, ToldKey, map,
+    ABI_VERSION, EVENTS_LOST, KernelReason, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Port, Settings, Told, ToldKey,
+    map,
 };
 
 use super::dns::Dns;
 use super::origins::Origins;
-use super::rows::{is_own, key, listener_rows, redirect, row};
 use super::sockets::{self, Connection};
+use super::table::Table;
 use super::{Decisions, Error, chain, kernel, map_error};
-use crate::model::{HookCounters, Redirect};
 
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
+    map::SCOPED,
     map::HITS,
     map::ORIGINS,
     map::OWNERS,
@@ -60,8 +57,7 @@ pub(super) fn load(pins: &Path) -> Result<Ebpf, Error> {
 pub(super) struct Maps {
     settings: Mutex<Array<MapData, Settings>>,
     heartbeat: Mutex<Array<MapData, u64>>,
-    redirects: Mutex<HashMap<MapData, CaptureKey, CaptureRule>>,
-    hits: Mutex<PerCpuHashMap<MapData, CaptureKey, Hits>>,
+    pub(super) table: Table,
     pub(super) origins: Origins,
     pub(super) dns: Dns,
     marks: Mutex<SkStorage<MapData, u32>>,
@@ -108,8 +104,7 @@ impl Maps {
         Ok(Self {
             settings: Mutex::new(take(object, map::SETTINGS)?),
             heartbeat: Mutex::new(take(object, map::HEARTBEAT)?),
-            redirects: Mutex::new(take(object, map::REDIRECTS)?),
-            hits: Mutex::new(take(object, map::HITS)?),
+            table: Table::take(object)?,
             origins: Origins::take(object)?,
             dns: Dns::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
@@ -156,26 +151,12 @@ impl Maps {
         for socket in [Some(v4), v6].into_iter().flatten() {
             lock(&self.marks).insert(&socket, MARK_LISTENER, 0).map_err(map_error(map::MARKS))?;
         }
-        self.refuse_direct_connections(port_v4, port_v6)?;
+        self.table.refuse_direct_connections(port_v4, port_v6)?;
         self.change_settings(|settings| {
             settings.netns = netns;
             settings.listener_v4 = Port::from(port_v4);
             settings.listener_v6 = Port::from(port_v6);
         })
-    }
-
-    /// Replaces the rows of a former process's listeners with those of ours.
-    fn refuse_direct_connections(&self, port_v4: u16, port_v6: u16) -> Result<(), Error> {
-        let wanted: Table<_, _> = listener_rows(port_v4, port_v6).into_iter().collect();
-        let mut rules = lock(&self.redirects);
-        let there = rules.iter().collect::<Result<Vec<_>, _>>().map_err(map_error(map::REDIRECTS))?;
-        for (key, rule) in &wanted {
-            rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS))?;
-        }
-        for (key, _) in there.iter().filter(|(key, rule)| is_own(rule) && !wanted.contains_key(key)) {
-            rules.remove(key).map_err(map_error(map::REDIRECTS))?;
-        }
-        Ok(())
     }
 
     pub(super) fn beat(&self) -> Result<(), Error> {
@@ -200,62 +181,6 @@ impl Maps {
         lock(&self.counters).get(&EVENTS_LOST, 0).map_or(0, |values| values.iter().sum())
     }
 
-    /// Makes the table hold these rows and no others. Each row is published by itself: one that cannot be keeps no other out.
-    pub(super) fn publish(&self, redirects: &[Redirect]) -> Result<(), Error> {
-        let wanted: Table<CaptureKey, CaptureRule> = redirects.iter().map(row).collect();
-        let mut rules = lock(&self.redirects);
-        let mut hits = lock(&self.hits);
-        let there = rules.iter().collect::<Result<Table<_, _>, _>>().map_err(map_error(map::REDIRECTS))?;
-        let mut failed = Failed::default();
-        // First what makes room.
-        for (key, _) in there.iter().filter(|(key, rule)| !wanted.contains_key(key) && !is_own(rule)) {
-            failed.note(rules.remove(key).map_err(map_error(map::REDIRECTS)));
-            // The count of a rule that is gone; a reader may have lost the race to it already.
-            let _ = hits.remove(key);
-        }
-        for (key, rule) in wanted.iter().filter(|(key, rule)| there.get(key) != Some(rule)) {
-            if !there.contains_key(key) {
-                failed.note(none_yet().and_then(|none| hits.insert(key, none, 0).map_err(map_error(map::HITS))));
-            }
-            failed.note(rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS)));
-        }
-        failed.into_result()
-    }
-
-    /// Writes and removes some rows of the table. Each row is changed by itself: one that cannot be keeps no other out.
-    pub(super) fn change(&self, redirects: &[Redirect], gone: &[SocketAddr]) -> Result<(), Error> {
-        let mut rules = lock(&self.redirects);
-        let mut hits = lock(&self.hits);
-        let mut failed = Failed::default();
-        for destination in gone {
-            let key = key(*destination);
-            failed.note(rules.remove(&key).map_err(map_error(map::REDIRECTS)));
-            let _ = hits.remove(&key);
-        }
-        for redirect in redirects {
-            let (key, rule) = row(redirect);
-            if hits.get(&key, 0).is_err() {
-                failed.note(none_yet().and_then(|none| hits.insert(key, none, 0).map_err(map_error(map::HITS))));
-            }
-            failed.note(rules.insert(key, rule, 0).map_err(map_error(map::REDIRECTS)));
-        }
-        failed.into_result()
-    }
-
-    pub(super) fn redirects(&self) -> Result<Vec<(Redirect, HookCounters)>, Error> {
-        let rules = lock(&self.redirects);
-        let hits = lock(&self.hits);
-        rules
-            .iter()
-            .filter(|row| !row.as_ref().is_ok_and(|(_, rule)| is_own(rule)))
-            .map(|row| {
-                let (key, rule) = row.map_err(map_error(map::REDIRECTS))?;
-                let counters = hits.get(&key, 0).map_or_else(|_| HookCounters::default(), |values| total(&values));
-                Ok((redirect(&key, &rule), counters))
-            })
-            .collect()
-    }
-
     /// Returns what the hooks report, for one reader.
     pub(super) fn decisions(&self) -> io::Result<Decisions> {
         let Events { ring, told, told_fd } = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
@@ -265,53 +190,6 @@ impl Maps {
     /// Lists the TCP connections of this network namespace, and which of them Egret has marked as its own.
     pub(super) fn connections(&self) -> io::Result<Vec<Connection>> {
         sockets::connections(self.marks_fd.as_fd())
-    }
-
-    /// One rule for the proof of the hooks, beside the published table.
-    pub(super) fn insert_rule(&self, redirect: &Redirect) -> Result<(), Error> {
-        let (key, rule) = row(redirect);
-        lock(&self.redirects).insert(key, rule, 0).map_err(map_error(map::REDIRECTS))
-    }
-
-    /// Removes the proof's rule.
-    pub(super) fn remove_rule(&self, redirect: &Redirect) -> Result<(), Error> {
-        lock(&self.redirects).remove(&row(redirect).0).map_err(map_error(map::REDIRECTS))
-    }
-}
-
-/// Rows that could not be changed.
-#[derive(Default)]
-struct Failed {
-    rows: usize,
-    first: Option<Error>,
-}
-
-impl Failed {
-    fn note(&mut self, changed: Result<(), Error>) {
-        if let Err(error) = changed {
-            self.rows += 1;
-            self.first.get_or_insert(error);
-        }
-    }
-
-    fn into_result(self) -> Result<(), Error> {
-        match self.first {
-            None => Ok(()),
-            Some(first) => Err(Error::Rows { failed: self.rows, cause: chain(&first) }),
-        }
-    }
-}
-
-fn none_yet() -> Result<PerCpuValues<Hits>, Error> {
-    let failed = |cause: String| Error::Map { map: map::HITS, cause };
-    let cpus = nr_cpus().map_err(|(path, error)| failed(format!("{path}: {error}")))?;
-    PerCpuValues::try_from(vec![Hits::default(); cpus]).map_err(|error| failed(error.to_string()))
-}
-
-fn total(values: &PerCpuValues<Hits>) -> HookCounters {
-    HookCounters {
-        hits: values.iter().map(|hits| hits.count).sum(),
-        last: values.iter().map(|hits| hits.last).max().filter(|last| *last > 0).map(age),
     }
 }
 

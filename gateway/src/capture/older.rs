@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::sockets::{self, Connection};
 use super::{Capture, Error};
-use crate::model::{Action, ApiId, Generation};
+use crate::model::{Action, ApiId, Generation, Scope};
 
 /// A connection to a captured destination that does not go through Egret.
 #[derive(Debug)]
@@ -45,8 +45,10 @@ impl Capture {
     /// TCP connection, and blocks meanwhile.
     pub fn older(&self) -> Result<Vec<Older>, Error> {
         let failed = |error: io::Error| Error::Map { map: "sock_diag", cause: error.to_string() };
-        let rules: HashMap<_, _> =
-            self.maps.redirects()?.into_iter().map(|(redirect, _)| (redirect.destination, redirect)).collect();
+        // The kernel does not say whose connections these are, so rules of owners are left out.
+        let rules = self.maps.table.rows()?.into_iter().map(|(redirect, _)| redirect);
+        let of_everybody = rules.filter(|rule| rule.scope == Scope::Everybody);
+        let rules: HashMap<_, _> = of_everybody.map(|rule| (rule.destination, rule)).collect();
         let connections = self.maps.connections().map_err(failed)?;
         let older = |connection: Connection| {
             let rule = rules.get(&connection.remote)?;

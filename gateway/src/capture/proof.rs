@@ -11,7 +11,7 @@ use std::time::Duration;
 use egret_kernel::KernelReason;
 
 use super::{Capture, Error};
-use crate::model::{Action, ApiId, FailMode, Generation, Redirect};
+use crate::model::{Action, ApiId, FailMode, Generation, Redirect, Scope};
 
 /// Reserved for documentation (RFC 5737) and on no node; a connection there is refused by our own rule.
 const NOWHERE: &str = "192.0.2.255:9";
@@ -71,13 +71,19 @@ pub(super) fn prove(capture: &Capture) -> Result<(), Error> {
     let _proving = PROVING.lock().unwrap_or_else(PoisonError::into_inner);
     let silent = |cause: String| Error::Silent { cgroup: capture.tree.captured.clone(), cause };
     let destination: SocketAddr = NOWHERE.parse().map_err(|_| silent("no destination".to_owned()))?;
-    let rule =
-        Redirect { destination, action: Action::Deny, fail: FailMode::Closed, api: API, generation: Generation(0) };
+    let rule = Redirect {
+        scope: Scope::Everybody,
+        destination,
+        action: Action::Deny,
+        fail: FailMode::Closed,
+        api: API,
+        generation: Generation(0),
+    };
     let cgroup = Cgroup::below(&capture.tree.captured)?;
     let before = capture.maps.counter(KernelReason::Denied);
-    capture.maps.insert_rule(&rule)?;
+    capture.maps.table.insert_rule(&rule)?;
     let outcome = call(&cgroup);
-    capture.maps.remove_rule(&rule)?;
+    capture.maps.table.remove_rule(&rule)?;
     outcome.map_err(|error| silent(format!("the proof's caller did not run: {error}")))?;
     if capture.maps.counter(KernelReason::Denied) > before {
         return Ok(());

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use egret_kernel::{
-    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, Address, CaptureKey, CaptureRule, FAIL_CLOSED,
-    FAIL_OPEN, Port,
+    ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, ACTION_SCOPED, Address, CaptureKey, CaptureRule,
+    EVERYBODY, FAIL_CLOSED, FAIL_OPEN, Port, RowKey,
 };
 
 use super::proof;
-use crate::model::{Action, ApiId, FailMode, Generation, Origin, OriginalDst, Redirect};
+use crate::model::{Action, ApiId, FailMode, Generation, Origin, OriginalDst, Redirect, Scope};
 
 const TCP: u8 = 6;
 
@@ -21,11 +21,12 @@ pub(super) fn is_own(rule: &CaptureRule) -> bool {
     rule.api == proof::API.0 || rule.action == ACTION_LISTENER
 }
 
-pub(super) fn row(redirect: &Redirect) -> (CaptureKey, CaptureRule) {
+pub(super) fn row(redirect: &Redirect) -> (RowKey, CaptureRule) {
     let (action, source) = match redirect.action {
         Action::Bind(source) => (ACTION_BIND, Address::from(source)),
         Action::Deny => (ACTION_DENY, Address::default()),
         Action::Redirect => (ACTION_REDIRECT, Address::default()),
+        Action::Scoped => (ACTION_SCOPED, Address::default()),
     };
     let fail = match redirect.fail {
         FailMode::Closed => FAIL_CLOSED,
@@ -33,7 +34,24 @@ pub(super) fn row(redirect: &Redirect) -> (CaptureKey, CaptureRule) {
     };
     let rule =
         CaptureRule { generation: redirect.generation.0, api: redirect.api.0, action, fail, pad: [0; 2], source };
-    (key(redirect.destination), rule)
+    (row_key(redirect.scope, redirect.destination), rule)
+}
+
+/// Returns the key of a destination that is captured for everybody, as a key of a row.
+pub(super) fn everybodys(destination: CaptureKey) -> RowKey {
+    RowKey { scope: EVERYBODY, destination, pad: 0 }
+}
+
+pub(super) fn row_key(scope: Scope, destination: SocketAddr) -> RowKey {
+    let scope = match scope {
+        Scope::Everybody => EVERYBODY,
+        Scope::Owner(cgroup) => cgroup,
+    };
+    RowKey { scope, destination: key(destination), pad: 0 }
+}
+
+fn scope(scope: u64) -> Scope {
+    if scope == EVERYBODY { Scope::Everybody } else { Scope::Owner(scope) }
 }
 
 /// Returns the rows that refuse direct connections to the listeners, by each address that leads to one of them: the
@@ -51,16 +69,18 @@ pub(super) fn listener_rows(v4: u16, v6: u16) -> Vec<(CaptureKey, CaptureRule)> 
     listening.map(|address| (key(address.into()), rule)).collect()
 }
 
-pub(super) fn key(destination: SocketAddr) -> CaptureKey {
+fn key(destination: SocketAddr) -> CaptureKey {
     CaptureKey { address: Address::from(destination.ip()), port: Port::from(destination.port()), protocol: TCP, pad: 0 }
 }
 
-pub(super) fn redirect(key: &CaptureKey, rule: &CaptureRule) -> Redirect {
+pub(super) fn redirect(key: &RowKey, rule: &CaptureRule) -> Redirect {
     Redirect {
-        destination: SocketAddr::new(IpAddr::from(key.address), key.port.into()),
+        scope: scope(key.scope),
+        destination: SocketAddr::new(IpAddr::from(key.destination.address), key.destination.port.into()),
         action: match rule.action {
             ACTION_BIND => Action::Bind(rule.source.into()),
             ACTION_DENY => Action::Deny,
+            ACTION_SCOPED => Action::Scoped,
             _ => Action::Redirect,
         },
         fail: if rule.fail == FAIL_OPEN { FailMode::Open } else { FailMode::Closed },
@@ -73,6 +93,7 @@ pub(super) fn origin(record: &egret_kernel::Origin) -> Origin {
     Origin {
         original_dst: OriginalDst(SocketAddr::new(record.address.into(), record.port.into())),
         cgroup: record.cgroup,
+        scope: scope(record.scope),
         pid: record.pid,
         uid: record.uid,
         command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').to_owned(),
@@ -88,8 +109,10 @@ mod tests {
 
     #[test]
     fn a_row_survives_the_way_to_the_kernel_and_back() {
-        for action in [Action::Redirect, Action::Deny, Action::Bind("192.0.2.10".parse().unwrap())] {
+        let actions = [Action::Redirect, Action::Deny, Action::Scoped, Action::Bind("192.0.2.10".parse().unwrap())];
+        for (action, scope) in actions.into_iter().zip([Scope::Owner(7), Scope::Everybody].into_iter().cycle()) {
             let redirect = Redirect {
+                scope,
                 destination: "[2001:db8::1]:443".parse().unwrap(),
                 action,
                 fail: FailMode::Open,
@@ -106,7 +129,8 @@ mod tests {
     fn a_listener_is_refused_by_every_address_that_leads_to_it() {
         let addresses = |rows: Vec<(CaptureKey, CaptureRule)>| -> Vec<String> {
             assert!(rows.iter().all(|(_, rule)| is_own(rule)));
-            rows.iter().map(|(key, rule)| redirect(key, rule).destination.to_string()).collect()
+            let everybodys = |(key, rule): (CaptureKey, CaptureRule)| redirect(&everybodys(key), &rule);
+            rows.into_iter().map(|row| everybodys(row).destination.to_string()).collect()
         };
         assert_eq!(addresses(listener_rows(7, 0)), ["127.0.0.1:7", "0.0.0.0:7", "[::]:7"]);
         assert_eq!(addresses(listener_rows(7, 8)), ["127.0.0.1:7", "0.0.0.0:7", "[::]:7", "[::1]:8", "[::]:8"]);

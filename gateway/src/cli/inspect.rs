@@ -122,12 +122,13 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
 }
 
 fn redirects(rows: &[RedirectRow], output: Output) -> io::Result<()> {
-    let columns = ["HOST", "ADDRESS", "PORT", "API", "MODE", "ACTION", "FAIL", "HITS", "LAST HIT", "GENERATION"];
+    let columns = ["HOST", "ADDRESS", "PORT", "FOR", "API", "MODE", "ACTION", "FAIL", "HITS", "LAST HIT", "GENERATION"];
     print(rows, output, columns, |row| {
         [
             or_dash(row.host.as_ref()),
             row.address.to_string(),
             row.port.to_string(),
+            row.owner.clone().unwrap_or_else(|| "everybody".to_owned()),
             row.api.clone(),
             row.mode.clone(),
             row.action.clone(),
@@ -264,13 +265,14 @@ fn apis(rows: &[ApiRow], output: Output) -> io::Result<()> {
 }
 
 fn hosts(rows: &[HostRow], all: usize, output: Output) -> io::Result<()> {
-    print(rows, output, ["NAME", "API", "LEARNT", "OWNER", "ADDRESS", "TTL", "FLOWS"], |row| {
+    print(rows, output, ["NAME", "API", "LEARNT", "OWNER", "SCOPE", "ADDRESS", "TTL", "FLOWS"], |row| {
         let each = |text: fn(&HostAddress) -> String| Cell::lines(row.addresses.iter().map(text));
         [
             Cell::from(&row.name),
             or_dash(row.api.as_ref()).into(),
             Cell::from(&row.learnt),
             or_dash(row.owner.as_ref()).into(),
+            Cell::from(&row.scope),
             match &row.error {
                 Some(error) if row.addresses.is_empty() => error.as_str().into(),
                 _ => each(|address| address.address.to_string()),

@@ -415,8 +415,9 @@ pub(super) struct ResolverFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) servers: Vec<Spanned<String>>,
-    /// Further DNS servers whose responses to callers Egret believes, beside `servers` and those of the node's `/etc/resolv.conf`:
-    /// it captures connections to the addresses that they give for listed hosts. Default: none. Example: `[10.96.0.10]`.
+    /// Further DNS servers whose responses count for all callers, beside `servers` and those of the node's `/etc/resolv.conf`: Egret
+    /// captures connections to the addresses that they give for listed hosts. Responses of any other server count only for the owner
+    /// (systemd unit, container, pod) that asked it. Default: none. Example: `[10.96.0.10]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) trusted_servers: Vec<Spanned<String>>,

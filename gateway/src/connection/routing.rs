@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Rooms;
 use super::first_bytes::First;
 use crate::flow::Bound;
-use crate::model::{Api, ApiId, Flow, Mode, Model, OnRefusal, Origin, Protocol, Reason, Strangers};
+use crate::model::{Api, ApiId, Flow, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason, Scope, Strangers};
 use crate::policy;
 use crate::route::{self, Carriage, Refusal, Route, Sharers};
 use crate::telemetry::FlowRecord;
@@ -21,7 +21,7 @@ pub(super) fn sharers<'a>(model: &'a Model, origin: &Origin, rooms: &Rooms) -> S
     // The index of an API means nothing in the configuration of another process.
     let captured_for = (model.generation == origin.generation).then_some(origin.api);
     let destination = origin.original_dst.0;
-    Sharers::of(model, destination, captured_for, &(rooms.listings_at)(destination.ip()))
+    Sharers::of(model, destination, captured_for, &(rooms.listings_for)(destination.ip(), origin.scope))
 }
 
 /// Returns the origin with an index of this model. An index that no API has stands for none.
@@ -59,7 +59,7 @@ pub(super) async fn route<'a>(
     match route {
         Route::Api(_, api) => {
             record.routed(&api.name, api.mode.label());
-            resolve(api, flow, protocol, rooms).await?;
+            resolve(api, protocol.authority(), flow, rooms).await?;
         }
         Route::Stranger => {
             record.stranger();
@@ -79,6 +79,28 @@ pub(super) async fn route<'a>(
     Ok((route, carriage))
 }
 
+/// Returns the name that Egret dials: the one that the caller says. A caller that names no host goes where it connected to, unless
+/// its owner alone says what lives there: then it goes to the host that the owner knows the address by, wherever Egret's own
+/// resolution says that this host is.
+///
+/// # Errors
+/// [`Reason::NoName`] if the owner knows the address by several hosts of the API, or by none any more.
+pub(super) async fn name(
+    route: &Route<'_>,
+    flow: &Flow,
+    protocol: &Protocol,
+    rooms: &Rooms,
+) -> Result<Option<Host>, Reason> {
+    let (Route::Api(_, api), None, Scope::Owner(_)) = (route, protocol.authority(), flow.scope) else {
+        return Ok(protocol.authority().cloned());
+    };
+    let mut names = (rooms.names_for)(flow.original_dst.0.ip(), flow.scope);
+    names.retain(|name| api.lists(name));
+    let [name] = <[Host; 1]>::try_from(names).map_err(|_| Reason::NoName)?;
+    resolve(api, Some(&name), flow, rooms).await?;
+    Ok(Some(name))
+}
+
 /// Puts the API that refuses a flow on record, and returns why it does.
 pub(super) fn refused(refusal: Refusal<'_>, record: &FlowRecord) -> Reason {
     if let Some(api) = refusal.api {
@@ -88,8 +110,8 @@ pub(super) fn refused(refusal: Refusal<'_>, record: &FlowRecord) -> Reason {
 }
 
 /// Resolves the name that the caller asks for, if only a wildcard covers it: Egret dials its own resolution.
-async fn resolve(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
-    let Some(name) = protocol.authority().filter(|name| !api.hosts.contains(name)) else { return Ok(()) };
+async fn resolve(api: &Api, name: Option<&Host>, flow: &Flow, rooms: &Rooms) -> Result<(), Reason> {
+    let Some(name) = name.filter(|name| !api.hosts.contains(name)) else { return Ok(()) };
     let owner = &flow.workload.owner;
     let _lookup = rooms.lookups.take(owner, 1, LOOKUPS).ok_or(Reason::Unresolved)?;
     (rooms.resolve)(name.clone(), Arc::clone(owner)).await;

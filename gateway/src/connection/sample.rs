@@ -13,7 +13,7 @@ use super::Rooms;
 use super::policed::{self, Ask};
 use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
 use super::third_party::ThirdParty;
-use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Workload};
+use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Scope, Workload};
 use crate::policy::{Account, Message, Pending};
 use crate::route::{self, Carriage, Route, Sharers};
 use crate::upstream::{Outgoing, Path};
@@ -64,7 +64,14 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         true => Protocol::Http1 { host: Some(host.clone()) },
         false => Protocol::Tls { sni: Some(host.clone()), alpn: Alpn::HTTP1 },
     };
-    let flow = Flow { id: rooms.telemetry.number(), original_dst, workload, generation: model.generation, api };
+    let flow = Flow {
+        id: rooms.telemetry.number(),
+        original_dst,
+        scope: Scope::Everybody,
+        workload,
+        generation: model.generation,
+        api,
+    };
     let sharers = Sharers::of(&model, original_dst.0, Some(api), &[]);
     let route = route::select(&model, &flow, &protocol, &sharers).map_err(|refusal| refusal.reason)?;
     let Route::Api(_, api) = route else { return Err(Reason::Misdirected) };

@@ -20,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) pod: Option<Cow<'a, str>>,
     /// The unit, container or pod that the innermost part of the path is named for, where this is not the owner.
     pub(super) claimed: Option<String>,
+    /// How many parts of the path, from the root, are the owner's cgroup.
+    pub(super) depth: usize,
 }
 
 /// The cgroups in which container runtimes make those of their containers, where systemd does not make them.
@@ -38,11 +40,20 @@ pub(super) fn read<'a>(path: &'a str, slices: usize, kubelet: Option<&str>) -> F
     let outermost = parts.get(slices).copied();
     let unit = outermost.map(unescaped).filter(|part| is_unit(part));
     let in_kubernetes = kubepods::find(&parts, slices, kubelet);
-    let (pod, container) = match in_kubernetes {
-        Some((pod, container)) => (Some(pod), container),
+    let (pod, container) = match &in_kubernetes {
+        Some(found) => (Some(found.uid.clone()), found.container),
         None => (None, outermost_container(&parts[slices..])),
     };
-    let owner = match (&pod, container, user_manager(&parts[..slices]), unit) {
+    let manager = user_manager(&parts[..slices]);
+    let depth = match (&in_kubernetes, container, &manager) {
+        (Some(found), ..) => found.depth,
+        // The cgroup of a runtime holds those of its containers.
+        (None, Some(_), _) if outermost.is_some_and(|part| CONTAINERS.contains(&part)) => slices + 2,
+        (None, Some(_), _) => slices + 1,
+        (None, None, Some(_)) => USER_SLICE,
+        (None, None, None) => parts.len().min(slices + 1),
+    };
+    let owner = match (&pod, container, manager, unit) {
         (Some(uid), ..) => Cow::Owned(format!("pod {uid}")),
         (None, Some(id), ..) => Cow::Owned(short(id)),
         (None, None, Some(manager), _) => Cow::Owned(manager),
@@ -52,7 +63,7 @@ pub(super) fn read<'a>(path: &'a str, slices: usize, kubelet: Option<&str>) -> F
     let known = container.map(short);
     let claimed = parts.iter().rev().find_map(|part| name(part));
     let claimed = claimed.filter(|name| *name != owner && Some(name) != known.as_ref());
-    Facts { owner, unit, container, pod, claimed }
+    Facts { owner, unit, container, pod, claimed, depth }
 }
 
 /// The container that `parts`, which begin below the slices, lie in, if its runtime made the cgroup: either it is the outermost
@@ -64,6 +75,9 @@ fn outermost_container<'a>(parts: &[&'a str]) -> Option<&'a str> {
         [] => None,
     }
 }
+
+/// The parts of a user's slice: `user.slice/user-1000.slice`.
+const USER_SLICE: usize = 2;
 
 /// The service manager of the user in whose slice a path lies. A user opens as many sessions as they like, each a unit of its
 /// own: all of them belong to one owner.

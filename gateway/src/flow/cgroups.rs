@@ -29,6 +29,8 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(super) struct Names {
     pub(super) owner: Arc<str>,
+    /// The id of the owner's cgroup; that of the caller's own, where the owner is not known.
+    pub(super) owner_cgroup: u64,
     pub(super) claimed_name: Option<Arc<str>>,
     pub(super) cgroup: Arc<str>,
     pub(super) unit: Option<Arc<str>>,
@@ -106,7 +108,11 @@ impl Finder {
             }
         };
         let slices = cgroup::slices(&path).take_while(|slice| self.belongs_to_root(slice)).count();
-        Some(Names::of(&path, slices, self.kubelet.as_deref()))
+        let facts = cgroup::read(&path, slices, self.kubelet.as_deref());
+        let owners = path.split('/').filter(|part| !part.is_empty()).take(facts.depth);
+        let owners = owners.fold(self.root.clone(), |path, part| path.join(part));
+        let owner_cgroup = fs::metadata(owners).map_or(id, |directory| directory.ino());
+        Some(Names::of(&path, facts, owner_cgroup))
     }
 
     /// Whether root alone makes cgroups in this one. Where that is so, a name in it is not the word of another user.
@@ -127,10 +133,10 @@ impl Finder {
 }
 
 impl Names {
-    fn of(path: &str, slices: usize, kubelet: Option<&str>) -> Self {
-        let facts = cgroup::read(path, slices, kubelet);
+    fn of(path: &str, facts: cgroup::Facts<'_>, owner_cgroup: u64) -> Self {
         Self {
             owner: facts.owner.into(),
+            owner_cgroup,
             claimed_name: facts.claimed.map(Arc::from),
             cgroup: path.into(),
             unit: facts.unit.map(Arc::from),
@@ -145,6 +151,7 @@ impl Names {
     fn unknown(id: u64) -> Self {
         Self {
             owner: "unknown".into(),
+            owner_cgroup: id,
             claimed_name: None,
             cgroup: format!("#{id}").into(),
             unit: None,

@@ -29,9 +29,10 @@ impl Workloads {
         }
     }
 
-    /// Returns the owner of the processes in a cgroup.
-    pub async fn owner(&self, cgroup: u64) -> Arc<str> {
-        Arc::clone(&self.cgroups.names(cgroup, 0).await.owner)
+    /// Returns the owner of the processes in a cgroup, and the id of the owner's cgroup, which all of its processes are in or below.
+    pub async fn owner(&self, cgroup: u64) -> (Arc<str>, u64) {
+        let names = self.cgroups.names(cgroup, 0).await;
+        (Arc::clone(&names.owner), names.owner_cgroup)
     }
 
     /// Returns who an origin is.

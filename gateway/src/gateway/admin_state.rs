@@ -22,7 +22,7 @@ use crate::admin::{
 use crate::capture::Capture;
 use crate::connection;
 use crate::explain::{self, Before};
-use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Wildcard};
+use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard};
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot};
@@ -282,8 +282,13 @@ impl AdminState {
             api: Host::parse(&known.name).ok().and_then(|host| Some(model.api_of(&host)?.1.name.to_string())),
             learnt: match &known.learnt {
                 None => "resolved",
-                Some((_, true)) => "seen",
-                Some((_, false)) => "seen_untrusted",
+                Some((_, Scope::Everybody)) => "seen",
+                Some((_, Scope::Owner(_))) => "seen_untrusted",
+            }
+            .to_owned(),
+            scope: match &known.learnt {
+                None | Some((_, Scope::Everybody)) => "everybody",
+                Some((_, Scope::Owner(_))) => "owner",
             }
             .to_owned(),
             owner: known.learnt.map(|(owner, _)| owner.to_string()),
@@ -303,22 +308,29 @@ impl AdminState {
     }
 
     fn redirects(&self, rows: Vec<(Redirect, crate::model::HookCounters)>) -> Vec<RedirectRow> {
+        let owners = self.names.scope_owners();
+        let owner = |scope| match scope {
+            Scope::Everybody => None,
+            Scope::Owner(cgroup) => Some(owners.get(&cgroup).map_or_else(|| format!("#{cgroup}"), ToString::to_string)),
+        };
         let mut rows: Vec<_> = rows
             .into_iter()
+            .filter(|(redirect, _)| redirect.action != Action::Scoped)
             .map(|(redirect, counters)| {
                 let model = self.models.of(redirect.generation);
                 let address = redirect.destination.ip();
-                let host = host_of(&model, &redirect, &self.names.listings_at(address));
+                let host = host_of(&model, &redirect, &self.names.listings_for(address, redirect.scope));
                 let api = model.api(redirect.api);
                 RedirectRow {
                     host,
                     address,
                     port: redirect.destination.port(),
                     api: api.map_or_else(|| format!("#{}", redirect.api.0), |api| api.name.to_string()),
+                    owner: owner(redirect.scope),
                     action: match redirect.action {
                         Action::Bind(_) => "bind",
                         Action::Deny => "deny",
-                        Action::Redirect => "redirect",
+                        Action::Redirect | Action::Scoped => "redirect",
                     }
                     .to_owned(),
                     mode: api.map_or("-", |api| api.mode.label()).to_owned(),

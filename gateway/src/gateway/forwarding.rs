@@ -58,8 +58,8 @@ impl Forwarding {
             learn: Box::new(move |seen| {
                 let (names, workloads) = (Arc::clone(&learning), Arc::clone(&workloads));
                 Box::pin(async move {
-                    let owner = workloads.owner(seen.caller).await;
-                    names.learn_seen(seen, &owner).await;
+                    let (owner, cgroup) = workloads.owner(seen.caller).await;
+                    names.learn_seen(seen, &owner, cgroup).await;
                 })
             }),
             beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),

@@ -1,7 +1,9 @@
 //! Keeps the kernel's table up to date with the configuration and the resolved names.
 
-use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+mod left;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +18,11 @@ use super::models::Models;
 use super::warnings::warnings;
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled};
-use crate::model::{Api, Generation, Mode, Model, Redirect, Wildcard};
-use crate::names::{self, Changes, Listings, Names, Table};
+use crate::model::{Api, Generation, Mode, Model, Redirect, Scope, Wildcard};
+use crate::names::{self, Changes, Listings, Names, RowsAt};
 use crate::tls::{self, Leaves};
+
+pub(super) use self::left::{IsGone, Left};
 
 /// How often warnings are looked for while names change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -28,16 +32,15 @@ pub(super) struct Publisher {
     capture: Arc<Capture>,
     models: Arc<Models>,
     names: Arc<Names>,
-    /// Rows that a former process left. They stay until each listed host is resolved: if DNS fails at the start, connections that
-    /// were captured before must not go direct.
-    adopted: Vec<Redirect>,
+    left: Left,
     /// How many rows the table has no room for.
     left_out: Arc<AtomicUsize>,
     /// The warnings that were logged, and when they were looked for.
     warned: HashSet<String>,
     looked: Option<Instant>,
-    /// What is in the table.
-    published: HashMap<SocketAddr, Redirect>,
+    /// What is in the table, and how much: rows for everybody, and rows of owners.
+    published: HashMap<IpAddr, RowsAt>,
+    counts: (usize, usize),
     /// The model that the table is made of, and its listings.
     made_of: Option<(Generation, Listings)>,
 }
@@ -48,40 +51,63 @@ impl Publisher {
         capture: &Arc<Capture>,
         models: &Arc<Models>,
         names: &Arc<Names>,
-        adopted: Vec<Redirect>,
+        left: Left,
         left_out: &Arc<AtomicUsize>,
     ) -> Self {
         Self {
             capture: Arc::clone(capture),
             models: Arc::clone(models),
             names: Arc::clone(names),
-            adopted,
+            left,
             left_out: Arc::clone(left_out),
             warned: HashSet::new(),
             looked: None,
             published: HashMap::new(),
+            counts: (0, 0),
             made_of: None,
         }
     }
 
     /// Makes the whole table.
     pub(super) fn publish(&mut self) -> Result<(), capture::Error> {
-        if !self.adopted.is_empty() && self.names.all_resolved() {
-            self.adopted.clear();
+        if self.names.all_resolved() {
+            self.left.let_names_decide();
         }
         self.warn();
         let model = self.models.current();
-        let room = capture::CAPACITY.saturating_sub(self.adopted.len());
+        let listings = Listings::of(&model);
+        let room = capture::CAPACITY.saturating_sub(self.left.everybodys());
         let everywhere = self.names.everywhere();
         let table = names::table(&model, room, |listing| everywhere.get(listing).cloned().unwrap_or_default());
-        self.alarm(&table);
-        let mut rows = table.rows;
-        let wanted: HashSet<_> = rows.iter().map(|row| row.destination).collect();
-        rows.extend(self.adopted.iter().filter(|row| !wanted.contains(&row.destination)).cloned());
-        self.made_of = Some((model.generation, Listings::of(&model)));
-        let result = self.capture.publish(&rows);
-        self.published = rows.into_iter().map(|row| (row.destination, row)).collect();
-        result
+        let mut everybody: HashMap<IpAddr, Vec<Redirect>> = HashMap::new();
+        let is_everybodys: HashSet<_> = table.rows.iter().map(|row| row.destination).collect();
+        for row in table.rows {
+            everybody.entry(row.destination.ip()).or_default().push(row);
+        }
+        let scoped = self.names.scoped();
+        let of_owners =
+            scoped.iter().flat_map(|(address, owners)| names::scoped_rows_at(&model, &listings, *address, owners));
+        let mut of_owners: Vec<_> = of_owners.filter(|row| !is_everybodys.contains(&row.destination)).collect();
+        // Each needs a row for everybody that leads there, at worst.
+        let room = capture::SCOPED_CAPACITY.min(room - is_everybodys.len());
+        self.alarm(&table.left_out, names::fit(&mut of_owners, room));
+        let mut owners: HashMap<IpAddr, Vec<Redirect>> = HashMap::new();
+        for row in of_owners {
+            owners.entry(row.destination.ip()).or_default().push(row);
+        }
+        let addresses: HashSet<_> =
+            everybody.keys().chain(owners.keys()).copied().chain(self.left.addresses()).collect();
+        let of_address = |address: IpAddr| {
+            let (everybody, owners) = (everybody.remove(&address), owners.remove(&address));
+            let rows =
+                names::joined(everybody.into_iter().flatten(), owners.into_iter().flatten(), self.left.at(address));
+            (address, rows)
+        };
+        self.published = addresses.into_iter().map(of_address).collect();
+        self.counts = self.published.values().map(count).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        self.made_of = Some((model.generation, listings));
+        let rows: Vec<_> = self.published.values().flat_map(BTreeMap::values).cloned().collect();
+        self.capture.publish(&rows)
     }
 
     /// Brings the rows of some addresses up to date: the whole table, where that is not enough.
@@ -90,28 +116,35 @@ impl Publisher {
         match (&changes.addresses, &self.made_of) {
             (Some(addresses), Some((generation, listings)))
                 if *generation == model.generation
-                    && self.adopted.is_empty()
+                    && !(self.left.waits() && self.names.all_resolved())
                     && self.left_out.load(Ordering::Relaxed) == 0 =>
             {
-                let (mut wanted, mut gone) = (Vec::new(), Vec::new());
-                for address in addresses {
-                    let there = self.names.listings_at(*address);
-                    let rows = names::rows_at(&model, listings, *address, &there);
-                    let ports =
-                        listings.ports.iter().filter(|port| !rows.iter().any(|row| row.destination.port() == **port));
-                    let missing = ports.map(|port| SocketAddr::new(*address, *port));
-                    gone.extend(missing.filter(|destination| self.published.contains_key(destination)));
-                    wanted.extend(rows.into_iter().filter(|row| self.published.get(&row.destination) != Some(row)));
+                let (mut wanted, mut gone, mut counts) = (Vec::new(), Vec::new(), self.counts);
+                let mut published = Vec::new();
+                for address in addresses.iter().copied().collect::<HashSet<_>>() {
+                    let everybody = names::rows_at(&model, listings, address, &self.names.listings_at(address));
+                    let owners = names::scoped_rows_at(&model, listings, address, &self.names.scoped_at(address));
+                    let rows = names::joined(everybody, owners, self.left.at(address));
+                    let before = self.published.get(&address);
+                    let was = |key| before.and_then(|before| before.get(key));
+                    let gone_from = before.into_iter().flat_map(BTreeMap::keys).filter(|key| !rows.contains_key(key));
+                    gone.extend(gone_from.map(|(scope, port)| (*scope, SocketAddr::new(address, *port))));
+                    wanted.extend(rows.iter().filter(|(key, row)| was(key) != Some(row)).map(|(_, row)| row.clone()));
+                    let (less, more) = (before.map_or((0, 0), count), count(&rows));
+                    counts = (counts.0 + more.0 - less.0, counts.1 + more.1 - less.1);
+                    published.push((address, rows));
                 }
-                let new = wanted.iter().filter(|row| !self.published.contains_key(&row.destination)).count();
-                if self.published.len() + new - gone.len() > capture::CAPACITY {
+                if counts.0 > capture::CAPACITY || counts.1 > capture::SCOPED_CAPACITY {
                     return self.publish();
                 }
                 let result = self.capture.change(&wanted, &gone);
-                for destination in &gone {
-                    self.published.remove(destination);
+                self.counts = counts;
+                for (address, rows) in published {
+                    match rows.is_empty() {
+                        true => drop(self.published.remove(&address)),
+                        false => drop(self.published.insert(address, rows)),
+                    }
                 }
-                self.published.extend(wanted.into_iter().map(|row| (row.destination, row)));
                 if self.looked.is_none_or(|looked| looked.elapsed() > LOOK_EVERY) {
                     self.warn();
                 }
@@ -119,6 +152,15 @@ impl Publisher {
                 result.or_else(|_| self.publish())
             }
             _ => self.publish(),
+        }
+    }
+
+    /// Forgets rows of a former process whose time is over.
+    fn expire(&mut self) {
+        if self.left.expire()
+            && let Err(error) = self.publish()
+        {
+            tracing::error!(%error, "cannot change the kernel's table");
         }
     }
 
@@ -134,29 +176,51 @@ impl Publisher {
         }
     }
 
-    /// Tells once which APIs have more addresses than their share of the table.
-    fn alarm(&self, table: &Table) {
-        let left_out = table.left_out.iter().map(|(_, rows)| rows).sum();
-        if self.left_out.swap(left_out, Ordering::Relaxed) == 0 {
-            for (api, rows) in &table.left_out {
-                tracing::error!(%api, rows, "addresses of this API are not captured: the kernel's table is full");
-            }
+    /// Tells once which APIs, and whether owners, have more addresses than their share of the table.
+    fn alarm(&self, of_apis: &[(Arc<str>, usize)], of_owners: usize) {
+        let left_out = of_apis.iter().map(|(_, rows)| rows).sum::<usize>() + of_owners;
+        if self.left_out.swap(left_out, Ordering::Relaxed) > 0 {
+            return;
+        }
+        for (api, rows) in of_apis {
+            tracing::error!(%api, rows, "addresses of this API are not captured: the kernel's table is full");
+        }
+        if of_owners > 0 {
+            tracing::error!(
+                rows = of_owners,
+                "addresses from DNS servers that the node does not trust are not captured: the kernel's table is full"
+            );
         }
     }
 }
 
+/// Returns how many rows are for everybody, and how many are of owners.
+fn count(rows: &RowsAt) -> (usize, usize) {
+    let everybodys = rows.keys().filter(|(scope, _)| *scope == Scope::Everybody).count();
+    (everybodys, rows.len() - everybodys)
+}
+
 /// Publishes changes until stopped.
 pub(super) fn spawn_publisher(mut publisher: Publisher, stop: &CancellationToken) {
+    const EXPIRE_EVERY: Duration = Duration::from_secs(5);
     let stop = stop.clone();
-    tokio::spawn(async move {
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
         let names = Arc::clone(&publisher.names);
-        while let Some(changes) = stop.run_until_cancelled(names.changes()).await {
+        let mut expiry = tokio::time::interval(EXPIRE_EVERY);
+        loop {
+            let changes = tokio::select! {
+                changes = names.changes() => changes,
+                _ = expiry.tick() => {
+                    publisher.expire();
+                    continue;
+                }
+            };
             if let Err(error) = publisher.publish_changes(&changes) {
                 tracing::error!(%error, "cannot change the kernel's table");
             }
             names.published(&changes);
         }
-    });
+    }));
 }
 
 /// Loads the changed configuration and puts it in force. An invalid one changes nothing.

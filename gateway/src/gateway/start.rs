@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
 use super::log;
 use super::models::Models;
-use super::publish::{Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
+use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
 use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
@@ -121,7 +122,9 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         tracing::warn!("some listed hosts are not resolved yet: each is captured once it is");
     }
     let left_out = Arc::new(AtomicUsize::new(0));
-    let mut publisher = Publisher::new(&capture, &models, &names, adopted, &left_out);
+    let cgroup_root = capture::cgroup_root()?;
+    let left = Left::new(adopted, settings.keep, is_gone(&cgroup_root)?);
+    let mut publisher = Publisher::new(&capture, &models, &names, left, &left_out);
     publisher.publish()?;
     spawn_publisher(publisher, &stop);
 
@@ -144,8 +147,8 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
              it in the node's (hostPID)"
         );
     }
-    let cgroup_root = capture::cgroup_root()?;
     let paths = capture::CgroupPaths::new(cgroup_root.clone())?;
+    let is_gone = self::is_gone(&cgroup_root)?;
     let path_of = Box::new(move |id| paths.path(id));
     let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup)));
     let forwarding =
@@ -162,7 +165,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     );
     let rooms = Arc::new(rooms);
     spawn_sweep(&rooms.pool, &stop);
-    spawn_names_sweep(&names, &telemetry, &stop);
+    spawn_names_sweep(&names, &telemetry, is_gone, &stop);
     log::spawn_report(&stop);
     memory::spawn_release(&stop);
     spawn_log_report(&telemetry, &stop);
@@ -347,12 +350,15 @@ fn rooms(
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
     let (located, asked, wanted) = (Arc::clone(&names), Arc::clone(&names), Arc::clone(&names));
+    let (scoped, called) = (Arc::clone(&names), Arc::clone(&names));
     Rooms {
         origin: Box::new(move |socket| origin.origin(socket)),
         dialer,
         model: Box::new(move |generation| models.of(generation)),
         addresses: Box::new(move |host| names.addresses(host)),
         listings_at: Box::new(move |address| located.listings_at(address)),
+        listings_for: Box::new(move |address, scope| scoped.listings_for(address, scope)),
+        names_for: Box::new(move |address, scope| called.names_for(address, scope)),
         resolve: Box::new(move |host, owner| {
             let names = Arc::clone(&wanted);
             Box::pin(async move { names.resolve(&host, &owner).await })
@@ -392,18 +398,25 @@ fn spawn_sweep(pool: &Arc<Pool>, stop: &CancellationToken) {
     }));
 }
 
-/// Forgets names that were learnt from DNS responses and have expired, but for those that live flows use.
-fn spawn_names_sweep(names: &Arc<Names>, telemetry: &Arc<Telemetry>, stop: &CancellationToken) {
+/// Returns what tells whether a cgroup is gone. Where cgroups cannot be found by their ids, none is.
+fn is_gone(root: &Path) -> Result<IsGone, capture::Error> {
+    let paths = capture::CgroupPaths::new(root.to_owned())?;
+    Ok(Box::new(move |cgroup| paths.is_gone(cgroup)))
+}
+
+/// Forgets names that were learnt from DNS responses and have expired, but for those that live flows use, and those that count only for
+/// owners that are gone.
+fn spawn_names_sweep(names: &Arc<Names>, telemetry: &Arc<Telemetry>, is_gone: IsGone, stop: &CancellationToken) {
     const PERIOD: Duration = Duration::from_secs(5);
-    let (names, telemetry) = (Arc::clone(names), Arc::clone(telemetry));
+    let (names, telemetry, is_gone) = (Arc::clone(names), Arc::clone(telemetry), Arc::new(is_gone));
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
         let mut tick = tokio::time::interval(PERIOD);
         loop {
             tick.tick().await;
-            let (names, telemetry) = (Arc::clone(&names), Arc::clone(&telemetry));
+            let (names, telemetry, is_gone) = (Arc::clone(&names), Arc::clone(&telemetry), Arc::clone(&is_gone));
             // It reads a file.
-            let _ =
-                tokio::task::spawn_blocking(move || names.sweep(telemetry.destinations().into_keys().collect())).await;
+            let sweep = move || names.sweep(telemetry.destinations().into_keys().collect(), |cgroup| is_gone(cgroup));
+            let _ = tokio::task::spawn_blocking(sweep).await;
         }
     }));
 }

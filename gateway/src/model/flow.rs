@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ApiId, Generation, Host};
+use super::{ApiId, Generation, Host, Scope};
 
 /// The address a workload asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,8 @@ pub struct Origin {
     pub original_dst: OriginalDst,
     /// Cgroup v2 id (inode of its directory).
     pub cgroup: u64,
+    /// The callers that the rule which captured it is for.
+    pub scope: Scope,
     /// The process id in the root pid namespace.
     pub pid: u32,
     /// User id, in the root user namespace.
@@ -98,6 +100,9 @@ pub struct Flow {
     pub id: u64,
     /// The address that the caller asked for.
     pub original_dst: OriginalDst,
+    /// The callers that the rule which captured it is for. Where that is the caller's owner alone, the owner chose the address, and
+    /// Egret never dials it for an API.
+    pub scope: Scope,
     /// The workload that opened the connection.
     pub workload: Workload,
     /// Generation of the rule that captured it.

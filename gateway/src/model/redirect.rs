@@ -3,9 +3,21 @@ use std::time::Duration;
 
 use super::{ApiId, FailMode, Generation};
 
+/// The callers that something holds for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// It holds for all callers.
+    #[default]
+    Everybody,
+    /// It holds for the callers of one owner, by the id of its cgroup. They are in it or below it.
+    Owner(u64),
+}
+
 /// One row of the kernel's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
+    /// The callers whose connections it is for.
+    pub scope: Scope,
     /// Captured TCP destination, canonical (no `::ffff:`).
     pub destination: SocketAddr,
     /// What happens to a connection there.
@@ -27,6 +39,8 @@ pub enum Action {
     Deny,
     /// Send it to the listener.
     Redirect,
+    /// Do what the row of the caller's owner says, and nothing if it has none.
+    Scoped,
 }
 
 /// How often a row of the kernel's table matched.

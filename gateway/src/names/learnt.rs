@@ -1,3 +1,5 @@
+mod eviction;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -5,34 +7,17 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use crate::model::Listing;
+use self::eviction::Use;
+use crate::model::{Listing, Scope};
 
-/// Bounds on what is learnt from callers' DNS responses.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Addresses of a name.
-    pub(super) addresses_of_a_name: usize,
-    /// Different addresses of all names.
-    pub(super) addresses: usize,
-    /// Names that one owner teaches below one wildcard.
-    pub(super) names_of_an_owner: usize,
-    /// Names of all owners.
-    pub(super) names: usize,
-}
-
-/// Whose connections an address counts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Scope {
-    /// All callers: the node trusts the server that named it.
-    Everybody,
-    /// Its owner alone: it chose the server.
-    Owner,
-}
+pub(super) use self::eviction::Bounds;
 
 /// Who taught what. Each has names of its own, so that no owner evicts what another one taught.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source {
     pub(super) owner: Arc<str>,
+    /// Whose connections its addresses count for: everybody's, where the node trusts the server that named them. An owner that chose
+    /// another server harms only itself.
     pub(super) scope: Scope,
     pub(super) listing: Arc<Listing>,
 }
@@ -43,8 +28,11 @@ pub(super) struct Learnt {
     bounds: Bounds,
     since: Instant,
     taught: HashMap<Arc<Source>, Taught>,
+    owners: HashMap<Arc<str>, Use>,
     at: HashMap<IpAddr, Vec<Arc<Source>>>,
     names: usize,
+    /// The number of addresses, each as often as there are sources that have it.
+    pairs: usize,
     /// Addresses that live flows use, as of the last sweep.
     in_use: HashSet<IpAddr>,
 }
@@ -82,11 +70,17 @@ impl LearntName<'_> {
 }
 
 impl Learnt {
-    /// Names that are looked at for one that no live flow uses.
-    const LOOKED_AT: usize = 64;
-
     pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
-        Self { bounds, since: now, taught: HashMap::new(), at: HashMap::new(), names: 0, in_use: HashSet::new() }
+        Self {
+            bounds,
+            since: now,
+            taught: HashMap::new(),
+            owners: HashMap::new(),
+            at: HashMap::new(),
+            names: 0,
+            pairs: 0,
+            in_use: HashSet::new(),
+        }
     }
 
     /// Takes accepted addresses of a name in; returns those at which something has changed.
@@ -115,6 +109,7 @@ impl Learnt {
         let gone: Vec<_> = known.iter().map(|address| address.ip).filter(|ip| !has(&merged, *ip)).collect();
         if taught.names.push(name.into(), merged.into()).is_none_or(|(key, _)| *key != *name) {
             self.names += 1;
+            self.uses(&source.owner, |used| used.names += 1);
         }
         for ip in added {
             self.hold(&source, ip, &mut changed);
@@ -129,6 +124,37 @@ impl Learnt {
     /// Returns whose names are at an address.
     pub(super) fn sources_at(&self, address: IpAddr) -> &[Arc<Source>] {
         self.at.get(&address).map_or(&[], |sources| sources)
+    }
+
+    /// Returns the names at an address that count for these callers alone.
+    pub(super) fn names_at(&self, address: IpAddr, scope: Scope) -> Vec<&str> {
+        let sources = self.sources_at(address).iter().filter(|source| source.scope == scope);
+        let names = sources.filter_map(|source| self.taught.get(source)).flat_map(|taught| taught.names.iter());
+        let there = names.filter(|(_, addresses)| addresses.iter().any(|there| there.ip == address));
+        there.map(|(name, _)| &**name).collect()
+    }
+
+    /// Returns the owners that addresses count for alone, by their cgroups.
+    pub(super) fn scopes(&self) -> HashMap<u64, Arc<str>> {
+        let cgroup = |source: &Arc<Source>| match source.scope {
+            Scope::Everybody => None,
+            Scope::Owner(cgroup) => Some((cgroup, Arc::clone(&source.owner))),
+        };
+        self.taught.keys().filter_map(cgroup).collect()
+    }
+
+    /// Forgets what counts for these owners' cgroups alone; returns the addresses at which something has changed.
+    pub(super) fn forget_scopes(&mut self, gone: &HashSet<u64>) -> Vec<IpAddr> {
+        let is_gone = |source: &Arc<Source>| matches!(source.scope, Scope::Owner(cgroup) if gone.contains(&cgroup));
+        let sources: Vec<_> = self.taught.keys().filter(|source| is_gone(source)).map(Arc::clone).collect();
+        let mut changed = Vec::new();
+        for source in sources {
+            while let Some(name) = self.taught.get(&source).and_then(|taught| taught.names.peek_lru()) {
+                let name = name.0.clone();
+                self.forget(&source, &name, &mut changed);
+            }
+        }
+        changed
     }
 
     /// Returns every address, and whose names are there.
@@ -198,44 +224,11 @@ impl Learnt {
         known
     }
 
-    /// Makes room: first the source's own oldest names go, then those of the source that has most.
-    fn evict(&mut self, source: &Arc<Source>, changed: &mut Vec<IpAddr>) {
-        let (names, addresses) = (self.bounds.names_of_an_owner, (self.bounds.addresses / 4).max(1));
-        while self.taught.get(source).is_some_and(|taught| {
-            taught.names.len() > names || (taught.addresses.len() > addresses && taught.names.len() > 1)
-        }) {
-            self.forget_oldest(source, changed);
-        }
-        while self.names > self.bounds.names {
-            let Some(most) = self.with_most(|taught| taught.names.len()) else { return };
-            self.forget_oldest(&most, changed);
-        }
-        while self.at.len() > self.bounds.addresses {
-            let Some(most) = self.with_most(|taught| taught.addresses.len()) else { return };
-            self.forget_oldest(&most, changed);
-        }
-    }
-
-    fn with_most(&self, count: impl Fn(&Taught) -> usize) -> Option<Arc<Source>> {
-        self.taught.iter().max_by_key(|(_, taught)| count(taught)).map(|(source, _)| Arc::clone(source))
-    }
-
-    /// Forgets the oldest name that no live flow uses, or the oldest one if flows use all that were looked at.
-    fn forget_oldest(&mut self, source: &Arc<Source>, changed: &mut Vec<IpAddr>) {
-        let Some(taught) = self.taught.get(source) else { return };
-        let is_free = |addresses: &[Address]| !addresses.iter().any(|address| self.in_use.contains(&address.ip));
-        let mut oldest = taught.names.iter().rev().take(Self::LOOKED_AT);
-        let free = oldest.find(|(_, addresses)| is_free(addresses)).map(|(name, _)| name.clone());
-        let name = free.or_else(|| taught.names.peek_lru().map(|(name, _)| name.clone()));
-        if let Some(name) = name {
-            self.forget(source, &name, changed);
-        }
-    }
-
     fn forget(&mut self, source: &Arc<Source>, name: &str, changed: &mut Vec<IpAddr>) {
         let Some(taught) = self.taught.get_mut(source) else { return };
         let Some(addresses) = taught.names.pop(name) else { return };
         self.names -= 1;
+        self.uses(&source.owner, |used| used.names -= 1);
         for address in addresses {
             self.release(source, address.ip, changed);
         }
@@ -250,6 +243,8 @@ impl Learnt {
         *names += 1;
         if *names == 1 {
             self.at.entry(ip).or_default().push(Arc::clone(source));
+            self.pairs += 1;
+            self.uses(&source.owner, |used| used.addresses += 1);
             changed.push(ip);
         }
     }
@@ -262,6 +257,8 @@ impl Learnt {
             return;
         }
         taught.addresses.remove(&ip);
+        self.pairs -= 1;
+        self.uses(&source.owner, |used| used.addresses -= 1);
         if let Some(sources) = self.at.get_mut(&ip) {
             sources.retain(|other| !Arc::ptr_eq(other, source));
             if sources.is_empty() {
@@ -277,119 +274,4 @@ impl Learnt {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Wildcard;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn learnt(now: Instant) -> Learnt {
-        let bounds = Bounds { addresses_of_a_name: 3, addresses: 40, names_of_an_owner: 5, names: 12 };
-        Learnt::new(bounds, now)
-    }
-
-    fn source(owner: u8) -> Source {
-        let wildcard = Wildcard::parse("*.partner.example").unwrap().unwrap();
-        Source {
-            owner: owner.to_string().into(),
-            scope: Scope::Everybody,
-            listing: Arc::new(Listing::Wildcard(wildcard)),
-        }
-    }
-
-    fn ip(number: u8) -> IpAddr {
-        [203, 0, 113, number].into()
-    }
-
-    fn names(learnt: &Learnt) -> Vec<String> {
-        let names = learnt.taught.values().flat_map(|taught| taught.names.iter());
-        let mut names: Vec<_> = names.map(|(name, _)| name.to_string()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn an_address_is_there_while_one_name_has_it() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        assert_eq!(learnt.learn(&source(1), "a", &[ip(1)], MINUTE, now), [ip(1)]);
-        assert!(learnt.learn(&source(1), "b", &[ip(1)], MINUTE, now).is_empty(), "it is there");
-        assert!(learnt.learn(&source(1), "a", &[ip(1)], MINUTE, now).is_empty(), "nothing is new");
-        assert_eq!(learnt.sources_at(ip(1)).len(), 1);
-        assert_eq!(learnt.learn(&source(2), "a", &[ip(1)], MINUTE, now), [ip(1)]);
-        assert_eq!(learnt.sources_at(ip(1)).len(), 2);
-        learnt.learn(&source(1), "b", &[ip(2)], MINUTE, now + MINUTE);
-        assert_eq!(learnt.sweep(HashSet::new(), now + MINUTE), [ip(1), ip(1)], "of both owners");
-        assert!(learnt.sources_at(ip(1)).is_empty());
-        assert_eq!((names(&learnt), learnt.names), (vec!["b".to_owned()], 1));
-    }
-
-    #[test]
-    fn a_name_keeps_its_newest_addresses() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        learnt.learn(&source(1), "a", &[ip(1), ip(2)], MINUTE, now);
-        let mut changed = learnt.learn(&source(1), "a", &[ip(3), ip(4)], MINUTE, now);
-        changed.sort();
-        assert_eq!(changed, [ip(2), ip(3), ip(4)]);
-        assert!(learnt.sources_at(ip(2)).is_empty());
-    }
-
-    #[test]
-    fn expired_addresses_of_a_live_flow_stay() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        learnt.learn(&source(1), "a", &[ip(1)], MINUTE, now);
-        assert!(learnt.sweep(HashSet::from([ip(1)]), now + MINUTE).is_empty());
-        assert_eq!(learnt.sources_at(ip(1)).len(), 1);
-        assert_eq!(learnt.sweep(HashSet::new(), now + MINUTE), [ip(1)]);
-    }
-
-    #[test]
-    fn the_oldest_name_without_a_live_flow_makes_room() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        for number in 0..5 {
-            learnt.learn(&source(1), &format!("name{number}"), &[ip(number)], MINUTE, now);
-        }
-        learnt.sweep(HashSet::from([ip(0)]), now);
-        learnt.learn(&source(1), "new", &[ip(9)], MINUTE, now);
-        assert_eq!(names(&learnt), ["name0", "name2", "name3", "name4", "new"]);
-    }
-
-    #[test]
-    fn no_owner_evicts_names_of_another() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        learnt.learn(&source(1), "own", &[ip(1)], MINUTE, now);
-        for number in 0..200 {
-            learnt.learn(&source(number % 3 + 2), &format!("flood{number}"), &[ip(number)], MINUTE, now);
-        }
-        assert!(names(&learnt).contains(&"own".to_owned()));
-        assert_eq!(learnt.names, 12);
-        assert_eq!(learnt.at.values().map(Vec::len).sum::<usize>(), 12, "nothing is left behind");
-    }
-
-    #[test]
-    fn an_owner_with_many_addresses_leaves_room_for_others() {
-        let now = Instant::now();
-        let mut learnt =
-            Learnt::new(Bounds { addresses_of_a_name: 4, addresses: 8, names_of_an_owner: 100, names: 1000 }, now);
-        learnt.learn(&source(1), "own", &[ip(250)], MINUTE, now);
-        for number in 0..100 {
-            learnt.learn(&source(2), &format!("flood{number}"), &[ip(number), ip(number + 100)], MINUTE, now);
-        }
-        assert_eq!(learnt.at.len(), 3);
-        assert_eq!(learnt.sources_at(ip(250)).len(), 1);
-    }
-
-    #[test]
-    fn what_may_not_be_known_any_more_is_forgotten() {
-        let now = Instant::now();
-        let mut learnt = learnt(now);
-        learnt.learn(&source(1), "a", &[ip(1)], MINUTE, now);
-        learnt.learn(&source(1), "b", &[ip(2)], MINUTE, now);
-        assert_eq!(learnt.retain(|_, address| address != ip(2)), [ip(2)]);
-        assert_eq!(names(&learnt), ["a"]);
-    }
-}
+mod tests;

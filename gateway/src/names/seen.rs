@@ -1,12 +1,12 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Names;
 use super::entry::{LONGEST, SHORTEST, refusal};
-use super::learnt::{Learnt, Scope, Source};
-use crate::model::{Host, Listing};
+use super::learnt::{Learnt, Source};
+use crate::model::{Host, Listing, Scope};
 
 /// The addresses in a DNS response to a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Seen {
 pub struct KnownName {
     /// The name, in lower case.
     pub name: String,
-    /// The owner whose DNS response taught it, and whether it counts for every caller; absent where Egret resolved it.
-    pub learnt: Option<(Arc<str>, bool)>,
+    /// The owner whose DNS response taught it, and the callers that it counts for; absent where Egret resolved it.
+    pub learnt: Option<(Arc<str>, Scope)>,
     /// Its addresses, and how long each is kept: until DNS drops it, if absent.
     pub addresses: Vec<(IpAddr, Option<Duration>)>,
     /// Why it could not be resolved the last time.
@@ -42,21 +42,22 @@ impl Names {
         self.directory.load().lists(name)
     }
 
-    /// Takes the addresses in a DNS response to a caller of this owner in. Returns once the kernel's table has them: at once if nothing is new.
-    pub async fn learn_seen(&self, seen: Seen, owner: &Arc<str>) {
-        let addresses = self.note_seen(&seen, owner, Instant::now());
+    /// Takes the addresses in a DNS response in, to a caller of this owner, which has this cgroup. Returns once the kernel's table has
+    /// them: at once if nothing is new.
+    pub async fn learn_seen(&self, seen: Seen, owner: &Arc<str>, cgroup: u64) {
+        let addresses = self.note_seen(&seen, owner, cgroup, Instant::now());
         if !addresses.is_empty() {
             self.publication.published(&addresses).await;
         }
     }
 
     /// Notes the addresses that are accepted, and returns them.
-    fn note_seen(&self, seen: &Seen, owner: &Arc<str>, now: Instant) -> Vec<IpAddr> {
+    fn note_seen(&self, seen: &Seen, owner: &Arc<str>, cgroup: u64, now: Instant) -> Vec<IpAddr> {
         // What is no host name is nobody's.
         if !Host::parse(&seen.name).is_ok_and(|host| host.as_str() == seen.name) {
             return Vec::new();
         }
-        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner };
+        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner(cgroup) };
         let lifetime = seen.ttl.clamp(SHORTEST, LONGEST).max(self.settings.keep);
         let directory = self.directory.load();
         let mut all = Vec::new();
@@ -90,6 +91,37 @@ impl Names {
         listings
     }
 
+    /// Returns the listings whose names are at an address, for these callers.
+    pub fn listings_for(&self, address: IpAddr, scope: Scope) -> Vec<Listing> {
+        let mut listings = self.listings_at(address);
+        if scope != Scope::Everybody {
+            listings.extend(self.scoped_at(address).remove(&scope).unwrap_or_default());
+        }
+        listings
+    }
+
+    /// Returns the listings whose names are at an address for the callers of one owner alone, by owner.
+    pub fn scoped_at(&self, address: IpAddr) -> BTreeMap<Scope, Vec<Listing>> {
+        owners(self.learnt().sources_at(address))
+    }
+
+    /// Returns the same for every address that counts for some owners alone.
+    pub fn scoped(&self) -> BTreeMap<IpAddr, BTreeMap<Scope, Vec<Listing>>> {
+        let learnt = self.learnt();
+        let scoped = learnt.everywhere().map(|(address, sources)| (address, owners(sources)));
+        scoped.filter(|(_, owners)| !owners.is_empty()).collect()
+    }
+
+    /// Returns the owners that addresses count for alone, by their cgroups.
+    pub fn scope_owners(&self) -> HashMap<u64, Arc<str>> {
+        self.learnt().scopes()
+    }
+
+    /// Returns the names that the callers of one owner alone know an address by.
+    pub fn names_for(&self, address: IpAddr, scope: Scope) -> Vec<Host> {
+        self.learnt().names_at(address, scope).into_iter().filter_map(|name| Host::parse(name).ok()).collect()
+    }
+
     /// Returns the addresses of each listing that count for every caller: those that Egret resolved first.
     pub fn everywhere(&self) -> HashMap<Listing, Vec<IpAddr>> {
         let mut of: HashMap<Listing, Vec<IpAddr>> = HashMap::new();
@@ -117,19 +149,26 @@ impl Names {
         let rest = most - known.len();
         known.extend(learnt.all(now).take(rest).map(|name| KnownName {
             name: name.name.to_owned(),
-            learnt: Some((Arc::clone(&name.source.owner), name.source.scope == Scope::Everybody)),
+            learnt: Some((Arc::clone(&name.source.owner), name.source.scope)),
             addresses: name.addresses().map(|(ip, left)| (ip, Some(left))).collect(),
             error: None,
         }));
         (known, resolved + learnt.names())
     }
 
-    /// Forgets names that have expired, but for those at addresses that live flows use.
-    pub fn sweep(&self, in_use: HashSet<IpAddr>) {
+    /// Forgets names that have expired, but for those at addresses that live flows use, and names that count only for owners whose
+    /// cgroup is gone.
+    pub fn sweep(&self, in_use: HashSet<IpAddr>, is_gone: impl Fn(u64) -> bool) {
         self.trusted.refresh();
         let now = Instant::now();
         self.listed().forget_unused(now);
-        let changed = self.learnt().sweep(in_use, now);
+        // Asking for a cgroup is a system call: nobody waits for the lock meanwhile.
+        let scopes = self.learnt().scopes();
+        let gone = scopes.into_keys().filter(|cgroup| is_gone(*cgroup)).collect();
+        let mut learnt = self.learnt();
+        let mut changed = learnt.forget_scopes(&gone);
+        changed.extend(learnt.sweep(in_use, now));
+        drop(learnt);
         if !changed.is_empty() {
             self.publication.note(changed);
         }
@@ -150,6 +189,18 @@ impl Names {
     pub(super) fn learnt(&self) -> MutexGuard<'_, Learnt> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the listings of the sources that count for one owner alone, by owner.
+fn owners(sources: &[Arc<Source>]) -> BTreeMap<Scope, Vec<Listing>> {
+    let mut owners: BTreeMap<Scope, Vec<Listing>> = BTreeMap::new();
+    for source in sources.iter().filter(|source| source.scope != Scope::Everybody) {
+        let listings = owners.entry(source.scope).or_default();
+        if !listings.contains(&source.listing) {
+            listings.push((*source.listing).clone());
+        }
+    }
+    owners
 }
 
 #[cfg(test)]
@@ -200,7 +251,7 @@ mod tests {
         let address = [203, 0, 113, 7];
         let learning = tokio::spawn({
             let names = Arc::clone(&names);
-            async move { names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into()).await }
+            async move { names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into(), 7).await }
         });
         let changes = names.changes().await;
         assert_eq!(changes.addresses.as_deref(), Some(&[address.into()][..]));
@@ -208,7 +259,7 @@ mod tests {
         assert!(!learning.is_finished());
         names.published(&changes);
         learning.await.unwrap();
-        names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into()).await;
+        names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into(), 7).await;
     }
 
     #[test]
@@ -222,7 +273,10 @@ mod tests {
             ("stranger.example", [203, 0, 113, 7]),
             ("A.partner.example", [203, 0, 113, 7]),
         ] {
-            assert!(names.note_seen(&seen(name, address, SERVER), &"one".into(), now).is_empty(), "{name} {address:?}");
+            assert!(
+                names.note_seen(&seen(name, address, SERVER), &"one".into(), 7, now).is_empty(),
+                "{name} {address:?}"
+            );
         }
     }
 
@@ -232,10 +286,19 @@ mod tests {
         let accepted = names.note_seen(
             &seen("a.partner.example", [203, 0, 113, 7], "198.51.100.53:53"),
             &"one".into(),
+            7,
             Instant::now(),
         );
         assert_eq!(accepted.len(), 1);
         assert!(names.listings_at([203, 0, 113, 7].into()).is_empty());
         assert!(names.everywhere().is_empty());
+        let address = [203, 0, 113, 7].into();
+        assert_eq!(names.scoped().keys().collect::<Vec<_>>(), [&address]);
+        for (scope, expected) in [(Scope::Owner(7), 1), (Scope::Owner(8), 0), (Scope::Everybody, 0)] {
+            assert_eq!(names.listings_for(address, scope).len(), expected, "{scope:?}");
+            assert_eq!(names.names_for(address, scope).len(), expected, "{scope:?}");
+        }
+        names.sweep(HashSet::new(), |cgroup| cgroup == 7);
+        assert!(names.scoped().is_empty(), "the owner's cgroup is gone");
     }
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Action, Api, ApiId, FailMode, Listing, Mode, Model, Redirect, Strangers};
+use crate::model::{Action, Api, ApiId, FailMode, Listing, Mode, Model, Redirect, Scope, Strangers};
 
 /// The rows of the kernel's table, one per address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn destinations(api: &Api, addresses: impl Fn(&Listing) -> Vec<IpAddr>) -> Vec<S
 }
 
 /// Returns the largest share with which all wishes, none granted beyond it, fit.
-fn share(wishes: impl Iterator<Item = usize>, most: usize) -> usize {
+pub(super) fn share(wishes: impl Iterator<Item = usize>, most: usize) -> usize {
     let mut wishes: Vec<_> = wishes.collect();
     wishes.sort_unstable();
     let (mut rest, mut left) = (most, wishes.len());
@@ -105,6 +105,7 @@ fn share(wishes: impl Iterator<Item = usize>, most: usize) -> usize {
 
 fn row(model: &Model, id: ApiId, api: &Api, destination: SocketAddr) -> Redirect {
     Redirect {
+        scope: Scope::Everybody,
         destination,
         action: action(model, api, destination.ip()),
         fail: api.fail,

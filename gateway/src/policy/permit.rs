@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason};
+use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason, Scope};
 use crate::route::{Carriage, Refusal, Route};
 
 /// Permission to dial, from one source address.
@@ -78,7 +78,8 @@ impl std::fmt::Debug for Known<'_> {
 /// proxy.
 ///
 /// # Errors
-/// There is no address to go to or none to leave from, or all addresses are kept for other APIs ([`Reason::SharedAddress`]).
+/// There is no address to go to or none to leave from, or all addresses are kept for other APIs ([`Reason::SharedAddress`]); or there
+/// is no name, and only the caller's owner says that the address is the API's ([`Reason::NoName`]).
 pub fn admit<'a>(
     model: &'a Model,
     flow: &Flow,
@@ -92,6 +93,9 @@ pub fn admit<'a>(
         Route::Api(_, api) => *api,
         Route::Stranger => return Ok(permit(vec![wanted.ip()], wanted.port(), |_| Ok(None))?),
     };
+    if name.is_none() && flow.scope != Scope::Everybody {
+        return Err(Reason::NoName.into());
+    }
     let (egress, fail) = (model.egress_of(api), api.fail);
     let port = carriage.port().unwrap_or(wanted.port());
     let source = |ip| source(egress, ip, fail, known.on_node);

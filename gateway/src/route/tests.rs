@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::Host;
-use crate::model::{Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Wildcard, Workload};
+use crate::model::{
+    Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Scope, Wildcard, Workload,
+};
 
 const ADDRESS: &str = "203.0.113.7:443";
 
@@ -53,6 +55,7 @@ fn chosen(apis: Vec<Api>, protocol: &Protocol) -> String {
     let destination = ADDRESS.parse().unwrap();
     let sharers = Sharers::of(&model, destination, Some(ApiId(0)), &there);
     let flow = Flow {
+        scope: Scope::Everybody,
         id: 1,
         original_dst: OriginalDst(destination),
         workload: Workload::default(),

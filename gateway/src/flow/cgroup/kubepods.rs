@@ -15,13 +15,24 @@ const RUNTIMES: [&str; 7] = [
     "rke2-server.service",
 ];
 
+/// A pod, as the path of a cgroup tells it.
+#[derive(Debug)]
+pub(super) struct Pod<'a> {
+    pub(super) uid: Cow<'a, str>,
+    /// The container that the cgroup is in.
+    pub(super) container: Option<&'a str>,
+    /// How many parts of the path, from the root, are the pod's cgroup. Where runc writes pod and container in one part, each
+    /// container of the pod has a cgroup of its own there.
+    pub(super) depth: usize,
+}
+
 /// The pod, and the container, in whose cgroup a path lies. The first `slices` of its `parts` are slices. `kubepods` is believed
 /// as the first part, directly below a runtime's unit that is the outermost, and directly below the cgroup `kubelet`.
-pub(super) fn find<'a>(
-    parts: &[&'a str],
-    slices: usize,
-    kubelet: Option<&str>,
-) -> Option<(Cow<'a, str>, Option<&'a str>)> {
+pub(super) fn find<'a>(parts: &[&'a str], slices: usize, kubelet: Option<&str>) -> Option<Pod<'a>> {
+    let in_tree = |rest: &[&'a str], prefixed| {
+        let pod = in_tree(rest, prefixed)?;
+        Some(Pod { depth: parts.len() - rest.len() + pod.depth, ..pod })
+    };
     let configured = kubelet.and_then(|base| below(parts, base)).and_then(|rest| in_tree(rest, true));
     let root = || in_tree(parts, false);
     let runtime = || parts.get(slices).is_some_and(|unit| RUNTIMES.contains(unit));
@@ -39,10 +50,10 @@ fn below<'p, 'a>(parts: &'p [&'a str], base: &str) -> Option<&'p [&'a str]> {
 
 /// Reads `kubepods[/QUALITY]/POD[/CONTAINER]`, or all of that in one part as runc writes it. With the systemd driver a cgroup
 /// below `kubelet.slice` is called `kubelet-kubepods.slice`: a `prefixed` one.
-fn in_tree<'a>(parts: &[&'a str], prefixed: bool) -> Option<(Cow<'a, str>, Option<&'a str>)> {
+fn in_tree<'a>(parts: &[&'a str], prefixed: bool) -> Option<Pod<'a>> {
     let (first, rest) = parts.split_first()?;
     if let Some((slice, _)) = first.split_once(".slice:").filter(|(slice, _)| slice.starts_with("kubepods-")) {
-        return Some((pod(slice)?, container(first)));
+        return Some(Pod { uid: pod(slice)?, container: container(first), depth: 1 });
     }
     let is_kubepods =
         matches!(*first, "kubepods" | "kubepods.slice") || (prefixed && first.ends_with("-kubepods.slice"));
@@ -54,7 +65,8 @@ fn in_tree<'a>(parts: &[&'a str], prefixed: bool) -> Option<(Cow<'a, str>, Optio
         Some(uid) => (uid, rest),
         None => rest.split_first().and_then(|(second, rest)| Some((pod(second)?, rest)))?,
     };
-    Some((uid, rest.first().and_then(|part| container(part))))
+    let container = rest.first().and_then(|part| container(part));
+    Some(Pod { uid, container, depth: parts.len() - rest.len() })
 }
 
 /// The uid in `podUID` of the driver cgroupfs, or in `kubepods-burstable-podUID.slice` of the driver systemd, which has _ for -.

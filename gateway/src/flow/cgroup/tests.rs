@@ -188,6 +188,10 @@ fn a_caller_that_names_its_own_cgroups_changes_neither_its_owner_nor_any_fact() 
                 "{path}"
             );
             assert!(facts.claimed.is_some(), "{path}");
+            let base = spelled(base);
+            let owners = read(&base, None);
+            assert!((1..=base.matches('/').count()).contains(&facts.depth), "{path}");
+            assert_eq!((facts.depth, facts.owner), (owners.depth, owners.owner), "{path}: the owner has one cgroup");
         }
     }
 }
@@ -206,4 +210,30 @@ fn cgroups_that_are_nobodys_belong_to_the_outermost() {
             ("/kubepods/podinfo", ["/kubepods", "-", "-", "-", "-"]),
         ],
     );
+}
+
+#[test]
+fn an_owner_has_the_cgroup_that_all_of_its_processes_are_in() {
+    const POD: &str = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podU_U.slice";
+    for (path, expected) in [
+        ("/system.slice/app.service/below", "/system.slice/app.service"),
+        ("/system.slice/docker-ID.scope/init.scope", "/system.slice/docker-ID.scope"),
+        ("/docker/ID/below", "/docker/ID"),
+        ("/machine.slice/libpod-ID.scope/container", "/machine.slice/libpod-ID.scope"),
+        ("/libpod_parent/libpod-ID", "/libpod_parent/libpod-ID"),
+        ("/user.slice/user-1000.slice/session-3.scope", "/user.slice/user-1000.slice"),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", "/user.slice/user-1000.slice"),
+        (&format!("{POD}/cri-containerd-ID.scope/below"), POD),
+        ("/kubepods/burstable/podU-U/ID", "/kubepods/burstable/podU-U"),
+        ("/kubepods/podU-U/ID", "/kubepods/podU-U"),
+        ("/system.slice/k3s.service/kubepods/podU-U/ID", "/system.slice/k3s.service/kubepods/podU-U"),
+        ("/batch/nightly/a", "/batch"),
+        ("/", ""),
+        ("/system.slice", "/system.slice"),
+    ] {
+        let (path, expected) = (spelled(path), spelled(expected));
+        let facts = read(&path, None);
+        let owners = path.split('/').filter(|part| !part.is_empty()).take(facts.depth);
+        assert_eq!(owners.map(|part| format!("/{part}")).collect::<String>(), expected, "{path}");
+    }
 }
