@@ -10,7 +10,7 @@ use egret_kernel::{OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, Owners};
 use crate::connect::{Destination, Row};
 use crate::maps::SETTINGS;
 
-/// Deepest level at which a sub-tree of cgroups can be captured, and at which an owner can be.
+/// Deepest level of cgroups that the hooks look at.
 pub const DEEPEST: i32 = 16;
 
 /// Whether the calling process is in the captured sub-tree of cgroups. The hooks are attached to the root and look at
@@ -25,10 +25,9 @@ pub fn is_captured() -> bool {
 #[inline(always)]
 pub fn origin_of(destination: &Destination, row: Row) -> Origin {
     // SAFETY: these helpers take nothing and return numbers.
-    let (cgroup, time, pid) =
-        unsafe { (bpf_get_current_cgroup_id(), bpf_ktime_get_ns(), (bpf_get_current_pid_tgid() >> 32) as u32) };
+    let (time, pid) = unsafe { (bpf_ktime_get_ns(), (bpf_get_current_pid_tgid() >> 32) as u32) };
     Origin {
-        cgroup,
+        cgroup: cgroup(),
         scope: row.scope,
         time,
         address: destination.address,
@@ -60,7 +59,14 @@ pub fn second_level(cgroup: u64) -> u64 {
     }
 }
 
-/// Returns the caller's cgroup at a level of the hierarchy, where the root is level 0.
+/// Returns the caller's cgroup.
+#[inline(always)]
+pub fn cgroup() -> u64 {
+    // SAFETY: the helper takes nothing and returns a number.
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// Returns the caller's cgroup at a level of the hierarchy, the root being at level 0.
 #[inline(always)]
 pub fn ancestor(level: i32) -> u64 {
     // SAFETY: the helper takes a number and returns one: zero where the caller's cgroup is above that level.

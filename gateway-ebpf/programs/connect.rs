@@ -15,7 +15,8 @@ use crate::owners::have_room;
 use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, in_its_namespace, is_exempt, is_there, listener};
 use crate::scoped;
 use crate::socket::{address_v4, address_v6, bound_device, port, protocol, set_v4, set_v6};
-use crate::verdict::{PROCEED, conclude, count};
+use crate::unlisted::is_denied;
+use crate::verdict::{PROCEED, REFUSE, conclude, count};
 
 const TCP: u32 = 6;
 const UDP: u32 = 17;
@@ -59,7 +60,9 @@ fn decide(ctx: &SockAddrContext, destination: Destination) -> i32 {
 /// UDP, connected or not: DNS goes through the forwarder; QUIC to a captured address and port would leave past the proxy.
 #[inline(always)]
 pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(row) = lookup(&destination) else { return dns::datagram(ctx, &destination) };
+    let Some(row) = lookup(&destination) else {
+        return if is_denied(ctx, &destination) { REFUSE } else { dns::datagram(ctx, &destination) };
+    };
     if row.rule.action == ACTION_LISTENER || passes(ctx) {
         return PROCEED;
     }
@@ -87,7 +90,9 @@ fn refused_unless_open(ctx: &SockAddrContext, destination: &Destination, rule: &
 
 #[inline(always)]
 fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
-    let Some(row) = lookup(&destination) else { return dns::connection(ctx, &destination) };
+    let Some(row) = lookup(&destination) else {
+        return if is_denied(ctx, &destination) { REFUSE } else { dns::connection(ctx, &destination) };
+    };
     if row.rule.action == ACTION_LISTENER {
         return to_the_listener(ctx, &destination, row);
     }

@@ -1,10 +1,13 @@
 //! What the hooks report about connections that the listener never sees. The first decision of a kind is reported at
 //! once; equal ones that follow are counted and reported together, at most once a second.
 
-use egret_kernel::{Address, EVENTS_LOST, Event, KernelReason, MAX_EVENTS, Origin, TELL_EVERY, Told, ToldKey};
+use aya_ebpf::maps::HashMap;
+use egret_kernel::{
+    Address, EVENTS_LOST, Event, KernelReason, MAX_EVENTS, Origin, TELL_EVERY, Told, ToldKey, UnlistedKey,
+};
 
 use crate::caller::second_level;
-use crate::maps::{COUNTERS, EVENTS, TOLD};
+use crate::maps::{COUNTERS, EVENTS, TOLD, UNLISTED_TOLD};
 
 /// `BPF_NOEXIST`.
 const IF_ABSENT: u64 = 1;
@@ -12,12 +15,43 @@ const IF_ABSENT: u64 = 1;
 #[inline(always)]
 pub fn report(reason: KernelReason, origin: &Origin, source: Address, protocol: u32) {
     let key = ToldKey { cgroup: origin.cgroup, api: origin.api, reason: reason as u32 };
-    let Some(times) = due(&key, 1, origin.time) else { return };
-    if due(&ToldKey::all_below(second_level(origin.cgroup)), MAX_EVENTS, origin.time).is_none() {
+    let Some(times) = due(&TOLD, &key, 1, origin.time) else { return };
+    if has_events_left(reason, origin) {
+        tell(reason, origin, source, protocol, times);
+    } else {
         put_off(&key, times);
-        return;
     }
-    // A full ring loses the event, never the connection; `COUNTERS` has both.
+}
+
+/// The same for an unlisted destination: decisions about one destination are equal. A caller that tries ever new ones uses up
+/// its own events; destinations beyond are counted, and not reported.
+#[inline(always)]
+pub fn report_unlisted(reason: KernelReason, origin: &Origin, protocol: u32) {
+    let key = UnlistedKey {
+        cgroup: origin.cgroup,
+        address: origin.address,
+        port: origin.port,
+        protocol: protocol as u16,
+        reason: reason as u32,
+    };
+    if UNLISTED_TOLD.get_ptr(&key).is_none() && !has_events_left(reason, origin) {
+        lost();
+    } else if let Some(times) = due(&UNLISTED_TOLD, &key, 1, origin.time) {
+        tell(reason, origin, Address::default(), protocol, times);
+    }
+}
+
+/// Takes one of the events of this second that callers below the same second-level cgroup share, by the kind of decision.
+#[inline(always)]
+fn has_events_left(reason: KernelReason, origin: &Origin) -> bool {
+    let is_unlisted = reason as u32 >= KernelReason::UnlistedReported as u32;
+    let key = ToldKey::all_below(second_level(origin.cgroup), is_unlisted);
+    due(&TOLD, &key, MAX_EVENTS, origin.time).is_some()
+}
+
+/// A full ring loses the event, never the connection; `COUNTERS` has both.
+#[inline(always)]
+fn tell(reason: KernelReason, origin: &Origin, source: Address, protocol: u32, times: u64) {
     match EVENTS.reserve::<Event>(0) {
         Some(mut entry) => {
             entry.write(Event { origin: *origin, source, reason: reason as u32, protocol, times });
@@ -29,10 +63,10 @@ pub fn report(reason: KernelReason, origin: &Origin, source: Address, protocol: 
 
 /// Counts a decision. Returns how many an event has to report, or none if this second has had its events.
 #[inline(always)]
-fn due(key: &ToldKey, most: u32, now: u64) -> Option<u64> {
-    let Some(told) = TOLD.get_ptr_mut(key) else {
+fn due<K>(all: &HashMap<K, Told>, key: &K, most: u32, now: u64) -> Option<u64> {
+    let Some(told) = all.get_ptr_mut(key) else {
         let first = Told { since: now, told: 1, untold: 0 };
-        if TOLD.insert(key, &first, IF_ABSENT).is_ok() {
+        if all.insert(key, &first, IF_ABSENT).is_ok() {
             return Some(1);
         }
         lost();

@@ -30,6 +30,8 @@ mod socket;
 
 mod udp;
 
+mod unlisted;
+
 mod verdict;
 
 use aya_ebpf::macros::{cgroup_sock_addr, sock_ops};

@@ -2,10 +2,12 @@
 
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
-    CaptureKey, CaptureRule, Captured, DnsClient, DnsSender, DnsSettings, EVENT_BYTES, EVENTS_LOST, Hits, MAX_ORIGINS,
-    MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, Origin, OriginKey, RowKey, Settings, Told, ToldKey,
+    CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES, EVENTS_LOST,
+    Exception, Hits, MAX_CLASSES, MAX_EXCEPTIONS, MAX_ORIGINS, MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD,
+    Origin, OriginKey, RowKey, Settings, Told, ToldKey, UnlistedKey, UnlistedSettings,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -56,6 +58,18 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
 
 #[map]
 pub static TOLD: HashMap<ToldKey, Told> = HashMap::with_max_entries(MAX_TOLD, NO_PREALLOC);
+
+#[map]
+pub static UNLISTED: Array<UnlistedSettings> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static CLASSES: HashMap<u64, CgroupClass> = HashMap::with_max_entries(MAX_CLASSES, NO_PREALLOC);
+
+#[map]
+pub static EXCEPTIONS: LpmTrie<Exception, u32> = LpmTrie::with_max_entries(MAX_EXCEPTIONS, NO_PREALLOC);
+
+#[map]
+pub static UNLISTED_TOLD: HashMap<UnlistedKey, Told> = HashMap::with_max_entries(MAX_UNLISTED_TOLD, NO_PREALLOC);
 
 #[map]
 pub static DNS: Array<DnsSettings> = Array::with_max_entries(1, 0);

@@ -25,7 +25,13 @@ pub fn in_its_namespace(ctx: &SockAddrContext, settings: &Settings) -> bool {
 /// Whether Egret serves connections of this family now.
 #[inline(always)]
 pub fn is_there(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
-    is_fresh(HEARTBEAT.get(0), settings.stale_after) && listens::<TCP>(ctx, v4, listener(settings, v4))
+    beats(settings) && listens::<TCP>(ctx, v4, listener(settings, v4))
+}
+
+/// Whether Egret's heartbeat is fresh.
+#[inline(always)]
+pub fn beats(settings: &Settings) -> bool {
+    is_fresh(HEARTBEAT.get(0), settings.stale_after)
 }
 
 /// Whether Egret's forwarder takes DNS queries on this port now.

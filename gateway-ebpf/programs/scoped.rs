@@ -1,18 +1,16 @@
 //! Destinations that are captured for the callers of some owners only. The hook looks here where the table says so: a miss in the
 //! table never does.
 
-use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use egret_kernel::{CaptureKey, RowKey};
 
-use crate::caller::{DEEPEST, ancestor};
+use crate::caller::{DEEPEST, ancestor, cgroup};
 use crate::connect::Row;
 use crate::maps::SCOPED;
 
 /// Returns the rule of the caller's owner: of its own cgroup, or of one that it is in.
 #[inline(always)]
 pub fn row(destination: CaptureKey) -> Option<Row> {
-    // SAFETY: the helper takes nothing and returns a number.
-    let mut key = RowKey { scope: unsafe { bpf_get_current_cgroup_id() }, destination, pad: 0 };
+    let mut key = RowKey { scope: cgroup(), destination, pad: 0 };
     for level in 1..=DEEPEST {
         if let Some(row) = at(&key) {
             return Some(row);

@@ -9,7 +9,7 @@ use crate::maps::{COUNTERS, can_set_retval};
 /// The call goes on.
 pub const PROCEED: i32 = 1;
 /// The call fails with EPERM, or with the error that `bpf_set_retval` chose.
-const REFUSE: i32 = 0;
+pub const REFUSE: i32 = 0;
 
 const ECONNREFUSED: i32 = 111;
 
@@ -30,9 +30,11 @@ pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol
         | KernelReason::BoundDeviceOpen
         | KernelReason::DnsForwarded
         | KernelReason::DnsForwarderGone
-        | KernelReason::DnsNoRoom => PROCEED,
-        // EPERM: QUIC stacks fall back to TCP at once.
-        KernelReason::UdpRefused => REFUSE,
+        | KernelReason::DnsNoRoom
+        | KernelReason::UnlistedReported
+        | KernelReason::UnlistedGoneOpen => PROCEED,
+        // EPERM: QUIC stacks fall back to TCP at once; what a firewall refuses is not a server that refuses.
+        KernelReason::UdpRefused | KernelReason::UnlistedDenied => REFUSE,
         KernelReason::Denied
         | KernelReason::GatewayGoneClosed
         | KernelReason::ForeignNamespaceClosed

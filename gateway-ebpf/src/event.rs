@@ -29,10 +29,11 @@ pub struct ToldKey {
 }
 
 impl ToldKey {
-    /// The key of all decisions about callers below a cgroup, which bounds their events together.
+    /// The key of all decisions about callers below a cgroup, which bounds their events together: those about unlisted
+    /// destinations, or all others.
     #[inline(always)]
-    pub const fn all_below(cgroup: u64) -> Self {
-        Self { cgroup, api: u32::MAX, reason: u32::MAX }
+    pub const fn all_below(cgroup: u64, is_unlisted: bool) -> Self {
+        Self { cgroup, api: u32::MAX, reason: u32::MAX - is_unlisted as u32 }
     }
 }
 
@@ -132,4 +133,10 @@ reasons! {
     DnsForwarderGone = 16, "dns_forwarder_gone";
     /// A DNS query that left directly: its socket asks too many servers, or there is no memory for the record.
     DnsNoRoom = 17, "dns_no_room";
+    /// Left directly to a destination that no API lists, and reported (`capture.unlisted`).
+    UnlistedReported = 18, "unlisted_reported";
+    /// Refused: no API lists the destination (`capture.unlisted`).
+    UnlistedDenied = 19, "unlisted_denied";
+    /// Left directly to a destination that is denied otherwise: Egret is gone and `capture.unlisted` fails open.
+    UnlistedGoneOpen = 20, "unlisted_gone_open";
 }

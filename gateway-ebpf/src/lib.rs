@@ -17,6 +17,8 @@ mod origin;
 
 mod settings;
 
+mod unlisted;
+
 pub use addr::{Address, Port};
 pub use capture::{
     ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, ACTION_SCOPED, CaptureKey, CaptureRule, FAIL_CLOSED,
@@ -26,9 +28,13 @@ pub use dns::{API_DNS, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, Dns
 pub use event::{Event, KernelReason, Told, ToldKey};
 pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners};
 pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
+pub use unlisted::{
+    API_UNLISTED, CgroupClass, EXCEPTION_HEAD, Exception, SET_OF_ALL, UNLISTED_ALLOW, UNLISTED_DENY, UNLISTED_REPORT,
+    UnlistedClass, UnlistedKey, UnlistedSettings,
+};
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
@@ -48,6 +54,15 @@ pub const EVENT_BYTES: u32 = 256 * 1024;
 
 /// Most combinations of caller, API and reason whose events are aggregated at once.
 pub const MAX_TOLD: u32 = 4_096;
+
+/// Most combinations of caller, unlisted destination and reason whose events are aggregated at once.
+pub const MAX_UNLISTED_TOLD: u32 = 16_384;
+
+/// Most cgroups whose class differs from that of the cgroup above.
+pub const MAX_CLASSES: u32 = 16_384;
+
+/// Most destinations in all sets of exceptions.
+pub const MAX_EXCEPTIONS: u32 = 65_536;
 
 /// Nanoseconds in which equal decisions make one event.
 pub const TELL_EVERY: u64 = 1_000_000_000;
@@ -88,6 +103,14 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Hash of [`ToldKey`](crate::ToldKey) to [`Told`](crate::Told).
     pub const TOLD: &str = "TOLD";
+    /// Array of one [`UnlistedSettings`](crate::UnlistedSettings).
+    pub const UNLISTED: &str = "UNLISTED";
+    /// Hash of `u64`, a cgroup, to [`CgroupClass`](crate::CgroupClass).
+    pub const CLASSES: &str = "CLASSES";
+    /// Trie of [`Exception`](crate::Exception), by longest prefix, to `u32`.
+    pub const EXCEPTIONS: &str = "EXCEPTIONS";
+    /// Hash of [`UnlistedKey`](crate::UnlistedKey) to [`Told`](crate::Told).
+    pub const UNLISTED_TOLD: &str = "UNLISTED_TOLD";
     /// Array of one [`DnsSettings`](crate::DnsSettings).
     pub const DNS: &str = "DNS";
     /// Array of one `u64`: CLOCK_MONOTONIC nanoseconds of the forwarder's newest heartbeat.

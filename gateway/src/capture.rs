@@ -32,6 +32,8 @@ mod sockets;
 
 mod table;
 
+mod unlisted;
+
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;

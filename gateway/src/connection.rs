@@ -35,7 +35,9 @@ use self::downstream::Downstream;
 use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
-use crate::model::{DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason, Scope};
+use crate::model::{
+    DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason, Scope, UNLISTED,
+};
 use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
@@ -68,6 +70,9 @@ pub type Resolve = Box<dyn Fn(Host, Arc<str>) -> Pending<'static, ()> + Send + S
 /// Asks Egret's own resolver whether a host that no API lists has an address. The wait is bounded.
 pub type LivesAt = Box<dyn Fn(Host, IpAddr) -> Pending<'static, bool> + Send + Sync>;
 
+/// Returns the name for which callers of an owner got an address.
+pub type NameAt = Box<dyn Fn(&str, IpAddr) -> Option<Host> + Send + Sync>;
+
 /// Carries a connection to a DNS server for a caller in this cgroup.
 pub type CarryDns =
     Box<dyn Fn(TcpStream, SocketAddr, u64, Arc<Bytes>) -> Pending<'static, Result<(), Reason>> + Send + Sync>;
@@ -94,6 +99,8 @@ pub struct Rooms {
     pub lives_at: LivesAt,
     /// Carries connections to DNS servers.
     pub carry_dns: CarryDns,
+    /// Returns the name for which callers of an owner got an address.
+    pub name_at: NameAt,
     /// Returns whether an address is on the node.
     pub on_node: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Names of workloads.
@@ -292,7 +299,9 @@ pub async fn decided(decision: Decision, rooms: &Rooms) {
     let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
     let Decision { origin, time, reason, source, udp, times } = decision;
     let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads).await;
-    rooms.telemetry.decided(Decided { flow, api, time, source, udp, times }, reason);
+    let name =
+        (flow.api == UNLISTED).then(|| (rooms.name_at)(&flow.workload.owner, flow.original_dst.0.ip())).flatten();
+    rooms.telemetry.decided(Decided { flow, api, name, time, source, udp, times }, reason);
 }
 
 /// Makes the connection end with a reset, not with an orderly end: the caller learns at once that it is broken.

@@ -13,7 +13,9 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 
 use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
-use crate::model::{Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Strangers, Unknown, Workload};
+use crate::model::{
+    Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Strangers, Unknown, UnlistedAction, UnlistedClass, Workload,
+};
 use crate::policy::{self, Account, Call, Dry, Message, State, Step};
 
 /// What policies remember before the request, and the time on their clock.
@@ -33,7 +35,7 @@ pub struct Before {
 pub async fn dry(question: &Question, model: &Model, status: StatusCode, before: Before) -> anyhow::Result<Explained> {
     let asked = Asked::read(question)?;
     let Some((_, api)) = asked.api(model) else {
-        return Ok(Explained { note: Some(asked.unlisted()), ..Explained::default() });
+        return Ok(Explained { note: Some(asked.unlisted(model)), ..Explained::default() });
     };
     let explained = begun(model, api, &asked.host);
     match (asked.unseen(model, api), &api.rules) {
@@ -49,7 +51,7 @@ pub async fn dry(question: &Question, model: &Model, status: StatusCode, before:
 /// It is no request, or none that the gateway would see: nothing was sent then.
 pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> anyhow::Result<Explained> {
     let asked = Asked::read(question)?;
-    let (id, api) = asked.api(&model).with_context(|| format!("nothing was sent: {}", asked.unlisted()))?;
+    let (id, api) = asked.api(&model).with_context(|| format!("nothing was sent: {}", asked.unlisted(&model)))?;
     if let Some(why) = asked.unseen(&model, api) {
         anyhow::bail!("nothing was sent: {why}");
     }
@@ -115,10 +117,25 @@ impl Asked {
         model.listing(&self.host, self.port)
     }
 
-    fn unlisted(&self) -> String {
+    /// Says what happens to a connection to a host that no API lists.
+    fn unlisted(&self, model: &Model) -> String {
+        let (number, class) = policy::unlisted_class(&model.unlisted, &self.workload);
+        let rule = match number {
+            0 => "`capture.unlisted`".to_owned(),
+            number => format!("rule {number} of `capture.unlisted`"),
+        };
+        let is_excepted = |class: &UnlistedClass| {
+            let has = |address| class.except.iter().any(|except| except.contains(address, self.port));
+            self.address.is_some_and(has)
+        };
+        let what = match class.action {
+            UnlistedAction::Allow => "Egret does not touch the connection".to_owned(),
+            _ if is_excepted(class) => format!("Egret does not touch the connection: {rule} excepts its address"),
+            UnlistedAction::Report => format!("the connection passes and is reported ({rule})"),
+            UnlistedAction::Deny => format!("the connection is refused with EPERM ({rule})"),
+        };
         format!(
-            "no API lists {} and port {}: Egret does not touch the connection, unless it goes to an address of an API, \
-             whose `strangers` decides then",
+            "no API lists {} and port {}: {what}, unless it goes to an address of an API, whose `strangers` decides then",
             self.host, self.port
         )
     }

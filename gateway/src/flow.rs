@@ -10,6 +10,7 @@ mod kubelet;
 mod lookups;
 mod pods;
 mod shares;
+mod tree;
 mod users;
 mod workload;
 
@@ -19,6 +20,7 @@ pub use cgroups::PathOf;
 pub use executable::sees_the_nodes_processes;
 pub use kubelet::Kubelet;
 pub use shares::{Bound, Share, Shares};
+pub use tree::Tree;
 pub use workload::Workloads;
 
 /// Returns the flow of a connection with this origin.

@@ -30,6 +30,8 @@ mod start_lock;
 
 mod stop;
 
+mod unlisted;
+
 mod values;
 
 mod warnings;

@@ -23,6 +23,7 @@ mod rules;
 mod secret;
 mod signing;
 mod told;
+mod unlisted;
 mod wildcard;
 
 pub use api::{
@@ -61,4 +62,5 @@ pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
 pub use signing::{SIGNING, Signer};
 pub use told::{Counted, Logged, LoggedBody, Told, Traced};
+pub use unlisted::{Classes, Destinations, UNLISTED, Unlisted, UnlistedAction, UnlistedClass, UnlistedRule};
 pub use wildcard::{Listing, Wildcard, domains_above};

@@ -12,6 +12,8 @@ mod learnt;
 
 mod listed;
 
+mod observed;
+
 mod publication;
 
 mod resolve;
@@ -43,6 +45,7 @@ use tokio::task::JoinSet;
 use self::directory::Directory;
 use self::learnt::{Bounds, Learnt};
 use self::listed::Listed;
+use self::observed::Observed;
 use self::publication::Publication;
 use self::resolve::{Families, Resolver};
 use self::strangers::Strangers;
@@ -85,6 +88,7 @@ pub struct Names {
     directory: ArcSwap<Directory>,
     learnt: Mutex<Learnt>,
     trusted: Trusted,
+    observed: Observed,
     publication: Publication,
     strangers: Strangers,
     tried: Notify,
@@ -124,6 +128,7 @@ impl Names {
             directory: ArcSwap::default(),
             learnt: Mutex::new(Learnt::new(bounds, Instant::now())),
             trusted,
+            observed: Observed::new(),
             publication: Publication::default(),
             strangers,
             tried: Notify::new(),

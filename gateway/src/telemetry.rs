@@ -12,6 +12,8 @@ mod requests;
 
 mod told;
 
+mod unlisted;
+
 mod volume;
 
 use std::collections::{HashMap, VecDeque};
@@ -26,8 +28,9 @@ pub use metrics::{Counter, Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use requests::{RequestRecord, RequestSnapshot};
 pub use told::Teller;
+pub use unlisted::UnlistedDestination;
 
-use crate::model::Reason;
+use crate::model::{Reason, UNLISTED};
 
 /// Opens the records of flows, and takes them when flows end.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ pub struct Telemetry {
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
     decided: Mutex<VecDeque<(Snapshot, &'static str)>>,
+    unlisted: unlisted::Destinations,
     requests: requests::Requests,
 }
 
@@ -54,6 +58,7 @@ impl Telemetry {
             next: AtomicU64::new(1),
             live: Mutex::default(),
             decided: Mutex::default(),
+            unlisted: unlisted::Destinations::default(),
             requests: requests::Requests::new(log_requests),
         }
     }
@@ -73,8 +78,12 @@ impl Telemetry {
 
     /// Logs and remembers a decision of the kernel hooks. The hooks have counters of their own.
     pub fn decided(&self, decided: Decided, reason: &'static str) {
+        let is_unlisted = decided.flow.api == UNLISTED;
         let snapshot = Snapshot::from(decided);
         self.write(&snapshot, reason);
+        if is_unlisted {
+            return self.unlisted.note(snapshot, reason);
+        }
         let mut remembered = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.truncate(REMEMBERED - 1);
         remembered.push_front((snapshot, reason));
@@ -83,6 +92,11 @@ impl Telemetry {
     /// Returns the newest decisions of the kernel hooks with their reasons, newest first.
     pub fn decisions(&self) -> Vec<(Snapshot, &'static str)> {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Returns the unlisted destinations that callers connected to, newest first, at most so many, and the number of all.
+    pub fn unlisted(&self, most: usize) -> (Vec<UnlistedDestination>, usize) {
+        self.unlisted.all(most)
     }
 
     /// Returns the running flows.

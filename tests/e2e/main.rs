@@ -104,6 +104,8 @@ mod owners;
 mod trailers;
 mod unit;
 
+mod unlisted;
+
 mod uploads;
 
 mod wildcards;

@@ -64,6 +64,11 @@ pub enum Request {
     Status,
     /// Subscriptions and their use.
     Subscriptions,
+    /// Destinations that no API lists, newest first.
+    Unlisted {
+        /// Maximum number of rows.
+        most: usize,
+    },
     /// Hand the listening sockets to the asking process, then drain.
     TakeOver {
         /// Kernel ABI version of the asking process.
@@ -131,6 +136,13 @@ pub enum Response {
     },
     /// The response to [`Request::Subscriptions`].
     Subscriptions(Vec<SubscriptionRow>),
+    /// The response to [`Request::Unlisted`].
+    Unlisted {
+        /// The rows of the listing.
+        rows: Vec<UnlistedRow>,
+        /// Number of rows without the maximum.
+        all: usize,
+    },
     /// The response to [`Request::Status`].
     Status(Box<Status>),
 }
@@ -376,6 +388,26 @@ pub struct DecisionRow {
     pub egress: Option<IpAddr>,
     /// How many equal decisions this is: of one caller, API and reason, within a second.
     pub times: u64,
+}
+
+/// Connections of one workload to a destination that no API lists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnlistedRow {
+    /// What the kernel hooks decided: `unlisted_denied`, `unlisted_reported` or `unlisted_gone_open`.
+    pub reason: String,
+    /// The caller of the newest one, and to where.
+    #[serde(flatten)]
+    pub caller: Caller,
+    /// The name of the destination, as DNS responses to this owner say.
+    pub name: Option<String>,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Number of connections, and of datagrams without a connection.
+    pub times: u64,
+    /// Seconds since the first one.
+    pub first_seconds_ago: u64,
+    /// Seconds since the newest one.
+    pub last_seconds_ago: u64,
 }
 
 /// A connection to a captured destination that was open before it was captured, and so does not go through Egret.

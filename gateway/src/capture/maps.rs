@@ -4,23 +4,25 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, SkStorage};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf, SkStorage};
 use aya::{Ebpf, EbpfLoader};
 use egret_kernel::{
-    ABI_VERSION, EVENTS_LOST, KernelReason, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Port, Settings, Told, ToldKey,
-    map,
+    ABI_VERSION, EVENTS_LOST, KernelReason, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Port, Settings, ToldKey,
+    UnlistedKey, map,
 };
 
+use super::decisions::TakenOut;
 use super::dns::Dns;
 use super::origins::Origins;
 use super::sockets::{self, Connection};
 use super::table::Table;
+use super::unlisted::UnlistedMaps;
 use super::{Decisions, Error, chain, kernel, map_error};
 
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -34,6 +36,10 @@ const NAMES: [&str; 17] = [
     map::COUNTERS,
     map::EVENTS,
     map::TOLD,
+    map::UNLISTED,
+    map::CLASSES,
+    map::EXCEPTIONS,
+    map::UNLISTED_TOLD,
     map::DNS,
     map::DNS_HEARTBEAT,
     map::DNS_CLIENTS,
@@ -60,6 +66,7 @@ pub(super) struct Maps {
     pub(super) table: Table,
     pub(super) origins: Origins,
     pub(super) dns: Dns,
+    pub(super) unlisted: UnlistedMaps,
     marks: Mutex<SkStorage<MapData, u32>>,
     marks_fd: OwnedFd,
     counters: Mutex<PerCpuArray<MapData, u64>>,
@@ -69,8 +76,8 @@ pub(super) struct Maps {
 /// The maps that report decisions, for one reader.
 struct Events {
     ring: RingBuf<MapData>,
-    told: HashMap<MapData, ToldKey, Told>,
-    told_fd: OwnedFd,
+    told: TakenOut<ToldKey>,
+    unlisted: TakenOut<UnlistedKey>,
 }
 
 /// Returns a descriptor of a map in the object, for what aya does not offer.
@@ -100,6 +107,7 @@ impl std::fmt::Debug for Maps {
 impl Maps {
     pub(super) fn take(object: &mut Ebpf) -> Result<Self, Error> {
         let told_fd = descriptor(object, map::TOLD)?;
+        let unlisted_fd = descriptor(object, map::UNLISTED_TOLD)?;
         let marks_fd = descriptor(object, map::MARKS)?;
         Ok(Self {
             settings: Mutex::new(take(object, map::SETTINGS)?),
@@ -107,13 +115,14 @@ impl Maps {
             table: Table::take(object)?,
             origins: Origins::take(object)?,
             dns: Dns::take(object)?,
+            unlisted: UnlistedMaps::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
             marks_fd,
             counters: Mutex::new(take(object, map::COUNTERS)?),
             events: Mutex::new(Some(Events {
                 ring: take(object, map::EVENTS)?,
-                told: take(object, map::TOLD)?,
-                told_fd,
+                told: TakenOut::new(take(object, map::TOLD)?, told_fd),
+                unlisted: TakenOut::new(take(object, map::UNLISTED_TOLD)?, unlisted_fd),
             })),
         })
     }
@@ -183,8 +192,8 @@ impl Maps {
 
     /// Returns what the hooks report, for one reader.
     pub(super) fn decisions(&self) -> io::Result<Decisions> {
-        let Events { ring, told, told_fd } = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
-        Decisions::new(ring, told, told_fd)
+        let Events { ring, told, unlisted } = lock(&self.events).take().ok_or(io::ErrorKind::AlreadyExists)?;
+        Decisions::new(ring, told, unlisted)
     }
 
     /// Lists the TCP connections of this network namespace, and which of them Egret has marked as its own.

@@ -10,7 +10,7 @@ use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow, LimitRow,
-    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow,
+    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow,
 };
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct Inspect {
     /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
-    /// Maximum number of hosts, limits or cache entries to show.
+    /// Maximum number of hosts, unlisted destinations, limits or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     /// Close the connections that `older` lists; their applications connect again, through Egret.
@@ -42,6 +42,8 @@ enum What {
     Redirects,
     /// Connections that the kernel hooks refused or let pass without Egret, with the reason; newest first.
     Decisions,
+    /// Destinations that no API lists: who connected to them, and what `capture.unlisted` did; newest first.
+    Unlisted,
     /// Running flows: the caller, the API, and the source address that the third party sees.
     Flows,
     /// Connections to captured destinations that were open before Egret captured them; `--close` closes them.
@@ -80,6 +82,7 @@ impl Inspect {
             What::Hooks => Request::Hooks,
             What::Hosts => Request::Hosts { most: self.limit },
             What::Subscriptions => Request::Subscriptions,
+            What::Unlisted => Request::Unlisted { most: self.limit },
         };
         loop {
             let response = client.ask(&request)?;
@@ -109,6 +112,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
+        Response::Unlisted { rows, all } => unlisted(&rows, all, output),
         Response::Error(why) => bail!(why),
         Response::Explained(_)
         | Response::Forgotten(_)
@@ -175,6 +179,24 @@ fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
             or_dash(row.egress),
         ]
     })
+}
+
+fn unlisted(rows: &[UnlistedRow], all: usize, output: Output) -> io::Result<()> {
+    let columns = ["WORKLOAD", "PROCESS", "DESTINATION", "NAME", "PROTOCOL", "DECISION", "TIMES", "FIRST", "LAST"];
+    print(rows, output, columns, |row| {
+        [
+            who(&row.caller),
+            format!("{} ({})", row.caller.command, row.caller.pid),
+            or_dash(row.caller.original_destination),
+            or_dash(row.name.as_ref()),
+            row.protocol.clone(),
+            row.reason.clone(),
+            row.times.to_string(),
+            format!("{} s ago", row.first_seconds_ago),
+            format!("{} s ago", row.last_seconds_ago),
+        ]
+    })?;
+    rest(rows.len(), all, output)
 }
 
 fn older(rows: &[OlderRow], output: Output) -> io::Result<()> {

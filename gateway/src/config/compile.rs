@@ -13,6 +13,7 @@ mod openapi;
 mod policies;
 mod schema;
 mod strangers;
+mod unlisted;
 mod upgrades;
 mod values;
 mod yaml;
@@ -93,6 +94,7 @@ pub(super) fn compile(
         backends,
         counters,
         keys: policies.keys(),
+        unlisted: unlisted::compile(file, problems),
         limits,
         drain: Drain {
             hand_over: duration(file.drain.as_ref(), Duration::from_secs(600), problems),

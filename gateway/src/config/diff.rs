@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::text::{
     access_log, addresses, counted, duration, offered, optional, path, plain, proxy, served, source, summary, target,
-    tls_version,
+    tls_version, unlisted,
 };
 use super::{Compiled, Settings, base};
 use crate::model::{Api, Backend, Model, NamedValue, Operation, Product, Rules, number};
@@ -141,6 +141,7 @@ impl Changes {
         self.value("limits.buffered_bytes", &before.buffered_bytes, &after.buffered_bytes, plain);
         let connections = (&before.connections_per_workload, &after.connections_per_workload);
         self.value("limits.connections_per_workload", connections.0, connections.1, |value| optional(value, plain));
+        self.value("capture.unlisted", &old.unlisted, &new.unlisted, unlisted);
         self.value("drain", &old.drain.hand_over, &new.drain.hand_over, duration);
         self.value("stop", &old.drain.stop, &new.drain.stop, duration);
         self.services(old, new);

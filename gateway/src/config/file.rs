@@ -8,6 +8,7 @@ mod operation;
 pub(super) mod policies;
 mod product;
 mod tls;
+mod unlisted;
 mod value;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub(super) use operation::OperationFile;
 use policies::{PoliciesFile, ServiceFile, Step, WorkloadFile};
 pub(super) use product::{ProductFile, SubscriptionFile};
 pub(super) use tls::{ClientCertificateFile, TlsFile};
+pub(super) use unlisted::{UnlistedFile, UnlistedRuleFile, UnlistedSection};
 pub(super) use value::NamedValueFile;
 
 type Text = Spanned<String>;
@@ -310,6 +312,11 @@ pub(super) struct CaptureFile {
     /// The directory, on a bpffs, in which Egret pins its hooks. Default: `/sys/fs/bpf/egret`. Example: `/sys/fs/bpf/egret`.
     #[serde(default)]
     pub(super) pins: Option<PathBuf>,
+    /// What happens to connections that no API lists: `allow`, `report` or `deny`, or a section with exceptions and rules for single
+    /// workloads. Default: `allow`. Example: `report`.
+    #[serde(default)]
+    #[schemars(schema_with = "unlisted::schema")]
+    pub(super) unlisted: Option<Spanned<UnlistedFile>>,
 }
 
 /// The kubelet's directories on the node, from which Egret reads the facts about pods. Only root can write there. Where a

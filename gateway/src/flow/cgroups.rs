@@ -40,7 +40,7 @@ pub(super) struct Names {
     pub(super) unknown: bool,
 }
 
-struct Finder {
+pub(super) struct Finder {
     root: PathBuf,
     kubelet: Option<String>,
     path_of: PathOf,
@@ -61,6 +61,11 @@ impl Cgroups {
             missing: Cache::builder().max_capacity(Self::REMEMBERED).time_to_live(Self::MISSING).build(),
             lookups: Lookups::new(Self::THREADS, Self::THREADS, Self::PATIENCE),
         }
+    }
+
+    /// Returns what finds the cgroups.
+    pub(super) fn finder(&self) -> Arc<Finder> {
+        Arc::clone(&self.finder)
     }
 
     /// Returns who lives in the cgroup with this id, from which process `pid` connected.
@@ -108,11 +113,16 @@ impl Finder {
             }
         };
         let slices = cgroup::slices(&path).take_while(|slice| self.belongs_to_root(slice)).count();
-        let facts = cgroup::read(&path, slices, self.kubelet.as_deref());
+        Some(self.names(id, &path, slices))
+    }
+
+    /// Returns who lives in the cgroup with this id, whose path begins with so many slices in which root alone makes cgroups.
+    pub(super) fn names(&self, id: u64, path: &str, slices: usize) -> Names {
+        let facts = cgroup::read(path, slices, self.kubelet.as_deref());
         let owners = path.split('/').filter(|part| !part.is_empty()).take(facts.depth);
         let owners = owners.fold(self.root.clone(), |path, part| path.join(part));
         let owner_cgroup = fs::metadata(owners).map_or(id, |directory| directory.ino());
-        Some(Names::of(&path, facts, owner_cgroup))
+        Names::of(path, facts, owner_cgroup)
     }
 
     /// Whether root alone makes cgroups in this one. Where that is so, a name in it is not the word of another user.
@@ -127,7 +137,7 @@ impl Finder {
         (fs::metadata(self.below_root(path)).ok()?.ino() == id).then(|| path.to_owned())
     }
 
-    fn below_root(&self, path: &str) -> PathBuf {
+    pub(super) fn below_root(&self, path: &str) -> PathBuf {
         self.root.join(Path::new(path.trim_start_matches('/')))
     }
 }

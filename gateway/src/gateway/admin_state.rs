@@ -17,7 +17,7 @@ use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
     HostAddress, HostRow, LimitRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Responding,
-    Response, Status, SubscriptionRow, Successor,
+    Response, Status, SubscriptionRow, Successor, UnlistedRow,
 };
 use crate::capture::Capture;
 use crate::connection;
@@ -25,7 +25,7 @@ use crate::explain::{self, Before};
 use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard};
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
-use crate::telemetry::{RequestSnapshot, Snapshot};
+use crate::telemetry::{RequestSnapshot, Snapshot, UnlistedDestination};
 use crate::tls::Refusal;
 
 /// What the admin socket shows, and where it comes from.
@@ -132,6 +132,7 @@ impl AdminState {
             }
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
+            Request::Unlisted { most } => self.unlisted(most),
             Request::TakeOver { .. } => Response::Error("a take-over is a conversation of its own".to_owned()),
         }
     }
@@ -242,6 +243,27 @@ impl AdminState {
             times: snapshot.times,
         };
         self.connection.telemetry.decisions().into_iter().map(row).collect()
+    }
+
+    fn unlisted(&self, most: usize) -> Response {
+        let now = SystemTime::now();
+        let ago = |time| now.duration_since(time).unwrap_or_default().as_secs();
+        let (seen, all) = self.connection.telemetry.unlisted(most);
+        let row = |UnlistedDestination { newest, reason, times, first }: UnlistedDestination| {
+            let caller = caller(&newest);
+            // The response of DNS may have been read after the event.
+            let late = || caller.original_destination.and_then(|to| self.names.name_at(&caller.owner, to.ip()));
+            UnlistedRow {
+                reason: reason.to_owned(),
+                name: newest.name.clone().or_else(late).map(|name| name.to_string()),
+                protocol: newest.protocol.unwrap_or("tcp").to_owned(),
+                times,
+                first_seconds_ago: ago(first),
+                last_seconds_ago: ago(newest.accepted),
+                caller,
+            }
+        };
+        Response::Unlisted { rows: seen.into_iter().map(row).collect(), all }
     }
 
     fn flows(&self) -> Vec<FlowRow> {

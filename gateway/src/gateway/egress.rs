@@ -25,6 +25,11 @@ impl NodeAddresses {
         self.0.load().contains(&address)
     }
 
+    /// Returns the addresses that were on the node when they were last read.
+    pub(super) fn all(&self) -> BTreeSet<IpAddr> {
+        BTreeSet::clone(&self.0.load())
+    }
+
     /// Reads the addresses every second until stopped, and logs each egress address that appears or disappears.
     pub(super) async fn watch(&self, model: impl Fn() -> Arc<Model>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(Self::PERIOD);

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
+use super::models::Models;
 use crate::capture::Capture;
 use crate::connection::CarryDns;
 use crate::flow::Workloads;
@@ -46,11 +47,13 @@ impl Forwarding {
         capture: &Arc<Capture>,
         names: &Arc<Names>,
         workloads: &Arc<Workloads>,
+        models: &Arc<Models>,
     ) -> std::io::Result<Self> {
         let each = Capture::DNS_SOCKETS;
         let sockets = if inherited.is_empty() { DnsSockets::bind(each) } else { DnsSockets::adopt(inherited, each) }?;
         let (exempt, sender, beat) = (Arc::clone(capture), Arc::clone(capture), Arc::clone(capture));
         let (listed, learning, workloads) = (Arc::clone(names), Arc::clone(names), Arc::clone(workloads));
+        let (observing, callers, models) = (Arc::clone(names), Arc::clone(&workloads), Arc::clone(models));
         let rooms = DnsRooms {
             exempt: Arc::new(move |socket| exempt.exempt(socket)),
             sender: Box::new(move |socket, slot| sender.dns_sender(socket, slot)),
@@ -61,6 +64,15 @@ impl Forwarding {
                     let (owner, cgroup) = workloads.owner(seen.caller).await;
                     names.learn_seen(seen, &owner, cgroup).await;
                 })
+            }),
+            observes: Box::new(move || !models.current().unlisted.is_off()),
+            observe: Box::new(move |seen| {
+                let (names, workloads) = (Arc::clone(&observing), Arc::clone(&callers));
+                // Nobody waits for it: the name is only shown.
+                tokio::spawn(async move {
+                    let (owner, _) = workloads.owner(seen.caller).await;
+                    names.observe(&seen, &owner);
+                });
             }),
             beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),
         };

@@ -23,6 +23,7 @@ use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_
 use super::remembered::Remembered;
 use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
+use super::unlisted::UnlistedGuard;
 use super::values::spawn_values;
 use super::{Error, Options, capabilities, memory};
 use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
@@ -102,7 +103,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let stop = CancellationToken::new();
     let models = Arc::new(Models::new(Arc::new(model)));
     let (model_sender, model_receiver) = watch::channel(models.current());
-    let changes = model_receiver.clone();
+    let (changes, unlisted_changes) = (model_receiver.clone(), model_receiver.clone());
     let node = Arc::new(NodeAddresses::read()?);
     let names = Arc::new(self::names(&settings, &node, &capture));
     names.follow(&models.current());
@@ -151,8 +152,11 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     let is_gone = self::is_gone(&cgroup_root)?;
     let path_of = Box::new(move |id| paths.path(id));
     let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup)));
-    let forwarding =
-        if settings.forward_dns { Some(Forwarding::new(dns_sockets, &capture, &names, &workloads)?) } else { None };
+    let forwarding = if settings.forward_dns {
+        Some(Forwarding::new(dns_sockets, &capture, &names, &workloads, &models)?)
+    } else {
+        None
+    };
     let dns = forwarding.as_ref().map(|forwarding| Arc::clone(&forwarding.forwarder));
     let rooms = rooms(
         &capture,
@@ -182,6 +186,10 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
             listeners.accept(stop, serve).await;
         })
     };
+
+    let guard = UnlistedGuard::new(&capture, &models, &names, &node, &rooms.workloads)?;
+    guard.publish().await?;
+    guard.spawn(unlisted_changes, &stop);
 
     if let Some(forwarding) = &forwarding {
         forwarding.start(&capture, &stop)?;
@@ -350,7 +358,7 @@ fn rooms(
     let counted = Arc::clone(&names);
     let counters = Redis::new(Arc::clone(&pool), move |host| counted.addresses(host));
     let (located, asked, wanted) = (Arc::clone(&names), Arc::clone(&names), Arc::clone(&names));
-    let (scoped, called) = (Arc::clone(&names), Arc::clone(&names));
+    let (scoped, called, named) = (Arc::clone(&names), Arc::clone(&names), Arc::clone(&names));
     Rooms {
         origin: Box::new(move |socket| origin.origin(socket)),
         dialer,
@@ -368,6 +376,7 @@ fn rooms(
             Box::pin(async move { names.lives_at(host, address).await })
         }),
         carry_dns,
+        name_at: Box::new(move |owner, address| named.name_at(owner, address)),
         on_node: Box::new(move |address: IpAddr| node.has(address)),
         workloads,
         connections: Shares::default(),

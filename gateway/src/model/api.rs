@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, Wildcard,
-    WorkloadMatch,
+    CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, Unlisted,
+    Wildcard, WorkloadMatch,
 };
 
 /// Version of the compiled configuration; rises by one with every accepted change.
@@ -41,6 +41,8 @@ pub struct Model {
     pub counters: Option<Arc<CounterStore>>,
     /// The key sets that policies check signatures with.
     pub keys: Vec<Arc<KeySet>>,
+    /// What happens to connections that no API lists.
+    pub unlisted: Unlisted,
     /// The bounds on what callers may use.
     pub limits: Limits,
     /// How long flows may go on when the process is replaced or stopped.

@@ -45,6 +45,9 @@ pub(super) type IsListed = Box<dyn Fn(&str) -> bool + Send + Sync>;
 /// Takes the addresses of a listed host in; ends when the kernel's table has them.
 pub(super) type Learn = Box<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// Takes the addresses of a host in that is not listed.
+pub(super) type Observe = Box<dyn Fn(Seen) + Send + Sync>;
+
 /// What the forwarder needs of other rooms.
 pub struct Rooms {
     /// Marks sockets of Egret's own.
@@ -55,6 +58,10 @@ pub struct Rooms {
     pub is_listed: IsListed,
     /// Takes addresses of listed hosts in.
     pub learn: Learn,
+    /// Returns whether addresses of hosts that are not listed are wanted.
+    pub observes: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Takes addresses of hosts in that are not listed.
+    pub observe: Observe,
     /// Writes the heartbeat. Without it the hooks let DNS queries leave directly.
     pub beat: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
@@ -160,10 +167,19 @@ impl Forwarder {
 
     /// Returns a response as its caller is to get it, once the addresses that it names are captured.
     async fn prepare(&self, response: Vec<u8>, server: SocketAddr, caller: u64) -> Vec<u8> {
-        let listed = message::question(&response).filter(|question| (self.rooms.is_listed)(question.host()));
-        let Some(question) = listed else { return response };
+        let Some(question) = message::question(&response) else { return response };
+        let is_listed = (self.rooms.is_listed)(question.host());
+        if !is_listed && !(self.rooms.observes)() {
+            return response;
+        }
         let name = question.host().to_owned();
         let Some(found) = bindings::of(&response) else { return response };
+        if !is_listed {
+            if !found.addresses.is_empty() {
+                (self.rooms.observe)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
+            }
+            return response;
+        }
         if !found.addresses.is_empty() {
             let learn = (self.rooms.learn)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
             match tokio::time::timeout(LEARNING, learn).await {

@@ -42,6 +42,27 @@ impl Names {
         self.directory.load().lists(name)
     }
 
+    /// Returns the DNS servers that Egret and the node ask, and those that the configuration trusts.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.trusted.all()
+    }
+
+    /// Remembers the addresses of a host that no API lists, to show its name where a caller of this owner connects to them.
+    pub fn observe(&self, seen: &Seen, owner: &Arc<str>) {
+        if let Ok(host) = Host::parse(&seen.name) {
+            self.observed.note(owner, &host, &seen.addresses);
+        }
+    }
+
+    /// Returns the name for which callers of this owner got an address: as its DNS responses say, or as Egret knows it.
+    pub fn name_at(&self, owner: &str, address: IpAddr) -> Option<Host> {
+        let listed = |listing: Listing| match listing {
+            Listing::Host(host) => Some(host),
+            Listing::Wildcard(_) => None,
+        };
+        self.observed.name(owner, address).or_else(|| self.listings_at(address).into_iter().find_map(listed))
+    }
+
     /// Takes the addresses in a DNS response in, to a caller of this owner, which has this cgroup. Returns once the kernel's table has
     /// them: at once if nothing is new.
     pub async fn learn_seen(&self, seen: Seen, owner: &Arc<str>, cgroup: u64) {

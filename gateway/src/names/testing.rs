@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{
-    Api, Drain, Egress, FailMode, Generation, Host, Limits, Mode, Model, OnRefusal, Pool, Strangers, Wildcard,
+    Api, Drain, Egress, FailMode, Generation, Host, Limits, Mode, Model, OnRefusal, Pool, Strangers, Unlisted, Wildcard,
 };
 
 /// An API with the host `NAME.example`.
@@ -38,6 +38,7 @@ pub(super) fn model_of(apis: Vec<Api>) -> Model {
         backends: Vec::new(),
         counters: None,
         keys: Vec::new(),
+        unlisted: Unlisted::default(),
         limits: Limits::default(),
         drain: Drain { hand_over: Duration::ZERO, stop: Duration::ZERO },
         warnings: Vec::new(),

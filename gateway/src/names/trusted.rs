@@ -27,6 +27,13 @@ impl Trusted {
         }
     }
 
+    /// Returns the servers that the node trusts.
+    pub(super) fn all(&self) -> Vec<SocketAddr> {
+        let system = self.system.load();
+        let system = system.iter().map(|address| SocketAddr::new(*address, 53));
+        self.configured.iter().copied().chain(system).collect()
+    }
+
     /// Returns whether the node trusts this server.
     pub(super) fn has(&self, server: SocketAddr) -> bool {
         let server = SocketAddr::new(server.ip().to_canonical(), server.port());

@@ -1,5 +1,7 @@
 use super::call::{Call, Fault};
-use crate::model::{Reason, Workload, WorkloadFilter, WorkloadMatch};
+use crate::model::{
+    Reason, Unlisted, UnlistedAction, UnlistedClass, UnlistedRule, Workload, WorkloadFilter, WorkloadMatch,
+};
 
 /// Refuses workloads by facts that the kernel attests. Where it is not known whether a workload is forbidden, it is refused.
 pub(super) fn run(filter: &WorkloadFilter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -39,6 +41,19 @@ enum Selected {
 #[must_use]
 pub fn is_one_of(patterns: &[WorkloadMatch], workload: &Workload) -> bool {
     select(patterns, workload) == Selected::Yes
+}
+
+/// Returns what happens to connections of a workload to destinations that no API lists, and its number in
+/// [`Unlisted::classes`]. A workload that may be one that is denied is denied.
+#[must_use]
+pub fn unlisted_class<'a>(unlisted: &'a Unlisted, workload: &Workload) -> (usize, &'a UnlistedClass) {
+    let decides = |rule: &&UnlistedRule| match select(&rule.workloads, workload) {
+        Selected::Yes => true,
+        Selected::Unknown => rule.class.action == UnlistedAction::Deny,
+        Selected::No => false,
+    };
+    let decided = (1..).zip(&unlisted.rules).find(|(_, rule)| decides(rule));
+    decided.map_or((0, &unlisted.otherwise), |(number, rule)| (number, &rule.class))
 }
 
 fn select(patterns: &[WorkloadMatch], workload: &Workload) -> Selected {

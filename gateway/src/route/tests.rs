@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::Host;
 use crate::model::{
-    Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Scope, Wildcard, Workload,
+    Drain, Egress, FailMode, Generation, Limits, OnRefusal, OriginalDst, Pool, Scope, Unlisted, Wildcard, Workload,
 };
 
 const ADDRESS: &str = "203.0.113.7:443";
@@ -42,6 +42,7 @@ fn model(apis: Vec<Api>) -> Model {
         backends: Vec::new(),
         counters: None,
         keys: Vec::new(),
+        unlisted: Unlisted::default(),
         limits: Limits::default(),
         warnings: Vec::new(),
         drain: Drain { hand_over: Duration::ZERO, stop: Duration::ZERO },

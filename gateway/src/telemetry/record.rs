@@ -74,6 +74,8 @@ pub struct Decided {
     pub flow: Flow,
     /// The API, and its mode.
     pub api: Option<(Arc<str>, &'static str)>,
+    /// The name of the destination, as far as DNS said it.
+    pub name: Option<Host>,
     /// The time of the decision.
     pub time: SystemTime,
     /// The source address that the hook set.
@@ -86,13 +88,14 @@ pub struct Decided {
 
 impl From<Decided> for Snapshot {
     fn from(decided: Decided) -> Self {
-        let Decided { flow, api, time, source, udp, times } = decided;
+        let Decided { flow, api, name, time, source, udp, times } = decided;
         Self {
             accepted: time,
             mode: api.as_ref().map(|(_, mode)| *mode),
             api: api.map(|(name, _)| name),
             protocol: udp.then_some("udp"),
             times,
+            name,
             // The kernel chooses the port later.
             egress: source.map(|address| SocketAddr::new(address, 0)),
             ..Self::new(flow.id, Some(flow))

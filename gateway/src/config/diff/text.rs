@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::config::AccessLog;
 use crate::config::document::Node;
 use crate::model::{
-    Api, Backend, Breaker, CounterStore, Health, Member, Operation, Product, Proxy, Service, TlsVersion, ValueSource,
-    number,
+    Api, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Product, Proxy, Service, TlsVersion,
+    Unlisted, UnlistedClass, ValueSource, number,
 };
 
 pub(super) fn plain<T: ToString>(value: &T) -> String {
@@ -122,6 +122,22 @@ pub(super) fn counted(counters: &CounterStore) -> String {
         optional(&endpoint.tls, |settings| tls(settings))
     );
     format!("{where_to}, as {name}, password {password}; timeout {}; on_failure {failure}", duration(timeout))
+}
+
+pub(super) fn unlisted(unlisted: &Unlisted) -> String {
+    let class = |class: &UnlistedClass| match class.except.as_slice() {
+        [] => class.action.label().to_owned(),
+        except => {
+            let except: Vec<_> = except.iter().map(ToString::to_string).collect();
+            format!("{} except {}", class.action.label(), except.join(", "))
+        }
+    };
+    let rules = unlisted
+        .rules
+        .iter()
+        .map(|rule| format!("; {} for {}", class(&rule.class), number(rule.workloads.len(), "workload")));
+    let fail = if unlisted.fail == FailMode::Open { "; fail open" } else { "" };
+    format!("{}{}{fail}", class(&unlisted.otherwise), rules.collect::<String>())
 }
 
 pub(super) fn target(operation: &Operation) -> String {
