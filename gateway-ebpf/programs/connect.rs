@@ -4,15 +4,16 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skc
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
     ACTION_BIND, ACTION_DENY, ACTION_LISTENER, ACTION_REDIRECT, ACTION_SCOPED, Address, CaptureKey, CaptureRule,
-    Captured, EVERYBODY, FAIL_OPEN, KernelReason, Origin, Owners, Port, RowKey,
+    Captured, EVERYBODY, FAIL_OPEN, KernelReason, Origin, Owners, Port, RowKey, Settings,
 };
 
 use crate::bind::set_source;
 use crate::caller::{is_captured, origin_of, owners};
 use crate::dns;
 use crate::maps::{CAPTURED, HITS, REDIRECTS, SETTINGS, can_find_mptcp};
+use crate::namespace::{Place, has_listener, is_nodes, place};
 use crate::owners::have_room;
-use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, in_its_namespace, is_exempt, is_there, listener};
+use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, is_exempt, is_there, listener};
 use crate::scoped;
 use crate::socket::{address_v4, address_v6, bound_device, port, protocol, set_v4, set_v6};
 use crate::unlisted::is_denied;
@@ -67,24 +68,27 @@ pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
         return PROCEED;
     }
     hit(&destination, row);
-    let reason = refused_unless_open(ctx, &destination, row.rule);
-    conclude(reason, &origin_of(&destination, row), Address::default(), protocol(ctx))
+    let origin = origin_of(&destination, row);
+    let reason = refused_unless_open(ctx, &destination, row.rule, &origin);
+    conclude(reason, &origin, Address::default(), protocol(ctx))
 }
 
 /// A datagram is refused unless the same connection over TCP would leave directly.
 #[inline(always)]
-fn refused_unless_open(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule) -> KernelReason {
+fn refused_unless_open(
+    ctx: &SockAddrContext,
+    destination: &Destination,
+    rule: &CaptureRule,
+    origin: &Origin,
+) -> KernelReason {
     let Some(settings) = SETTINGS.get(0) else { return gone(rule) };
     if rule.fail != FAIL_OPEN || rule.action != ACTION_REDIRECT {
         return KernelReason::UdpRefused;
     }
-    if !in_its_namespace(ctx, settings) {
-        return KernelReason::ForeignNamespaceOpen;
-    }
-    if is_there(ctx, settings, destination.address.is_v4()) {
-        KernelReason::UdpRefused
-    } else {
-        KernelReason::GatewayGoneOpen
+    match place(ctx, settings, origin) {
+        Place::Nowhere => KernelReason::ForeignNamespaceOpen,
+        Place::Here if !is_there(ctx, settings, destination.address.is_v4()) => KernelReason::GatewayGoneOpen,
+        Place::Here | Place::Soon => KernelReason::UdpRefused,
     }
 }
 
@@ -128,7 +132,7 @@ pub fn passes(ctx: &SockAddrContext) -> bool {
 #[inline(always)]
 fn to_the_listener(ctx: &SockAddrContext, destination: &Destination, row: Row) -> i32 {
     match SETTINGS.get(0) {
-        Some(settings) if in_its_namespace(ctx, settings) => {
+        Some(settings) if has_listener(ctx, settings) => {
             let origin = origin_of(destination, row);
             conclude(KernelReason::ListenerRefused, &origin, Address::default(), TCP)
         }
@@ -142,28 +146,43 @@ fn captured(ctx: &SockAddrContext, destination: &Destination, rule: &CaptureRule
         return KernelReason::Denied;
     }
     let Some(settings) = SETTINGS.get(0) else { return gone(rule) };
-    if !in_its_namespace(ctx, settings) {
-        return by_fail_mode(rule, KernelReason::ForeignNamespaceClosed, KernelReason::ForeignNamespaceOpen);
-    }
     if rule.action == ACTION_BIND {
-        return if set_source(ctx, rule.source) { KernelReason::Bound } else { KernelReason::BindFailed };
+        return bound(ctx, rule, settings);
     }
     if bound_device(ctx) {
         return by_fail_mode(rule, KernelReason::BoundDeviceClosed, KernelReason::BoundDeviceOpen);
     }
-    if !is_there(ctx, settings, destination.address.is_v4()) {
-        return gone(rule);
+    let place = place(ctx, settings, origin);
+    match place {
+        Place::Here if !is_there(ctx, settings, destination.address.is_v4()) => return gone(rule),
+        Place::Nowhere => return foreign(rule),
+        Place::Here | Place::Soon => {}
     }
     // Refused in any fail mode: a caller must not open its way past Egret by using up its share.
     let owners = owners(origin.cgroup);
     if !have_room(&owners) {
         return KernelReason::OriginsFull;
     }
-    if !remember(ctx, origin, &owners) {
+    let is_held = place == Place::Soon;
+    if !remember(ctx, origin, &owners, is_held) {
         return KernelReason::RecordFailed;
     }
     redirect(ctx, destination, listener(settings, destination.address.is_v4()));
-    KernelReason::Redirected
+    if is_held { KernelReason::Held } else { KernelReason::Redirected }
+}
+
+/// Sets the source address, which is one of the node's: in another network namespace nothing would leave from it.
+#[inline(always)]
+fn bound(ctx: &SockAddrContext, rule: &CaptureRule, settings: &Settings) -> KernelReason {
+    if !is_nodes(ctx, settings) {
+        return foreign(rule);
+    }
+    if set_source(ctx, rule.source) { KernelReason::Bound } else { KernelReason::BindFailed }
+}
+
+#[inline(always)]
+fn foreign(rule: &CaptureRule) -> KernelReason {
+    by_fail_mode(rule, KernelReason::ForeignNamespaceClosed, KernelReason::ForeignNamespaceOpen)
 }
 
 #[inline(always)]
@@ -223,10 +242,11 @@ fn key(destination: &Destination) -> CaptureKey {
 
 /// Keeps the origin with the socket, for the hooks that follow. A later `connect` of the same socket overwrites it.
 #[inline(always)]
-pub fn remember(ctx: &SockAddrContext, origin: &Origin, owners: &Owners) -> bool {
+pub fn remember(ctx: &SockAddrContext, origin: &Origin, owners: &Owners, is_held: bool) -> bool {
     // SAFETY: the storage lives as long as the socket, which is being connected.
     let Some(stored) = (unsafe { CAPTURED.get_or_insert_ptr_mut(ctx, None).as_mut() }) else { return false };
     write(stored, origin, owners);
+    stored.is_held = is_held.into();
     if can_find_mptcp() {
         remember_for_mptcp(ctx, origin, owners);
     }

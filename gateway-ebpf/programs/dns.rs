@@ -12,8 +12,9 @@ use egret_kernel::{
 use crate::caller::{origin_of, owners};
 use crate::connect::{Destination, Row, passes, redirect, remember};
 use crate::maps::{DNS, DNS_CLIENTS, DNS_SENDERS, MARKS, SETTINGS};
+use crate::namespace::is_nodes;
 use crate::owners::have_room;
-use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwarder_beats, forwards, in_its_namespace, is_there, listener};
+use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwarder_beats, forwards, is_there, listener};
 use crate::socket::{address_v4, address_v6, has_device, local_port, port, set_v4, set_v6};
 use crate::verdict::{PROCEED, count};
 
@@ -55,7 +56,7 @@ fn forwarder_for(
     // A server that answers, or a socket that is bound to a network, does not reach the forwarder.
     let is_servers_own = local_port(ctx) == DNS_PORT;
     let is_left_alone = dns.v4 == 0 || is_servers_own || has_device(ctx) || is_local_scope(destination.address);
-    if is_left_alone || !in_its_namespace(ctx, settings) || passes(ctx) {
+    if is_left_alone || !is_nodes(ctx, settings) || passes(ctx) {
         return None;
     }
     Some((dns, settings))
@@ -123,7 +124,7 @@ fn forward_connection(
     }
     let origin = origin_of(destination, ROW);
     let owners = owners(origin.cgroup);
-    if !have_room(&owners) || !remember(ctx, &origin, &owners) {
+    if !have_room(&owners) || !remember(ctx, &origin, &owners, false) {
         return KernelReason::DnsNoRoom;
     }
     redirect(ctx, destination, listener(settings, v4));

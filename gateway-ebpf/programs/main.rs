@@ -14,7 +14,11 @@ mod dns;
 
 mod events;
 
+mod hold;
+
 mod maps;
+
+mod namespace;
 
 mod origin;
 

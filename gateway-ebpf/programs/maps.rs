@@ -5,9 +5,10 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
-    CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES, EVENTS_LOST,
-    Exception, Hits, MAX_CLASSES, MAX_EXCEPTIONS, MAX_ORIGINS, MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD,
-    Origin, OriginKey, RowKey, Settings, Told, ToldKey, UnlistedKey, UnlistedSettings,
+    ARRIVAL_BYTES, CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES,
+    EVENTS_LOST, Exception, Hits, MAX_CLASSES, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS, MAX_REDIRECTS, MAX_SCOPED,
+    MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, RowKey, Settings, Told, ToldKey, UnlistedKey,
+    UnlistedSettings,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -72,6 +73,12 @@ pub static EXCEPTIONS: LpmTrie<Exception, u32> = LpmTrie::with_max_entries(MAX_E
 pub static UNLISTED_TOLD: HashMap<UnlistedKey, Told> = HashMap::with_max_entries(MAX_UNLISTED_TOLD, NO_PREALLOC);
 
 #[map]
+pub static NAMESPACES: HashMap<u64, Namespace> = HashMap::with_max_entries(MAX_NAMESPACES, NO_PREALLOC);
+
+#[map]
+pub static ARRIVALS: RingBuf = RingBuf::with_byte_size(ARRIVAL_BYTES, 0);
+
+#[map]
 pub static DNS: Array<DnsSettings> = Array::with_max_entries(1, 0);
 
 #[map]
@@ -90,6 +97,24 @@ static CAN_SET_RETVAL: u8 = 0;
 /// Set by the loader: whether this kernel finds the MPTCP socket of a TCP one (`bpf_skc_to_mptcp_sock`, Linux 5.19).
 #[unsafe(no_mangle)]
 static CAN_FIND_MPTCP: u8 = 0;
+
+/// Set by the loader: the ticks of the kernel's clock (`HZ`) between two SYNs of a connection that waits for its listener; zero if this
+/// kernel has no TCP MD5 signatures, without which none can wait.
+#[unsafe(no_mangle)]
+static HOLD_TICKS: u32 = 0;
+
+/// Returns [`HOLD_TICKS`].
+#[inline(always)]
+pub fn hold_ticks() -> u32 {
+    // SAFETY: as in `can_set_retval`.
+    unsafe { core::ptr::read_volatile(&raw const HOLD_TICKS) }
+}
+
+/// Whether a connection can wait for its listener.
+#[inline(always)]
+pub fn can_hold() -> bool {
+    hold_ticks() != 0
+}
 
 /// Returns [`CAN_SET_RETVAL`]; the verifier prunes the branch that cannot run.
 #[inline(always)]

@@ -10,6 +10,7 @@ use egret_kernel::{
 };
 
 use crate::connect::rule_for;
+use crate::hold;
 use crate::maps::{ACCEPTED, CAPTURED, ORIGINS, SCOPED};
 use crate::owners;
 use crate::presence::is_listener;
@@ -42,6 +43,8 @@ pub fn event(ctx: &SockOpsContext) -> u32 {
     let op = ctx.op();
     if op == TCP_CONNECT {
         before_syn(ctx);
+    } else if matches!(op, hold::TIMEOUT_INIT | hold::HEADER_OPTION_LENGTH | hold::WRITE_HEADER_OPTION) {
+        held(ctx, op);
     } else if op == PASSIVE_ESTABLISHED {
         established(ctx);
     } else if op == STATE && ctx.arg(1) == CLOSE {
@@ -75,7 +78,28 @@ fn before_syn(ctx: &SockOpsContext) {
     }
     owners::count(&record.owners);
     // The kernel reports the end of this socket from now on.
-    let _ = ctx.set_cb_flags((ctx.cb_flags() | STATE_FLAG) as i32);
+    let flags = if record.is_held == 0 { STATE_FLAG } else { STATE_FLAG | hold::HEADER_OPTION_FLAG };
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | flags) as i32);
+}
+
+/// The kernel asks about a SYN of a connection that may have to wait for its listener.
+#[inline(always)]
+fn held(ctx: &SockOpsContext, op: u32) {
+    let (_, remote) = ends(ctx);
+    if !is_listener(remote.address, remote.port) {
+        return;
+    }
+    let Some(record) = socket(ctx).and_then(captured) else { return };
+    if op == hold::TIMEOUT_INIT {
+        hold::timeout(ctx, record);
+    } else if op == hold::WRITE_HEADER_OPTION {
+        hold::write(ctx, record);
+    } else if record.is_held == 0 {
+        // It waits no more: no question about further packets.
+        let _ = ctx.set_cb_flags((ctx.cb_flags() & !hold::HEADER_OPTION_FLAG) as i32);
+    } else {
+        hold::reserve(ctx, record, netns(ctx));
+    }
 }
 
 /// The listener's socket of a connection is established: it gets the origin.
@@ -159,8 +183,13 @@ fn cookie(ctx: &SockOpsContext) -> u64 {
 
 #[inline(always)]
 fn key(ctx: &SockOpsContext, End { address, port }: End) -> OriginKey {
+    OriginKey { netns: netns(ctx), address, port, pad: [0; 6] }
+}
+
+#[inline(always)]
+fn netns(ctx: &SockOpsContext) -> u64 {
     // SAFETY: the context is valid.
-    OriginKey { netns: unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }, address, port, pad: [0; 6] }
+    unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
 }
 
 /// Returns the local and the remote end.

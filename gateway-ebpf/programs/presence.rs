@@ -1,8 +1,8 @@
-//! Whether Egret is there: its heartbeat, its listener, the network namespace it listens in.
+//! Whether Egret is there: its heartbeat and its listener.
 
 use aya_ebpf::bindings::bpf_sock_tuple;
 use aya_ebpf::helpers::generated::{
-    bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get,
+    bpf_ktime_get_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get,
 };
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{Address, DnsSettings, MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Port, Settings};
@@ -15,14 +15,7 @@ pub const LOOPBACK_V6: Address = Address([0, 0, 0, LOCALHOST_V6]);
 pub const LOCALHOST_V4: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
 const LOCALHOST_V6: u32 = u32::from_ne_bytes([0, 0, 0, 1]);
 
-/// Whether the caller is in the network namespace of the listeners.
-#[inline(always)]
-pub fn in_its_namespace(ctx: &SockAddrContext, settings: &Settings) -> bool {
-    // SAFETY: the context is valid.
-    unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) == settings.netns }
-}
-
-/// Whether Egret serves connections of this family now.
+/// Whether Egret serves connections of this family now, in the caller's network namespace.
 #[inline(always)]
 pub fn is_there(ctx: &SockAddrContext, settings: &Settings, v4: bool) -> bool {
     beats(settings) && listens::<TCP>(ctx, v4, listener(settings, v4))

@@ -18,11 +18,12 @@ const ECONNREFUSED: i32 = 111;
 pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol: u32) -> i32 {
     count(reason);
     // The listener reports what is redirected.
-    if reason as u32 != KernelReason::Redirected as u32 {
+    if !matches!(reason, KernelReason::Redirected | KernelReason::Held) {
         report(reason, origin, source, protocol);
     }
     match reason {
         KernelReason::Redirected
+        | KernelReason::Held
         | KernelReason::Bound
         | KernelReason::Exempt
         | KernelReason::GatewayGoneOpen

@@ -111,9 +111,9 @@ reasons! {
     GatewayGoneClosed = 5, "gateway_gone_closed";
     /// Left directly: Egret is gone and the API fails open.
     GatewayGoneOpen = 6, "gateway_gone_open";
-    /// Refused: the caller's network namespace has no listener and the API fails closed.
+    /// Refused: Egret cannot listen in the caller's network namespace, and the API fails closed.
     ForeignNamespaceClosed = 7, "foreign_namespace_closed";
-    /// Left directly: the caller's network namespace has no listener and the API fails open.
+    /// Left directly: Egret cannot listen in the caller's network namespace, and the API fails open.
     ForeignNamespaceOpen = 8, "foreign_namespace_open";
     /// Refused: the source address could not be set.
     BindFailed = 9, "bind_failed";
@@ -139,4 +139,6 @@ reasons! {
     UnlistedDenied = 19, "unlisted_denied";
     /// Left directly to a destination that is denied otherwise: Egret is gone and `capture.unlisted` fails open.
     UnlistedGoneOpen = 20, "unlisted_gone_open";
+    /// Redirected to a listener that is not there yet, in a network namespace that has just made its first connection.
+    Held = 21, "held";
 }

@@ -13,6 +13,8 @@ mod dns;
 
 mod event;
 
+mod namespace;
+
 mod origin;
 
 mod settings;
@@ -26,6 +28,10 @@ pub use capture::{
 };
 pub use dns::{API_DNS, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings};
 pub use event::{Event, KernelReason, Told, ToldKey};
+pub use namespace::{
+    ARRIVAL_BYTES, Arrival, MAX_NAMESPACES, NAMESPACE_SERVED, NAMESPACE_UNSERVED, NAMESPACE_WANTED, Namespace,
+    WANT_EVERY,
+};
 pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners};
 pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
 pub use unlisted::{
@@ -34,7 +40,7 @@ pub use unlisted::{
 };
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
@@ -111,6 +117,10 @@ pub mod map {
     pub const EXCEPTIONS: &str = "EXCEPTIONS";
     /// Hash of [`UnlistedKey`](crate::UnlistedKey) to [`Told`](crate::Told).
     pub const UNLISTED_TOLD: &str = "UNLISTED_TOLD";
+    /// Hash of `u64`, the cookie of a network namespace, to [`Namespace`](crate::Namespace).
+    pub const NAMESPACES: &str = "NAMESPACES";
+    /// Ring buffer of [`Arrival`](crate::Arrival).
+    pub const ARRIVALS: &str = "ARRIVALS";
     /// Array of one [`DnsSettings`](crate::DnsSettings).
     pub const DNS: &str = "DNS";
     /// Array of one `u64`: CLOCK_MONOTONIC nanoseconds of the forwarder's newest heartbeat.

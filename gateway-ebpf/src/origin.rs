@@ -56,6 +56,8 @@ pub struct Captured {
     pub socket: u64,
     /// One from the redirect until the SYN of that `connect`, then zero: a later `connect` must not use this record.
     pub is_new: u64,
+    /// One while its SYN must not arrive, because Egret does not listen in its network namespace yet; else zero.
+    pub is_held: u64,
 }
 
 /// The owners of a connection that share the table of origins: the caller's cgroups at the levels 1, 2 and 3 with all
@@ -73,7 +75,7 @@ pub const OWNER_IS_USER: u64 = 1 << 63;
 
 const _: () = assert!(size_of::<OriginKey>() == 32);
 const _: () = assert!(size_of::<Origin>() == 80);
-const _: () = assert!(size_of::<Captured>() == 128);
+const _: () = assert!(size_of::<Captured>() == 136);
 
 #[cfg(feature = "user")]
 mod user {

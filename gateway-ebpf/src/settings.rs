@@ -10,7 +10,7 @@ pub struct Settings {
     pub listener_v4: Port,
     /// Port of the listener on ::1; zero while there is none.
     pub listener_v6: Port,
-    /// Cookie of the network namespace the listeners are in.
+    /// Cookie of the node's network namespace. In others Egret listens on the same ports.
     pub netns: u64,
     /// Age of the heartbeat, in nanoseconds, from which the daemon counts as gone.
     pub stale_after: u64,

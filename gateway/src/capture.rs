@@ -18,6 +18,8 @@ mod log;
 
 mod maps;
 
+mod namespaces;
+
 mod older;
 
 mod origins;
@@ -34,6 +36,7 @@ mod table;
 
 mod unlisted;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +50,7 @@ use thiserror::Error as ThisError;
 pub use cgroup::{CgroupPaths, cgroup_root};
 pub use decisions::Decisions;
 pub use features::{Feature, features};
+pub use namespaces::{Arrivals, netns_cookie};
 pub use older::Older;
 pub use proof::was_caller;
 
@@ -207,6 +211,35 @@ impl Capture {
     /// Tells the hooks where to send connections, and marks the listeners as ours.
     pub fn listen(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         self.maps.listen(v4, v6)
+    }
+
+    /// Tells the hooks that Egret listens in this network namespace too, with these sockets.
+    pub fn serve(&self, netns: u64, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        self.maps.mark_listeners(v4, v6)?;
+        self.maps.namespaces.set(netns, true)
+    }
+
+    /// Tells the hooks that Egret cannot listen in this network namespace for now: its callers follow the fail modes.
+    pub fn cannot_serve(&self, netns: u64) -> Result<(), Error> {
+        self.maps.namespaces.set(netns, false)
+    }
+
+    /// Makes the hooks forget a network namespace that is gone.
+    pub fn forget(&self, netns: u64) {
+        self.maps.namespaces.forget(netns);
+    }
+
+    /// Makes the hooks forget all network namespaces but these.
+    pub fn keep(&self, served: &HashSet<u64>) -> Result<(), Error> {
+        self.maps.namespaces.keep(served)
+    }
+
+    /// Returns the callers from network namespaces in which Egret does not listen yet; for one reader.
+    ///
+    /// # Errors
+    /// They have their reader already, or cannot be waited for.
+    pub fn arrivals(&self) -> io::Result<Arrivals> {
+        self.maps.namespaces.arrivals()
     }
 
     /// Writes a heartbeat.

@@ -18,6 +18,8 @@ mod memory;
 
 mod models;
 
+mod namespaces;
+
 mod older;
 
 mod publish;

@@ -1,4 +1,6 @@
-//! Accept captured connections on the node's loopback; pass the sockets on; drain.
+//! Accept captured connections on the loopback, in the node's network namespace and in those of callers; pass the sockets on; drain.
+
+mod entrance;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,13 +11,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+pub use entrance::{Entrance, namespace_of};
+
 /// Connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
 /// Pause after an error of `accept` that is not the connection's own (no descriptors, no memory).
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The listening sockets, one per family.
+/// The listening sockets of a network namespace, one per family.
 #[derive(Debug)]
 pub struct Listeners {
     v4: TcpListener,
@@ -58,6 +62,12 @@ impl Listeners {
         (self.v4.as_fd(), self.v6.as_ref().map(AsFd::as_fd))
     }
 
+    /// Returns the ports of IPv4 and IPv6.
+    fn ports(&self) -> (u16, Option<u16>) {
+        let port = |socket: &TcpListener| socket.local_addr().map(|address| address.port());
+        (port(&self.v4).unwrap_or(0), self.v6.as_ref().and_then(|socket| port(socket).ok()))
+    }
+
     /// Where they listen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         [Some(&self.v4), self.v6.as_ref()].into_iter().flatten().filter_map(|socket| socket.local_addr().ok()).collect()
@@ -91,6 +101,10 @@ async fn accept_v6(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Soc
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::from_std(socket(address)?.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -100,5 +114,5 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }

@@ -57,21 +57,6 @@ except (BrokenPipeError, ConnectionResetError):
 }
 
 #[test]
-fn a_caller_in_another_network_namespace_follows_the_fail_mode() {
-    for (fail, status, seen) in [("closed", "000", vec![]), ("open", "403", vec![ADDRESS])] {
-        let lab = Lab::new();
-        let partner = partner(&lab);
-        let _egret = lab.egret(&lab.configure(&format!("{PARTNER}    fail: {fail}\n")), &[]);
-        let arguments = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "http://api.partner.example/"];
-        let output = lab.foreign_workload("curl", &arguments).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), status, "{fail}");
-        let sources: Vec<_> = partner.sources().iter().map(ToString::to_string).collect();
-        assert_eq!(sources, seen, "{fail}");
-        assert_eq!(lab.json(&["status"])["kernel"][format!("foreign_namespace_{fail}")], 1);
-    }
-}
-
-#[test]
 fn a_reused_source_port_does_not_inherit_an_origin() {
     let lab = Lab::new();
     let addresses = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];

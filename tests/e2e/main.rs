@@ -10,6 +10,8 @@ mod compare;
 
 mod conformance;
 
+mod containers;
+
 mod decisions;
 
 mod dns;

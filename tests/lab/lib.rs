@@ -4,6 +4,8 @@
 //! 192.0.2.10 and 2001:db8:1::10. The internet has third parties on 203.0.113.0/24 and 2001:db8:2::/64. What a test asserts
 //! is what a third party saw. Everything ends with the [`Lab`], also when a test panics.
 
+mod container;
+
 mod daemon;
 
 mod dns;
@@ -27,6 +29,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub use container::Container;
 pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
 pub use pki::{Identity, Pki};
@@ -194,6 +197,18 @@ impl Lab {
         Pod::new(self, namespace, name)
     }
 
+    /// A new container with a network namespace of its own.
+    pub fn container(&self) -> Container<'_> {
+        Container::new(self)
+    }
+
+    /// The node forwards packets of its containers.
+    fn forward(&self) {
+        let settings = "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding";
+        let status = self.gateway("sh", &["-c", settings]).status().expect("sh runs");
+        assert!(status.success(), "the node does not forward");
+    }
+
     /// A command of an application in a network namespace other than the node's, as in a container.
     pub fn foreign_workload(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
@@ -209,10 +224,7 @@ impl Lab {
 
     /// Status and body of what curl gets; status 0 if it gets nothing.
     pub fn curl(&self, url: &str) -> (u16, String) {
-        let output = self.run("curl", &["-s", "-m", "10", "-w", "\n%{http_code}", url]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
-        (status.trim().parse().unwrap_or(0), body.trim().to_owned())
+        curled(&self.run("curl", &["-s", "-m", "10", "-w", "\n%{http_code}", url]))
     }
 
     /// Runs a Python program as an application; returns what it printed, panics when it fails.
@@ -414,6 +426,13 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Status and body of what `curl -w "\n%{http_code}"` printed.
+fn curled(output: &Output) -> (u16, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
+    (status.trim().parse().unwrap_or(0), body.trim().to_owned())
 }
 
 fn ip(arguments: &[&str]) {

@@ -5,7 +5,7 @@
 //! other goes on as if nothing had happened.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,10 +29,12 @@ pub struct Sockets {
     pub telemetry: Option<OwnedFd>,
     /// The sockets of the DNS forwarder.
     pub dns: Vec<OwnedFd>,
+    /// The listeners in other network namespaces than the node's.
+    pub namespaces: Vec<OwnedFd>,
 }
 
-/// Most sockets of the DNS forwarder.
-const MOST_DNS: usize = 16;
+/// Most descriptors in one message (`SCM_MAX_FD` in unix(7)).
+const MOST: usize = 253;
 
 /// The text that goes with the sockets: which sockets they are, and the generation to continue from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ struct Cover {
     /// The number of sockets of the DNS forwarder.
     #[serde(default)]
     dns: usize,
+    /// The number of listeners in other network namespaces.
+    #[serde(default)]
+    namespaces: usize,
     generation: u32,
 }
 
@@ -74,28 +79,41 @@ impl Successor {
 
     /// Sends the sockets and waits until the process accepts on them.
     pub async fn hand(&mut self, sockets: &Sockets, generation: u32) -> io::Result<()> {
-        let dns = &sockets.dns[..sockets.dns.len().min(MOST_DNS)];
-        let cover =
-            Cover { v6: sockets.v6.is_some(), telemetry: sockets.telemetry.is_some(), dns: dns.len(), generation };
+        let Sockets { v4, v6, telemetry, dns, namespaces } = sockets;
+        let cover = Cover {
+            v6: v6.is_some(),
+            telemetry: telemetry.is_some(),
+            dns: dns.len(),
+            namespaces: namespaces.len(),
+            generation,
+        };
         let mut line = serde_json::to_vec(&cover)?;
         line.push(b'\n');
-        let fds: Vec<_> = [Some(&sockets.v4), sockets.v6.as_ref(), sockets.telemetry.as_ref()]
+        let fds: Vec<_> = [Some(v4), v6.as_ref(), telemetry.as_ref()]
             .into_iter()
             .flatten()
             .chain(dns)
+            .chain(namespaces)
             .map(AsRawFd::as_raw_fd)
             .collect();
-        let stream = self.stream.get_ref();
-        stream
-            .async_io(Interest::WRITABLE, || {
-                let message = [ControlMessage::ScmRights(&fds)];
-                sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(&line)], &message, MsgFlags::empty(), None)
-                    .map_err(io::Error::from)
-            })
-            .await?;
+        // Each part of the sockets needs a byte to go with: blanks are no part of the text, and the line ends with the last.
+        let mut parts = fds.chunks(MOST).peekable();
+        while let Some(part) = parts.next() {
+            self.send(part, if parts.peek().is_some() { b" " } else { &line }).await?;
+        }
         let mut word = Vec::new();
         timeout(PATIENCE, self.stream.read_until(b'\n', &mut word)).await??;
         if word == TAKEN { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    async fn send(&self, fds: &[RawFd], bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_ref();
+        let send = || {
+            let message = [ControlMessage::ScmRights(fds)];
+            sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(bytes)], &message, MsgFlags::empty(), None)
+                .map_err(io::Error::from)
+        };
+        stream.async_io(Interest::WRITABLE, send).await.map(drop)
     }
 
     /// Tells the process how many flows are still to be finished. Fails if it has ended.
@@ -162,12 +180,13 @@ async fn ask(path: &Path, abi_version: u32) -> io::Result<Handed> {
     let v4 = fds.next().ok_or_else(missing)?;
     let v6 = if cover.v6 { Some(fds.next().ok_or_else(missing)?) } else { None };
     let telemetry = if cover.telemetry { Some(fds.next().ok_or_else(missing)?) } else { None };
-    let dns: Vec<_> = fds.take(cover.dns).collect();
-    if dns.len() < cover.dns {
+    let dns: Vec<_> = fds.by_ref().take(cover.dns).collect();
+    let namespaces: Vec<_> = fds.collect();
+    if dns.len() < cover.dns || namespaces.len() < cover.namespaces {
         return Err(missing());
     }
     let predecessor = Predecessor { stream: BufReader::new(stream) };
-    Ok(Handed { sockets: Sockets { v4, v6, telemetry, dns }, generation: cover.generation, predecessor })
+    Ok(Handed { sockets: Sockets { v4, v6, telemetry, dns, namespaces }, generation: cover.generation, predecessor })
 }
 
 impl Predecessor {
@@ -217,7 +236,7 @@ async fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 
 fn receive_some(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (mut bytes, mut fds) = (vec![0u8; 4096], Vec::new());
-    let mut control = cmsg_space!([i32; 3 + MOST_DNS]);
+    let mut control = cmsg_space!([RawFd; MOST]);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let read = message.bytes;
@@ -272,6 +291,8 @@ mod tests {
             v6: None,
             telemetry: Some(file("/dev/null")),
             dns: vec![file("/dev/zero")],
+            // More than go with one message.
+            namespaces: (0..600).map(|_| file("/dev/full")).collect(),
         }
     }
 
@@ -291,7 +312,7 @@ mod tests {
         let Handed { sockets, generation, mut predecessor } = take_over(&path, 1).await.unwrap().unwrap();
         assert_eq!(generation, 7);
         assert!(sockets.v6.is_none() && sockets.telemetry.is_some());
-        assert_eq!(sockets.dns.len(), 1);
+        assert_eq!((sockets.dns.len(), sockets.namespaces.len()), (1, 600));
         let mut text = String::new();
         File::from(sockets.v4).read_to_string(&mut text).unwrap();
         assert!(!text.is_empty());

@@ -664,6 +664,9 @@ pub struct Status {
     pub ca: PathBuf,
     /// The addresses of the listeners.
     pub listeners: Vec<SocketAddr>,
+    /// The number of other network namespaces in which Egret listens, on the same ports.
+    #[serde(default)]
+    pub namespaces: usize,
     /// The number of running flows.
     pub flows: usize,
     /// The egress addresses and whether they are on the node.

@@ -1,5 +1,5 @@
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use egret_kernel::{
 
 use super::decisions::TakenOut;
 use super::dns::Dns;
+use super::namespaces::{Namespaces, netns_cookie};
 use super::origins::Origins;
 use super::sockets::{self, Connection};
 use super::table::Table;
@@ -22,7 +23,7 @@ use super::{Decisions, Error, chain, kernel, map_error};
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -40,6 +41,8 @@ const NAMES: [&str; 21] = [
     map::CLASSES,
     map::EXCEPTIONS,
     map::UNLISTED_TOLD,
+    map::NAMESPACES,
+    map::ARRIVALS,
     map::DNS,
     map::DNS_HEARTBEAT,
     map::DNS_CLIENTS,
@@ -53,6 +56,8 @@ pub(super) fn load(pins: &Path) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global("CAN_SET_RETVAL", &can_set_retval, true);
     loader.override_global("CAN_FIND_MPTCP", &can_find_mptcp, true);
+    let hold_ticks = kernel::hold_ticks();
+    loader.override_global("HOLD_TICKS", &hold_ticks, true);
     for name in NAMES {
         loader.map_pin_path(name, pins.join(name));
     }
@@ -67,6 +72,7 @@ pub(super) struct Maps {
     pub(super) origins: Origins,
     pub(super) dns: Dns,
     pub(super) unlisted: UnlistedMaps,
+    pub(super) namespaces: Namespaces,
     marks: Mutex<SkStorage<MapData, u32>>,
     marks_fd: OwnedFd,
     counters: Mutex<PerCpuArray<MapData, u64>>,
@@ -116,6 +122,7 @@ impl Maps {
             origins: Origins::take(object)?,
             dns: Dns::take(object)?,
             unlisted: UnlistedMaps::take(object)?,
+            namespaces: Namespaces::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
             marks_fd,
             counters: Mutex::new(take(object, map::COUNTERS)?),
@@ -157,15 +164,21 @@ impl Maps {
         let netns = netns_cookie(v4).map_err(failed)?;
         let port_v4 = local_port(v4).map_err(failed)?;
         let port_v6 = v6.map(local_port).transpose().map_err(failed)?.unwrap_or(0);
-        for socket in [Some(v4), v6].into_iter().flatten() {
-            lock(&self.marks).insert(&socket, MARK_LISTENER, 0).map_err(map_error(map::MARKS))?;
-        }
+        self.mark_listeners(v4, v6)?;
         self.table.refuse_direct_connections(port_v4, port_v6)?;
         self.change_settings(|settings| {
             settings.netns = netns;
             settings.listener_v4 = Port::from(port_v4);
             settings.listener_v6 = Port::from(port_v6);
         })
+    }
+
+    /// Marks listeners as ours: no redirect goes to any other socket.
+    pub(super) fn mark_listeners(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        for socket in [Some(v4), v6].into_iter().flatten() {
+            lock(&self.marks).insert(&socket, MARK_LISTENER, 0).map_err(map_error(map::MARKS))?;
+        }
+        Ok(())
     }
 
     pub(super) fn beat(&self) -> Result<(), Error> {
@@ -214,23 +227,6 @@ pub(super) fn age(nanoseconds: u64) -> Duration {
 /// CLOCK_MONOTONIC, the hooks' clock (`bpf_ktime_get_ns`).
 pub(super) fn monotonic() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
-}
-
-/// `SO_NETNS_COOKIE` (socket(7), Linux 5.14).
-fn netns_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut cookie = 0u64;
-    let mut size = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the option writes at most `size` bytes into `cookie`, which outlives the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut size,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 pub(super) fn local_port(socket: BorrowedFd<'_>) -> io::Result<u16> {

@@ -62,6 +62,9 @@ fn show(status: &Status) -> io::Result<()> {
     }
     out::line(format!("captures       {}", status.cgroup.display()))?;
     out::line(format!("listens on     {}", list(&status.listeners)))?;
+    if status.namespaces > 0 {
+        out::line(format!("               in {} of callers, too", number(status.namespaces, "network namespace")))?;
+    }
     for egress in &status.egress {
         let present = if egress.present { "on the node" } else { "NOT ON THE NODE: flows follow their fail mode" };
         out::line(format!("leaves from    {} ({present})", egress.address))?;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
+use super::namespaces::Namespaces;
 use super::older;
 use super::warnings::warnings;
 use crate::admin::{
@@ -41,6 +42,7 @@ pub(super) struct AdminState {
     pub(super) config_error: Arc<Mutex<Option<String>>>,
     pub(super) draining: Arc<Mutex<Vec<Draining>>>,
     pub(super) listeners: Vec<std::net::SocketAddr>,
+    pub(super) namespaces: Arc<Namespaces>,
     pub(super) cgroup: PathBuf,
     pub(super) ca: PathBuf,
     pub(super) persist: bool,
@@ -411,6 +413,7 @@ impl AdminState {
             cgroup: self.cgroup.clone(),
             ca: self.ca.clone(),
             listeners: self.listeners.clone(),
+            namespaces: self.namespaces.count(),
             flows: self.connection.telemetry.running(),
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),

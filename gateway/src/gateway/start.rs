@@ -19,6 +19,7 @@ use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
 use super::log;
 use super::models::Models;
+use super::namespaces::{Namespaces, Serve};
 use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
 use super::start_lock::StartLock;
@@ -91,7 +92,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
         model.generation = Generation(model.generation.0.max(newest + 1));
     }
-    let (listeners, metrics_listener, dns_sockets) = sockets(inherited, &settings).await?;
+    let (listeners, metrics_listener, dns_sockets, foreign_sockets) = sockets(inherited, &settings).await?;
     let (v4, v6) = listeners.sockets();
     capture.listen(v4, v6)?;
     capture.beat()?;
@@ -179,13 +180,16 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     remembered.spawn(&stop);
     let flows = TaskTracker::new();
     let listeners = Arc::new(listeners);
-    let accepting = {
-        let (listeners, flows, stop, rooms) = (Arc::clone(&listeners), flows.clone(), stop.clone(), Arc::clone(&rooms));
-        tokio::spawn(async move {
-            let serve = |accepted| drop(flows.spawn(connection::serve(accepted, Arc::clone(&rooms))));
-            listeners.accept(stop, serve).await;
-        })
+    let serve: Serve = {
+        let (flows, rooms) = (flows.clone(), Arc::clone(&rooms));
+        Arc::new(move |accepted| drop(flows.spawn(connection::serve(accepted, Arc::clone(&rooms)))))
     };
+    let accepting = {
+        let (listeners, stop, serve) = (Arc::clone(&listeners), stop.clone(), Arc::clone(&serve));
+        tokio::spawn(async move { listeners.accept(stop, |accepted| serve(accepted)).await })
+    };
+    let namespaces = Namespaces::new(&capture, &rooms.workloads, &listeners, serve, &stop)?;
+    namespaces.adopt(foreign_sockets)?;
 
     let guard = UnlistedGuard::new(&capture, &models, &names, &node, &rooms.workloads)?;
     guard.publish().await?;
@@ -208,6 +212,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
         config_error: Arc::clone(&config_error),
         draining: Arc::clone(&draining),
         listeners: listeners.addresses(),
+        namespaces: Arc::clone(&namespaces),
         cgroup: capture.cgroup().to_owned(),
         ca: settings.ca.certificate.clone(),
         persist: options.persist,
@@ -231,12 +236,24 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     starting.succeeded();
     // Only now: they have one reader, which was the old process.
     spawn_decisions(&capture, rooms, stop.clone());
+    namespaces.start(capture.arrivals()?).await;
     admin_state.ready.store(true, Ordering::Relaxed);
     announce(&models.current(), &capture);
     drop(turn);
 
-    let running =
-        Running { capture, listeners, metrics_listener, flows, telemetry, models, stop, socket, accepting, forwarding };
+    let running = Running {
+        capture,
+        listeners,
+        namespaces,
+        metrics_listener,
+        flows,
+        telemetry,
+        models,
+        stop,
+        socket,
+        accepting,
+        forwarding,
+    };
     match running.until_ended(signals, successors, options.persist).await {
         Ending::HandedOver(successor) => running.drain_for(successor).await,
         Ending::Stopped => {
@@ -297,14 +314,15 @@ async fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<O
 async fn sockets(
     inherited: Option<Sockets>,
     settings: &Settings,
-) -> anyhow::Result<(Listeners, Option<TcpListener>, Vec<OwnedFd>)> {
+) -> anyhow::Result<(Listeners, Option<TcpListener>, Vec<OwnedFd>, Vec<OwnedFd>)> {
     let bind = async || -> anyhow::Result<Option<TcpListener>> {
         let Some(address) = settings.telemetry else { return Ok(None) };
         let listener = TcpListener::bind(address).await;
         listener.map(Some).with_context(|| format!("telemetry.address: cannot listen on {address}"))
     };
-    let Some(Sockets { v4, v6, telemetry, dns }) = inherited else {
-        return Ok((Listeners::bind().context("cannot listen on the loopback")?, bind().await?, Vec::new()));
+    let Some(Sockets { v4, v6, telemetry, dns, namespaces }) = inherited else {
+        let own = Listeners::bind().context("cannot listen on the loopback")?;
+        return Ok((own, bind().await?, Vec::new(), Vec::new()));
     };
     let telemetry = match telemetry.map(std::net::TcpListener::from) {
         Some(listener) if listener.local_addr().ok() == settings.telemetry => {
@@ -313,7 +331,7 @@ async fn sockets(
         }
         _ => bind().await?,
     };
-    Ok((Listeners::adopt(v4, v6)?, telemetry, dns))
+    Ok((Listeners::adopt(v4, v6)?, telemetry, dns, namespaces))
 }
 
 fn access_log(settings: &Settings) -> anyhow::Result<AccessLog> {
@@ -489,6 +507,7 @@ fn spawn_telemetry(
             generation: model.generation.0,
             config_refused: state.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             origins: state.capture.origins_used(),
+            namespaces: state.namespaces.count(),
             lost_events: state.capture.events_lost(),
             stalls: runtime.stalls(),
             lost_lines: telemetry.lost_lines(),

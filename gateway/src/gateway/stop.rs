@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::forwarding::Forwarding;
 use super::models::Models;
+use super::namespaces::Namespaces;
 use crate::admin::{Draining, SocketFile, Sockets, Successor};
 use crate::capture::{self, Capture};
 use crate::listener::Listeners;
@@ -102,6 +103,7 @@ pub(super) enum Ending {
 pub(super) struct Running {
     pub(super) capture: Arc<Capture>,
     pub(super) listeners: Arc<Listeners>,
+    pub(super) namespaces: Arc<Namespaces>,
     pub(super) metrics_listener: Option<Arc<TcpListener>>,
     pub(super) flows: TaskTracker,
     pub(super) telemetry: Arc<Telemetry>,
@@ -127,7 +129,7 @@ impl Running {
                 Some(successor) = successors.recv() => successor,
             };
             let handed = async {
-                let sockets = pass_on(&self.listeners, self.metrics_listener.as_deref(), self.forwarding.as_ref())?;
+                let sockets = self.pass_on().await?;
                 successor.hand(&sockets, self.models.current().generation.0).await
             };
             let handed = tokio::select! {
@@ -138,10 +140,27 @@ impl Running {
                 Ok(()) => return Ending::HandedOver(successor),
                 Err(error) => {
                     tracing::warn!(%error, "a process asked to take over and failed: this process goes on");
+                    self.namespaces.resume().await;
                     stopping.extend();
                 }
             }
         }
+    }
+
+    /// Returns duplicates of the sockets, to be passed on.
+    async fn pass_on(&self) -> std::io::Result<Sockets> {
+        let (v4, v6) = self.listeners.sockets();
+        Ok(Sockets {
+            v4: v4.try_clone_to_owned()?,
+            v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
+            telemetry: self
+                .metrics_listener
+                .as_ref()
+                .map(|metrics| metrics.as_fd().try_clone_to_owned())
+                .transpose()?,
+            dns: self.forwarding.as_ref().map(Forwarding::pass_on).transpose()?.unwrap_or_default(),
+            namespaces: self.namespaces.pass_on().await?,
+        })
     }
 
     /// Stops accepting. Connections that were accepted before are among the flows when this returns.
@@ -150,6 +169,7 @@ impl Running {
         if let Err(error) = (&mut self.accepting).await {
             tracing::error!(%error, "the task that accepts connections failed");
         }
+        self.namespaces.stopped().await;
         self.flows.close();
     }
 
@@ -185,7 +205,7 @@ impl Running {
         }
         self.stop_accepting().await;
         self.socket.remove();
-        let Self { capture, listeners, flows, models, .. } = self;
+        let Self { capture, listeners, namespaces, flows, models, .. } = self;
         if persist {
             capture.leave();
             tracing::info!("stopping: the hooks stay, and each API follows its fail mode");
@@ -193,24 +213,9 @@ impl Running {
             capture.remove()?;
             tracing::info!("stopping: the hooks are removed, new connections go direct");
         }
-        drop(listeners);
+        drop((listeners, namespaces));
         // Flows that last longer are cut when the process ends.
         let _ = tokio::time::timeout(models.current().drain.stop, flows.wait()).await;
         Ok(())
     }
-}
-
-/// Returns duplicates of the listeners, to be passed on.
-fn pass_on(
-    listeners: &Listeners,
-    metrics: Option<&TcpListener>,
-    forwarding: Option<&Forwarding>,
-) -> std::io::Result<Sockets> {
-    let (v4, v6) = listeners.sockets();
-    Ok(Sockets {
-        v4: v4.try_clone_to_owned()?,
-        v6: v6.map(|v6| v6.try_clone_to_owned()).transpose()?,
-        telemetry: metrics.map(|metrics| metrics.as_fd().try_clone_to_owned()).transpose()?,
-        dns: forwarding.map(Forwarding::pass_on).transpose()?.unwrap_or_default(),
-    })
 }

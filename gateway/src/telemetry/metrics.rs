@@ -58,6 +58,8 @@ pub struct Gauges {
     pub config_refused: bool,
     /// Number of captured connections between `connect` and `accept`.
     pub origins: usize,
+    /// Number of network namespaces in which Egret listens, beside the node's.
+    pub namespaces: usize,
     /// Events about decisions of the kernel hooks that were lost.
     pub lost_events: u64,
     /// Number of stalls of the runtime.
@@ -130,6 +132,8 @@ impl Metrics {
         section(&mut body, "egret_config_refused", "gauge", "Whether the newest change is refused", [("", refused)])?;
         let help = "Captured connections between connect and the listener";
         section(&mut body, "egret_origins_used", "gauge", help, [("", gauges.origins as u64)])?;
+        let help = "Network namespaces of callers in which Egret listens, beside the node's";
+        section(&mut body, "egret_network_namespaces", "gauge", help, [("", gauges.namespaces as u64)])?;
         let help = "Events about decisions of the kernel hooks that were lost";
         section(&mut body, "egret_kernel_events_lost_total", "counter", help, [("", gauges.lost_events)])?;
         let help = "Times that the runtime has stalled for more than a second";

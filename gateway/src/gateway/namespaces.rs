@@ -1,0 +1,270 @@
+//! The network namespaces of callers. Egret listens in each of them, from its first connection to a captured destination until its
+//! last process is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::capture::{Arrivals, Capture, netns_cookie};
+use crate::flow::{Bound, Share, Shares, Workloads};
+use crate::listener::{Accepted, Entrance, Listeners, namespace_of};
+use crate::model::Newcomer;
+
+/// How often Egret looks for namespaces whose processes are gone.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How many looks in a row must find no process.
+const LOOKS: u8 = 2;
+
+/// Namespaces in which Egret listens at most: each is two descriptors.
+const BOUND: Bound = Bound { all: 4096, each: 1024 };
+
+/// Where container runtimes keep namespaces that have no process yet.
+const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+
+/// Takes an accepted connection.
+pub(super) type Serve = Arc<dyn Fn(Accepted) + Send + Sync>;
+
+/// The network namespaces of callers.
+pub(super) struct Namespaces {
+    capture: Arc<Capture>,
+    workloads: Arc<Workloads>,
+    entrance: Entrance,
+    /// Those of the node, on whose ports Egret listens in each namespace.
+    nodes: Arc<Listeners>,
+    serve: Serve,
+    served: Mutex<HashMap<u64, Served>>,
+    shares: Shares,
+    accepting: TaskTracker,
+    stop: CancellationToken,
+    door: tokio::sync::Mutex<Door>,
+}
+
+/// Who waits for newcomers.
+enum Door {
+    /// Nobody, until another process has taken over, or has failed to.
+    Closed(Option<Box<Arrivals>>),
+    /// This task, until it is told to rest.
+    Open(CancellationToken, JoinHandle<Box<Arrivals>>),
+}
+
+/// A namespace in which Egret listens.
+struct Served {
+    listeners: Arc<Listeners>,
+    /// The inode number of the namespace.
+    inode: u64,
+    /// Looks in a row that found no process.
+    deserted: u8,
+    /// Ends the listeners.
+    stop: CancellationToken,
+    _share: Option<Share>,
+}
+
+impl Namespaces {
+    pub(super) fn new(
+        capture: &Arc<Capture>,
+        workloads: &Arc<Workloads>,
+        nodes: &Arc<Listeners>,
+        serve: Serve,
+        stop: &CancellationToken,
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            capture: Arc::clone(capture),
+            workloads: Arc::clone(workloads),
+            entrance: Entrance::open()?,
+            nodes: Arc::clone(nodes),
+            serve,
+            served: Mutex::default(),
+            shares: Shares::default(),
+            accepting: TaskTracker::new(),
+            stop: stop.clone(),
+            door: tokio::sync::Mutex::new(Door::Closed(None)),
+        }))
+    }
+
+    /// Goes on where another process listened, with its sockets, and makes the hooks forget all other namespaces.
+    pub(super) fn adopt(self: &Arc<Self>, sockets: Vec<OwnedFd>) -> anyhow::Result<()> {
+        let mut by_namespace: HashMap<u64, (Option<OwnedFd>, Option<OwnedFd>)> = HashMap::new();
+        for socket in sockets {
+            let netns = netns_cookie(std::os::fd::AsFd::as_fd(&socket))?;
+            let is_v4 = socket2::SockRef::from(&socket).local_addr()?.is_ipv4();
+            let pair = by_namespace.entry(netns).or_default();
+            *if is_v4 { &mut pair.0 } else { &mut pair.1 } = Some(socket);
+        }
+        for (v4, v6) in by_namespace.into_values() {
+            if let Some(v4) = v4 {
+                self.take_in(Listeners::adopt(v4, v6)?, None)?;
+            }
+        }
+        self.capture.keep(&self.served().keys().copied().collect())?;
+        Ok(())
+    }
+
+    /// Listens in the namespaces of callers as they come, and leaves those that are deserted.
+    pub(super) async fn start(self: &Arc<Self>, arrivals: Arrivals) {
+        *self.door.lock().await = Door::Closed(Some(Box::new(arrivals)));
+        self.resume().await;
+    }
+
+    /// Waits for newcomers again, after another process has failed to take over.
+    pub(super) async fn resume(self: &Arc<Self>) {
+        let mut door = self.door.lock().await;
+        if let Door::Closed(arrivals) = &mut *door
+            && let Some(arrivals) = arrivals.take()
+        {
+            let rest = self.stop.child_token();
+            *door = Door::Open(rest.clone(), tokio::spawn(Arc::clone(self).wait(arrivals, rest)));
+        }
+    }
+
+    async fn wait(self: Arc<Self>, mut arrivals: Box<Arrivals>, rest: CancellationToken) -> Box<Arrivals> {
+        let mut sweep = tokio::time::interval(SWEEP);
+        let mut welcoming = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = rest.cancelled() => break,
+                newcomer = arrivals.next() => match newcomer {
+                    Ok(newcomer) => drop(welcoming.spawn(Arc::clone(&self).welcome(newcomer))),
+                    Err(error) => {
+                        tracing::error!(%error, "cannot learn of callers in other network namespaces: their APIs follow the fail modes");
+                        break;
+                    }
+                },
+                Some(_) = welcoming.join_next() => {}
+                _ = sweep.tick() => self.sweep().await,
+            }
+        }
+        welcoming.join_all().await;
+        arrivals
+    }
+
+    /// Listens in the namespace of a caller whose connection waits for that.
+    async fn welcome(self: Arc<Self>, newcomer: Newcomer) {
+        if self.served().contains_key(&newcomer.netns) {
+            return;
+        }
+        if let Err(error) = self.listen(newcomer).await {
+            let Newcomer { netns, pid, .. } = newcomer;
+            tracing::warn!(
+                netns, pid, %error,
+                "cannot listen in a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
+            );
+            if let Err(error) = self.capture.cannot_serve(netns) {
+                tracing::error!(%error, "cannot tell the hooks so");
+            }
+        }
+    }
+
+    async fn listen(self: &Arc<Self>, Newcomer { netns, cgroup, pid, thread }: Newcomer) -> anyhow::Result<()> {
+        let (owner, _) = self.workloads.owner(cgroup).await;
+        let share = self.shares.take(&owner, 1, BOUND);
+        let share = share.ok_or_else(|| anyhow::anyhow!("{owner} has too many network namespaces"))?;
+        let namespace = PathBuf::from(format!("/proc/{pid}/task/{thread}/ns/net"));
+        let listeners = self.entrance.listen(namespace, &self.nodes).await?;
+        let (v4, _) = listeners.sockets();
+        anyhow::ensure!(
+            netns_cookie(v4)? == netns,
+            "the caller's socket is of another network namespace than the caller"
+        );
+        self.take_in(listeners, Some(share))
+    }
+
+    /// Accepts on these listeners, and tells the hooks so.
+    fn take_in(self: &Arc<Self>, listeners: Listeners, share: Option<Share>) -> anyhow::Result<()> {
+        let listeners = Arc::new(listeners);
+        let (v4, v6) = listeners.sockets();
+        let (netns, inode) = (netns_cookie(v4)?, namespace_of(v4)?);
+        let stop = self.stop.child_token();
+        let served =
+            Served { listeners: Arc::clone(&listeners), inode, deserted: 0, stop: stop.clone(), _share: share };
+        self.served().insert(netns, served);
+        let (accepted, serve) = (Arc::clone(&listeners), Arc::clone(&self.serve));
+        self.accepting.spawn(async move { accepted.accept(stop, |accepted| serve(accepted)).await });
+        self.capture.serve(netns, v4, v6)?;
+        Ok(())
+    }
+
+    /// Leaves namespaces in which no process has been for a while. A caller that still comes from there makes it known again.
+    async fn sweep(&self) {
+        if self.served().is_empty() {
+            return;
+        }
+        let Ok(inhabited) = tokio::task::spawn_blocking(inhabited).await else { return };
+        self.served().retain(|netns, served| {
+            let is_inhabited = inhabited.contains(&served.inode);
+            served.deserted = if is_inhabited { 0 } else { served.deserted + 1 };
+            let stays = served.deserted < LOOKS;
+            if !stays {
+                self.capture.forget(*netns);
+                served.stop.cancel();
+            }
+            stays
+        });
+    }
+
+    /// Leaves newcomers to another process, which takes over with these duplicates of the sockets.
+    pub(super) async fn pass_on(&self) -> io::Result<Vec<OwnedFd>> {
+        let mut door = self.door.lock().await;
+        if let Door::Open(rest, task) = &mut *door {
+            rest.cancel();
+            *door = Door::Closed(task.await.ok());
+        }
+        let served = self.served();
+        let sockets = served.values().flat_map(|served| {
+            let (v4, v6) = served.listeners.sockets();
+            [Some(v4), v6]
+        });
+        sockets.flatten().map(|socket| socket.try_clone_to_owned()).collect()
+    }
+
+    /// Waits until no listener accepts any more, after the run has been stopped.
+    pub(super) async fn stopped(&self) {
+        self.accepting.close();
+        self.accepting.wait().await;
+    }
+
+    /// Returns the number of namespaces in which Egret listens.
+    pub(super) fn count(&self) -> usize {
+        self.served().len()
+    }
+
+    fn served(&self) -> MutexGuard<'_, HashMap<u64, Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the network namespaces, by inode number, in which a process is, or that a container runtime keeps.
+fn inhabited() -> HashSet<u64> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_processes = processes.filter_map(|path| inode_in(&fs::read_link(path.join("ns/net")).ok()?));
+    let named = NAMED.iter().flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten());
+    let of_names = named.filter_map(|entry| Some(fs::metadata(entry.path()).ok()?.ino()));
+    of_processes.chain(of_names).collect()
+}
+
+/// Returns the number in a link `net:[4026531840]` (proc_pid_ns(5)).
+fn inode_in(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_of_a_running_process_is_inhabited() {
+        let own = inode_in(&fs::read_link("/proc/self/ns/net").unwrap()).unwrap();
+        assert!(inhabited().contains(&own));
+        assert_eq!(inode_in(Path::new("net:[4026531840]")), Some(4_026_531_840));
+        assert_eq!(inode_in(Path::new("mnt:[1]")), None);
+    }
+}
