@@ -172,10 +172,11 @@ impl Names {
 
     /// Returns whether DNS says that a host lives at an address. For a host that is not listed it asks, for some seconds at most.
     pub async fn lives_at(&self, host: Host, address: IpAddr) -> bool {
-        let known = self.listed().knows(&host).then(|| self.addresses(&host));
-        match known {
-            Some(addresses) => addresses.contains(&address),
-            None => self.strangers.lives_at(host, address).await,
+        // A statement of its own: the lock ends with it.
+        let is_listed = self.listed().knows(&host);
+        match is_listed {
+            true => self.addresses(&host).contains(&address),
+            false => self.strangers.lives_at(host, address).await,
         }
     }
 

@@ -450,3 +450,18 @@ fn an_address_that_a_denied_or_bound_name_adds_is_judged_by_name() {
         assert_eq!(sources.len(), 1 + usize::from(of_added == "200"), "{mode}");
     }
 }
+
+#[test]
+fn a_host_that_is_listed_with_another_port_is_a_stranger_and_stops_nothing() {
+    let lab = Lab::new();
+    lab.hosts(&[(ADDRESS, NAME), (ADDRESS, "other.example"), ("203.0.113.8", "elsewhere.example")]);
+    let partner = lab.third_party(ADDRESS, 80, Behaviour::Http(vec![ip(EGRESS), ip(NODE)]));
+    let apis = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n  - name: other\n    hosts: [other.example, \
+                elsewhere.example]\n    ports: [8443]\n";
+    let _egret = lab.egret(&lab.configure(apis), &[]);
+    assert_eq!(plain(&lab, &[&get("other.example")]), "200");
+    assert_eq!(partner.sources(), [ip(NODE)], "as if Egret were not there");
+    assert_eq!(plain(&lab, &[&get("elsewhere.example")]), "421", "it does not live there");
+    assert_eq!(plain(&lab, &[&get(NAME)]), "200");
+    assert!(partner.sources().contains(&ip(EGRESS)));
+}

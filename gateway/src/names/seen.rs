@@ -283,6 +283,17 @@ mod tests {
         names.learn_seen(seen("a.partner.example", address, SERVER), &"one".into(), 7).await;
     }
 
+    #[tokio::test]
+    async fn a_listed_host_lives_where_egret_resolves_it() {
+        let names = names(&["api.partner.example"]);
+        let (host, address) = (Host::parse("api.partner.example").unwrap(), [203, 0, 113, 7].into());
+        names.follow(&model(&["api.partner.example"]));
+        assert!(!names.lives_at(host.clone(), address).await, "it is not resolved yet");
+        let response = crate::names::resolve::Response { addresses: vec![address], ttl: Duration::from_secs(60) };
+        names.learn(&host, Ok(response));
+        assert!(names.lives_at(host, address).await);
+    }
+
     #[test]
     fn what_a_name_may_not_have_is_not_learnt() {
         let names = names(&["*.partner.example"]);
