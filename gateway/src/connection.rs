@@ -253,7 +253,7 @@ async fn admit(
     if is_dns {
         return Ok(Admitted::Dns(flow.original_dst.0, caller));
     }
-    let first = routing::speaks_first(&sharers, flow.original_dst.0.port());
+    let first = routing::speaks_first(&sharers, &flow.workload, flow.original_dst.0.port());
     let (protocol, prefix) = first_bytes::read(downstream, first, &model.limits).await?;
     record.detected(&protocol);
     let (route, carriage) = match routing::route(&model, &flow, &protocol, &sharers, rooms, record).await {
@@ -287,10 +287,13 @@ fn connections_of_one(model: &Model) -> Bound {
     Bound { all: u64::MAX, each }
 }
 
-/// Returns whether the caller gets a response instead of a reset: in plain HTTP, if what it named is the reason.
+/// Returns whether the caller gets a response instead of a reset: in plain HTTP, if what it named, or who it is, is the reason.
 fn is_told(protocol: &Protocol, reason: Reason) -> bool {
     matches!(protocol, Protocol::Http1 { .. })
-        && matches!(reason, Reason::NoName | Reason::NameMismatch | Reason::StrangerRefused)
+        && matches!(
+            reason,
+            Reason::NoName | Reason::NameMismatch | Reason::StrangerRefused | Reason::WorkloadNotAllowed
+        )
 }
 
 /// Records a decision that the kernel made alone.

@@ -14,7 +14,8 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
 use crate::model::{
-    Api, ApiId, Host, Mode, Model, OriginalDst, Rules, Strangers, Unknown, UnlistedAction, UnlistedClass, Workload,
+    Admission, Api, ApiId, Host, Mode, Model, OriginalDst, Reason, Rules, Strangers, Unknown, UnlistedAction,
+    UnlistedClass, Workload,
 };
 use crate::policy::{self, Account, Call, Dry, Message, State, Step};
 
@@ -38,6 +39,9 @@ pub async fn dry(question: &Question, model: &Model, status: StatusCode, before:
         return Ok(Explained { note: Some(asked.unlisted(model)), ..Explained::default() });
     };
     let explained = begun(model, api, &asked.host);
+    if let Some(why) = asked.not_admitted(api) {
+        return Ok(Explained { note: Some(why), ..explained });
+    }
     match (asked.unseen(model, api), &api.rules) {
         (Some(why), _) => Ok(Explained { note: Some(why), ..explained }),
         (None, None) => Ok(Explained { note: Some(NO_POLICIES.to_owned()), ..explained }),
@@ -52,7 +56,7 @@ pub async fn dry(question: &Question, model: &Model, status: StatusCode, before:
 pub async fn send(question: &Question, model: Arc<Model>, rooms: Arc<Rooms>) -> anyhow::Result<Explained> {
     let asked = Asked::read(question)?;
     let (id, api) = asked.api(&model).with_context(|| format!("nothing was sent: {}", asked.unlisted(&model)))?;
-    if let Some(why) = asked.unseen(&model, api) {
+    if let Some(why) = asked.not_admitted(api).or_else(|| asked.unseen(&model, api)) {
         anyhow::bail!("nothing was sent: {why}");
     }
     let explained = begun(&model, api, &asked.host);
@@ -138,6 +142,22 @@ impl Asked {
             "no API lists {} and port {}: {what}, unless it goes to an address of an API, whose `strangers` decides then",
             self.host, self.port
         )
+    }
+
+    /// What happens to the workload where the API is not for it.
+    fn not_admitted(&self, api: &Api) -> Option<String> {
+        let (name, api_name) = (&self.workload.name, &api.name);
+        match policy::admission(api, &self.workload) {
+            Admission::Admitted => None,
+            Admission::Denied => Some(format!(
+                "`workloads` of API `{api_name}` does not admit {name}: the connection is refused (`{}`)",
+                Reason::WorkloadNotAllowed
+            )),
+            Admission::Untouched => Some(format!(
+                "`workloads` of API `{api_name}` leaves {name} untouched: the connection goes to its original destination from the \
+                 address that the kernel chooses, and no policy sees it"
+            )),
+        }
     }
 
     /// Why nobody looks at a request of this API, if so.

@@ -1,6 +1,7 @@
 //! The words that cross rooms. No IO, no serde: what is written or printed has its own types.
 
 mod api;
+mod audience;
 mod condition;
 mod counters;
 mod decision;
@@ -31,6 +32,7 @@ pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin, Pool,
     Strangers, TlsVersion,
 };
+pub use audience::{Admission, AdmissionOf, Audience, Others};
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::CounterStore;
 pub use decision::Decision;

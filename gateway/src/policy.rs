@@ -75,5 +75,5 @@ pub use run::run;
 pub use subscription::Used;
 pub use template::MASK;
 pub use uses::{CacheUse, LimitUse};
-pub use workload_filter::{is_one_of, unlisted_class};
+pub use workload_filter::{admission, is_one_of, unlisted_class};
 pub use world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};

@@ -8,13 +8,17 @@ use std::sync::Arc;
 
 pub use operation::{Parameters, operation, operation_but_for_capitals};
 
-use crate::model::{Alpn, Api, ApiId, Backend, Flow, Listing, Mode, Model, Protocol, Reason, Strangers};
+use crate::model::{
+    Admission, AdmissionOf, Alpn, Api, ApiId, Backend, Flow, Listing, Mode, Model, Protocol, Reason, Strangers,
+};
 
 /// Where a flow belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     /// It is for this API.
     Api(ApiId, &'a Api),
+    /// It is for this API, which leaves its workload untouched. It is carried to its original destination as if Egret were not there.
+    Untouched(ApiId, &'a Api),
     /// It names a host that no API lists. It is carried to its original destination as if Egret were not there, once it is known
     /// that the host lives there.
     Stranger,
@@ -55,6 +59,17 @@ impl<'a> Sharers<'a> {
         self.0.first().copied()
     }
 
+    /// Returns those that do not leave the workload untouched.
+    pub fn applying(&self, admission: AdmissionOf<'_>) -> Self {
+        let applies = |(_, api): &&(ApiId, &Api)| admission(api) != Admission::Untouched;
+        Self(self.0.iter().filter(applies).copied().collect())
+    }
+
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the APIs.
     pub fn apis(&self) -> impl Iterator<Item = &'a Api> {
         self.0.iter().map(|(_, api)| *api)
@@ -64,22 +79,27 @@ impl<'a> Sharers<'a> {
 /// Chooses the API.
 ///
 /// # Errors
-/// [`Reason::Denied`] if the API's mode is `deny`; [`Reason::StrangerRefused`] if no API lists the name and one of those at the
+/// [`Reason::WorkloadNotAllowed`] if the workload may not use the API; [`Reason::Denied`] if the API's mode is `deny`; [`Reason::StrangerRefused`] if no API lists the name and one of those at the
 /// address refuses strangers; [`Reason::NoName`] if there is no name and more than one API may be meant.
 pub fn select<'a>(
     model: &'a Model,
     flow: &Flow,
     protocol: &Protocol,
     sharers: &Sharers<'a>,
+    admission: AdmissionOf<'_>,
 ) -> Result<Route<'a>, Refusal<'a>> {
     let chosen = match protocol.authority() {
         Some(name) => model.listing(name, flow.original_dst.0.port()),
-        None => Some(nameless(model, flow.original_dst.0.port(), sharers)?),
+        None => Some(nameless(model, flow.original_dst.0.port(), sharers, admission)?),
     };
     match chosen {
-        Some((_, api)) if api.mode == Mode::Deny => Err(Refusal { reason: Reason::Denied, api: Some(api) }),
-        Some((id, api)) => Ok(Route::Api(id, api)),
-        None => match sharers.apis().find(|api| api.strangers == Strangers::Refuse) {
+        Some((id, api)) => match admission(api) {
+            Admission::Untouched => Ok(Route::Untouched(id, api)),
+            Admission::Denied => Err(Refusal { reason: Reason::WorkloadNotAllowed, api: Some(api) }),
+            Admission::Admitted if api.mode == Mode::Deny => Err(Refusal { reason: Reason::Denied, api: Some(api) }),
+            Admission::Admitted => Ok(Route::Api(id, api)),
+        },
+        None => match sharers.applying(admission).apis().find(|api| api.strangers == Strangers::Refuse) {
             Some(api) => Err(Refusal { reason: Reason::StrangerRefused, api: Some(api) }),
             None => Ok(Route::Stranger),
         },
@@ -88,10 +108,20 @@ pub fn select<'a>(
 
 /// Chooses for a flow without a name. Where several APIs share the address, all of them must treat the flow in the same way. An
 /// API that refuses strangers needs a name to know them, but for its opaque ports.
-fn nameless<'a>(model: &Model, port: u16, sharers: &Sharers<'a>) -> Result<(ApiId, &'a Api), Refusal<'a>> {
+fn nameless<'a>(
+    model: &Model,
+    port: u16,
+    sharers: &Sharers<'a>,
+    admission: AdmissionOf<'_>,
+) -> Result<(ApiId, &'a Api), Refusal<'a>> {
     let Some((id, first)) = sharers.first() else { return Err(Refusal { reason: Reason::NoName, api: None }) };
     let is_shared = sharers.0.len() > 1;
-    let differs = |api: &Api| !carries_bytes(api) || model.egress_of(api) != model.egress_of(first);
+    let treated = admission(first);
+    if treated == Admission::Untouched && sharers.apis().all(|api| admission(api) == treated) {
+        return Ok((id, first));
+    }
+    let differs =
+        |api: &Api| !carries_bytes(api) || model.egress_of(api) != model.egress_of(first) || admission(api) != treated;
     match sharers.apis().find(|api| needs_name(api, port) || (is_shared && differs(api))) {
         Some(api) => Err(Refusal { reason: Reason::NoName, api: Some(api) }),
         None => Ok((id, first)),
@@ -130,7 +160,7 @@ impl Carriage {
     }
 }
 
-/// Chooses how a flow is carried. Plain HTTP is always carried request by request, also a stranger's: each request is judged by
+/// Chooses how a flow is carried. Plain HTTP is always carried request by request, also one that goes to its original destination: each request is judged by
 /// the host that it names. Other protocols are carried untouched in any mode, unless they would get around policies.
 ///
 /// # Errors
@@ -138,7 +168,7 @@ impl Carriage {
 pub fn carriage(route: &Route<'_>, protocol: &Protocol) -> Result<Carriage, Reason> {
     let api = match route {
         Route::Api(_, api) => Some(api),
-        Route::Stranger => None,
+        Route::Stranger | Route::Untouched(..) => None,
     };
     Ok(match (protocol, api) {
         (Protocol::Http1 { .. }, api) => {

@@ -2,6 +2,8 @@
 
 mod answers;
 
+mod audience;
+
 mod capture;
 
 mod clients;

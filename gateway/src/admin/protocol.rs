@@ -574,6 +574,9 @@ pub struct ApiRow {
     pub mode: String,
     /// Its fail mode.
     pub fail: String,
+    /// The workloads that it is for, and what happens to others; absent where it is for all.
+    #[serde(default)]
+    pub workloads: Option<String>,
     /// What happens to connections to its addresses that name another host: `carry` or `refuse`.
     #[serde(default)]
     pub strangers: String,

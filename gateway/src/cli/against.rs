@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use super::{Failure, Output, out, table};
-use crate::model::{Api, Expression, Host, Mode, Model, Policies, Policy, Reason, Rules, Statement, Workload};
+use crate::model::{
+    Admission, Api, Expression, Host, Mode, Model, Policies, Policy, Reason, Rules, Statement, Workload,
+};
 use crate::policy::{self, Call, Dry, Held};
 
 /// Maximum number of kinds of difference in the table.
@@ -199,7 +201,10 @@ impl<'a> Replay<'a> {
         let Some(api) = self.api(line, &host) else { return Ok((before(line, None), after, false)) };
         after.api = Some(api.name.to_string());
         let seen = api.mode == Mode::Intercept || facts.scheme.as_deref() != Some("https");
+        let caller = workload(line);
         let rules = match (api.mode, &api.rules) {
+            _ if policy::admission(api, &caller) == Admission::Denied => Err(Reason::WorkloadNotAllowed.label()),
+            _ if policy::admission(api, &caller) == Admission::Untouched => Err("left untouched"),
             (Mode::Deny, _) => Err(Reason::Denied.label()),
             (Mode::Bind, _) => Err("carried without being seen"),
             (Mode::Passthrough | Mode::Intercept, _) if !seen => Err("carried without being seen"),
@@ -216,9 +221,8 @@ impl<'a> Replay<'a> {
         let method = Method::from_bytes(facts.method.as_bytes()).map_err(|_| bad("its method is none"))?;
         let head = Request::builder().method(method).uri(path).header(http::header::HOST, host.as_str()).body(());
         let (head, ()) = head.map_err(|error| bad(&error.to_string()))?.into_parts();
-        let workload = workload(line);
         let now = SystemTime::UNIX_EPOCH.checked_add(seconds(line.time)).ok_or_else(|| bad("its time is none"))?;
-        let mut call = Call::new(head, &workload, api, &host, now, seconds(line.time - first));
+        let mut call = Call::new(head, &caller, api, &host, now, seconds(line.time - first));
         call.scheme = if facts.scheme.as_deref() == Some("http") { "http" } else { "https" };
         let answered = StatusCode::from_u16(facts.status).ok().filter(|_| was_asked(facts));
         self.world.next(answered.unwrap_or(StatusCode::OK));

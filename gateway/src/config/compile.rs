@@ -1,5 +1,6 @@
 //! As written to as meant. Pure; every problem is collected.
 
+mod audience;
 mod backend;
 mod condition;
 mod contract;
@@ -136,6 +137,7 @@ fn api<'a>(
         hosts,
         wildcards,
         opaque_ports: opaque_ports(file, &ports, problems),
+        workloads: audience::compile(file, mode, problems),
         fail: fail(file, problems),
         on_refusal: on_refusal(file, mode, rules.is_some(), problems),
         on_refusal_workloads: policies::workloads(file.on_refusal_workloads.as_deref().unwrap_or_default(), problems),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::text::{
-    access_log, addresses, counted, duration, offered, optional, path, plain, proxy, served, source, summary, target,
-    tls_version, unlisted,
+    access_log, addresses, audience, counted, duration, offered, optional, path, plain, proxy, served, source, summary,
+    target, tls_version, unlisted,
 };
 use super::{Compiled, Settings, base};
 use crate::model::{Api, Backend, Model, NamedValue, Operation, Product, Rules, number};
@@ -188,6 +188,7 @@ impl Changes {
         self.each("ports", &old.ports, &new.ports);
         self.each("opaque_ports", &old.opaque_ports, &new.opaque_ports);
         self.value("mode", &old.mode, &new.mode, |mode| mode.label().to_owned());
+        self.value("workloads", &old.workloads, &new.workloads, |workloads| optional(workloads, audience));
         self.value("fail", &old.fail, &new.fail, |fail| fail.label().to_owned());
         let (from, to) = (before.egress_of(old), after.egress_of(new));
         self.value("egress", &from.addresses, &to.addresses, |all| addresses(all));

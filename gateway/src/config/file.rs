@@ -201,6 +201,11 @@ pub(super) struct ApiFile {
     /// legacy.service}]`.
     #[serde(default)]
     pub(super) on_refusal_workloads: Option<Vec<WorkloadFile>>,
+    /// The workloads that the API is for. Egret decides when it has accepted a connection, by the same facts as `workload-filter`.
+    /// Default: all workloads. Example: `{allow: [{unit: billing.service}], others: deny}`.
+    #[serde(default)]
+    #[schemars(with = "Option<AudienceFile>")]
+    pub(super) workloads: Option<Spanned<AudienceFile>>,
     /// What happens to connections while Egret or its egress address is missing. `closed`: they are refused. `open`: they go
     /// directly to the third party, from another address. Default: `closed`. Example: `open`.
     #[serde(default)]
@@ -260,6 +265,29 @@ pub(super) struct ApiFile {
     /// Whether Egret may send secrets to the third party without TLS. Default: false.
     #[serde(default)]
     pub(super) plain_secrets: bool,
+}
+
+/// The workloads that an API is for, and what happens to connections of the others. It holds in every mode. The kernel cannot decide
+/// it: in modes `bind` and `deny` Egret carries or refuses the connections itself. While Egret is not there, `fail` holds for all
+/// workloads.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct AudienceFile {
+    /// The workloads that the API is for. Exactly one of `allow` and `forbid` is required. Default: none. Example: `[{unit:
+    /// billing.service}]`.
+    #[serde(default)]
+    pub(super) allow: Option<Vec<WorkloadFile>>,
+    /// The workloads that the API is not for; it is for all others. Default: none. Example: `[{unit: batch.service}]`.
+    #[serde(default)]
+    pub(super) forbid: Option<Vec<WorkloadFile>>,
+    /// What happens to connections of workloads that the API is not for. `deny`: they are refused (`workload_not_allowed`; 403 in
+    /// plain HTTP). `untouched`: they go to the address that the caller connected to, from the address that the kernel chooses and
+    /// never from an egress address, without policies and without interception. A workload of which it is not known whether the API is
+    /// for it is refused in both cases. UDP to the API's addresses and ports is refused for all workloads. Default: `deny`. Example:
+    /// `untouched`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) others: Option<Spanned<String>>,
 }
 
 /// How Egret reaches the third party: over TLS. The application may speak plain HTTP: it needs no change and no certificate.

@@ -70,6 +70,10 @@ pub(super) fn refusal(reason: Reason) -> Response<Body> {
             StatusCode::MISDIRECTED_REQUEST,
             "egret: stranger_refused: only listed hosts may be reached at the address of this connection\n",
         ),
+        Reason::WorkloadNotAllowed => answer(
+            StatusCode::FORBIDDEN,
+            "egret: workload_not_allowed: this workload may not use the API of this host\n",
+        ),
         // RFC 9110 §15.5.20.
         _ => answer(
             StatusCode::MISDIRECTED_REQUEST,

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use super::Rooms;
 use super::first_bytes::First;
 use crate::flow::Bound;
-use crate::model::{Api, ApiId, Flow, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason, Scope, Strangers};
+use crate::model::{
+    Api, ApiId, Flow, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason, Scope, Strangers, Workload,
+};
 use crate::policy;
 use crate::route::{self, Carriage, Refusal, Route, Sharers};
 use crate::telemetry::FlowRecord;
 
 /// The mode on record where the caller's refusal of Egret's certificate has made it `passthrough`.
 const PASSED: &str = "passthrough_on_refusal";
+
+/// The mode on record where the API leaves the caller's workload untouched.
+const UNTOUCHED: &str = "untouched";
 
 /// Most lookups at the same time of names that callers choose. More are refused as if the lookup had failed.
 const LOOKUPS: Bound = Bound { all: 256, each: 32 };
@@ -32,8 +37,9 @@ pub(super) fn known(model: &Model, origin: Origin, sharers: &Sharers<'_>) -> Ori
     Origin { api: sharers.first().map_or(ApiId(u32::MAX), |(id, _)| id), ..origin }
 }
 
-/// Returns who speaks first on a connection to an address and port of these APIs.
-pub(super) fn speaks_first(sharers: &Sharers<'_>, port: u16) -> First {
+/// Returns who speaks first on a connection of this workload to an address and port of these APIs.
+pub(super) fn speaks_first(sharers: &Sharers<'_>, workload: &Workload, port: u16) -> First {
+    let sharers = sharers.applying(&|api: &Api| policy::admission(api, workload));
     let mut apis = sharers.apis().peekable();
     if apis.peek().is_some() && apis.all(|api| api.opaque_ports.contains(&port)) {
         return First::Opaque;
@@ -55,15 +61,24 @@ pub(super) async fn route<'a>(
     rooms: &Rooms,
     record: &FlowRecord,
 ) -> Result<(Route<'a>, Carriage), Reason> {
-    let route = route::select(model, flow, protocol, sharers).map_err(|refusal| refused(refusal, record))?;
+    let admission = |api: &Api| policy::admission(api, &flow.workload);
+    let route =
+        route::select(model, flow, protocol, sharers, &admission).map_err(|refusal| refused(refusal, record))?;
     match route {
         Route::Api(_, api) => {
             record.routed(&api.name, api.mode.label());
             resolve(api, protocol.authority(), flow, rooms).await?;
         }
+        Route::Untouched(_, api) => {
+            record.routed(&api.name, UNTOUCHED);
+            // Other APIs at this address may be for the workload: a name must not lead past them.
+            if protocol.authority().is_some() && !sharers.applying(&admission).is_empty() {
+                verify(flow, protocol, rooms).await?;
+            }
+        }
         Route::Stranger => {
             record.stranger();
-            verify_stranger(flow, protocol, rooms).await?;
+            verify(flow, protocol, rooms).await?;
         }
     }
     if matches!(protocol, Protocol::Http1 { host: None }) {
@@ -118,9 +133,9 @@ async fn resolve(api: &Api, name: Option<&Host>, flow: &Flow, rooms: &Rooms) -> 
     Ok(())
 }
 
-/// Checks that the stranger's host lives at the address that the caller connected to. A caller that names a host which lives
-/// elsewhere tries to get around the policies of the API at this address.
-async fn verify_stranger(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
+/// Checks that the host lives at the address that the caller connected to. A caller that names a host which lives elsewhere tries to get
+/// around the policies of the API at this address.
+async fn verify(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
     let name = protocol.authority().ok_or(Reason::NoName)?;
     let _lookup = rooms.lookups.take(&flow.workload.owner, 1, LOOKUPS).ok_or(Reason::NameMismatch)?;
     let lives_there = (rooms.lives_at)(name.clone(), flow.original_dst.0.ip()).await;

@@ -14,7 +14,7 @@ use super::policed::{self, Ask};
 use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
 use super::third_party::ThirdParty;
 use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Scope, Workload};
-use crate::policy::{Account, Message, Pending};
+use crate::policy::{self, Account, Message, Pending};
 use crate::route::{self, Carriage, Route, Sharers};
 use crate::upstream::{Outgoing, Path};
 
@@ -73,7 +73,8 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         api,
     };
     let sharers = Sharers::of(&model, original_dst.0, Some(api), &[]);
-    let route = route::select(&model, &flow, &protocol, &sharers).map_err(|refusal| refusal.reason)?;
+    let route = route::select(&model, &flow, &protocol, &sharers, &|api| policy::admission(api, &flow.workload))
+        .map_err(|refusal| refusal.reason)?;
     let Route::Api(_, api) = route else { return Err(Reason::Misdirected) };
     let carriage = route::carriage(&route, &protocol)?;
     if carriage == Carriage::Passthrough {

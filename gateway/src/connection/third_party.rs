@@ -22,7 +22,7 @@ use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reu
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
 const PERMITTED: Duration = Duration::from_millis(500);
 
-/// The owner of strangers' idle connections. Their hosts are no API's, so they cannot be taken for an API's.
+/// The owner of idle connections to original destinations. They cannot be taken for an API's.
 const STRANGER: &str = "(stranger)";
 
 /// The outcome of a request that went well.
@@ -33,8 +33,10 @@ pub(super) struct ThirdParty {
     rooms: Arc<Rooms>,
     model: Arc<Model>,
     flow: Flow,
-    /// Absent for a stranger.
+    /// Absent for what goes to its original destination.
     api: Option<ApiId>,
+    /// The API that leaves the caller's workload untouched, if that is why.
+    untouched: Option<ApiId>,
     carriage: Carriage,
     name: Host,
     offered: Alpn,
@@ -79,7 +81,13 @@ impl ThirdParty {
         let (api, owner, pool) = match route {
             Route::Api(id, api) => (Some(*id), Arc::clone(&api.name), api.pool),
             // Nobody has agreed to share connections.
-            Route::Stranger => (None, STRANGER.into(), PoolSettings { isolate_workloads: true, ..Default::default() }),
+            Route::Stranger | Route::Untouched(..) => {
+                (None, STRANGER.into(), PoolSettings { isolate_workloads: true, ..Default::default() })
+            }
+        };
+        let untouched = match route {
+            Route::Untouched(id, _) => Some(*id),
+            Route::Api(..) | Route::Stranger => None,
         };
         let chosen = flow.original_dst.0;
         let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
@@ -101,6 +109,7 @@ impl ThirdParty {
             model,
             flow,
             api,
+            untouched,
             carriage,
             name,
             offered,
@@ -201,8 +210,12 @@ impl ThirdParty {
 
     /// Returns where its flow belongs.
     fn route(&self) -> Result<Route<'_>, Reason> {
-        let Some(id) = self.api else { return Ok(Route::Stranger) };
-        Ok(Route::Api(id, self.model.api(id).ok_or(Reason::NoOrigin)?))
+        let api = |id| self.model.api(id).ok_or(Reason::NoOrigin);
+        Ok(match (self.api, self.untouched) {
+            (Some(id), _) => Route::Api(id, api(id)?),
+            (None, Some(id)) => Route::Untouched(id, api(id)?),
+            (None, None) => Route::Stranger,
+        })
     }
 
     /// Returns the protocols, beside WebSocket, to which callers may change a connection. A stranger's connection may become nothing
@@ -338,7 +351,7 @@ impl ThirdParty {
     }
 
     fn is_ruled_the_same_by(&self, newest: &Model) -> bool {
-        match self.api {
+        match self.api.or(self.untouched) {
             Some(id) => self.model.same_rules(id, newest),
             // An API may list its host now, or its address may belong to APIs that refuse strangers.
             None => newest.same_strangers(&self.model, &self.name, self.flow.original_dst.0.port()),

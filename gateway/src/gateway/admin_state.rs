@@ -23,7 +23,7 @@ use crate::admin::{
 use crate::capture::Capture;
 use crate::connection;
 use crate::explain::{self, Before};
-use crate::model::{Action, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard};
+use crate::model::{Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, number};
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
 use crate::telemetry::{RequestSnapshot, Snapshot, UnlistedDestination};
@@ -185,6 +185,7 @@ impl AdminState {
             ports: api.ports.clone(),
             mode: api.mode.label().to_owned(),
             fail: api.fail.label().to_owned(),
+            workloads: api.workloads.as_ref().map(audience),
             strangers: api.strangers.label().to_owned(),
             egress: model.egress_of(api).addresses.clone(),
             proxy: model.egress_of(api).proxy.as_ref().map(ToString::to_string),
@@ -444,6 +445,12 @@ fn caller(snapshot: &Snapshot) -> Caller {
         original_destination: Some(flow.original_dst.0),
     };
     snapshot.flow.as_ref().map(caller).unwrap_or_default()
+}
+
+/// Returns the workloads that an API is for, in a few words.
+fn audience(audience: &Audience) -> String {
+    let which = if audience.filter.allow { "only" } else { "all but" };
+    format!("{which} {}, others: {}", number(audience.filter.matches.len(), "rule"), audience.others.label())
 }
 
 /// Returns the identity of this process's mount namespace, which differs between containers.

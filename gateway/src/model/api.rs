@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service, Unlisted,
-    Wildcard, WorkloadMatch,
+    Audience, CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service,
+    Unlisted, Wildcard, WorkloadMatch,
 };
 
 /// Version of the compiled configuration; rises by one with every accepted change.
@@ -66,8 +66,18 @@ impl Model {
     /// Returns the API that keeps bytes of another API, which Egret carries unseen, from an address with names of these listings: what is
     /// inside of them could be for itself, past its policies. It has policies, or is intercepted, and refuses strangers.
     pub fn guard(&self, carried: &Api, port: u16, there: &[Listing]) -> Option<&Api> {
-        let is_there = |api: &Api| api.ports.contains(&port) && there.iter().any(|listing| api.has(listing));
-        self.apis.iter().find(|api| api.guards_addresses() && api.name != carried.name && is_there(api))
+        self.guards(carried, port, there).next()
+    }
+
+    /// Returns all such APIs.
+    pub fn guards<'a, 'b>(
+        &'a self,
+        carried: &'b Api,
+        port: u16,
+        there: &'b [Listing],
+    ) -> impl Iterator<Item = &'a Api> + use<'a, 'b> {
+        let is_there = move |api: &Api| api.ports.contains(&port) && there.iter().any(|listing| api.has(listing));
+        self.apis.iter().filter(move |api| api.guards_addresses() && api.name != carried.name && is_there(api))
     }
 
     /// Returns the API that lists this host with any port, and its index.
@@ -153,6 +163,8 @@ pub struct Api {
     pub ports: Vec<u16>,
     /// Those of `ports` that carry bytes without looking at them.
     pub opaque_ports: Vec<u16>,
+    /// The workloads that it is for; all, if absent.
+    pub workloads: Option<Audience>,
     /// What happens to its connections.
     pub mode: Mode,
     /// What happens to them while Egret is not there.

@@ -126,6 +126,8 @@ fn shared(one: &Redirect, other: &Redirect) -> Redirect {
 
 fn action(model: &Model, api: &Api, destination: IpAddr) -> Action {
     match api.mode {
+        // The kernel does not know who may use the API.
+        Mode::Deny | Mode::Bind if api.workloads.is_some() => Action::Redirect,
         // Names decide who is a stranger.
         Mode::Deny if api.strangers == Strangers::Carry => Action::Redirect,
         Mode::Deny => Action::Deny,
@@ -138,7 +140,7 @@ fn action(model: &Model, api: &Api, destination: IpAddr) -> Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Generation;
+    use crate::model::{Audience, Generation, Others, WorkloadFilter, WorkloadMatch};
     use crate::names::testing::{api, model_of as model};
 
     fn rows(apis: Vec<Api>, address: &str) -> Vec<Redirect> {
@@ -164,6 +166,18 @@ mod tests {
     #[test]
     fn bind_without_an_address_of_the_family_is_refused() {
         assert_eq!(rows(vec![api("a", Mode::Bind, FailMode::Open)], "2001:db8::7")[0].action, Action::Deny);
+    }
+
+    #[test]
+    fn the_kernel_decides_alone_only_where_the_api_is_for_all_workloads() {
+        let audience = || Audience {
+            filter: WorkloadFilter { allow: true, matches: vec![WorkloadMatch::default()] },
+            others: Others::Untouched,
+        };
+        for mode in [Mode::Bind, Mode::Deny] {
+            let selective = Api { workloads: Some(audience()), ..api("a", mode, FailMode::Open) };
+            assert_eq!(rows(vec![selective], "203.0.113.7")[0].action, Action::Redirect, "{mode:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) fn api(name: &str, mode: Mode, fail: FailMode) -> Api {
         wildcards: Vec::new(),
         ports: vec![443],
         opaque_ports: Vec::new(),
+        workloads: None,
         mode,
         fail,
         egress: None,

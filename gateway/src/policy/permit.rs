@@ -1,7 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::model::{Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason, Scope};
+use super::workload_filter::admission;
+use crate::model::{
+    Admission, Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason, Scope,
+};
 use crate::route::{Carriage, Refusal, Route};
 
 /// Permission to dial, from one source address.
@@ -70,12 +73,12 @@ impl std::fmt::Debug for Known<'_> {
     }
 }
 
-/// Permits a flow to go to its API, or a stranger to go to its original destination.
+/// Permits a flow to go to its API, or to its original destination: a stranger, and a workload that the API leaves untouched.
 ///
 /// For a listed name Egret dials its own resolution, the address that the caller chose first if it is among them; a proxy is
-/// told the name. Bytes that Egret does not look at go to no address that [`Model::guard`] keeps for another API. A stranger
-/// leaves as if Egret were not there: from the address that the kernel chooses, never from an egress address and never through a
-/// proxy.
+/// told the name. Bytes that Egret does not look at go to no address that [`Model::guard`] keeps for another API. What goes to
+/// its original destination leaves as if Egret were not there: from the address that the kernel chooses, never from an egress address
+/// and never through a proxy.
 ///
 /// # Errors
 /// There is no address to go to or none to leave from, or all addresses are kept for other APIs ([`Reason::SharedAddress`]); or there
@@ -92,6 +95,15 @@ pub fn admit<'a>(
     let api = match route {
         Route::Api(_, api) => *api,
         Route::Stranger => return Ok(permit(vec![wanted.ip()], wanted.port(), |_| Ok(None))?),
+        Route::Untouched(_, api) => {
+            let there = (known.listings_at)(wanted.ip());
+            let protects = |guard: &&Api| admission(guard, &flow.workload) != Admission::Untouched;
+            let guard = model.guards(api, wanted.port(), &there).find(protects);
+            return match guard.filter(|_| *carriage == Carriage::Passthrough) {
+                Some(guard) => Err(Refusal { reason: Reason::SharedAddress, api: Some(guard) }),
+                None => Ok(permit(vec![wanted.ip()], wanted.port(), |_| Ok(None))?),
+            };
+        }
     };
     if name.is_none() && flow.scope != Scope::Everybody {
         return Err(Reason::NoName.into());

@@ -1,6 +1,7 @@
 use super::call::{Call, Fault};
 use crate::model::{
-    Reason, Unlisted, UnlistedAction, UnlistedClass, UnlistedRule, Workload, WorkloadFilter, WorkloadMatch,
+    Admission, Api, Audience, Others, Reason, Unlisted, UnlistedAction, UnlistedClass, UnlistedRule, Workload,
+    WorkloadFilter, WorkloadMatch,
 };
 
 /// Refuses workloads by facts that the kernel attests. Where it is not known whether a workload is forbidden, it is refused.
@@ -54,6 +55,22 @@ pub fn unlisted_class<'a>(unlisted: &'a Unlisted, workload: &Workload) -> (usize
     };
     let decided = (1..).zip(&unlisted.rules).find(|(_, rule)| decides(rule));
     decided.map_or((0, &unlisted.otherwise), |(number, rule)| (number, &rule.class))
+}
+
+/// Returns what an API is to a workload. Where it is not known whether the API is for it, the workload may not use it, and is not let
+/// past it either.
+#[must_use]
+pub fn admission(api: &Api, workload: &Workload) -> Admission {
+    of(api.workloads.as_ref(), workload)
+}
+
+fn of(audience: Option<&Audience>, workload: &Workload) -> Admission {
+    let Some(audience) = audience else { return Admission::Admitted };
+    match (audience.filter.allow, select(&audience.filter.matches, workload), audience.others) {
+        (true, Selected::Yes, _) | (false, Selected::No, _) => Admission::Admitted,
+        (_, Selected::Unknown, _) | (_, _, Others::Deny) => Admission::Denied,
+        (_, _, Others::Untouched) => Admission::Untouched,
+    }
 }
 
 fn select(patterns: &[WorkloadMatch], workload: &Workload) -> Selected {
@@ -165,6 +182,29 @@ mod tests {
         let other = Workload { uid: 8, ..Workload::default() };
         assert_eq!(matches(&WorkloadMatch { uid: Some(7), ..executable.clone() }, &other), No);
         assert_eq!(select(&[executable, any()], &other), Yes);
+    }
+
+    #[test]
+    fn a_workload_that_may_be_meant_neither_uses_an_api_nor_passes_by_it() {
+        use crate::model::{Admission, Others, WorkloadFilter};
+        let workload = Workload { unit: Some("a.service".into()), ..Workload::default() };
+        let unit = |unit: &str| WorkloadMatch { unit: Some(unit.into()), ..WorkloadMatch::default() };
+        let runs = WorkloadMatch { executable: Some("/usr/bin/curl".into()), ..WorkloadMatch::default() };
+        for (allow, pattern, deny, untouched) in [
+            (true, unit("a.service"), Admission::Admitted, Admission::Admitted),
+            (true, unit("b.service"), Admission::Denied, Admission::Untouched),
+            (false, unit("a.service"), Admission::Denied, Admission::Untouched),
+            (false, unit("b.service"), Admission::Admitted, Admission::Admitted),
+            (true, runs.clone(), Admission::Denied, Admission::Denied),
+            (false, runs.clone(), Admission::Denied, Admission::Denied),
+        ] {
+            let found = [Others::Deny, Others::Untouched].map(|others| {
+                let filter = WorkloadFilter { allow, matches: vec![pattern.clone()] };
+                super::of(Some(&crate::model::Audience { filter, others }), &workload)
+            });
+            assert_eq!(found, [deny, untouched], "{allow} {pattern:?}");
+        }
+        assert_eq!(super::of(None, &workload), Admission::Admitted);
     }
 
     #[test]

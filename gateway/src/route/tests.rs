@@ -19,6 +19,7 @@ fn api(name: &str, mode: Mode) -> Api {
         wildcards: Vec::new(),
         ports: vec![443],
         opaque_ports: Vec::new(),
+        workloads: None,
         mode,
         fail: FailMode::Closed,
         egress: None,
@@ -51,6 +52,11 @@ fn model(apis: Vec<Api>) -> Model {
 
 /// What becomes of a flow to the address that all of these APIs share: the API's name, `stranger`, or the reason of a refusal.
 fn chosen(apis: Vec<Api>, protocol: &Protocol) -> String {
+    chosen_for(apis, protocol, &|_| Admission::Admitted)
+}
+
+/// The same for a workload that the APIs treat so.
+fn chosen_for(apis: Vec<Api>, protocol: &Protocol, admission: AdmissionOf<'_>) -> String {
     let model = model(apis);
     let there: Vec<_> = model.apis.iter().flat_map(Api::listings).collect();
     let destination = ADDRESS.parse().unwrap();
@@ -63,8 +69,9 @@ fn chosen(apis: Vec<Api>, protocol: &Protocol) -> String {
         generation: model.generation,
         api: ApiId(0),
     };
-    match select(&model, &flow, protocol, &sharers) {
+    match select(&model, &flow, protocol, &sharers, admission) {
         Ok(Route::Api(_, api)) => api.name.to_string(),
+        Ok(Route::Untouched(_, api)) => format!("{} untouched", api.name),
         Ok(Route::Stranger) => "stranger".to_owned(),
         Err(refusal) => refusal.reason.to_string(),
     }
@@ -150,6 +157,30 @@ fn an_api_that_refuses_strangers_needs_a_name_but_for_opaque_ports() {
         assert_eq!(chosen(vec![strict()], &nameless), "no_name", "{nameless:?}");
         assert_eq!(chosen(vec![Api { opaque_ports: vec![443], ..strict() }], &nameless), "strict", "{nameless:?}");
     }
+}
+
+#[test]
+fn who_calls_decides_before_the_mode_does() {
+    let apis = || {
+        let strict = Api { strangers: Strangers::Refuse, ..api("left", Mode::Deny) };
+        vec![api("mine", Mode::Passthrough), api("denied", Mode::Intercept), strict]
+    };
+    let admission = |api: &Api| match &*api.name {
+        "mine" => Admission::Admitted,
+        "denied" => Admission::Denied,
+        _ => Admission::Untouched,
+    };
+    for (name, expected) in
+        [("mine", "mine"), ("denied", "workload_not_allowed"), ("left", "left untouched"), ("nobody", "stranger")]
+    {
+        assert_eq!(chosen_for(apis(), &tls(Some(name)), &admission), expected, "{name}");
+    }
+    assert_eq!(chosen_for(apis(), &Protocol::Opaque, &admission), "no_name", "they differ");
+    let all = |expected| move |_: &Api| expected;
+    let two = || vec![api("one", Mode::Intercept), api("two", Mode::Deny)];
+    assert_eq!(chosen_for(two(), &Protocol::Opaque, &all(Admission::Untouched)), "one untouched");
+    let carried = || vec![api("one", Mode::Passthrough), api("two", Mode::Passthrough)];
+    assert_eq!(chosen_for(carried(), &Protocol::Opaque, &all(Admission::Denied)), "workload_not_allowed");
 }
 
 #[test]

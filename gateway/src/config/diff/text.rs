@@ -8,9 +8,15 @@ use std::time::Duration;
 use crate::config::AccessLog;
 use crate::config::document::Node;
 use crate::model::{
-    Api, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Product, Proxy, Service, TlsVersion,
-    Unlisted, UnlistedClass, ValueSource, number,
+    Api, Audience, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Product, Proxy, Service,
+    TlsVersion, Unlisted, UnlistedClass, ValueSource, number,
 };
+
+/// Returns the workloads that an API is for.
+pub(super) fn audience(audience: &Audience) -> String {
+    let which = if audience.filter.allow { "allow" } else { "forbid" };
+    format!("{which} {}, others: {}", number(audience.filter.matches.len(), "workload"), audience.others.label())
+}
 
 pub(super) fn plain<T: ToString>(value: &T) -> String {
     value.to_string()
