@@ -263,7 +263,7 @@ async fn admit(
     };
     if let (Some(name), false) = (protocol.authority(), carriage == Carriage::Passthrough) {
         let (rooms, model) = (Arc::clone(rooms), Arc::clone(&model));
-        let third_party = ThirdParty::new(rooms, model, flow, &route, carriage.clone(), name.clone());
+        let third_party = ThirdParty::new(rooms, model, flow, &route, carriage.clone(), name.clone(), record.bytes());
         // The third party comes first: it chooses the protocol, and a caller whose handshake has succeeded can be served.
         let lease = Box::pin(third_party.first(record)).await?;
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));

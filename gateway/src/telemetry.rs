@@ -2,6 +2,8 @@
 
 mod access_log;
 
+mod callers;
+
 mod http;
 
 mod metrics;
@@ -23,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use access_log::AccessLog;
+pub use callers::{Newest, Owner};
 pub use http::serve;
 pub use metrics::{Counter, Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
@@ -37,6 +40,7 @@ use crate::model::{Reason, UNLISTED};
 pub struct Telemetry {
     log: AccessLog,
     volume: volume::Volume,
+    callers: callers::Callers,
     metrics: Arc<Metrics>,
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
@@ -54,6 +58,7 @@ impl Telemetry {
         Self {
             log,
             volume: volume::Volume::default(),
+            callers: callers::Callers::default(),
             metrics,
             next: AtomicU64::new(1),
             live: Mutex::default(),
@@ -84,6 +89,7 @@ impl Telemetry {
         if is_unlisted {
             return self.unlisted.note(snapshot, reason);
         }
+        self.callers.note(&snapshot, decides_against(reason));
         let mut remembered = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.truncate(REMEMBERED - 1);
         remembered.push_front((snapshot, reason));
@@ -134,6 +140,12 @@ impl Telemetry {
         self.flows().remove(&id);
         self.metrics.flow(snapshot, outcome);
         self.write(snapshot, outcome);
+        self.callers.note(snapshot, !is_well(outcome));
+    }
+
+    /// Returns the owners of workloads that have called, those of running flows included, the one that called last first.
+    pub fn owners(&self) -> Vec<Owner> {
+        self.callers.all(&self.live())
     }
 
     /// Logs a flow. A refused flow is left out if its owner has caused too many such lines.
@@ -145,7 +157,7 @@ impl Telemetry {
     }
 
     fn admits(&self, owner: Option<&Arc<str>>, outcome: &'static str, api: Option<&Arc<str>>) -> bool {
-        matches!(outcome, Reason::OK | record::STRANGER) || self.volume.admits(owner, outcome, api, Instant::now())
+        is_well(outcome) || self.volume.admits(owner, outcome, api, Instant::now())
     }
 
     /// Logs the number of lines that were left out since the last call.
@@ -163,4 +175,15 @@ impl Telemetry {
     fn flows(&self) -> MutexGuard<'_, HashMap<u64, Arc<record::Shared>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns whether a flow with this outcome ended in order.
+fn is_well(outcome: &str) -> bool {
+    matches!(outcome, Reason::OK | record::STRANGER)
+}
+
+/// Returns whether the kernel hooks refused what they decided on for this reason.
+fn decides_against(reason: &str) -> bool {
+    const LEFT: [&str; 4] = ["bound", "gateway_gone_open", "foreign_namespace_open", "bound_device_open"];
+    !LEFT.contains(&reason)
 }

@@ -4,6 +4,8 @@ mod answers;
 
 mod audience;
 
+mod callers;
+
 mod capture;
 
 mod clients;

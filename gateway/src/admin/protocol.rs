@@ -69,6 +69,11 @@ pub enum Request {
         /// Maximum number of rows.
         most: usize,
     },
+    /// Owners of workloads that have called, the one that called last first.
+    Workloads {
+        /// Maximum number of rows.
+        most: usize,
+    },
     /// Hand the listening sockets to the asking process, then drain.
     TakeOver {
         /// Kernel ABI version of the asking process.
@@ -145,6 +150,13 @@ pub enum Response {
     },
     /// The response to [`Request::Status`].
     Status(Box<Status>),
+    /// The response to [`Request::Workloads`].
+    Workloads {
+        /// The rows of the listing.
+        rows: Vec<WorkloadRow>,
+        /// Number of rows without the maximum.
+        all: usize,
+    },
 }
 
 /// A request to explain.
@@ -507,6 +519,42 @@ pub struct LimitRow {
     /// Whether other nodes count with this one.
     #[serde(default)]
     pub shared: bool,
+}
+
+/// An owner of workloads, and what its callers did since the start of the daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkloadRow {
+    /// The caller that connected last.
+    pub newest: Caller,
+    /// The users of its callers, the newest first.
+    pub users: Vec<String>,
+    /// What its callers run, where that is known, the newest first.
+    pub executables: Vec<String>,
+    /// The APIs that its callers used, the newest first.
+    pub apis: Vec<WorkloadApi>,
+    /// The number of flows, and of connections about which the kernel hooks decided alone.
+    pub flows: u64,
+    /// Those of them that still run.
+    pub running: u64,
+    /// Those of them that were refused or broken.
+    pub failed: u64,
+    /// The number of HTTP requests that Egret saw.
+    pub requests: u64,
+    /// Bytes sent to third parties.
+    pub bytes_sent: u64,
+    /// Bytes received from third parties.
+    pub bytes_received: u64,
+    /// Seconds since the newest flow began.
+    pub last_seconds_ago: u64,
+}
+
+/// An API that an owner's callers used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkloadApi {
+    /// The name of the API.
+    pub api: String,
+    /// The number of flows.
+    pub flows: u64,
 }
 
 /// A name of an API, and what is known of it.

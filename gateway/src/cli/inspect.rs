@@ -10,7 +10,7 @@ use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow, LimitRow,
-    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow,
+    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
 };
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct Inspect {
     /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
-    /// Maximum number of hosts, unlisted destinations, limits or cache entries to show.
+    /// Maximum number of hosts, unlisted destinations, limits, workloads or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     /// Close the connections that `older` lists; their applications connect again, through Egret.
@@ -62,6 +62,9 @@ enum What {
     Limits,
     /// Cached responses and values; most often used first.
     Caches,
+    /// Owners of workloads that have called since the start: unit, container or pod, users, what they run, APIs, and use; the one that
+    /// called last first.
+    Workloads,
     /// Kernel hooks. With `sysctl kernel.bpf_stats_enabled=1`, also the time that a run takes.
     Hooks,
 }
@@ -83,6 +86,7 @@ impl Inspect {
             What::Hosts => Request::Hosts { most: self.limit },
             What::Subscriptions => Request::Subscriptions,
             What::Unlisted => Request::Unlisted { most: self.limit },
+            What::Workloads => Request::Workloads { most: self.limit },
         };
         loop {
             let response = client.ask(&request)?;
@@ -113,6 +117,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
         Response::Unlisted { rows, all } => unlisted(&rows, all, output),
+        Response::Workloads { rows, all } => workloads(&rows, all, output),
         Response::Error(why) => bail!(why),
         Response::Explained(_)
         | Response::Forgotten(_)
@@ -301,6 +306,34 @@ fn hosts(rows: &[HostRow], all: usize, output: Output) -> io::Result<()> {
             },
             each(|address| or_dash(address.ttl_seconds.map(|seconds| format!("{seconds} s")))),
             each(|address| address.flows.to_string()),
+        ]
+    })?;
+    rest(rows.len(), all, output)
+}
+
+fn workloads(rows: &[WorkloadRow], all: usize, output: Output) -> io::Result<()> {
+    let columns = [
+        "WORKLOAD", "KIND", "USERS", "RUNS", "APIS", "FLOWS", "RUNNING", "FAILED", "REQUESTS", "SENT", "RECEIVED",
+        "LAST",
+    ];
+    print(rows, output, columns, |row| {
+        let newest = &row.newest;
+        let kind = [("pod", &newest.pod), ("container", &newest.container), ("unit", &newest.unit)];
+        let kind = kind.into_iter().find(|(_, fact)| fact.is_some()).map_or("cgroup", |(kind, _)| kind);
+        let lines = |texts: &[String]| Cell::lines(texts.iter().cloned());
+        [
+            Cell::from(&newest.workload),
+            kind.into(),
+            lines(&row.users),
+            lines(&row.executables),
+            Cell::lines(row.apis.iter().map(|used| format!("{} ({})", used.api, used.flows))),
+            row.flows.to_string().into(),
+            row.running.to_string().into(),
+            row.failed.to_string().into(),
+            row.requests.to_string().into(),
+            row.bytes_sent.to_string().into(),
+            row.bytes_received.to_string().into(),
+            format!("{} s ago", row.last_seconds_ago).into(),
         ]
     })?;
     rest(rows.len(), all, output)

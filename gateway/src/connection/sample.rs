@@ -84,7 +84,7 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
     // It asks for no other protocol: nobody would speak it.
     hop_by_hop(&mut head.headers);
     head.headers.remove(UPGRADE);
-    let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, &route, carriage, host);
+    let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, &route, carriage, host, Arc::default());
     let request = Request::from_parts(head, Outgoing::from(body));
     let asking = Asking { third_party: &third_party, path: Mutex::default() };
     let mut account = Account::default();

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::policy::{self, Permit, State};
 use crate::route::{Carriage, Route};
-use crate::telemetry::{Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
+use crate::telemetry::{Bytes, Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError, Windows};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -47,6 +47,8 @@ pub(super) struct ThirdParty {
     permit: Mutex<Option<(Instant, Arc<Permit>)>>,
     /// How many requests there were.
     requests: AtomicU64,
+    /// The counts of the flow.
+    counts: Arc<Bytes>,
     /// Where those that went well are counted.
     well: OnceLock<Counter>,
 }
@@ -72,6 +74,7 @@ impl ThirdParty {
         route: &Route<'_>,
         carriage: Carriage,
         name: Host,
+        counts: Arc<Bytes>,
     ) -> Self {
         let secured = match &carriage {
             Carriage::Http | Carriage::Passthrough => None,
@@ -118,6 +121,7 @@ impl ThirdParty {
             pool_entry,
             permit: Mutex::default(),
             requests: AtomicU64::new(0),
+            counts,
             well: OnceLock::new(),
         }
     }
@@ -311,8 +315,9 @@ impl ThirdParty {
         (self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// The record of a request, if somebody watches.
+    /// Counts a request. Returns the record of it, if somebody watches.
     pub(super) fn record<B>(&self, request: &Request<B>) -> Option<Box<RequestRecord>> {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let api = self.api()?;
         let target = || format!("{}{}", self.name, request.uri().path());
         let called = (self.scheme(), self.flow.original_dst.0.port());

@@ -18,15 +18,17 @@ use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
     HostAddress, HostRow, LimitRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Responding,
-    Response, Status, SubscriptionRow, Successor, UnlistedRow,
+    Response, Status, SubscriptionRow, Successor, UnlistedRow, WorkloadApi, WorkloadRow,
 };
 use crate::capture::Capture;
 use crate::connection;
 use crate::explain::{self, Before};
-use crate::model::{Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, number};
+use crate::model::{
+    Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, Workload, number,
+};
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{self, CacheUse, LimitUse};
-use crate::telemetry::{RequestSnapshot, Snapshot, UnlistedDestination};
+use crate::telemetry::{Newest, Owner, RequestSnapshot, Snapshot, UnlistedDestination};
 use crate::tls::Refusal;
 
 /// What the admin socket shows, and where it comes from.
@@ -135,6 +137,7 @@ impl AdminState {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Subscriptions => Response::Subscriptions(self.subscriptions()),
             Request::Unlisted { most } => self.unlisted(most),
+            Request::Workloads { most } => self.workloads(most),
             Request::TakeOver { .. } => Response::Error("a take-over is a conversation of its own".to_owned()),
         }
     }
@@ -287,6 +290,26 @@ impl AdminState {
         self.connection.telemetry.live().into_iter().map(row).collect()
     }
 
+    fn workloads(&self, most: usize) -> Response {
+        let owners = self.connection.telemetry.owners();
+        let (all, now) = (owners.len(), SystemTime::now());
+        let texts = |texts: &Newest| texts.iter().map(|(text, _)| text.to_string()).collect();
+        let row = |owner: Owner| WorkloadRow {
+            newest: who(&owner.newest),
+            users: texts(&owner.users),
+            executables: texts(&owner.executables),
+            apis: owner.apis.iter().map(|(api, flows)| WorkloadApi { api: api.to_string(), flows }).collect(),
+            flows: owner.flows,
+            running: owner.running,
+            failed: owner.failed,
+            requests: owner.requests,
+            bytes_sent: owner.sent,
+            bytes_received: owner.received,
+            last_seconds_ago: now.duration_since(owner.last).unwrap_or_default().as_secs(),
+        };
+        Response::Workloads { rows: owners.into_iter().take(most).map(row).collect(), all }
+    }
+
     fn hooks(&self) -> Vec<HookRow> {
         let row = |hook: crate::capture::Hook| HookRow {
             hook: hook.name.to_string(),
@@ -427,24 +450,28 @@ impl AdminState {
 
 /// Returns the caller of a flow; an empty one if the peer has no origin record.
 fn caller(snapshot: &Snapshot) -> Caller {
-    let caller = |flow: &Flow| Caller {
-        workload: flow.workload.name.to_string(),
-        owner: flow.workload.owner.to_string(),
-        claimed_name: flow.workload.claimed_name.as_deref().map(str::to_owned),
-        pid: flow.workload.pid,
-        command: flow.workload.command.clone(),
-        uid: flow.workload.uid,
-        user: flow.workload.user.to_string(),
-        unit: flow.workload.unit.as_deref().map(str::to_owned),
-        container: flow.workload.container.as_deref().map(str::to_owned),
-        pod: flow.workload.pod.as_deref().map(str::to_owned),
-        namespace: flow.workload.namespace.as_deref().map(str::to_owned),
-        pod_name: flow.workload.pod_name.as_deref().map(str::to_owned),
-        service_account: flow.workload.service_account.as_deref().map(str::to_owned),
-        executable: flow.workload.executable.as_deref().map(str::to_owned),
-        original_destination: Some(flow.original_dst.0),
-    };
+    let caller = |flow: &Flow| Caller { original_destination: Some(flow.original_dst.0), ..who(&flow.workload) };
     snapshot.flow.as_ref().map(caller).unwrap_or_default()
+}
+
+fn who(workload: &Workload) -> Caller {
+    Caller {
+        workload: workload.name.to_string(),
+        owner: workload.owner.to_string(),
+        claimed_name: workload.claimed_name.as_deref().map(str::to_owned),
+        pid: workload.pid,
+        command: workload.command.clone(),
+        uid: workload.uid,
+        user: workload.user.to_string(),
+        unit: workload.unit.as_deref().map(str::to_owned),
+        container: workload.container.as_deref().map(str::to_owned),
+        pod: workload.pod.as_deref().map(str::to_owned),
+        namespace: workload.namespace.as_deref().map(str::to_owned),
+        pod_name: workload.pod_name.as_deref().map(str::to_owned),
+        service_account: workload.service_account.as_deref().map(str::to_owned),
+        executable: workload.executable.as_deref().map(str::to_owned),
+        original_destination: None,
+    }
 }
 
 /// Returns the workloads that an API is for, in a few words.

@@ -9,13 +9,15 @@ use crate::model::{Flow, Host, Protocol, Reason};
 /// The mode of a flow that names a host that no API lists, and its outcome if it ended in order.
 pub(super) const STRANGER: &str = "stranger";
 
-/// Number of bytes carried so far.
+/// Number of bytes, and of requests, carried so far.
 #[derive(Debug, Default)]
 pub struct Bytes {
     /// From the workload to the third party.
     pub sent: AtomicU64,
     /// From the third party to the workload.
     pub received: AtomicU64,
+    /// The number of HTTP requests so far.
+    pub requests: AtomicU64,
 }
 
 /// The record of one flow. It is written when it is dropped, however the flow ends.
@@ -63,6 +65,8 @@ pub struct Snapshot {
     pub sent: u64,
     /// Number of bytes received from the third party.
     pub received: u64,
+    /// Number of HTTP requests that Egret saw.
+    pub requests: u64,
     /// Number of equal decisions of the kernel hooks; 1 for a flow.
     pub times: u64,
 }
@@ -104,7 +108,7 @@ impl From<Decided> for Snapshot {
 }
 
 impl Snapshot {
-    fn new(id: u64, flow: Option<Flow>) -> Self {
+    pub(super) fn new(id: u64, flow: Option<Flow>) -> Self {
         Self {
             id,
             accepted: SystemTime::now(),
@@ -119,6 +123,7 @@ impl Snapshot {
             proxy: None,
             sent: 0,
             received: 0,
+            requests: 0,
             times: 1,
         }
     }
@@ -130,6 +135,7 @@ impl Shared {
         snapshot.age = self.started.elapsed();
         snapshot.sent = self.bytes.sent.load(Ordering::Relaxed);
         snapshot.received = self.bytes.received.load(Ordering::Relaxed);
+        snapshot.requests = self.bytes.requests.load(Ordering::Relaxed);
         snapshot
     }
 
