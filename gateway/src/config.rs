@@ -11,6 +11,7 @@ mod document;
 mod file;
 
 mod key;
+mod places;
 
 mod reference;
 
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use diff::{Change, ChangeKind, diff};
+pub use places::Places;
 pub use reload::watch;
 
 use serde_json::Value;
@@ -69,6 +71,8 @@ pub struct Compiled {
     pub model: Model,
     /// What holds from the start of the process on.
     pub settings: Settings,
+    /// Where its keys are written.
+    pub places: Places,
 }
 
 /// What holds from the start of the process on; a change needs a restart (or a take-over).
@@ -155,6 +159,7 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         let (files, nodes): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
         let file = files.into_iter().reduce(File::and).unwrap_or_default();
         let written = WrittenPolicies::new(nodes.iter());
+        let places = Places::of(sources, nodes.iter());
         let base = base(path);
         let read = |path: &Path| std::fs::read(path);
         let environment = |name: &str| std::env::var(name).ok();
@@ -164,6 +169,7 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         if !problems.iter().any(Problem::is_error) {
             let warnings = diagnostic::diagnostics(sources, problems);
             compiled.model.warnings = warnings.iter().map(ToString::to_string).collect();
+            compiled.places = places;
             return Ok(compiled);
         }
     }

@@ -1,4 +1,6 @@
-//! What would be done with a request, or what was, for a person who asks.
+//! What would be done with a request, or what was, and what happens to connections to a destination, for a person who asks.
+
+mod destination;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::model::{
     UnlistedClass, Workload,
 };
 use crate::policy::{self, Account, Call, Dry, Message, State, Step};
+
+pub use destination::{Destination, Live, PlaceOf, Row, destination};
 
 /// What policies remember before the request, and the time on their clock.
 #[derive(Debug, Default)]
@@ -112,7 +116,7 @@ impl Asked {
             address: question.caller.original_destination.map(|address| address.ip()),
             head: head(question, &url, &host, body.as_ref().map(Vec::len))?,
             body: body.unwrap_or_default().into(),
-            workload: workload(question),
+            workload: workload(&question.caller),
             host,
         })
     }
@@ -226,8 +230,7 @@ fn head(question: &Question, url: &Uri, host: &Host, length: Option<usize>) -> a
     Ok(request.body(())?.into_parts().0)
 }
 
-fn workload(question: &Question) -> Workload {
-    let caller = &question.caller;
+fn workload(caller: &Caller) -> Workload {
     let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     Workload {
         owner: owner(caller).into(),

@@ -56,7 +56,7 @@ pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE
 pub use listed::NameStatus;
 pub use publication::Changes;
 pub use scoped::{RowsAt, fit, joined, scoped_rows_at};
-pub use seen::{KnownName, Seen};
+pub use seen::{KnownAddress, KnownName, Seen};
 pub use table::{Listings, Table, rows_at, table};
 
 /// How names are resolved.

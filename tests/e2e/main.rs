@@ -18,6 +18,8 @@ mod containers;
 
 mod decisions;
 
+mod destinations;
+
 mod dns;
 
 mod dns_learnt;

@@ -51,8 +51,11 @@ def fetch(address, host, path="/"):
         s.shutdown(socket.SHUT_WR)
         return told(s)
 def hear(address):
-    with socket.create_connection((address, 7000), 20) as s:
-        return told(s)
+    try:
+        with socket.create_connection((address, 7000), 20) as s:
+            return told(s)
+    except OSError as error:
+        return type(error).__name__
 def datagram(address):
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"quic", (address, 443))

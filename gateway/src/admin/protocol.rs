@@ -26,6 +26,13 @@ pub enum Request {
         /// Status of the third party's assumed response.
         status: u16,
     },
+    /// What happens to connections of a caller to a destination: `HOST`, `HOST:PORT`, `ADDRESS` or `ADDRESS:PORT`.
+    ExplainDestination {
+        /// The destination to explain.
+        destination: String,
+        /// The caller that connects there.
+        caller: Box<Caller>,
+    },
     /// The running flows.
     Flows,
     /// Forget which callers refused the CA.
@@ -104,6 +111,8 @@ pub enum Response {
     Error(String),
     /// The response to [`Request::Explain`] and [`Request::Send`].
     Explained(Box<Explained>),
+    /// The response to [`Request::ExplainDestination`].
+    ExplainedDestination(Box<DestinationExplained>),
     /// The response to [`Request::Flows`].
     Flows(Vec<FlowRow>),
     /// To [`Request::ForgetRefusals`]: the number of refusals.
@@ -557,6 +566,30 @@ pub struct WorkloadApi {
     pub flows: u64,
 }
 
+/// What happens to connections to a destination.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DestinationExplained {
+    /// What decides, in order.
+    pub steps: Vec<DestinationStep>,
+    /// What happens to the connection.
+    pub verdict: String,
+    /// The generation of the configuration in force; absent where no gateway was asked.
+    pub generation: Option<u32>,
+}
+
+/// A step of a decision about connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DestinationStep {
+    /// What is looked at.
+    pub what: String,
+    /// What was found.
+    pub found: String,
+    /// The key of the configuration that decides it.
+    pub key: Option<String>,
+    /// The file and line of the key; absent where its default holds.
+    pub at: Option<String>,
+}
+
 /// A name of an API, and what is known of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostRow {
@@ -646,6 +679,9 @@ pub struct NameRow {
     pub refused: Vec<String>,
     /// Why it could not be resolved the last time.
     pub error: Option<String>,
+    /// The number of names below a wildcard that DNS responses to callers have taught.
+    #[serde(default)]
+    pub learnt: usize,
 }
 
 /// One kernel hook.

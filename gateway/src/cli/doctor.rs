@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 
 use super::{Daemon, Failure, ask};
-use crate::admin::{Client, Request, Status};
+use crate::admin::{Client, NameRow, Request, Response, Status};
 use crate::model::{Generation, number, printable};
 use crate::{capture, config, gateway};
 
@@ -46,6 +46,7 @@ impl Doctor {
         match ask::status(&self.daemon.socket) {
             Ok(status) => {
                 findings.extend(daemon(&status));
+                findings.extend(self.wildcards(&status));
                 warnings = status.config_warnings;
                 findings.push(Finding { what: "hooks work".into(), found: self.hooks() });
             }
@@ -60,6 +61,29 @@ impl Doctor {
             writeln!(anstream::stdout(), "{DOUBTFUL}{text}{DOUBTFUL:#}")?;
         }
         if findings.iter().all(|finding| finding.found.is_ok()) { Ok(()) } else { Err(Failure::Code(1)) }
+    }
+
+    /// Whether addresses below wildcards are learnt.
+    fn wildcards(&self, status: &Status) -> Vec<Finding> {
+        let asked = Client::connect(&self.daemon.socket).and_then(|mut client| client.ask(&Request::Apis));
+        let Ok(Response::Apis(apis)) = asked else { return Vec::new() };
+        let wildcards = apis.into_iter().flat_map(|api| api.hosts).filter(|host| host.name.starts_with("*."));
+        let finding = |host: NameRow| Finding {
+            what: format!("wildcard {}", host.name),
+            found: match (status.dns.is_empty(), host.learnt) {
+                (true, _) => {
+                    Err("no name below it is captured, because DNS queries of callers do not go through Egret: set \
+                                  dns: {forward: true}"
+                        .to_owned())
+                }
+                (false, 0) => Ok("no caller has asked for a name below it yet".to_owned()),
+                (false, names) => {
+                    let addresses = host.addresses.len();
+                    Ok(format!("{} learnt, {addresses} addresses captured for everybody", number(names, "name")))
+                }
+            },
+        };
+        wildcards.map(finding).collect()
     }
 
     fn hooks(&self) -> Result<String, String> {

@@ -10,7 +10,10 @@ use http::StatusCode;
 use super::ask::UNEXPECTED;
 use super::table::list;
 use super::{Daemon, Failure, Output, out};
-use crate::admin::{self, Caller, Client, Explained, MessageRow, Question, Request, Response, StepRow};
+use crate::admin::{
+    self, Caller, Client, DestinationExplained, DestinationStep, Explained, MessageRow, Question, Request, Response,
+    StepRow,
+};
 use crate::config;
 use crate::explain::{self, Before};
 use crate::model::Generation;
@@ -18,13 +21,15 @@ use crate::model::Generation;
 /// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// Show what Egret would do with a request, without sending it: the third party's response is assumed. The running gateway answers,
+/// Show what Egret does with connections to a destination (HOST, HOST:PORT, ADDRESS or ADDRESS:PORT): each step, the key of the
+/// configuration that decides it, and the kernel's table. For a URL, show what Egret would do with a request, without sending it: the third party's response is assumed. The running gateway answers,
 /// with its configuration and the counts of its limits; nothing is counted, and no cached response is used. With --config, a
 /// configuration is used without a gateway, and all limits are unused. With --send, the running gateway sends the request over
 /// HTTP/1.1 from the egress IP, with its limits and credentials. Options describe the caller.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// URL of the request.
+    /// A destination, or the URL of a request.
+    #[arg(value_name = "DESTINATION|URL")]
     url: String,
     /// Method of the request. Default: GET, or POST if the request has a body.
     #[arg(long, short = 'X', value_name = "METHOD")]
@@ -38,8 +43,8 @@ pub(super) struct Explain {
     /// Address that the caller connects to, for ip-filter.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
-    /// Name of the calling workload, as `egret inspect flows` shows it. The running gateway knows the unit, the container, the pod and
-    /// the user of a workload that has a connection.
+    /// Name of the calling workload, as `egret inspect workloads` shows it. The running gateway knows the unit, the container, the pod
+    /// and the user of a workload that has called.
     #[arg(long, value_name = "NAME", default_value = "example")]
     workload: String,
     /// Systemd unit of the workload.
@@ -92,6 +97,9 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if !self.url.contains('/') {
+            return self.destination();
+        }
         let question = self.question()?;
         let explained = match &self.config {
             Some(config) => {
@@ -119,6 +127,37 @@ impl Explain {
         if self.send && explained.answered.is_none() { Err(Failure::Code(1)) } else { Ok(()) }
     }
 
+    /// Explains a destination.
+    fn destination(&self) -> Result<(), Failure> {
+        if self.send || self.request.is_some() || !self.headers.is_empty() || self.body.is_some() {
+            let why = format!("{} is a destination, and a request needs a URL: http://{0}/ or https://{0}/", self.url);
+            return Err(Failure::Invalid(format!("egret: {why}\n")));
+        }
+        let destination = self.url.parse::<explain::Destination>();
+        let destination = destination.map_err(|error| Failure::Invalid(format!("egret: {error:#}\n")))?;
+        let caller = self.caller();
+        let explained = match &self.config {
+            Some(config) => {
+                let compiled = config::load(config, Generation::default())
+                    .map_err(|errors| Failure::Invalid(errors.to_string()))?;
+                let places = &compiled.places;
+                explain::destination(&destination, &caller, &compiled.model, &|api, key| places.at(api, key), None)
+            }
+            None => {
+                let request = Request::ExplainDestination { destination: self.url.clone(), caller: Box::new(caller) };
+                match self.client()?.ask(&request)? {
+                    Response::ExplainedDestination(explained) => *explained,
+                    _ => return Err(anyhow::anyhow!(UNEXPECTED).into()),
+                }
+            }
+        };
+        match self.output {
+            Output::Json => out::json(&explained)?,
+            Output::Table => decided(&explained).iter().try_for_each(out::line)?,
+        }
+        Ok(())
+    }
+
     fn client(&self) -> Result<Client, Failure> {
         Client::connect(&self.daemon.socket).map_err(|error| match error {
             admin::Error::NoDaemon { .. } if !self.send => {
@@ -139,25 +178,44 @@ impl Explain {
             method: self.request.clone(),
             headers: self.headers.clone(),
             body: body.transpose()?,
-            caller: Caller {
-                workload: self.workload.clone(),
-                owner: String::new(),
-                claimed_name: None,
-                pid: 0,
-                command: self.workload.clone(),
-                uid: self.uid,
-                user: self.user.clone(),
-                unit: self.unit.clone(),
-                container: self.container.clone(),
-                pod: self.pod.clone(),
-                namespace: self.namespace.clone(),
-                pod_name: self.pod_name.clone(),
-                service_account: self.service_account.clone(),
-                executable: self.executable.clone(),
-                original_destination: self.address.map(|address| SocketAddr::new(address, 0)),
-            },
+            caller: self.caller(),
         })
     }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            workload: self.workload.clone(),
+            owner: String::new(),
+            claimed_name: None,
+            pid: 0,
+            command: self.workload.clone(),
+            uid: self.uid,
+            user: self.user.clone(),
+            unit: self.unit.clone(),
+            container: self.container.clone(),
+            pod: self.pod.clone(),
+            namespace: self.namespace.clone(),
+            pod_name: self.pod_name.clone(),
+            service_account: self.service_account.clone(),
+            executable: self.executable.clone(),
+            original_destination: self.address.map(|address| SocketAddr::new(address, 0)),
+        }
+    }
+}
+
+/// Returns the lines of the text for people.
+fn decided(explained: &DestinationExplained) -> Vec<String> {
+    let width = explained.steps.iter().map(|step| step.what.chars().count()).max().unwrap_or_default() + 2;
+    let line = |step: &DestinationStep| {
+        let key = step.key.as_ref().map(|key| match &step.at {
+            Some(at) => format!("  ({key}, {at})"),
+            None => format!("  ({key}, default)"),
+        });
+        format!("{:<width$}{}{}", step.what, step.found, key.unwrap_or_default())
+    };
+    let mut lines: Vec<_> = explained.steps.iter().map(line).collect();
+    lines.push(format!("{:<width$}{}", "so", explained.verdict));
+    lines
 }
 
 /// Returns the lines of the text for people.

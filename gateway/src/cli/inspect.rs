@@ -120,6 +120,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Workloads { rows, all } => workloads(&rows, all, output),
         Response::Error(why) => bail!(why),
         Response::Explained(_)
+        | Response::ExplainedDestination(_)
         | Response::Forgotten(_)
         | Response::Proved
         | Response::Requests { .. }

@@ -35,7 +35,7 @@ use super::file::{ApiFile, File, LimitsFile, socket_address};
 use super::written::WrittenPolicies;
 use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
-    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Settings,
+    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Places, Settings,
 };
 use crate::model::{Api, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pool};
 
@@ -103,7 +103,7 @@ pub(super) fn compile(
         },
         warnings: Vec::new(),
     };
-    Compiled { model, settings: settings(file, problems) }
+    Compiled { model, settings: settings(file, problems), places: Places::default() }
 }
 
 /// What must be unique over all APIs.

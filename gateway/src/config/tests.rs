@@ -28,7 +28,7 @@ pub(super) fn assert_golden(path: &Path, text: &str) {
 
 #[test]
 fn the_smallest_useful_configuration_compiles() {
-    let Compiled { model, settings } = load(&directory("egret.yaml"), Generation(3)).unwrap();
+    let Compiled { model, settings, .. } = load(&directory("egret.yaml"), Generation(3)).unwrap();
     assert_eq!(model.generation, Generation(3));
     assert_eq!(model.apis.len(), 1);
     assert_eq!(model.apis[0].ports, [80, 443]);
@@ -129,4 +129,18 @@ fn the_generated_documents_are_current() {
     for (name, text) in [("schema.json", schema()), ("reference.md", reference())] {
         assert_golden(&directory(name), &text);
     }
+}
+
+#[test]
+fn keys_of_each_file_are_found_where_they_are_written() {
+    let sources = source::number([
+        ("a.yaml".into(), "version: 1\negress: {addresses: [192.0.2.10]}\n".to_owned()),
+        ("b.yaml".into(), "version: 1\napis:\n  - name: one\n    hosts: [one.example]\n    mode: deny\n".to_owned()),
+    ]);
+    let compiled = parse(Path::new("egret.d"), &sources, Generation(1)).unwrap();
+    let at = |api: &str, key: &str| compiled.places.at(api, key);
+    assert_eq!(at("", "egret").as_deref(), None);
+    assert_eq!(at("", "egress").as_deref(), Some("a.yaml:2"));
+    assert_eq!((at("one", "hosts").as_deref(), at("one", "mode").as_deref()), (Some("b.yaml:4"), Some("b.yaml:5")));
+    assert_eq!((at("one", "fail"), at("two", "mode")), (None, None));
 }

@@ -1,5 +1,7 @@
 //! The state that the admin socket shows.
 
+mod destination;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,6 +106,10 @@ impl AdminState {
                 Ok(explained) => Response::Explained(Box::new(explained)),
                 Err(why) => Response::Error(format!("{why:#}")),
             },
+            Request::ExplainDestination { destination, caller } => match destination.parse() {
+                Ok(asked) => Response::ExplainedDestination(Box::new(destination::explain(self, &asked, *caller))),
+                Err(why) => Response::Error(format!("{why:#}")),
+            },
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.connection.leaves.refusals().forget()),
             Request::Hooks => Response::Hooks(self.hooks()),
@@ -142,16 +148,16 @@ impl AdminState {
         }
     }
 
-    /// Explains a request to the running configuration with the counts of its limits. A workload that has a connection is
-    /// known by its name.
+    /// Explains a request to the running configuration with the counts of its limits. A workload that has called is known by its
+    /// name.
     async fn explain(&self, mut question: Question, status: u16) -> anyhow::Result<Explained> {
-        let caller = &question.caller;
-        let is_described = [&caller.unit, &caller.container, &caller.pod].iter().any(|fact| fact.is_some());
-        let named = |known: &Caller| known.workload == caller.workload || known.owner == caller.workload;
-        if !is_described && let Some(flow) = self.flows().into_iter().find(|flow| named(&flow.caller)) {
-            let original_destination = caller.original_destination.or(flow.caller.original_destination);
-            question.caller = Caller { original_destination, ..flow.caller };
-        }
+        let named =
+            |known: &Caller| known.workload == question.caller.workload || known.owner == question.caller.workload;
+        let flow = self.flows().into_iter().find(|flow| named(&flow.caller));
+        let original_destination = question.caller.original_destination;
+        question.caller = destination::known(self, question.caller);
+        question.caller.original_destination =
+            original_destination.or(flow.and_then(|flow| flow.caller.original_destination));
         let (model, now) = (self.models.current(), SystemTime::now());
         let before = Before { state: self.connection.policies.counts(now), at: connection::clock() };
         explain::dry(&question, &model, StatusCode::from_u16(status)?, before).await
@@ -169,6 +175,7 @@ impl AdminState {
                     .map(|status| status.refused.iter().map(|(ip, why)| format!("{ip}: {why}")).collect())
                     .unwrap_or_default(),
                 error: status.and_then(|status| status.error.clone()),
+                learnt: 0,
             }
         };
         let everywhere = if model.apis.iter().all(|api| api.wildcards.is_empty()) {
@@ -181,6 +188,7 @@ impl AdminState {
             addresses: everywhere.get(&Listing::Wildcard(wildcard.clone())).cloned().unwrap_or_default(),
             refused: Vec::new(),
             error: None,
+            learnt: self.names.learnt_below(wildcard),
         };
         let row = |api: &crate::model::Api| ApiRow {
             name: api.name.to_string(),

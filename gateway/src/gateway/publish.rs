@@ -240,7 +240,7 @@ pub(super) fn reload(
             ready.map(|()| compiled).map_err(|error| format!("{error:#}"))
         });
     let error = match loaded {
-        Ok(Compiled { model, .. }) => {
+        Ok(Compiled { model, places, .. }) => {
             if (Model { generation: current.generation, ..model.clone() }) != *current {
                 let model = Arc::new(model);
                 tracing::info!(generation = model.generation.0, "the changed configuration is in force");
@@ -250,6 +250,7 @@ pub(super) fn reload(
                 sender.send_replace(model);
                 names.republish();
             }
+            models.moved(places);
             None
         }
         Err(text) => {

@@ -65,7 +65,7 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) -> Result<(), Error> {
+async fn serve(options: &Options, Compiled { mut model, settings, places }: Compiled) -> Result<(), Error> {
     let mut signals = stop::Signals::install()?;
     let turn = tokio::select! {
         lock = StartLock::acquire(&settings.admin_socket) => lock?,
@@ -102,7 +102,7 @@ async fn serve(options: &Options, Compiled { mut model, settings }: Compiled) ->
     }
 
     let stop = CancellationToken::new();
-    let models = Arc::new(Models::new(Arc::new(model)));
+    let models = Arc::new(Models::new(Arc::new(model), places));
     let (model_sender, model_receiver) = watch::channel(models.current());
     let (changes, unlisted_changes) = (model_receiver.clone(), model_receiver.clone());
     let node = Arc::new(NodeAddresses::read()?);

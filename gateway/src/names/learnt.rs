@@ -157,6 +157,20 @@ impl Learnt {
         changed
     }
 
+    /// Returns the addresses of a name, by who taught them.
+    pub(super) fn of(&self, name: &str) -> impl Iterator<Item = (&Source, impl Iterator<Item = IpAddr>)> {
+        self.taught.iter().filter_map(move |(source, taught)| {
+            let addresses = taught.names.peek(name)?;
+            Some((&**source, addresses.iter().map(|address| address.ip)))
+        })
+    }
+
+    /// Returns the number of names of a listing.
+    pub(super) fn names_of(&self, listing: &Listing) -> usize {
+        let taught = self.taught.iter().filter(|(source, _)| *source.listing == *listing);
+        taught.map(|(_, taught)| taught.names.len()).sum()
+    }
+
     /// Returns every address, and whose names are there.
     pub(super) fn everywhere(&self) -> impl Iterator<Item = (IpAddr, &[Arc<Source>])> {
         self.at.iter().map(|(address, sources)| (*address, &sources[..]))

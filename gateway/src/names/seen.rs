@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Names;
 use super::entry::{LONGEST, SHORTEST, refusal};
 use super::learnt::{Learnt, Source};
-use crate::model::{Host, Listing, Scope};
+use crate::model::{Host, Listing, Scope, Wildcard};
 
 /// The addresses in a DNS response to a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub struct Seen {
     pub server: SocketAddr,
     /// The cgroup of the caller.
     pub caller: u64,
+}
+
+/// An address of a name.
+#[derive(Clone, Debug)]
+pub struct KnownAddress {
+    /// The address itself.
+    pub address: IpAddr,
+    /// The owner whose DNS response taught it, and the callers that it counts for; absent where Egret resolved it.
+    pub learnt: Option<(Arc<str>, Scope)>,
 }
 
 /// What is known of a name.
@@ -175,6 +184,28 @@ impl Names {
             error: None,
         }));
         (known, resolved + learnt.names())
+    }
+
+    /// Returns the addresses that are known of a name, for everybody and for the callers of this scope, each once.
+    pub fn addresses_known(&self, host: &Host, scope: Scope) -> Vec<KnownAddress> {
+        let resolved = self.listed().addresses(host, Instant::now());
+        let mut known: Vec<_> = resolved.into_iter().map(|address| KnownAddress { address, learnt: None }).collect();
+        for (source, addresses) in self.learnt().of(host.as_str()) {
+            if source.scope != Scope::Everybody && source.scope != scope {
+                continue;
+            }
+            for address in
+                addresses.filter(|address| !known.iter().any(|known| known.address == *address)).collect::<Vec<_>>()
+            {
+                known.push(KnownAddress { address, learnt: Some((Arc::clone(&source.owner), source.scope)) });
+            }
+        }
+        known
+    }
+
+    /// Returns how many names below a wildcard callers' DNS responses have taught.
+    pub fn learnt_below(&self, wildcard: &Wildcard) -> usize {
+        self.learnt().names_of(&Listing::Wildcard(wildcard.clone()))
     }
 
     /// Forgets names that have expired, but for those at addresses that live flows use, and names that count only for owners whose
