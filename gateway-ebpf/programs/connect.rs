@@ -28,8 +28,10 @@ const UDP_LITE: u32 = 136;
 pub struct Destination {
     pub address: Address,
     pub port: Port,
-    /// Whether the socket is AF_INET6.
+    /// Whether the socket is AF_INET6. A datagram over IPv4 from such a socket counts as one of AF_INET.
     pub socket_v6: bool,
+    /// Whether the socket connects; otherwise it sends a datagram.
+    pub connects: bool,
 }
 
 /// The rule for a call, and whose rule it is: a cgroup of the caller's, or [`EVERYBODY`].
@@ -41,12 +43,12 @@ pub struct Row {
 
 #[inline(always)]
 pub fn v4(ctx: &SockAddrContext) -> i32 {
-    decide(ctx, Destination { address: address_v4(ctx), port: port(ctx), socket_v6: false })
+    decide(ctx, Destination { address: address_v4(ctx), port: port(ctx), socket_v6: false, connects: true })
 }
 
 #[inline(always)]
 pub fn v6(ctx: &SockAddrContext) -> i32 {
-    decide(ctx, Destination { address: address_v6(ctx), port: port(ctx), socket_v6: true })
+    decide(ctx, Destination { address: address_v6(ctx), port: port(ctx), socket_v6: true, connects: true })
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! anything is missing, the query leaves directly.
 
 use aya_ebpf::bindings::bpf_sock_tuple;
-use aya_ebpf::helpers::generated::{bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get};
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
     API_DNS, Address, CaptureRule, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings, EVERYBODY,
@@ -11,11 +11,13 @@ use egret_kernel::{
 
 use crate::caller::{origin_of, owners};
 use crate::connect::{Destination, Row, passes, redirect, remember};
-use crate::maps::{DNS, DNS_CLIENTS, DNS_SENDERS, MARKS, SETTINGS};
+use crate::maps::{DNS, DNS_CLIENTS, DNS_DIRECT, DNS_SENDERS, MARKS, SETTINGS};
 use crate::namespace::is_nodes;
 use crate::owners::have_room;
-use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwarder_beats, forwards, is_there, listener};
-use crate::socket::{address_v4, address_v6, has_device, local_port, port, set_v4, set_v6};
+use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwards, is_there, listener};
+use crate::socket::{
+    address_v4, address_v6, has_device, has_unicast_device, is_connected, local_port, port, set_v4, set_v6,
+};
 use crate::verdict::{PROCEED, count};
 
 /// The rule of all connections to DNS servers.
@@ -29,8 +31,9 @@ const ROW: Row = Row {
 pub fn datagram(ctx: &SockAddrContext, destination: &Destination) -> i32 {
     if destination.port.0 == DNS_PORT.to_be()
         && let Some((dns, _)) = forwarder_for(ctx, destination)
+        && let Some(reason) = forward(ctx, destination, dns)
     {
-        count(forward(ctx, destination, dns));
+        count(reason);
     }
     PROCEED
 }
@@ -55,7 +58,10 @@ fn forwarder_for(
     let (dns, settings) = (DNS.get(0)?, SETTINGS.get(0)?);
     // A server that answers, or a socket that is bound to a network, does not reach the forwarder.
     let is_servers_own = local_port(ctx) == DNS_PORT;
-    let is_left_alone = dns.v4 == 0 || is_servers_own || has_device(ctx) || is_local_scope(destination.address);
+    // It gets responses from its peer only. (Datagrams to ::ffff:a.b.c.d pass here though the socket is connected.)
+    let has_peer = !destination.connects && is_connected(ctx);
+    let is_left_alone =
+        dns.v4 == 0 || is_servers_own || has_peer || has_device(ctx) || is_local_scope(destination.address);
     if is_left_alone || !is_nodes(ctx, settings) || passes(ctx) {
         return None;
     }
@@ -75,23 +81,36 @@ fn is_local_scope(address: Address) -> bool {
 }
 
 #[inline(always)]
-fn forward(ctx: &SockAddrContext, destination: &Destination, dns: &DnsSettings) -> KernelReason {
+fn forward(ctx: &SockAddrContext, destination: &Destination, dns: &DnsSettings) -> Option<KernelReason> {
     let v4 = destination.address.is_v4();
     let first = first_port(dns, v4);
     if !forwards(ctx, dns, v4, Port(first.to_be())) {
-        return KernelReason::DnsForwarderGone;
+        return Some(KernelReason::DnsForwarderGone);
     }
     let origin = origin_of(destination, ROW);
     // SAFETY: the storage lives as long as the socket, which is in use.
     let Some(client) = (unsafe { DNS_CLIENTS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
-        return KernelReason::DnsNoRoom;
+        return Some(KernelReason::DnsNoRoom);
     };
+    if has_unicast_device(ctx, &mut client.origin.time, v4) {
+        return None;
+    }
     let server = DnsServer { address: destination.address, port: destination.port, pad: [0; 2] };
-    let Some(slot) = slot_for(client, &server) else { return KernelReason::DnsNoRoom };
+    if is_crowded(origin.cgroup) {
+        return Some(KernelReason::DnsNoRoom);
+    }
+    let Some(slot) = slot_for(client, &server) else { return Some(KernelReason::DnsNoRoom) };
     client.owners = owners(origin.cgroup);
     client.origin = origin;
     redirect(ctx, destination, Port((first + slot).to_be()));
-    KernelReason::DnsForwarded
+    Some(KernelReason::DnsForwarded)
+}
+
+/// Whether a cgroup has so many queries on their way that further ones leave directly.
+#[inline(always)]
+fn is_crowded(cgroup: u64) -> bool {
+    // SAFETY: a number, read at once; the helper takes nothing and returns a number.
+    unsafe { DNS_DIRECT.get(cgroup) }.is_some_and(|until| unsafe { bpf_ktime_get_ns() } < *until)
 }
 
 /// Returns the socket's slot for a server; none if all are taken by others.
@@ -119,12 +138,13 @@ fn forward_connection(
     settings: &Settings,
 ) -> KernelReason {
     let v4 = destination.address.is_v4();
-    if !forwarder_beats(dns) || !is_there(ctx, settings, v4) {
+    // A process that dies closes its newest sockets first: the forwarder's before the listener.
+    if !forwards(ctx, dns, v4, Port(first_port(dns, v4).to_be())) || !is_there(ctx, settings, v4) {
         return KernelReason::DnsForwarderGone;
     }
     let origin = origin_of(destination, ROW);
     let owners = owners(origin.cgroup);
-    if !have_room(&owners) || !remember(ctx, &origin, &owners, false) {
+    if is_crowded(origin.cgroup) || !have_room(&owners) || !remember(ctx, &origin, &owners, false) {
         return KernelReason::DnsNoRoom;
     }
     redirect(ctx, destination, listener(settings, v4));

@@ -3,12 +3,12 @@
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
     ARRIVAL_BYTES, CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES,
-    EVENTS_LOST, Exception, Hits, MAX_CLASSES, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS, MAX_REDIRECTS, MAX_SCOPED,
-    MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, RowKey, Settings, Told, ToldKey, UnlistedKey,
-    UnlistedSettings,
+    EVENTS_LOST, Exception, Hits, MAX_CLASSES, MAX_DNS_DIRECT, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS,
+    MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, RowKey, Settings, Told,
+    ToldKey, UnlistedKey, UnlistedSettings,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -90,6 +90,9 @@ pub static DNS_CLIENTS: SkStorage<DnsClient> = SkStorage::new();
 #[btf_map]
 pub static DNS_SENDERS: SkStorage<DnsSender> = SkStorage::new();
 
+#[map]
+pub static DNS_DIRECT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_DNS_DIRECT, 0);
+
 /// Set by the loader: whether this kernel lets the hooks choose the error (`bpf_set_retval`, Linux 6.0).
 #[unsafe(no_mangle)]
 static CAN_SET_RETVAL: u8 = 0;
@@ -114,6 +117,32 @@ pub fn hold_ticks() -> u32 {
 #[inline(always)]
 pub fn can_hold() -> bool {
     hold_ticks() != 0
+}
+
+/// Set by the loader: where this kernel's sockets keep the device of IP_UNICAST_IF (`inet_sock.uc_index`), in bytes; zero if it is
+/// not known.
+#[unsafe(no_mangle)]
+static UNICAST_IF: u32 = 0;
+
+/// Set by the loader: where they keep the pointer to what they have of IPv6 (`inet_sock.pinet6`); zero if it is not known.
+#[unsafe(no_mangle)]
+static SOCKET_V6: u32 = 0;
+
+/// Set by the loader: where that keeps the device of IPV6_UNICAST_IF (`ipv6_pinfo.ucast_oif`); zero if it is not known.
+#[unsafe(no_mangle)]
+static UNICAST_IF_V6: u32 = 0;
+
+/// Returns [`UNICAST_IF`], [`SOCKET_V6`] and [`UNICAST_IF_V6`].
+#[inline(always)]
+pub fn unicast_offsets() -> (u32, u32, u32) {
+    // SAFETY: as below.
+    unsafe {
+        (
+            core::ptr::read_volatile(&raw const UNICAST_IF),
+            core::ptr::read_volatile(&raw const SOCKET_V6),
+            core::ptr::read_volatile(&raw const UNICAST_IF_V6),
+        )
+    }
 }
 
 /// Returns [`CAN_SET_RETVAL`]; the verifier prunes the branch that cannot run.

@@ -30,13 +30,7 @@ pub fn beats(settings: &Settings) -> bool {
 /// Whether Egret's forwarder takes DNS queries on this port now.
 #[inline(always)]
 pub fn forwards(ctx: &SockAddrContext, dns: &DnsSettings, v4: bool, port: Port) -> bool {
-    forwarder_beats(dns) && listens::<UDP>(ctx, v4, port)
-}
-
-/// Whether Egret's forwarder is alive.
-#[inline(always)]
-pub fn forwarder_beats(dns: &DnsSettings) -> bool {
-    is_fresh(DNS_HEARTBEAT.get(0), dns.stale_after)
+    is_fresh(DNS_HEARTBEAT.get(0), dns.stale_after) && listens::<UDP>(ctx, v4, port)
 }
 
 /// Returns the port of the listener of this family; zero if there is none.

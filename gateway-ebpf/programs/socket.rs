@@ -1,7 +1,10 @@
 //! Reading and writing a hook's context, one access at a time: the verifier refuses merged ones.
 
+use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{Address, Port};
+
+use crate::maps::unicast_offsets;
 
 /// Destination, or peer, of an IPv4 socket.
 #[inline(always)]
@@ -46,6 +49,47 @@ pub fn bound_device(ctx: &SockAddrContext) -> bool {
     const LOOPBACK: u32 = 1;
     let device = device(ctx);
     device != 0 && device != LOOPBACK
+}
+
+/// Whether the socket is connected.
+#[inline(always)]
+pub fn is_connected(ctx: &SockAddrContext) -> bool {
+    const ESTABLISHED: u32 = 1;
+    // SAFETY: the context and its socket are valid for the whole run of the program.
+    unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).state) == ESTABLISHED }
+}
+
+/// Whether the socket's datagrams leave from a device (IP_UNICAST_IF, IPV6_UNICAST_IF), from which the loopback cannot be reached.
+/// No helper tells, so this reads the kernel's socket itself. `number` turns the pointer to it into a number, and keeps its value. Also
+/// true if it is not known where the kernel keeps this.
+#[inline(always)]
+pub fn has_unicast_device(ctx: &SockAddrContext, number: &mut u64, v4: bool) -> bool {
+    let (unicast, v6, unicast_v6) = unicast_offsets();
+    if unicast == 0 || v6 == 0 || unicast_v6 == 0 {
+        return true;
+    }
+    let kept = *number;
+    // SAFETY: the context and its socket are valid for the whole run of the program. A map's value may hold a pointer, and is a number
+    // when it is read.
+    let socket = unsafe {
+        let number: *mut u64 = number;
+        core::ptr::write_volatile(number.cast(), (*ctx.sock_addr).__bindgen_anon_1.sk);
+        core::ptr::read_volatile(number)
+    };
+    *number = kept;
+    // What cannot be read counts as a device.
+    let device = |at: u64| read::<u32>(at).unwrap_or(1);
+    if v4 {
+        return device(socket + u64::from(unicast)) != 0;
+    }
+    read::<u64>(socket + u64::from(v6)).is_none_or(|v6| device(v6 + u64::from(unicast_v6)) != 0)
+}
+
+/// Reads the kernel's memory.
+#[inline(always)]
+fn read<T>(at: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(at as *const T) }.ok()
 }
 
 /// Whether the socket is bound to any device.

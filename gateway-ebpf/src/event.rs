@@ -131,7 +131,8 @@ reasons! {
     DnsForwarded = 15, "dns_forwarded";
     /// A DNS query that left directly: the forwarder is gone or too slow.
     DnsForwarderGone = 16, "dns_forwarder_gone";
-    /// A DNS query that left directly: its socket asks too many servers, or there is no memory for the record.
+    /// A DNS query that left directly: its socket asks too many servers, its cgroup has too many queries on their way, or there
+    /// is no memory for the record.
     DnsNoRoom = 17, "dns_no_room";
     /// Left directly to a destination that no API lists, and reported (`capture.unlisted`).
     UnlistedReported = 18, "unlisted_reported";

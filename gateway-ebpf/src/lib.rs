@@ -40,7 +40,7 @@ pub use unlisted::{
 };
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
@@ -54,6 +54,9 @@ pub const MAX_ORIGINS: u32 = 65_536;
 /// Most of these that a cgroup and those below it may have, by the index in [`Owners`]: at each level half of what the
 /// level above may have. No workload can fill the table for others.
 pub const ORIGIN_SHARES: [u32; 4] = [MAX_ORIGINS / 2, MAX_ORIGINS / 4, MAX_ORIGINS / 8, MAX_ORIGINS / 16];
+
+/// Most cgroups whose DNS queries leave directly because they have too many on their way.
+pub const MAX_DNS_DIRECT: u32 = 1_024;
 
 /// Size of the event ring buffer, in bytes.
 pub const EVENT_BYTES: u32 = 256 * 1024;
@@ -129,4 +132,6 @@ pub mod map {
     pub const DNS_CLIENTS: &str = "DNS_CLIENTS";
     /// Socket storage of [`DnsSender`](crate::DnsSender) in the forwarder's sockets.
     pub const DNS_SENDERS: &str = "DNS_SENDERS";
+    /// LRU hash of `u64`, a cgroup, to `u64`: CLOCK_MONOTONIC nanoseconds until which its queries leave directly.
+    pub const DNS_DIRECT: &str = "DNS_DIRECT";
 }

@@ -2,6 +2,8 @@
 
 mod bpf;
 
+mod btf;
+
 mod cgroup;
 
 mod decisions;

@@ -22,7 +22,11 @@ mod destinations;
 
 mod dns;
 
+mod dns_interrupted;
+
 mod dns_learnt;
+
+mod dns_sockets;
 
 mod doctor;
 

@@ -151,6 +151,13 @@ impl Lab {
         Service::start(command, port)
     }
 
+    /// The same on the node, in a cgroup of its own below the captured one: a unit, as systemd would make it.
+    pub fn node_service(&self, unit: &str, port: u16, program: &str, arguments: &[&str]) -> Service {
+        let cgroup = self.cgroup.join(unit);
+        fs::create_dir_all(&cgroup).expect("a cgroup for the unit");
+        Service::start(self.workload_in(&cgroup, program, arguments), port)
+    }
+
     /// The same of one that connects to others itself, as on another machine: outside of the captured cgroup.
     pub fn outside_service(&self, port: u16, program: &str, arguments: &[&str]) -> Service {
         let mut command = Command::new(program);

@@ -1,11 +1,13 @@
 //! Installs what the commands need on the machine.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::shell::{as_root, cargo, is_there, run, step, target};
+use crate::shell::{as_root, cargo, is_there, quietly, run, step, target};
 
 /// A program, the Debian package that contains it, and what it is for.
 pub(crate) struct Need {
@@ -43,6 +45,13 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "../lib/python3/dist-packages/websockets", package: "python3-websockets", why: "speaks WebSocket" },
     Need { program: "../share/nodejs/ws", package: "node-ws", why: "speaks WebSocket" },
     Need { program: "h2load", package: "nghttp2-client", why: "is an unmodified client of HTTP/2" },
+    Need {
+        program: "../lib/python3/dist-packages/pycares",
+        package: "python3-pycares",
+        why: "resolves names by c-ares",
+    },
+    Need { program: "musl-gcc", package: "musl-tools", why: "builds an unmodified client" },
+    Need { program: "dnsmasq", package: "dnsmasq-base", why: "is a DNS server on the node" },
     Need { program: "git", package: "git", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-server", package: "redis-server", why: "speaks a protocol that Egret does not know" },
     Need { program: "redis-cli", package: "redis-tools", why: "speaks a protocol that Egret does not know" },
@@ -130,6 +139,44 @@ pub(crate) fn nextest() -> anyhow::Result<()> {
         &format!("installing cargo-nextest below {}, which runs the tests (some minutes)", tools.display()),
         cargo().args(["install", "--quiet", "--locked", "cargo-nextest", "--root"]).arg(&tools),
     )
+}
+
+/// Returns the program of systemd-resolved: the machine's, or one that is only unpacked. Installed, it would resolve the machine's names.
+pub(crate) fn resolved() -> anyhow::Result<PathBuf> {
+    const INSTALLED: &str = "/lib/systemd/systemd-resolved";
+    if Path::new(INSTALLED).exists() {
+        return Ok(INSTALLED.into());
+    }
+    let directory = target().join("tools/resolved");
+    let program = directory.join("run");
+    if program.exists() {
+        return Ok(program);
+    }
+    eprintln!(
+        "xtask: unpacking Debian's systemd-resolved below {}: it is a DNS server on the node",
+        directory.display()
+    );
+    let unfinished = target().join("tools/resolved.unfinished");
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)?;
+    let download = || {
+        let options = ["-o", "APT::Sandbox::User=root", "download", "-qq", "systemd-resolved", "libsystemd-shared"];
+        quietly(Command::new("apt-get").args(options).stdin(Stdio::null()).current_dir(&unfinished))
+    };
+    if download().is_err() {
+        update_lists()?;
+        download().context("cannot download Debian packages: is the network available?")?;
+    }
+    for file in fs::read_dir(&unfinished)?.flatten().map(|entry| entry.path()) {
+        quietly(Command::new("dpkg-deb").arg("-x").arg(file).arg(&unfinished))?;
+    }
+    let libraries = directory.join(format!("usr/lib/{}-linux-gnu/systemd", std::env::consts::ARCH));
+    let unpacked = directory.join("lib/systemd/systemd-resolved");
+    let script = format!("#!/bin/sh\nLD_LIBRARY_PATH={} exec {}\n", libraries.display(), unpacked.display());
+    fs::write(unfinished.join("run"), script)?;
+    fs::set_permissions(unfinished.join("run"), fs::Permissions::from_mode(0o755))?;
+    fs::rename(&unfinished, &directory)?;
+    Ok(program)
 }
 
 /// Checks for what no package can install: BPF and cgroup v2.

@@ -33,7 +33,10 @@ impl Test {
         if self.ring == Ring::All {
             setup::kernel()?;
             setup::programs(&[setup::LAB, setup::CLIENTS])?;
-            nextest.args(["--package", "egret-tests"]).env("EGRET_BIN", build::build()?);
+            nextest
+                .args(["--package", "egret-tests"])
+                .env("EGRET_BIN", build::build()?)
+                .env("EGRET_RESOLVED", setup::resolved()?);
             if !is_root() {
                 // sudo sets a search path of its own.
                 let runner = format!("sudo -n -E env PATH={}", path.to_string_lossy());

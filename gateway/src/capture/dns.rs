@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{Array, MapData, SkStorage};
+use aya::maps::{Array, HashMap, MapData, SkStorage};
 use egret_kernel::{DNS_SLOTS, DnsSender, DnsSettings, Port, map};
 
 use super::maps::{local_port, lock, monotonic, take};
@@ -18,6 +18,7 @@ pub(super) struct Dns {
     settings: Mutex<Array<MapData, DnsSettings>>,
     heartbeat: Mutex<Array<MapData, u64>>,
     senders: Mutex<SkStorage<MapData, DnsSender>>,
+    direct: Mutex<HashMap<MapData, u64, u64>>,
 }
 
 impl Dns {
@@ -26,6 +27,7 @@ impl Dns {
             settings: Mutex::new(take(object, map::DNS)?),
             heartbeat: Mutex::new(take(object, map::DNS_HEARTBEAT)?),
             senders: Mutex::new(take(object, map::DNS_SENDERS)?),
+            direct: Mutex::new(take(object, map::DNS_DIRECT)?),
         })
     }
 
@@ -73,6 +75,12 @@ impl Capture {
     /// Lets DNS queries leave directly from now on.
     pub fn leave_dns(&self) -> Result<(), Error> {
         self.maps.dns.set(DnsSettings::default())
+    }
+
+    /// Lets the DNS queries of one cgroup leave directly for this time.
+    pub fn leave_dns_of(&self, cgroup: u64, time: Duration) -> Result<(), Error> {
+        let until = u64::try_from((monotonic() + time).as_nanos()).unwrap_or(u64::MAX);
+        lock(&self.maps.dns.direct).insert(cgroup, until, 0).map_err(map_error(map::DNS_DIRECT))
     }
 
     /// Writes the forwarder's heartbeat.

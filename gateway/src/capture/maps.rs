@@ -18,12 +18,12 @@ use super::origins::Origins;
 use super::sockets::{self, Connection};
 use super::table::Table;
 use super::unlisted::UnlistedMaps;
-use super::{Decisions, Error, chain, kernel, map_error};
+use super::{Decisions, Error, btf, chain, kernel, map_error};
 
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -47,6 +47,7 @@ const NAMES: [&str; 23] = [
     map::DNS_HEARTBEAT,
     map::DNS_CLIENTS,
     map::DNS_SENDERS,
+    map::DNS_DIRECT,
 ];
 
 /// Loads the object. Its maps are adopted from the directory of pins, or made and pinned there.
@@ -58,6 +59,16 @@ pub(super) fn load(pins: &Path) -> Result<Ebpf, Error> {
     loader.override_global("CAN_FIND_MPTCP", &can_find_mptcp, true);
     let hold_ticks = kernel::hold_ticks();
     loader.override_global("HOLD_TICKS", &hold_ticks, true);
+    let offsets = btf::unicast_offsets();
+    if offsets.is_none() {
+        tracing::warn!(
+            "this kernel does not let the hooks see which sockets are bound to a device: DNS queries over UDP leave directly"
+        );
+    }
+    let (v4, pointer_v6, v6) = offsets.map_or((0, 0, 0), |offsets| (offsets.v4, offsets.pointer_v6, offsets.v6));
+    loader.override_global("UNICAST_IF", &v4, true);
+    loader.override_global("SOCKET_V6", &pointer_v6, true);
+    loader.override_global("UNICAST_IF_V6", &v6, true);
     for name in NAMES {
         loader.map_pin_path(name, pins.join(name));
     }

@@ -6,9 +6,10 @@ use anyhow::{Context, bail};
 type Capability = (&'static str, u32, &'static str);
 
 /// The shipped systemd unit grants exactly these.
-const NEEDED: [Capability; 6] = [
+const NEEDED: [Capability; 7] = [
     ("CAP_BPF", 39, "load the hooks"),
     ("CAP_NET_ADMIN", 12, "attach the hooks to a cgroup"),
+    ("CAP_NET_RAW", 13, "tell a caller that no DNS server is there"),
     ("CAP_PERFMON", 38, "load the hooks"),
     ("CAP_SYS_ADMIN", 21, "pin the hooks on a bpffs"),
     ("CAP_DAC_READ_SEARCH", 2, "find the cgroup of a caller"),

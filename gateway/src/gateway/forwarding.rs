@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::names::{DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, Forwarder, Names
 pub(super) struct Forwarding {
     pub(super) forwarder: Arc<Forwarder>,
     sockets: Arc<DnsSockets>,
+    stop: CancellationToken,
 }
 
 /// Returns how connections to DNS servers are carried. A former process may have left some on their way to one that does not forward.
@@ -51,7 +53,7 @@ impl Forwarding {
     ) -> std::io::Result<Self> {
         let each = Capture::DNS_SOCKETS;
         let sockets = if inherited.is_empty() { DnsSockets::bind(each) } else { DnsSockets::adopt(inherited, each) }?;
-        let (exempt, sender, beat) = (Arc::clone(capture), Arc::clone(capture), Arc::clone(capture));
+        let [exempt, sender, beat, leave] = std::array::from_fn(|_| Arc::clone(capture));
         let (listed, learning, workloads) = (Arc::clone(names), Arc::clone(names), Arc::clone(workloads));
         let (observing, callers, models) = (Arc::clone(names), Arc::clone(&workloads), Arc::clone(models));
         let rooms = DnsRooms {
@@ -75,15 +77,34 @@ impl Forwarding {
                 });
             }),
             beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),
+            leave: Box::new(move |cgroup, time| leave.leave_dns_of(cgroup, time).map_err(|error| error.to_string())),
         };
-        Ok(Self { forwarder: Arc::new(Forwarder::new(rooms)), sockets: Arc::new(sockets) })
+        let (forwarder, stop) = (Arc::new(Forwarder::new(rooms)?), CancellationToken::new());
+        Ok(Self { forwarder, sockets: Arc::new(sockets), stop })
     }
 
     /// Takes DNS queries of callers from now on.
-    pub(super) fn start(&self, capture: &Capture, stop: &CancellationToken) -> Result<(), crate::capture::Error> {
-        tokio::spawn(Arc::clone(&self.forwarder).run(Arc::clone(&self.sockets), stop.clone()));
+    pub(super) fn start(&self, capture: &Capture) -> Result<(), crate::capture::Error> {
+        tokio::spawn(Arc::clone(&self.forwarder).run(Arc::clone(&self.sockets), self.stop.clone()));
         let (v4, v6) = self.sockets.by_family();
         capture.forward_dns(&v4, &v6, FORWARDER_STALE_AFTER)
+    }
+
+    /// Leaves queries to another process that has the sockets. Returns once this one receives none any more.
+    pub(super) async fn leave(&self) {
+        self.stop.cancel();
+        self.forwarder.stopped().await;
+    }
+
+    /// Ends: queries leave directly, and those that are on their way get their responses for a moment.
+    pub(super) async fn end(self, capture: &Capture) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if let Err(error) = capture.leave_dns() {
+            tracing::error!(%error, "cannot tell the hooks that the DNS forwarder stops");
+        }
+        // It goes on receiving: a caller whose socket is connected asks the forwarder to its end.
+        let _ = tokio::time::timeout(PATIENCE, self.forwarder.responded()).await;
+        self.leave().await;
     }
 
     /// Returns duplicates of the sockets, to be passed on.

@@ -195,10 +195,6 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     guard.publish().await?;
     guard.spawn(unlisted_changes, &stop);
 
-    if let Some(forwarding) = &forwarding {
-        forwarding.start(&capture, &stop)?;
-    }
-
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::unbounded_channel();
     let admin_state = Arc::new(AdminState {
@@ -232,6 +228,10 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     }
     if let Some(predecessor) = predecessor {
         taken(predecessor, draining).await;
+    }
+    // Only now: a datagram's sender is known to one reader, which was the old process.
+    if let Some(forwarding) = &forwarding {
+        forwarding.start(&capture)?;
     }
     starting.succeeded();
     // Only now: they have one reader, which was the old process.

@@ -173,17 +173,31 @@ impl Running {
         self.flows.close();
     }
 
+    /// Waits for the flows, and for responses to DNS queries that are on their way.
+    async fn finished(&self) {
+        self.flows.wait().await;
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.forwarder.responded().await;
+        }
+    }
+
     /// Finishes the running flows after another process has taken over. Flows that last longer than the drain time are cut when
     /// the process ends.
     pub(super) async fn drain_for(mut self, mut successor: Successor) {
         self.stop_accepting().await;
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.leave().await;
+        }
         self.capture.leave();
         let deadline = Instant::now() + self.models.current().drain.hand_over;
         tracing::info!(flows = self.telemetry.running(), "another process has taken over: finishing the running flows");
         let mut tick = tokio::time::interval(Duration::from_millis(500));
-        while !self.flows.is_empty() && Instant::now() < deadline {
+        let finished = self.finished();
+        tokio::pin!(finished);
+        loop {
             tokio::select! {
-                () = self.flows.wait() => {}
+                () = &mut finished => return,
+                () = tokio::time::sleep_until(deadline) => return,
                 _ = tick.tick() => {
                     let draining = Draining {
                         pid: std::process::id(),
@@ -199,9 +213,9 @@ impl Running {
 
     /// Stops after SIGINT or SIGTERM. Without --persist the hooks are removed first, so that new connections go direct.
     pub(super) async fn shut_down(mut self, persist: bool) -> Result<(), capture::Error> {
-        // Queries leave directly before nobody takes them.
-        if let Err(error) = self.capture.leave_dns() {
-            tracing::error!(%error, "cannot tell the hooks that the DNS forwarder stops");
+        // Before the names that it learns are not published any more.
+        if let Some(forwarding) = self.forwarding.take() {
+            forwarding.end(&self.capture).await;
         }
         self.stop_accepting().await;
         self.socket.remove();

@@ -5,20 +5,24 @@
 mod bindings;
 mod message;
 mod places;
+mod refusal;
 mod sockets;
 mod stream;
 mod upstream;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::places::Places;
+use self::refusal::Refusals;
 use super::Seen;
 use crate::model::{DnsSender, Exempt};
 
@@ -32,6 +36,9 @@ const LEARNING: Duration = Duration::from_secs(1);
 
 /// The time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(250);
+
+/// How long the queries of a cgroup that has too many on their way leave directly, from the newest one.
+const RELIEF: Duration = Duration::from_secs(1);
 
 /// Age of the heartbeat from which the hooks let DNS queries leave directly.
 pub const STALE_AFTER: Duration = Duration::from_secs(2);
@@ -64,13 +71,20 @@ pub struct Rooms {
     pub observe: Observe,
     /// Writes the heartbeat. Without it the hooks let DNS queries leave directly.
     pub beat: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Has the hooks let the queries of a cgroup leave directly for this time.
+    pub leave: Box<dyn Fn(u64, Duration) -> Result<(), String> + Send + Sync>,
 }
 
 /// The forwarder of callers' DNS queries.
 pub struct Forwarder {
     rooms: Rooms,
     places: Places,
+    refusals: Refusals,
     counts: Counts,
+    receivers: TaskTracker,
+    queries: TaskTracker,
+    /// Whether it has stopped: nothing that it learns is published any more.
+    has_stopped: AtomicBool,
 }
 
 impl std::fmt::Debug for Forwarder {
@@ -106,8 +120,16 @@ struct Query<'a> {
 
 impl Forwarder {
     /// Creates it; it forwards once it runs.
-    pub fn new(rooms: Rooms) -> Self {
-        Self { rooms, places: Places::new(places::at_once()), counts: Counts::default() }
+    ///
+    /// # Errors
+    /// Egret lacks CAP_NET_RAW.
+    pub fn new(rooms: Rooms) -> io::Result<Self> {
+        let refusals = Refusals::open()?;
+        let places = Places::new(places::at_once());
+        let (receivers, queries) = (TaskTracker::new(), TaskTracker::new());
+        queries.close();
+        let (counts, has_stopped) = (Counts::default(), AtomicBool::new(false));
+        Ok(Self { rooms, places, refusals, counts, receivers, queries, has_stopped })
     }
 
     /// Returns the counters by the names that metrics and the CLI show.
@@ -133,9 +155,28 @@ impl Forwarder {
     pub async fn run(self: Arc<Self>, sockets: Arc<Sockets>, stop: CancellationToken) {
         for (slot, socket) in sockets.all() {
             let (forwarder, stop) = (Arc::clone(&self), stop.clone());
-            tokio::spawn(stop.run_until_cancelled_owned(forwarder.receive(slot, socket)));
+            self.receivers.spawn(stop.run_until_cancelled_owned(forwarder.receive(slot, socket)));
         }
+        self.receivers.close();
         stop.run_until_cancelled(self.beat()).await;
+        self.has_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns once it receives nothing any more, after it was stopped.
+    pub async fn stopped(&self) {
+        self.receivers.wait().await;
+    }
+
+    /// Returns once no query is on its way.
+    pub async fn responded(&self) {
+        self.queries.wait().await;
+    }
+
+    /// Has the queries of a cgroup leave directly for a moment: it has too many on their way here.
+    fn relieve(&self, cgroup: u64) {
+        if let Err(error) = (self.rooms.leave)(cgroup, RELIEF) {
+            tracing::warn!(%error, "cannot let the DNS queries of a busy caller leave directly: further ones are dropped");
+        }
     }
 
     async fn beat(&self) {
@@ -148,51 +189,59 @@ impl Forwarder {
         }
     }
 
-    /// Returns the response to a query, as the caller is to get it.
-    async fn respond(&self, query: Query<'_>) -> Option<Vec<u8>> {
+    /// Returns the response to a query, as the caller is to get it; nothing if there is none.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    async fn respond(&self, query: Query<'_>) -> io::Result<Option<Vec<u8>>> {
         match tokio::time::timeout(PATIENCE, upstream::ask(&query, &self.rooms.exempt, &self.counts)).await {
-            Ok(Ok(response)) => Some(self.prepare(response, query.server, query.caller).await),
+            Ok(Ok(response)) => Ok(self.prepare(response, query.server, query.caller).await),
             Ok(Err(error)) => {
                 tracing::debug!(server = %query.server, %error, "a DNS server cannot be asked");
                 add(&self.counts.unreachable);
-                // As a caller that asks by itself learns at once, and asks the next server.
-                message::failure(query.bytes)
+                Err(error)
             }
             Err(_) => {
                 add(&self.counts.timeouts);
-                None
+                Ok(None)
             }
         }
     }
 
-    /// Returns a response as its caller is to get it, once the addresses that it names are captured.
-    async fn prepare(&self, response: Vec<u8>, server: SocketAddr, caller: u64) -> Vec<u8> {
-        let Some(question) = message::question(&response) else { return response };
+    /// Returns a response as its caller is to get it, once the addresses that it names are captured. Returns nothing where this
+    /// process cannot have them captured any more: the caller asks again, and its successor responds.
+    async fn prepare(&self, response: Vec<u8>, server: SocketAddr, caller: u64) -> Option<Vec<u8>> {
+        let Some(question) = message::question(&response) else { return Some(response) };
         let is_listed = (self.rooms.is_listed)(question.host());
         if !is_listed && !(self.rooms.observes)() {
-            return response;
+            return Some(response);
         }
         let name = question.host().to_owned();
-        let Some(found) = bindings::of(&response) else { return response };
+        let Some(found) = bindings::of(&response) else { return Some(response) };
         if !is_listed {
             if !found.addresses.is_empty() {
                 (self.rooms.observe)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
             }
-            return response;
+            return Some(response);
         }
         if !found.addresses.is_empty() {
             let learn = (self.rooms.learn)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
             match tokio::time::timeout(LEARNING, learn).await {
                 Ok(()) => add(&self.counts.learnt),
-                Err(_) => add(&self.counts.learnt_late),
+                Err(_) => {
+                    add(&self.counts.learnt_late);
+                    if self.has_stopped.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                }
             }
         }
         match found.changed {
             Some(changed) => {
                 add(&self.counts.changed);
-                changed
+                Some(changed)
             }
-            None => response,
+            None => Some(response),
         }
     }
 }

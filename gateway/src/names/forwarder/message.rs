@@ -6,8 +6,7 @@ const HEADER: usize = 12;
 /// `QR` in the third byte: the message is a response.
 const RESPONSE: u8 = 0x80;
 
-/// Response codes (RFC 1035 §4.1.1).
-const SERVER_FAILURE: u8 = 2;
+/// The response code in the fourth byte (RFC 1035 §4.1.1).
 const CODE: u8 = 0x0f;
 
 /// The type of records that name a service's parameters (RFC 9460).
@@ -21,8 +20,6 @@ pub(super) struct Question {
     name: String,
     kind: u16,
     class: u16,
-    /// The offset behind it.
-    end: usize,
 }
 
 impl Question {
@@ -66,7 +63,7 @@ pub(super) fn question(message: &[u8]) -> Option<Question> {
             _ => '\u{fffd}',
         }));
     }
-    Some(Question { name, kind: half(message, at)?, class: half(message, at + 2)?, end: at + 4 })
+    Some(Question { name, kind: half(message, at)?, class: half(message, at + 2)? })
 }
 
 /// Returns whether a message is a response to a query: the identifier is its, and so is the question. A server that did not
@@ -83,16 +80,6 @@ pub(super) fn responds(query: &[u8], response: &[u8]) -> bool {
         _ => question(response).is_some_and(|echo| echo == asked),
     };
     flags & RESPONSE != 0 && response.len() >= HEADER && is_echoed()
-}
-
-/// Returns the response of a server that failed, to a query with one question.
-pub(super) fn failure(query: &[u8]) -> Option<Vec<u8>> {
-    let Question { end, .. } = question(query)?;
-    let mut failure = query.get(..end)?.to_vec();
-    failure[2] |= RESPONSE;
-    failure[3] = failure[3] & !CODE | SERVER_FAILURE;
-    failure[6..HEADER].fill(0);
-    Some(failure)
 }
 
 fn half(message: &[u8], at: usize) -> Option<u16> {
@@ -154,26 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_a_response_without_records() {
-        let mut asked = query("api.partner.example", 1);
-        asked[11] = 1;
-        asked.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
-        let failure = failure(&asked).unwrap();
-        assert!(responds(&asked, &failure));
-        assert_eq!(failure[3] & CODE, SERVER_FAILURE);
-        assert_eq!(failure[6..12], [0; 6]);
-    }
-
-    #[test]
     fn no_message_makes_it_fail() {
         let whole = response(&query("api.partner.example", 1));
         for cut in 0..whole.len() {
-            let _ = (question(&whole[..cut]), responds(&whole, &whole[..cut]), failure(&whole[..cut]));
+            let _ = (question(&whole[..cut]), responds(&whole, &whole[..cut]));
         }
         for byte in 0..=u8::MAX {
             let mut broken = whole.clone();
             broken[12] = byte;
-            let _ = (question(&broken), responds(&broken, &broken), failure(&broken));
+            let _ = (question(&broken), responds(&broken, &broken));
         }
     }
 }

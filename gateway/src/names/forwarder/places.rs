@@ -30,6 +30,8 @@ struct Taken {
 pub(super) struct Place {
     places: Places,
     cgroups: [u64; 4],
+    /// Whether few places are left for its caller: less than a quarter of its share.
+    pub(super) is_scarce: bool,
 }
 
 impl Places {
@@ -41,21 +43,22 @@ impl Places {
     /// level above may have.
     pub(super) fn take(&self, cgroups: [u64; 4]) -> Option<Place> {
         let mut taken = self.taken();
-        let used = |taken: &Taken, cgroup: &u64| taken.cgroups.get(cgroup).copied().unwrap_or(0);
-        let has_room = |taken: &Taken| {
-            let shares = (1..).map(|level| (taken.most >> level).max(1));
-            taken.all < taken.most
-                && cgroups.iter().zip(shares).all(|(cgroup, share)| *cgroup == 0 || used(taken, cgroup) < share)
-        };
-        if !has_room(&taken) {
+        let used = |cgroup: &u64| taken.cgroups.get(cgroup).copied().unwrap_or(0);
+        let shares = (1..).map(|level| (taken.most >> level).max(1));
+        let levels = cgroups.iter().zip(shares).filter(|(cgroup, _)| **cgroup != 0);
+        // What is left at each level, as a part of the share.
+        let left = levels.map(|(cgroup, share)| (share.saturating_sub(used(cgroup)), share));
+        let left: Vec<_> = left.chain([(taken.most - taken.all, taken.most)]).collect();
+        if left.iter().any(|(left, _)| *left == 0) {
             return None;
         }
+        let is_scarce = left.iter().any(|(left, share)| left * 4 < *share);
         taken.all += 1;
         for cgroup in cgroups.iter().filter(|cgroup| **cgroup != 0) {
             *taken.cgroups.entry(*cgroup).or_default() += 1;
         }
         drop(taken);
-        Some(Place { places: self.clone(), cgroups })
+        Some(Place { places: self.clone(), cgroups, is_scarce })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -81,6 +84,15 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_scarce_before_none_is_left() {
+        let places = Places::new(256);
+        let held: Vec<_> = std::iter::from_fn(|| places.take([1, 11, 0, 111])).collect();
+        let first = held.iter().position(|place| place.is_scarce);
+        assert_eq!((held.len(), first), (16, Some(13)));
+        assert!(!places.take([1, 11, 0, 112]).unwrap().is_scarce, "another cgroup of the service");
+    }
 
     #[test]
     fn a_workload_has_its_share_and_leaves_places_for_others() {

@@ -127,16 +127,23 @@ impl Forwarder {
         let Some(sender) = (self.rooms.sender)(socket.as_fd(), slot).filter(|sender| sender.address == from) else {
             return add(&self.counts.no_sender);
         };
-        let Some(place) = self.places.take(sender.cgroups) else { return add(&self.counts.no_room) };
+        let place = self.places.take(sender.cgroups);
+        if place.as_ref().is_none_or(|place| place.is_scarce) {
+            self.relieve(sender.origin.cgroup);
+        }
+        let Some(place) = place else { return add(&self.counts.no_room) };
         add(&self.counts.queries);
         let (forwarder, socket, query) = (Arc::clone(self), Arc::clone(socket), query.to_vec());
-        tokio::spawn(async move {
+        self.queries.spawn(async move {
             let server = sender.origin.original_dst.0;
             let query = Query { bytes: &query, server, caller: sender.origin.cgroup };
-            if let Some(response) = forwarder.respond(query).await {
-                // The caller may have gone.
-                let _ = socket.send_to(&response, from).await;
-            }
+            // The caller may have gone.
+            let _ = match forwarder.respond(query).await {
+                Ok(Some(response)) => socket.send_to(&response, from).await.map(drop),
+                Ok(None) => Ok(()),
+                // It learns this at once, as if it had asked by itself, and asks the next server.
+                Err(_) => socket.local_addr().and_then(|at| forwarder.refusals.send(from, at)),
+            };
             drop(place);
         });
     }

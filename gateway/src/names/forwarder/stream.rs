@@ -43,7 +43,7 @@ impl Forwarder {
         };
         let responses = async {
             while let Some(response) = message(&mut from_server).await? {
-                let response = self.prepare(response, server, caller).await;
+                let Some(response) = self.prepare(response, server, caller).await else { continue };
                 send(&mut to_caller, &response).await?;
                 on_bytes(0, response.len() + 2);
             }
