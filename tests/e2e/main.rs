@@ -22,6 +22,10 @@ mod destinations;
 
 mod dns;
 
+mod dns_clients;
+
+mod dns_hostile;
+
 mod dns_interrupted;
 
 mod dns_learnt;

@@ -19,6 +19,9 @@ pub const DNS: &str = "203.0.113.16";
 /// An answer to a datagram may be this long (RFC 1035 §2.3.4); a longer one is truncated.
 const DATAGRAM: usize = 512;
 
+/// The most bytes of a datagram over IPv4.
+const LARGEST: usize = 65_507;
+
 /// The server's records.
 #[derive(Clone, Debug)]
 pub struct Dns {
@@ -28,6 +31,8 @@ pub struct Dns {
 #[derive(Debug, Default)]
 struct Zone {
     names: HashMap<String, Entry>,
+    /// A domain below which every name has an address, and how many have got one.
+    below: Option<(String, u16)>,
     mood: Mood,
     asked_by_tcp: u32,
 }
@@ -55,23 +60,33 @@ pub enum Mood {
     Failing,
     /// Not at all.
     Silent,
+    /// To datagrams, after responses that name this address: with another identifier, to another question, without sense, and from
+    /// another server.
+    Forged(IpAddr),
+    /// To datagrams, without so many bytes at the end.
+    Cut(usize),
+    /// To datagrams, with zeros up to the most bytes that one can have.
+    Padded,
 }
 
 impl Dns {
     pub(crate) fn start(namespace: &Namespace, address: &str) -> Self {
         let address: SocketAddr = (address.parse::<IpAddr>().expect("an address"), 53).into();
         let tcp = crate::third_party::listen(namespace, address);
-        let udp = thread::scope(|scope| {
-            let made = scope.spawn(|| {
-                namespace.enter();
-                UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
-            });
-            made.join().expect("a DNS server")
-        });
+        let bind = |address: SocketAddr| {
+            thread::scope(|scope| {
+                let made = scope.spawn(|| {
+                    namespace.enter();
+                    UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+                });
+                made.join().expect("a DNS server")
+            })
+        };
+        let (udp, other) = (bind(address), bind((address.ip(), 0).into()));
         let dns = Self { zone: Arc::default() };
         let (by_tcp, by_udp) = (dns.clone(), dns.clone());
         thread::spawn(move || by_tcp.serve_tcp(&tcp));
-        thread::spawn(move || by_udp.serve_udp(&udp));
+        thread::spawn(move || by_udp.serve_udp(&udp, &other));
         dns
     }
 
@@ -97,6 +112,11 @@ impl Dns {
         self.zone().names.insert(name.to_owned(), Entry::Https(protocols));
     }
 
+    /// Gives every name below a domain an address of 198.19.0.0/16.
+    pub fn everything_below(&self, domain: &str) {
+        self.zone().below = Some((format!(".{domain}"), 0));
+    }
+
     /// Forgets a name.
     pub fn remove(&self, name: &str) {
         self.zone().names.remove(name);
@@ -116,12 +136,19 @@ impl Dns {
         self.zone.lock().expect("no panic in the DNS server")
     }
 
-    fn serve_udp(&self, socket: &UdpSocket) {
+    fn serve_udp(&self, socket: &UdpSocket, other: &UdpSocket) {
         let mut buffer = [0; 4096];
         while let Ok((length, client)) = socket.recv_from(&mut buffer) {
             let Some(answer) = self.answer(&buffer[..length]) else { continue };
             let bytes = answer.to_vec().expect("an answer");
-            let bytes = if bytes.len() > DATAGRAM { answer.truncate().to_vec().expect("an answer") } else { bytes };
+            let mut bytes = if bytes.len() > DATAGRAM { answer.truncate().to_vec().expect("an answer") } else { bytes };
+            let mood = self.zone().mood;
+            match mood {
+                Mood::Forged(address) => forge(&answer, address, client, socket, other),
+                Mood::Cut(cut) => bytes.truncate(bytes.len() - cut),
+                Mood::Padded => bytes.resize(LARGEST, 0),
+                Mood::Well | Mood::Failing | Mood::Silent => {}
+            }
             // A resolver that has gone is not the server's affair.
             let _ = socket.send_to(&bytes, client);
         }
@@ -158,10 +185,13 @@ impl Dns {
         match zone.mood {
             Mood::Silent => return None,
             Mood::Failing => answer.metadata.response_code = ResponseCode::ServFail,
-            Mood::Well => {
+            Mood::Well | Mood::Forged(_) | Mood::Cut(_) | Mood::Padded => {
                 let query = question.queries.first()?;
                 let mut name = query.name().to_string().trim_end_matches('.').to_lowercase();
-                while let Some(Entry::Alias(target)) = zone.names.get(&name) {
+                // Names of each other are a loop.
+                while let Some(Entry::Alias(target)) = zone.names.get(&name)
+                    && answer.answers.len() < 16
+                {
                     answer.add_answer(Record::from_rdata(to_name(&name), 1, RData::CNAME(CNAME(to_name(target)))));
                     name.clone_from(target);
                 }
@@ -181,12 +211,45 @@ impl Dns {
                         let matching = addresses.iter().filter_map(|address| rdata(*address, query.query_type()));
                         answer.add_answers(matching.map(|data| Record::from_rdata(to_name(&name), *ttl, data)));
                     }
-                    _ => answer.metadata.response_code = ResponseCode::NXDomain,
+                    None => match zone.below.as_mut().filter(|(domain, _)| name.ends_with(domain.as_str())) {
+                        Some((_, number)) if query.query_type() == RecordType::A => {
+                            *number = number.wrapping_add(1);
+                            let [high, low] = number.to_be_bytes();
+                            answer.add_answer(Record::from_rdata(
+                                to_name(&name),
+                                60,
+                                RData::A(A([198, 19, high, low].into())),
+                            ));
+                        }
+                        Some(_) => {}
+                        None => answer.metadata.response_code = ResponseCode::NXDomain,
+                    },
+                    Some(Entry::Alias(_)) => {}
                 }
             }
         }
         Some(answer)
     }
+}
+
+/// Sends responses that the client must not believe.
+fn forge(answer: &Message, address: IpAddr, client: SocketAddr, socket: &UdpSocket, other: &UdpSocket) {
+    let Some(query) = answer.queries.first() else { return };
+    let Some(data) = rdata(address, query.query_type()) else { return };
+    let mut forged = Message::response(answer.metadata.id, answer.metadata.op_code);
+    forged.add_query(query.clone());
+    forged.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+    let whole = forged.to_vec().expect("an answer");
+    let mut other_identifier = whole.clone();
+    other_identifier[1] ^= 1;
+    let mut other_question = whole.clone();
+    // The first letter of the name.
+    other_question[13] ^= 1;
+    let nonsense = [&whole[..2], &[0xff; 10]].concat();
+    for bytes in [other_identifier, other_question, nonsense] {
+        let _ = socket.send_to(&bytes, client);
+    }
+    let _ = other.send_to(&whole, client);
 }
 
 fn https(protocols: &[String]) -> RData {

@@ -5,6 +5,8 @@
 mod bindings;
 mod message;
 mod places;
+#[cfg(test)]
+mod properties;
 mod refusal;
 mod sockets;
 mod stream;
