@@ -113,6 +113,13 @@ fn requests_are_replayed_against_another_configuration() {
         ([6, 1, 5, 0], &"workload_not_allowed".into())
     );
 
+    for (others, outcome) in [("deny", "workload_not_allowed"), ("untouched", "left untouched")] {
+        let workloads = format!("    workloads: {{forbid: [{{unit: workload.service}}], others: {others}}}\n");
+        let (_, told) = against(&with(&workloads, "        - rate-limit: {calls: 5, period: 1h}\n"));
+        let is_so = |change: &Value| change["after"]["outcome"] == outcome;
+        assert!(counts(&told) == [6, 0, 6, 0] && told["changes"].as_array().unwrap().iter().all(is_so), "{told}");
+    }
+
     let bind = "  - {name: other, hosts: [api.partner.example], ports: [80], mode: deny}\n";
     let (_, told) = against(bind);
     assert_eq!(counts(&told), [6, 0, 6, 0]);
