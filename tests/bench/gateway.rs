@@ -75,7 +75,8 @@ impl Drop for Running {
     }
 }
 
-struct Peer(Child);
+/// A peer's process, ended with this.
+pub(crate) struct Peer(Child);
 
 impl Contestant {
     /// Those that are on this machine.
@@ -161,9 +162,14 @@ impl Peer {
         // Envoy goes by the ending, the others do not.
         let path = lab.directory().join(format!("{name}.json"));
         fs::write(&path, config).expect("a configuration");
+        Self::run(lab, name, &program, &[options, &[path.to_str().expect("a path in UTF-8")]].concat(), port)
+    }
+
+    /// Starts a program and waits until it listens on this port.
+    pub(crate) fn run(lab: &Lab, name: &str, program: &str, arguments: &[&str], port: u16) -> Self {
         let log = fs::File::create(lab.directory().join(format!("{name}.log"))).expect("a log");
         let mut process = lab
-            .gateway(&program, &[options, &[path.to_str().expect("a path in UTF-8")]].concat())
+            .gateway(program, arguments)
             .stdin(Stdio::null())
             .stdout(log)
             .spawn()

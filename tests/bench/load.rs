@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::http_load::HttpLoad;
+use crate::names_load::NamesLoad;
 use crate::third_party::{CLIENT_HELLO, Order, send, take};
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,8 @@ pub(crate) enum Load {
     Idle { to: SocketAddr, count: u64 },
     /// Requests.
     Http(HttpLoad),
+    /// DNS queries.
+    Names(NamesLoad),
 }
 
 impl Load {
@@ -36,6 +39,7 @@ impl Load {
         let mut latencies = Vec::new();
         match self {
             Load::Http(load) => return load.run(),
+            Load::Names(load) => latencies = load.run(),
             Load::Connect { to, count } => (0..count).for_each(|_| drop(TcpStream::connect(to))),
             Load::Datagram { to, count } => {
                 for _ in 0..count {

@@ -10,6 +10,8 @@ mod gateway;
 mod http;
 mod http_load;
 mod load;
+mod names;
+mod names_load;
 mod passthrough;
 mod policies;
 mod report;
@@ -44,6 +46,8 @@ enum Bench {
         ])]
         scenario: Vec<http::Scenario>,
     },
+    /// DNS queries: rate, CPU and latency, names learnt, memory of a million names; against dnsmasq without its cache.
+    Names(Options),
     /// Policies: none, ten headers set, a condition, a condition that needs CEL's interpreter; against nginx, HAProxy and Envoy.
     Policies(Options),
     /// The application of a run.
@@ -74,6 +78,10 @@ fn main() {
         Bench::Http { options, scenario } => {
             on_cpu(APPLICATIONS);
             http::run(options.rounds, &scenario).publish(&options.json);
+        }
+        Bench::Names(options) => {
+            on_cpu(APPLICATIONS);
+            names::run(options.rounds).publish(&options.json);
         }
         Bench::Policies(options) => {
             on_cpu(APPLICATIONS);

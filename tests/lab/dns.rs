@@ -73,15 +73,7 @@ impl Dns {
     pub(crate) fn start(namespace: &Namespace, address: &str) -> Self {
         let address: SocketAddr = (address.parse::<IpAddr>().expect("an address"), 53).into();
         let tcp = crate::third_party::listen(namespace, address);
-        let bind = |address: SocketAddr| {
-            thread::scope(|scope| {
-                let made = scope.spawn(|| {
-                    namespace.enter();
-                    UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
-                });
-                made.join().expect("a DNS server")
-            })
-        };
+        let bind = |address| crate::third_party::datagrams(namespace, address);
         let (udp, other) = (bind(address), bind((address.ip(), 0).into()));
         let dns = Self { zone: Arc::default() };
         let (by_tcp, by_udp) = (dns.clone(), dns.clone());

@@ -23,7 +23,7 @@ pub mod wire;
 mod workload;
 
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -171,6 +171,12 @@ impl Lab {
     pub fn listen(&self, address: &str, port: u16) -> TcpListener {
         let address: IpAddr = address.parse().expect("an address");
         third_party::listen(&self.internet, (address, port).into())
+    }
+
+    /// A socket in the internet for datagrams, for a third party of the caller's own.
+    pub fn datagrams(&self, address: &str, port: u16) -> UdpSocket {
+        let address: IpAddr = address.parse().expect("an address");
+        third_party::datagrams(&self.internet, (address, port).into())
     }
 
     /// A command of a gateway on the node, beside the captured workloads.

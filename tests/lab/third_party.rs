@@ -1,7 +1,7 @@
 //! Servers in the internet that remember who came.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -113,13 +113,22 @@ impl ThirdParty {
 
 /// Listens in a namespace.
 pub(crate) fn listen(namespace: &Namespace, address: SocketAddr) -> TcpListener {
+    bind(namespace, address, TcpListener::bind)
+}
+
+/// Binds a socket for datagrams in a namespace.
+pub(crate) fn datagrams(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
+    bind(namespace, address, UdpSocket::bind)
+}
+
+fn bind<S: Send>(namespace: &Namespace, address: SocketAddr, socket: impl FnOnce(SocketAddr) -> io::Result<S> + Send) -> S {
     // The thread that makes the socket must be in the namespace; the socket stays there.
     thread::scope(|scope| {
         let made = scope.spawn(|| {
             namespace.enter();
-            TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+            socket(address).unwrap_or_else(|error| panic!("{address}: {error}"))
         });
-        made.join().expect("a listening third party")
+        made.join().expect("a socket of a third party")
     })
 }
 

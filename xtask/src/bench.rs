@@ -21,6 +21,8 @@ enum What {
     Connect,
     /// HTTP requests, with and without TLS, compared with nginx, HAProxy and Envoy.
     Http,
+    /// DNS queries through the forwarder, compared with dnsmasq without its cache.
+    Names,
     /// Bytes carried unchanged, compared with nginx, HAProxy and Envoy.
     Passthrough,
     /// Policies, compared with nginx, HAProxy and Envoy.
@@ -33,12 +35,17 @@ impl Bench {
         let name = match self.what {
             What::Connect => "connect",
             What::Http => "http",
+            What::Names => "names",
             What::Passthrough => "passthrough",
             What::Policies => "policies",
         };
-        let peers = self.what != What::Connect;
-        setup::programs(&[setup::LAB, if peers { setup::PEERS } else { &[] }])?;
-        let envoy = if peers { envoy::fetch() } else { None };
+        let (peers, proxies) = match self.what {
+            What::Connect => (&[][..], false),
+            What::Names => (setup::RESOLVERS, false),
+            What::Http | What::Passthrough | What::Policies => (setup::PEERS, true),
+        };
+        setup::programs(&[setup::LAB, peers])?;
+        let envoy = if proxies { envoy::fetch() } else { None };
         kernel::build()?;
         let build = ["build", "--quiet", "--locked", "--release", "--package", "egret", "--package", "egret-tests"];
         run(cargo().args(build).args(["--bin", "egret", "--bin", "egret-bench"]))?;

@@ -71,6 +71,10 @@ pub(crate) const PEERS: &[Need] = &[
     Need { program: "haproxy", package: "haproxy", why: "is compared with Egret" },
 ];
 
+/// DNS forwarders that Egret is compared with.
+pub(crate) const RESOLVERS: &[Need] =
+    &[Need { program: "dnsmasq", package: "dnsmasq-base", why: "is compared with Egret" }];
+
 /// Programs that fetch and run packages of PyPI.
 pub(crate) const PIP: &[Need] = &[
     Need { program: "python3", package: "python3", why: "runs packages of PyPI" },
