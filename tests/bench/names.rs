@@ -157,7 +157,7 @@ fn version() -> String {
 fn memory_of_a_name(lab: &Lab) -> f64 {
     let running = Contestant::Egret.start(lab);
     let to = Contestant::Egret.to();
-    let learn = |count: u64| load(lab, &["names", &to, BELOW, CLIENTS, &count.to_string(), "--numbered"]);
+    let learn = |count: u64| load(lab, &["names", &to, BELOW, CLIENTS, &count.to_string(), "--same-address"]);
     learn(1_000);
     let before = memory(lab);
     learn(MANY);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What an application asks: each client of it has a connected socket, and one query on its way.
+/// The queries of an application. Each of its clients has a connected socket, and one query on its way.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamesLoad {
     /// The server.
@@ -17,9 +17,12 @@ pub(crate) struct NamesLoad {
     clients: u64,
     /// Queries in all.
     count: u64,
-    /// Each query asks for another name.
+    /// Each query asks for another name, which has an address of its own.
     #[arg(long)]
     numbered: bool,
+    /// Each query asks for another name, of the same address.
+    #[arg(long)]
+    same_address: bool,
 }
 
 /// A client that waits longer asks again, as resolvers do.
@@ -72,7 +75,8 @@ impl NamesLoad {
         let [.., high, low] = number.to_be_bytes();
         // One question, with recursion.
         let mut query = vec![high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        let label = self.numbered.then(|| format!("n{number}"));
+        let numbered = self.numbered.then(|| format!("n{number}"));
+        let label = numbered.or_else(|| self.same_address.then(|| format!("same{number}")));
         for label in label.iter().map(String::as_str).chain(self.name.split('.')) {
             query.push(u8::try_from(label.len()).expect("a label of at most 63 bytes"));
             query.extend(label.as_bytes());
@@ -83,7 +87,7 @@ impl NamesLoad {
     }
 }
 
-/// Answers each query with one address, which depends on the number in the name, for five minutes. Serves until the process ends.
+/// Answers each query with one address for five minutes: another one for each number after the name's first letter. Serves until the process ends.
 pub(crate) fn serve(socket: UdpSocket) {
     thread::spawn(move || {
         let mut message = [0; 512];

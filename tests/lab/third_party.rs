@@ -121,7 +121,11 @@ pub(crate) fn datagrams(namespace: &Namespace, address: SocketAddr) -> UdpSocket
     bind(namespace, address, UdpSocket::bind)
 }
 
-fn bind<S: Send>(namespace: &Namespace, address: SocketAddr, socket: impl FnOnce(SocketAddr) -> io::Result<S> + Send) -> S {
+fn bind<S: Send>(
+    namespace: &Namespace,
+    address: SocketAddr,
+    socket: impl FnOnce(SocketAddr) -> io::Result<S> + Send,
+) -> S {
     // The thread that makes the socket must be in the namespace; the socket stays there.
     thread::scope(|scope| {
         let made = scope.spawn(|| {

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use self::places::Places;
 use self::refusal::Refusals;
+use self::upstream::Upstreams;
 use super::Seen;
 use crate::model::{DnsSender, Exempt};
 
@@ -82,6 +83,7 @@ pub struct Forwarder {
     rooms: Rooms,
     places: Places,
     refusals: Refusals,
+    upstreams: Upstreams,
     counts: Counts,
     receivers: TaskTracker,
     queries: TaskTracker,
@@ -130,8 +132,8 @@ impl Forwarder {
         let places = Places::new(places::at_once());
         let (receivers, queries) = (TaskTracker::new(), TaskTracker::new());
         queries.close();
-        let (counts, has_stopped) = (Counts::default(), AtomicBool::new(false));
-        Ok(Self { rooms, places, refusals, counts, receivers, queries, has_stopped })
+        let (upstreams, counts, has_stopped) = (Upstreams::default(), Counts::default(), AtomicBool::new(false));
+        Ok(Self { rooms, places, refusals, upstreams, counts, receivers, queries, has_stopped })
     }
 
     /// Returns the counters by the names that metrics and the CLI show.
@@ -185,6 +187,7 @@ impl Forwarder {
         let mut interval = tokio::time::interval(BEAT);
         loop {
             interval.tick().await;
+            self.upstreams.sweep();
             if let Err(error) = (self.rooms.beat)() {
                 tracing::error!(%error, "heartbeat of the DNS forwarder failed: DNS queries will leave directly");
             }
@@ -196,7 +199,7 @@ impl Forwarder {
     /// # Errors
     /// The server cannot be reached.
     async fn respond(&self, query: Query<'_>) -> io::Result<Option<Vec<u8>>> {
-        match tokio::time::timeout(PATIENCE, upstream::ask(&query, &self.rooms.exempt, &self.counts)).await {
+        match tokio::time::timeout(PATIENCE, self.upstreams.ask(&query, &self.rooms.exempt, &self.counts)).await {
             Ok(Ok(response)) => Ok(self.prepare(response, query.server, query.caller).await),
             Ok(Err(error)) => {
                 tracing::debug!(server = %query.server, %error, "a DNS server cannot be asked");
