@@ -3,7 +3,8 @@
 mod entrance;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ pub use entrance::{Entrance, namespace_of};
 
 /// Connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+
+/// The ports that Egret listens on, in containers too, where no program can have them then. They are above those that Linux gives to
+/// connections by default (`ip_local_port_range` in ip-sysctl), and no service has one by custom.
+const QUIET: RangeInclusive<u16> = 61_000..=65_535;
 
 /// Pause after an error of `accept` that is not the connection's own (no descriptors, no memory).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -34,10 +39,10 @@ pub struct Accepted {
 }
 
 impl Listeners {
-    /// Listens on 127.0.0.1 and ::1, ports of the kernel's choice; without ::1 on the node, on 127.0.0.1 only.
+    /// Listens on 127.0.0.1 and ::1; without ::1 on the node, on 127.0.0.1 only.
     pub fn bind() -> io::Result<Self> {
-        let v4 = bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let v6 = match bind((Ipv6Addr::LOCALHOST, 0).into()) {
+        let v4 = bind_quietly(Ipv4Addr::LOCALHOST.into())?;
+        let v6 = match bind_quietly(Ipv6Addr::LOCALHOST.into()) {
             Ok(v6) => Some(v6),
             Err(error) => {
                 tracing::warn!(%error, "no IPv6 loopback: IPv6 connections to listed hosts follow their fail mode");
@@ -100,8 +105,19 @@ async fn accept_v6(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Soc
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::from_std(socket(address)?.into())
+/// Binds to one of the [`QUIET`] ports, or to one that the kernel chooses if all are taken.
+fn bind_quietly(address: IpAddr) -> io::Result<TcpListener> {
+    let (first, count) = (*QUIET.start(), QUIET.len());
+    // Processes that start at the same time begin at different ports.
+    let begin = std::process::id() as usize;
+    let quiet = (0..count).filter_map(|step| u16::try_from((begin + step) % count).ok()).map(|step| first + step);
+    for port in quiet.chain([0]) {
+        match socket(SocketAddr::new(address, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            socket => return TcpListener::from_std(socket?.into()),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
