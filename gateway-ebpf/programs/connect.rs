@@ -10,7 +10,7 @@ use egret_kernel::{
 use crate::bind::set_source;
 use crate::caller::{is_captured, origin_of, owners};
 use crate::dns;
-use crate::maps::{CAPTURED, HITS, REDIRECTS, SETTINGS, can_find_mptcp};
+use crate::maps::{CAPTURED, HITS, PASSED, REDIRECTS, SETTINGS, can_find_mptcp};
 use crate::namespace::{Place, has_listener, is_nodes, place};
 use crate::owners::have_room;
 use crate::presence::{LOCALHOST_V4, LOOPBACK_V4, LOOPBACK_V6, is_exempt, is_there, listener};
@@ -72,7 +72,25 @@ pub fn datagram(ctx: &SockAddrContext, destination: Destination) -> i32 {
     hit(&destination, row);
     let origin = origin_of(&destination, row);
     let reason = refused_unless_open(ctx, &destination, row.rule, &origin);
+    note_if_passed(ctx, &origin, reason);
     conclude(reason, &origin, Address::default(), protocol(ctx))
+}
+
+/// Leaves a note with a socket that goes past Egret, for those who ask about such sockets later.
+#[inline(always)]
+fn note_if_passed(ctx: &SockAddrContext, origin: &Origin, reason: KernelReason) {
+    let has_passed = matches!(
+        reason,
+        KernelReason::GatewayGoneOpen | KernelReason::ForeignNamespaceOpen | KernelReason::BoundDeviceOpen
+    );
+    if !has_passed {
+        return;
+    }
+    // SAFETY: the storage lives as long as the socket, which is in use. Without memory for it, the cause stays unknown.
+    if let Some(passed) = unsafe { PASSED.get_or_insert_ptr_mut(ctx, None).as_mut() } {
+        passed.origin = *origin;
+        passed.reason = reason as u32;
+    }
 }
 
 /// A datagram is refused unless the same connection over TCP would leave directly.
@@ -108,6 +126,7 @@ fn tcp(ctx: &SockAddrContext, destination: Destination) -> i32 {
     hit(&destination, row);
     let origin = origin_of(&destination, row);
     let reason = captured(ctx, &destination, row.rule, &origin);
+    note_if_passed(ctx, &origin, reason);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         ctx,

@@ -7,8 +7,8 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, Rin
 use egret_kernel::{
     ARRIVAL_BYTES, CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES,
     EVENTS_LOST, Exception, Hits, MAX_CLASSES, MAX_DNS_DIRECT, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS,
-    MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, RowKey, Settings, Told,
-    ToldKey, UnlistedKey, UnlistedSettings,
+    MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, Passed, RowKey, Settings,
+    Told, ToldKey, UnlistedKey, UnlistedSettings,
 };
 
 /// `BPF_F_NO_PREALLOC`: the table costs memory for the entries it has, not for those it may have.
@@ -50,6 +50,9 @@ pub static ACCEPTED: SkStorage<Origin> = SkStorage::new();
 
 #[btf_map]
 pub static MARKS: SkStorage<u32> = SkStorage::new();
+
+#[btf_map]
+pub static PASSED: SkStorage<Passed> = SkStorage::new();
 
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(EVENTS_LOST + 1, 0);

@@ -32,7 +32,7 @@ pub use namespace::{
     ARRIVAL_BYTES, Arrival, MAX_NAMESPACES, NAMESPACE_SERVED, NAMESPACE_UNSERVED, NAMESPACE_WANTED, Namespace,
     WANT_EVERY,
 };
-pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners};
+pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners, Passed};
 pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
 pub use unlisted::{
     API_UNLISTED, CgroupClass, EXCEPTION_HEAD, Exception, SET_OF_ALL, UNLISTED_ALLOW, UNLISTED_DENY, UNLISTED_REPORT,
@@ -40,7 +40,7 @@ pub use unlisted::{
 };
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;
@@ -106,6 +106,8 @@ pub mod map {
     /// Socket storage of `u32`: [`MARK_EXEMPT`](crate::MARK_EXEMPT), [`MARK_LISTENER`](crate::MARK_LISTENER) or
     /// [`MARK_FORWARDER`](crate::MARK_FORWARDER).
     pub const MARKS: &str = "MARKS";
+    /// Socket storage of [`Passed`](crate::Passed) in the caller's socket.
+    pub const PASSED: &str = "PASSED";
     /// Per-CPU array of `u64`, indexed by [`KernelReason`](crate::KernelReason) and [`EVENTS_LOST`](crate::EVENTS_LOST).
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`Event`](crate::Event).

@@ -60,6 +60,18 @@ pub struct Captured {
     pub is_held: u64,
 }
 
+/// A socket with a captured destination that the hooks let pass without Egret.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// The caller and what it asked for.
+    pub origin: Origin,
+    /// A [`KernelReason`](crate::KernelReason) code.
+    pub reason: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
 /// The owners of a connection that share the table of origins: the caller's cgroups at the levels 1, 2 and 3 with all
 /// that is below them, then its own cgroup alone.
 pub type Owners = [u64; 4];
@@ -76,10 +88,11 @@ pub const OWNER_IS_USER: u64 = 1 << 63;
 const _: () = assert!(size_of::<OriginKey>() == 32);
 const _: () = assert!(size_of::<Origin>() == 80);
 const _: () = assert!(size_of::<Captured>() == 136);
+const _: () = assert!(size_of::<Passed>() == 88);
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Captured, Origin, OriginKey};
+    use super::{Captured, Origin, OriginKey, Passed};
 
     // SAFETY: `repr(C)`, every bit pattern valid, padding explicit.
     unsafe impl aya::Pod for OriginKey {}
@@ -87,4 +100,6 @@ mod user {
     unsafe impl aya::Pod for Origin {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Captured {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Passed {}
 }

@@ -14,8 +14,8 @@ mod server;
 pub use client::{Client, Error};
 pub use hand_over::{Handed, Predecessor, Sockets, Successor, take_over};
 pub use protocol::{
-    ApiRow, BackendRow, CacheRow, Caller, DecisionRow, DestinationExplained, DestinationStep, Draining, EgressRow,
-    Explained, FlowRow, HookRow, HostAddress, HostRow, LimitRow, MessageRow, NameRow, OlderRow, Question, RedirectRow,
+    ApiRow, BackendRow, BypassRow, CacheRow, Caller, DecisionRow, DestinationExplained, DestinationStep, Draining,
+    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, LimitRow, MessageRow, NameRow, Question, RedirectRow,
     RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow, UnlistedRow, WorkloadApi, WorkloadRow,
 };
 pub use server::{Handler, MAX_REQUEST, Responding, Server, SocketFile};

@@ -4,11 +4,15 @@ mod bpf;
 
 mod btf;
 
+mod bypasses;
+
 mod cgroup;
 
 mod decisions;
 
 mod dns;
+
+mod everywhere;
 
 mod features;
 
@@ -21,8 +25,6 @@ mod log;
 mod maps;
 
 mod namespaces;
-
-mod older;
 
 mod origins;
 
@@ -53,7 +55,6 @@ pub use cgroup::{CgroupPaths, cgroup_root};
 pub use decisions::Decisions;
 pub use features::{Feature, features};
 pub use namespaces::{Arrivals, netns_cookie};
-pub use older::Older;
 pub use proof::was_caller;
 
 use crate::model::{HookCounters, Origin, Redirect, Scope};
@@ -178,6 +179,8 @@ pub struct Capture {
     maps: Maps,
     links: links::Links,
     tree: cgroup::Tree,
+    paths: CgroupPaths,
+    open_at_start: bypasses::OpenAtStart,
     pins: PathBuf,
     claim: pins::Claim,
     adopted: bool,
@@ -197,7 +200,9 @@ impl Capture {
         maps.check_abi(&options.pins)?;
         maps.settle(tree.below.unwrap_or(0), options.stale_after)?;
         let links = links::attach(&mut object, directory.as_fd(), &options.pins)?;
-        Ok(Self { maps, links, tree, pins: options.pins.clone(), claim, adopted })
+        let paths = CgroupPaths::new(tree.root.clone())?;
+        let open_at_start = bypasses::OpenAtStart::default();
+        Ok(Self { maps, links, tree, paths, open_at_start, pins: options.pins.clone(), claim, adopted })
     }
 
     /// Whether a former process left its hooks behind, which this one continues.

@@ -2,6 +2,8 @@
 
 mod admin_state;
 
+mod bypasses;
+
 mod capabilities;
 
 mod egress;
@@ -19,8 +21,6 @@ mod memory;
 mod models;
 
 mod namespaces;
-
-mod older;
 
 mod publish;
 

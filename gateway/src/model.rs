@@ -2,6 +2,7 @@
 
 mod api;
 mod audience;
+mod bypass;
 mod condition;
 mod counters;
 mod decision;
@@ -33,6 +34,7 @@ pub use api::{
     Strangers, TlsVersion,
 };
 pub use audience::{Admission, AdmissionOf, Audience, Others};
+pub use bypass::{Bypass, BypassCause};
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::CounterStore;
 pub use decision::Decision;

@@ -4,6 +4,8 @@ mod answers;
 
 mod audience;
 
+mod bypasses;
+
 mod callers;
 
 mod capture;
@@ -72,8 +74,6 @@ mod load;
 mod names;
 
 mod origination;
-
-mod older;
 
 mod passthrough;
 

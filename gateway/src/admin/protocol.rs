@@ -12,6 +12,11 @@ pub enum Request {
     Apis,
     /// The servers of `backends`.
     Backends,
+    /// Connections to captured destinations that do not go through Egret.
+    Bypasses {
+        /// Whether to close them.
+        close: bool,
+    },
     /// Cached responses and values, most often used first.
     Caches {
         /// Maximum number of rows.
@@ -48,11 +53,6 @@ pub enum Request {
     Limits {
         /// Maximum number of rows.
         most: usize,
-    },
-    /// Connections that are older than their capture.
-    Older {
-        /// Whether to close them.
-        close: bool,
     },
     /// Test with a real connection that the hooks work.
     Prove,
@@ -98,6 +98,8 @@ pub enum Response {
     Apis(Vec<ApiRow>),
     /// The response to [`Request::Backends`].
     Backends(Vec<BackendRow>),
+    /// The response to [`Request::Bypasses`].
+    Bypasses(Vec<BypassRow>),
     /// The response to [`Request::Caches`].
     Caches {
         /// The rows of the listing.
@@ -133,8 +135,6 @@ pub enum Response {
         /// Number of rows without the maximum.
         all: usize,
     },
-    /// The response to [`Request::Older`].
-    Older(Vec<OlderRow>),
     /// To [`Request::Prove`]: the hooks work.
     Proved,
     /// The response to [`Request::Redirects`].
@@ -431,17 +431,25 @@ pub struct UnlistedRow {
     pub last_seconds_ago: u64,
 }
 
-/// A connection to a captured destination that was open before it was captured, and so does not go through Egret.
+/// A connection to a captured destination that does not go through Egret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OlderRow {
+pub struct BypassRow {
+    /// Why: `older` than this process of Egret; `address_not_known` when it was opened; or the reason for which the kernel hooks let
+    /// it pass, such as `gateway_gone_open`.
+    pub cause: String,
     /// The API that captures new connections to this destination.
     pub api: Option<String>,
+    /// Who, and to where. The process and its command are known where the kernel hooks have seen the connection.
+    #[serde(flatten)]
+    pub caller: Caller,
+    /// `tcp` or `udp`.
+    pub protocol: String,
     /// Source address and port.
     pub local: SocketAddr,
-    /// Address and port of the third party.
-    pub remote: SocketAddr,
-    /// User id of the socket's owner.
-    pub uid: u32,
+    /// Number of the network namespace, as /proc/PID/ns/net names it.
+    pub network_namespace: u64,
+    /// What to do about it.
+    pub remedy: String,
     /// Whether it was closed now.
     pub closed: bool,
     /// The reason why it could not be closed.

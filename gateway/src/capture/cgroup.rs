@@ -105,6 +105,12 @@ impl CgroupPaths {
         self.open(id).is_err_and(|error| error.raw_os_error() == Some(libc::ESTALE))
     }
 
+    /// Returns whether a cgroup is this one, or below it. One that is gone is not.
+    pub(super) fn is_in(&self, id: u64, outer: u64) -> bool {
+        let is_below = || -> io::Result<bool> { Ok(Path::new(&self.path(id)?).starts_with(self.path(outer)?)) };
+        id == outer || is_below().unwrap_or(false)
+    }
+
     fn open(&self, id: u64) -> io::Result<OwnedFd> {
         /// `FILEID_KERNFS` in the kernel's exportfs.h.
         const KERNFS: libc::c_int = 0xfe;

@@ -15,7 +15,7 @@ use super::decisions::TakenOut;
 use super::dns::Dns;
 use super::namespaces::{Namespaces, netns_cookie};
 use super::origins::Origins;
-use super::sockets::{self, Connection};
+use super::sockets::{self, Connection, Transport};
 use super::table::Table;
 use super::unlisted::UnlistedMaps;
 use super::{Decisions, Error, btf, chain, kernel, map_error};
@@ -23,7 +23,7 @@ use super::{Decisions, Error, btf, chain, kernel, map_error};
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -34,6 +34,7 @@ const NAMES: [&str; 24] = [
     map::CAPTURED,
     map::ACCEPTED,
     map::MARKS,
+    map::PASSED,
     map::COUNTERS,
     map::EVENTS,
     map::TOLD,
@@ -86,6 +87,7 @@ pub(super) struct Maps {
     pub(super) namespaces: Namespaces,
     marks: Mutex<SkStorage<MapData, u32>>,
     marks_fd: OwnedFd,
+    passed_fd: OwnedFd,
     counters: Mutex<PerCpuArray<MapData, u64>>,
     events: Mutex<Option<Events>>,
 }
@@ -126,6 +128,7 @@ impl Maps {
         let told_fd = descriptor(object, map::TOLD)?;
         let unlisted_fd = descriptor(object, map::UNLISTED_TOLD)?;
         let marks_fd = descriptor(object, map::MARKS)?;
+        let passed_fd = descriptor(object, map::PASSED)?;
         Ok(Self {
             settings: Mutex::new(take(object, map::SETTINGS)?),
             heartbeat: Mutex::new(take(object, map::HEARTBEAT)?),
@@ -136,6 +139,7 @@ impl Maps {
             namespaces: Namespaces::take(object)?,
             marks: Mutex::new(take(object, map::MARKS)?),
             marks_fd,
+            passed_fd,
             counters: Mutex::new(take(object, map::COUNTERS)?),
             events: Mutex::new(Some(Events {
                 ring: take(object, map::EVENTS)?,
@@ -220,9 +224,9 @@ impl Maps {
         Decisions::new(ring, told, unlisted)
     }
 
-    /// Lists the TCP connections of this network namespace, and which of them Egret has marked as its own.
-    pub(super) fn connections(&self) -> io::Result<Vec<Connection>> {
-        sockets::connections(self.marks_fd.as_fd())
+    /// Lists the connections of this thread's network namespace, and what the hooks and Egret have noted of each.
+    pub(super) fn connections(&self, transport: Transport, on_connection: impl FnMut(Connection)) -> io::Result<()> {
+        sockets::connections(transport, self.marks_fd.as_fd(), self.passed_fd.as_fd(), on_connection)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The node's TCP sockets as the kernel lists them, and how to close one (sock_diag(7), include/uapi/linux/inet_diag.h).
+//! Connected sockets as the kernel lists them, and how to close one (sock_diag(7), include/uapi/linux/inet_diag.h).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use egret_kernel::Passed;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -24,34 +25,68 @@ const REQUEST_STORAGES: u16 = 2;
 const REQUEST_STORAGE_MAP: u16 = 1;
 const NESTED: u16 = 1 << 15;
 const STORAGES: u16 = 20;
+const CGROUP: u16 = 21;
+/// Attributes of a storage in [`STORAGES`]; the storage itself is attribute 1.
+const STORAGE_VALUE: u16 = 3;
 
 /// Established connections, and those that are being opened or closed by one side (`TCP_*` in net/tcp_states.h).
 const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8;
 
-/// A TCP connection in the network namespace of this process.
+/// A protocol whose sockets are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => libc::IPPROTO_TCP as u8,
+            Self::Udp => libc::IPPROTO_UDP as u8,
+        }
+    }
+}
+
+/// A connected socket in the network namespace of this thread.
 #[derive(Debug)]
 pub(super) struct Connection {
+    pub(super) transport: Transport,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     /// User id of the socket's owner.
     pub(super) uid: u32,
-    /// Whether the socket has an entry in the socket storage that was asked for.
+    /// The cgroup (v2) in which the socket was made; zero where the kernel does not say.
+    pub(super) cgroup: u64,
+    /// A number that no other socket has.
+    pub(super) cookie: u64,
+    /// Whether Egret has marked it.
     pub(super) is_marked: bool,
+    /// What the hooks noted when they let it pass.
+    pub(super) passed: Option<Passed>,
     family: u8,
     identity: [u8; 48],
 }
 
-/// Lists the connections, and which of them have an entry in this socket storage.
-pub(super) fn connections(storage: BorrowedFd<'_>) -> io::Result<Vec<Connection>> {
-    let mut all = Vec::new();
+/// Calls this for each connection of the thread's network namespace, with its entries in these socket storages.
+pub(super) fn connections(
+    transport: Transport,
+    marks: BorrowedFd<'_>,
+    passed: BorrowedFd<'_>,
+    mut on_connection: impl FnMut(Connection),
+) -> io::Result<()> {
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, STATES, &[0; 48]);
-        // A list of one map, as an attribute in an attribute.
-        let map = attribute(REQUEST_STORAGE_MAP, &storage.as_raw_fd().to_ne_bytes());
-        request.extend(attribute(REQUEST_STORAGES | NESTED, &map));
-        converse(request, |body| all.extend(connection(body)))?;
+        let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, transport, STATES, &[0; 48]);
+        // A list of maps, as attributes in an attribute.
+        let maps = [marks, passed].map(|map| attribute(REQUEST_STORAGE_MAP, &map.as_raw_fd().to_ne_bytes()));
+        request.extend(attribute(REQUEST_STORAGES | NESTED, &maps.concat()));
+        converse(request, |body| {
+            if let Some(connection) = connection(transport, body) {
+                on_connection(connection);
+            }
+        })?;
     }
-    Ok(all)
+    Ok(())
 }
 
 /// Closes a connection: its owner sees ECONNABORTED.
@@ -60,14 +95,15 @@ pub(super) fn connections(storage: BorrowedFd<'_>) -> io::Result<Vec<Connection>
 /// `EOPNOTSUPP` on a kernel without CONFIG_INET_DIAG_DESTROY; `ENOENT` if it has ended meanwhile.
 pub(super) fn destroy(connection: &Connection) -> io::Result<()> {
     let any_state = u32::MAX;
-    converse(request(SOCK_DESTROY, NLM_F_ACK, connection.family, any_state, &connection.identity), |_| {})
+    let Connection { family, transport, identity, .. } = connection;
+    converse(request(SOCK_DESTROY, NLM_F_ACK, *family, *transport, any_state, identity), |_| {})
 }
 
-fn request(kind: u16, flags: u16, family: u8, states: u32, identity: &[u8; 48]) -> Vec<u8> {
+fn request(kind: u16, flags: u16, family: u8, transport: Transport, states: u32, identity: &[u8; 48]) -> Vec<u8> {
     let mut request = vec![0; HEADER];
     request[4..6].copy_from_slice(&kind.to_ne_bytes());
     request[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
-    request.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
+    request.extend([family, transport.protocol(), 0, 0]);
     request.extend(states.to_ne_bytes());
     request.extend(identity);
     request
@@ -119,30 +155,49 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-fn connection(body: &[u8]) -> Option<Connection> {
+fn connection(transport: Transport, body: &[u8]) -> Option<Connection> {
     let (family, identity) = (*body.first()?, *body.get(IDENTITY)?.first_chunk::<48>()?);
     let mut connection = Connection {
+        transport,
         local: end(family, &identity, 0, 4)?,
         remote: end(family, &identity, 2, 20)?,
         uid: word(body, 64)?,
+        cgroup: 0,
+        cookie: u64::from_ne_bytes(*identity.get(40..)?.first_chunk()?),
         is_marked: false,
+        passed: None,
         family,
         identity,
     };
-    let mut rest = body.get(MESSAGE..)?;
-    while let Some((kind, after)) = next_attribute(rest) {
-        connection.is_marked |= kind & !NESTED == STORAGES;
-        rest = after;
+    for (kind, value) in attributes(body.get(MESSAGE..)?) {
+        match kind {
+            CGROUP => connection.cgroup = value.first_chunk().map_or(0, |id| u64::from_ne_bytes(*id)),
+            STORAGES => attributes(value).for_each(|(_, storage)| note_storage(&mut connection, storage)),
+            _ => {}
+        }
     }
     Some(connection)
 }
 
-/// Splits the first attribute off: its type, and the attributes after it.
-fn next_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let half = |at: usize| Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
-    let (length, kind) = (usize::from(half(0)?), half(2)?);
-    bytes.get(4..length)?;
-    Some((kind, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+/// Notes an entry of a socket storage. The two that are asked for differ in size.
+fn note_storage(connection: &mut Connection, storage: &[u8]) {
+    let value = attributes(storage).find(|(kind, _)| *kind == STORAGE_VALUE).map_or(&[][..], |(_, value)| value);
+    connection.is_marked |= value.len() == size_of::<u32>();
+    if value.len() == size_of::<Passed>() {
+        // SAFETY: there are bytes enough, and a note is valid whatever its bits are.
+        connection.passed = Some(unsafe { value.as_ptr().cast::<Passed>().read_unaligned() });
+    }
+}
+
+/// Returns the attributes that bytes consist of, up to one that is cut.
+fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let half = |at: usize| Some(u16::from_ne_bytes(*rest.get(at..)?.first_chunk()?));
+        let (length, kind) = (usize::from(half(0)?), half(2)?);
+        let value = rest.get(4..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind & !NESTED, value))
+    })
 }
 
 /// Returns the address at one offset of a socket's identity with the port at another, both in network order.
@@ -174,14 +229,19 @@ mod tests {
         body[8..24].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
         body[24..40].copy_from_slice(&"::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap().octets());
         body[64..68].copy_from_slice(&1000u32.to_ne_bytes());
-        body.extend(attribute(21, &7u64.to_ne_bytes()));
-        assert!(!connection(&body).unwrap().is_marked);
-        body.extend(attribute(STORAGES | NESTED, &attribute(1, &[])));
-        let read = connection(&body).unwrap();
+        body.extend(attribute(CGROUP, &7u64.to_ne_bytes()));
+        let read = connection(Transport::Tcp, &body).unwrap();
+        assert_eq!((read.is_marked, read.cgroup, read.passed), (false, 7, None));
+        let storage =
+            |value: &[u8]| attribute(1 | NESTED, &[attribute(1, &[9; 4]), attribute(STORAGE_VALUE, value)].concat());
+        let passed = [1; size_of::<Passed>()];
+        body.extend(attribute(STORAGES | NESTED, &[storage(&[1; 4]), storage(&passed)].concat()));
+        let read = connection(Transport::Tcp, &body).unwrap();
         assert_eq!((read.local.to_string(), read.remote.to_string()), ("[::1]:8080".into(), "192.0.2.1:443".into()));
         assert_eq!((read.uid, read.is_marked), (1000, true));
+        assert_eq!(read.passed.unwrap().reason, 0x0101_0101);
         for cut in 0..MESSAGE {
-            assert!(connection(&body[..cut]).is_none(), "{cut}");
+            assert!(connection(Transport::Udp, &body[..cut]).is_none(), "{cut}");
         }
         assert!(message(&[9, 0, 0, 0]).is_none());
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -48,6 +49,7 @@ impl Doctor {
                 findings.extend(daemon(&status));
                 findings.extend(self.wildcards(&status));
                 warnings = status.config_warnings;
+                warnings.extend(self.bypasses());
                 findings.push(Finding { what: "hooks work".into(), found: self.hooks() });
             }
             Err(error) => {
@@ -91,6 +93,28 @@ impl Doctor {
             Ok(_) => Ok("a test connection from a new cgroup was captured".to_owned()),
             Err(error) => Err(format!("{error}. Restart the daemon: it attaches the hooks again")),
         }
+    }
+
+    /// Returns a warning about connections to captured destinations that do not go through Egret.
+    fn bypasses(&self) -> Option<String> {
+        let asked =
+            Client::connect(&self.daemon.socket).and_then(|mut client| client.ask(&Request::Bypasses { close: false }));
+        let rows = match asked {
+            Ok(Response::Bypasses(rows)) => rows,
+            Ok(_) => return None,
+            Err(error) => return Some(format!("warning: connections that bypass Egret cannot be listed: {error}")),
+        };
+        let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+        rows.iter().for_each(|row| *causes.entry(&row.cause).or_default() += 1);
+        let causes: Vec<_> = causes.into_iter().map(|(cause, count)| format!("{cause}: {count}")).collect();
+        let found = number(rows.len(), "connection");
+        (!rows.is_empty()).then(|| {
+            format!(
+                "warning: {found} to captured destinations not through Egret ({}). `egret inspect bypasses` says whose, why and \
+                 what to do",
+                causes.join(", ")
+            )
+        })
     }
 
     fn configuration(&self) -> Finding {

@@ -9,8 +9,8 @@ use super::ask::UNEXPECTED;
 use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
-    ApiRow, BackendRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow, LimitRow,
-    OlderRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
+    ApiRow, BackendRow, BypassRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow,
+    LimitRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
 };
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct Inspect {
     /// Maximum number of hosts, unlisted destinations, limits, workloads or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
-    /// Close the connections that `older` lists; their applications connect again, through Egret.
+    /// Close the connections that `bypasses` lists; their applications connect again, through Egret.
     #[arg(long)]
     close: bool,
     /// Refresh every second.
@@ -46,8 +46,10 @@ enum What {
     Unlisted,
     /// Running flows: the caller, the API, and the source address that the third party sees.
     Flows,
-    /// Connections to captured destinations that were open before Egret captured them; `--close` closes them.
-    Older,
+    /// Connections to captured destinations that do not go through Egret, such as those that are older than Egret; `--close` closes
+    /// them.
+    #[value(alias = "older")]
+    Bypasses,
     /// APIs and the addresses of their hosts.
     Apis,
     /// Names of APIs, their addresses, and how Egret learnt them.
@@ -76,7 +78,7 @@ impl Inspect {
             What::Redirects => Request::Redirects,
             What::Decisions => Request::Decisions,
             What::Flows => Request::Flows,
-            What::Older => Request::Older { close: self.close },
+            What::Bypasses => Request::Bypasses { close: self.close },
             What::Apis => Request::Apis,
             What::Backends => Request::Backends,
             What::Refusals => Request::Refusals,
@@ -106,13 +108,13 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
     let shown = match response {
         Response::Apis(rows) => apis(&rows, output),
         Response::Backends(rows) => backends(&rows, output),
+        Response::Bypasses(rows) => bypasses(&rows, output),
         Response::Caches { rows, all } => caches(&rows, all, output),
         Response::Decisions(rows) => decisions(&rows, output),
         Response::Flows(rows) => flows(&rows, output),
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Hosts { rows, all } => hosts(&rows, all, output),
         Response::Limits { rows, all } => limits(&rows, all, output),
-        Response::Older(rows) => older(&rows, output),
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
@@ -205,14 +207,26 @@ fn unlisted(rows: &[UnlistedRow], all: usize, output: Output) -> io::Result<()> 
     rest(rows.len(), all, output)
 }
 
-fn older(rows: &[OlderRow], output: Output) -> io::Result<()> {
-    print(rows, output, ["LOCAL", "REMOTE", "API", "UID", "STATE"], |row| {
+fn bypasses(rows: &[BypassRow], output: Output) -> io::Result<()> {
+    let columns = ["CAUSE", "WORKLOAD", "PROCESS", "USER", "LOCAL", "REMOTE", "PROTOCOL", "API", "STATE", "REMEDY"];
+    print(rows, output, columns, |row| {
         let state = match (&row.error, row.closed) {
             (Some(error), _) => format!("cannot be closed: {error}"),
             (None, true) => "closed".to_owned(),
             (None, false) => "open".to_owned(),
         };
-        [row.local.to_string(), row.remote.to_string(), or_dash(row.api.as_ref()), row.uid.to_string(), state]
+        [
+            row.cause.clone(),
+            who(&row.caller),
+            or_dash((row.caller.pid != 0).then(|| format!("{} ({})", row.caller.command, row.caller.pid))),
+            row.caller.user.clone(),
+            row.local.to_string(),
+            or_dash(row.caller.original_destination),
+            row.protocol.clone(),
+            or_dash(row.api.as_ref()),
+            state,
+            row.remedy.clone(),
+        ]
     })
 }
 

@@ -12,10 +12,10 @@ use egret_kernel::ABI_VERSION;
 use http::StatusCode;
 use tokio::sync::mpsc;
 
+use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
 use super::namespaces::Namespaces;
-use super::older;
 use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
@@ -36,6 +36,7 @@ use crate::tls::Refusal;
 /// What the admin socket shows, and where it comes from.
 pub(super) struct AdminState {
     pub(super) capture: Arc<Capture>,
+    pub(super) bypasses: Arc<Bypasses>,
     pub(super) connection: Arc<connection::Rooms>,
     pub(super) models: Arc<Models>,
     pub(super) names: Arc<Names>,
@@ -97,6 +98,10 @@ impl AdminState {
         match request {
             Request::Apis => Response::Apis(self.apis()),
             Request::Backends => Response::Backends(self.backends()),
+            Request::Bypasses { close } => match self.bypasses.rows(close).await {
+                Ok(rows) => Response::Bypasses(rows),
+                Err(error) => Response::Error(format!("{error:#}")),
+            },
             Request::Caches { most } => {
                 let (kept, all) = self.connection.policies.caches(connection::clock(), most);
                 Response::Caches { rows: kept.into_iter().map(cache_row).collect(), all }
@@ -123,7 +128,6 @@ impl AdminState {
                 Ok(()) => Response::Proved,
                 Err(error) => Response::Error(error.to_string()),
             },
-            Request::Older { close } => older::list(&self.capture, &self.models, close).await,
             Request::Redirects => match self.capture.redirects() {
                 Ok(rows) => Response::Redirects(self.redirects(rows)),
                 Err(error) => Response::Error(error.to_string()),
@@ -458,8 +462,12 @@ impl AdminState {
 
 /// Returns the caller of a flow; an empty one if the peer has no origin record.
 fn caller(snapshot: &Snapshot) -> Caller {
-    let caller = |flow: &Flow| Caller { original_destination: Some(flow.original_dst.0), ..who(&flow.workload) };
-    snapshot.flow.as_ref().map(caller).unwrap_or_default()
+    snapshot.flow.as_ref().map(caller_of).unwrap_or_default()
+}
+
+/// Returns the caller of a flow.
+pub(super) fn caller_of(flow: &Flow) -> Caller {
+    Caller { original_destination: Some(flow.original_dst.0), ..who(&flow.workload) }
 }
 
 fn who(workload: &Workload) -> Caller {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin_state::AdminState;
+use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
@@ -88,6 +89,10 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         stale_after: heartbeat::STALE_AFTER,
     })?);
     let starting = Starting(Some(Arc::clone(&capture)));
+    let open = Arc::clone(&capture);
+    if let Err(error) = tokio::task::spawn_blocking(move || open.remember_open()).await? {
+        tracing::warn!(%error, "cannot list the connections that are older than Egret");
+    }
     let adopted: Vec<_> = capture.redirects()?.into_iter().map(|(redirect, _)| redirect).collect();
     if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
         model.generation = Generation(model.generation.0.max(newest + 1));
@@ -195,10 +200,14 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     guard.publish().await?;
     guard.spawn(unlisted_changes, &stop);
 
+    let bypasses = Arc::new(Bypasses::new(&capture, &models, &rooms.workloads));
+    bypasses.spawn(&stop);
+
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::unbounded_channel();
     let admin_state = Arc::new(AdminState {
         capture: Arc::clone(&capture),
+        bypasses,
         models: Arc::clone(&models),
         connection: Arc::clone(&rooms),
         names: Arc::clone(&names),
@@ -516,6 +525,7 @@ fn spawn_telemetry(
             dns_refused: state.names.status().iter().map(|name| name.refused.len()).sum(),
             dns_dropped: state.names.dropped(),
             dns: state.dns_counters().collect(),
+            bypasses: state.bypasses.counted().into_iter().map(|found| (found.cause, found.open, found.all)).collect(),
             rows_left_out: left_out.load(Ordering::Relaxed),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))

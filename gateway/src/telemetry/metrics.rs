@@ -76,6 +76,8 @@ pub struct Gauges {
     pub dns_dropped: u64,
     /// DNS queries and responses of callers, by what became of them.
     pub dns: Vec<(&'static str, u64)>,
+    /// Connections to captured destinations that do not go through Egret: cause, open ones, all so far.
+    pub bypasses: Vec<(&'static str, u64, u64)>,
     /// Rows that the kernel's table has no room for.
     pub rows_left_out: usize,
 }
@@ -151,6 +153,13 @@ impl Metrics {
         let dns = gauges.dns.iter().map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), *count));
         let help = "DNS queries and responses of callers";
         section(&mut body, "egret_dns_forwarder_total", "counter", help, dns)?;
+        let by_cause = |value: fn(&(&'static str, u64, u64)) -> u64| {
+            gauges.bypasses.iter().map(move |row| (format!("{{cause=\"{}\"}}", row.0), value(row))).collect::<Vec<_>>()
+        };
+        let help = "Open connections to captured destinations that do not go through Egret";
+        section(&mut body, "egret_bypasses_open", "gauge", help, by_cause(|row| row.1))?;
+        let help = "Connections to captured destinations that were found not to go through Egret";
+        section(&mut body, "egret_bypasses_total", "counter", help, by_cause(|row| row.2))?;
         let help = "Addresses and ports that are not captured because the kernel table is full";
         section(&mut body, "egret_capture_rows_left_out", "gauge", help, [("", gauges.rows_left_out as u64)])?;
         let present = gauges.egress.iter().map(|(ip, there)| (format!("{{address=\"{ip}\"}}"), u64::from(*there)));
