@@ -18,6 +18,7 @@ use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwards, is_there, listener};
 use crate::socket::{
     address_v4, address_v6, has_device, has_unicast_device, is_connected, local_port, port, set_v4, set_v6,
 };
+use crate::unlisted;
 use crate::verdict::{PROCEED, count};
 
 /// The rule of all connections to DNS servers.
@@ -157,6 +158,7 @@ pub fn received_v4(ctx: &SockAddrContext) -> i32 {
     if let Some(slot) = own_slot(ctx, true) {
         note_sender(ctx, address_v4(ctx), slot, true);
     } else {
+        unlisted::note_peer(ctx, address_v4(ctx));
         restore_v4(ctx);
     }
     PROCEED
@@ -168,6 +170,7 @@ pub fn received_v6(ctx: &SockAddrContext) -> i32 {
     if let Some(slot) = own_slot(ctx, false) {
         note_sender(ctx, address_v6(ctx), slot, false);
     } else {
+        unlisted::note_peer(ctx, address_v6(ctx));
         restore_v6(ctx);
     }
     PROCEED

@@ -6,7 +6,7 @@ use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use egret_kernel::{
     ARRIVAL_BYTES, CaptureKey, CaptureRule, Captured, CgroupClass, DnsClient, DnsSender, DnsSettings, EVENT_BYTES,
-    EVENTS_LOST, Exception, Hits, MAX_CLASSES, MAX_DNS_DIRECT, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS,
+    EVENTS_LOST, Exception, Heard, Hits, MAX_CLASSES, MAX_DNS_DIRECT, MAX_EXCEPTIONS, MAX_NAMESPACES, MAX_ORIGINS,
     MAX_REDIRECTS, MAX_SCOPED, MAX_TOLD, MAX_UNLISTED_TOLD, Namespace, Origin, OriginKey, Passed, RowKey, Settings,
     Told, ToldKey, UnlistedKey, UnlistedSettings,
 };
@@ -74,6 +74,9 @@ pub static EXCEPTIONS: LpmTrie<Exception, u32> = LpmTrie::with_max_entries(MAX_E
 
 #[map]
 pub static UNLISTED_TOLD: HashMap<UnlistedKey, Told> = HashMap::with_max_entries(MAX_UNLISTED_TOLD, NO_PREALLOC);
+
+#[btf_map]
+pub static HEARD: SkStorage<Heard> = SkStorage::new();
 
 #[map]
 pub static NAMESPACES: HashMap<u64, Namespace> = HashMap::with_max_entries(MAX_NAMESPACES, NO_PREALLOC);

@@ -4,16 +4,16 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
-    API_UNLISTED, Address, CaptureRule, EVERYBODY, EXCEPTION_HEAD, Exception, FAIL_OPEN, KernelReason, Port,
-    SET_OF_ALL, UNLISTED_ALLOW, UNLISTED_DENY, UnlistedClass, UnlistedSettings,
+    API_UNLISTED, Address, CaptureRule, EVERYBODY, EXCEPTION_HEAD, Exception, FAIL_OPEN, Heard, KernelReason, PEERS,
+    Peer, Port, SET_OF_ALL, UNLISTED_ALLOW, UNLISTED_DENY, UnlistedClass, UnlistedSettings,
 };
 
 use crate::caller::{DEEPEST, ancestor, cgroup, origin_of};
 use crate::connect::{Destination, Row, passes};
 use crate::events::report_unlisted;
-use crate::maps::{CLASSES, EXCEPTIONS, SETTINGS, UNLISTED};
+use crate::maps::{CLASSES, EXCEPTIONS, HEARD, SETTINGS, UNLISTED};
 use crate::presence::beats;
-use crate::socket::protocol;
+use crate::socket::{port, protocol};
 use crate::verdict::count;
 
 /// The rule of all unlisted destinations.
@@ -34,7 +34,11 @@ pub fn is_denied(ctx: &SockAddrContext, destination: &Destination) -> bool {
 #[inline(always)]
 fn judge(ctx: &SockAddrContext, destination: &Destination, settings: &UnlistedSettings) -> bool {
     let class = class_of_caller(settings);
-    if class.action == UNLISTED_ALLOW || is_in(SET_OF_ALL, destination) || is_in(class.set, destination) || passes(ctx)
+    if class.action == UNLISTED_ALLOW
+        || is_in(SET_OF_ALL, destination)
+        || is_in(class.set, destination)
+        || has_heard(ctx, destination)
+        || passes(ctx)
     {
         return false;
     }
@@ -68,6 +72,37 @@ fn class_of_caller(settings: &UnlistedSettings) -> UnlistedClass {
         }
     }
     class
+}
+
+/// Remembers who sent a datagram to this socket. The socket may answer: as with a connection that it accepts, others have begun.
+#[inline(always)]
+pub fn note_peer(ctx: &SockAddrContext, address: Address) {
+    if !UNLISTED.get(0).is_some_and(|settings| settings.is_on != 0) {
+        return;
+    }
+    // SAFETY: the storage lives as long as the socket, which is in use. Two readers of one socket may overwrite a peer.
+    let Some(heard) = (unsafe { HEARD.get_or_insert_ptr_mut(ctx, None).as_mut() }) else { return };
+    let peer = Peer { address, port: port(ctx), pad: [0; 2] };
+    if heard.peers.contains(&peer) {
+        return;
+    }
+    let next = heard.next as usize % PEERS;
+    if let Some(slot) = heard.peers.get_mut(next) {
+        *slot = peer;
+    }
+    heard.next = next as u32 + 1;
+}
+
+/// Whether the socket is of UDP and has received a datagram from the destination.
+#[inline(always)]
+fn has_heard(ctx: &SockAddrContext, destination: &Destination) -> bool {
+    const TCP: u32 = 6;
+    if protocol(ctx) == TCP {
+        return false;
+    }
+    let peer = Peer { address: destination.address, port: destination.port, pad: [0; 2] };
+    // SAFETY: as above.
+    unsafe { HEARD.get_ptr_mut(ctx).as_ref() }.is_some_and(|heard: &Heard| heard.peers.contains(&peer))
 }
 
 /// Whether a set has the destination: with its port, or with all ports.

@@ -35,8 +35,8 @@ pub use namespace::{
 pub use origin::{Captured, EVERYBODY, OWNER_IS_ONE_CGROUP, OWNER_IS_USER, Origin, OriginKey, Owners, Passed};
 pub use settings::{MARK_EXEMPT, MARK_FORWARDER, MARK_LISTENER, Settings};
 pub use unlisted::{
-    API_UNLISTED, CgroupClass, EXCEPTION_HEAD, Exception, SET_OF_ALL, UNLISTED_ALLOW, UNLISTED_DENY, UNLISTED_REPORT,
-    UnlistedClass, UnlistedKey, UnlistedSettings,
+    API_UNLISTED, CgroupClass, EXCEPTION_HEAD, Exception, Heard, PEERS, Peer, SET_OF_ALL, UNLISTED_ALLOW,
+    UNLISTED_DENY, UNLISTED_REPORT, UnlistedClass, UnlistedKey, UnlistedSettings,
 };
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
@@ -122,6 +122,8 @@ pub mod map {
     pub const EXCEPTIONS: &str = "EXCEPTIONS";
     /// Hash of [`UnlistedKey`](crate::UnlistedKey) to [`Told`](crate::Told).
     pub const UNLISTED_TOLD: &str = "UNLISTED_TOLD";
+    /// Socket storage of [`Heard`](crate::Heard) in sockets that receive datagrams.
+    pub const HEARD: &str = "HEARD";
     /// Hash of `u64`, the cookie of a network namespace, to [`Namespace`](crate::Namespace).
     pub const NAMESPACES: &str = "NAMESPACES";
     /// Ring buffer of [`Arrival`](crate::Arrival).

@@ -62,6 +62,31 @@ pub struct Exception {
 /// Bits of an [`Exception`] before its address.
 pub const EXCEPTION_HEAD: u32 = 64;
 
+/// Senders that are remembered for each socket.
+pub const PEERS: usize = 16;
+
+/// The newest senders of datagrams to a socket, which may be answered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Index of the next one.
+    pub next: u32,
+    /// The senders, in no order.
+    pub peers: [Peer; PEERS],
+}
+
+/// The sender of a datagram.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: Address,
+    /// Its port; zero for none.
+    pub port: Port,
+    /// Zero.
+    pub pad: [u8; 2],
+}
+
 /// Equal decisions about unlisted destinations.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,6 +109,7 @@ const _: () = assert!(size_of::<CgroupClass>() == 16);
 const _: () = assert!(size_of::<Exception>() == 24);
 const _: () = assert!(core::mem::offset_of!(Exception, address) * 8 == EXCEPTION_HEAD as usize);
 const _: () = assert!(size_of::<UnlistedKey>() == 32);
+const _: () = assert!(size_of::<Heard>() == 324);
 
 #[cfg(feature = "user")]
 mod user {

@@ -25,13 +25,18 @@ pub(crate) fn run(rounds: u32) -> Report {
     for round in 1..=rounds {
         for (table, addresses, ports) in TABLES {
             eprintln!("bench: round {round} of {rounds}: {table}");
-            measure(table, addresses, ports, &mut report);
+            measure(table, addresses, ports, "allow", &mut report);
+        }
+        for unlisted in ["report", "deny"] {
+            let (_, addresses, ports) = TABLES[0];
+            eprintln!("bench: round {round} of {rounds}: unlisted: {unlisted}");
+            measure(unlisted, addresses, ports, unlisted, &mut report);
         }
     }
     report
 }
 
-fn measure(table: &'static str, addresses: u16, ports: u16, report: &mut Report) {
+fn measure(table: &'static str, addresses: u16, ports: u16, unlisted: &str, report: &mut Report) {
     let lab = Lab::new();
     // Ports from here on, so that the one which is hit is in any table.
     let first = 9_000;
@@ -48,7 +53,9 @@ fn measure(table: &'static str, addresses: u16, ports: u16, report: &mut Report)
     let floor = nanoseconds as f64 / runs as f64;
     report.add("an empty program", "counting included", "ns", table, floor);
 
-    let _egret: Egret = lab.egret(&lab.configure(&api), &[]);
+    let config = std::fs::read_to_string(lab.configure(&api)).expect("the configuration");
+    let config = config.replace("capture:\n", &format!("capture:\n  unlisted: {unlisted}\n"));
+    let _egret: Egret = lab.egret(&lab.write_config(&config), &[]);
     assert_eq!(lab.json(&["inspect", "redirects"]).as_array().map(Vec::len), Some(ports.len() * names.len()));
     for (scenario, to, count) in [("miss", UNLISTED, CONNECTS), ("hit, with Egret's own dial", hit.as_str(), HITS)] {
         let before = hooks(&lab);

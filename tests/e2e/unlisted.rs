@@ -429,3 +429,41 @@ fn explain_says_what_happens_to_an_unlisted_host() {
     let own = ["explain", "https://www.stranger.example:7001/", "--socket", socket.to_str().unwrap()];
     assert!(lab.cli(&[&own[..], &excepted].concat()).contains("rule 1 of `capture.unlisted` excepts its address"));
 }
+
+#[test]
+fn a_denied_udp_server_answers_those_who_asked_and_nobody_else() {
+    let lab = Lab::new();
+    let _partner = partner(&lab);
+    let _egret = lab.egret(&configure(&lab, "deny"), &[]);
+    let server = r#"
+for family, address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "::")):
+    u = socket.socket(family, socket.SOCK_DGRAM)
+    u.bind((address, 5000 if family == socket.AF_INET else 5001))
+    print("bound", flush=True)
+    for _ in range(2):
+        data, peer = u.recvfrom(100)
+        said = [u.sendto(data, peer[:2])]
+        for other in ((peer[0], peer[1] + 1), ("203.0.113.9" if family == socket.AF_INET else "::ffff:203.0.113.9", peer[1])):
+            try:
+                said.append(u.sendto(data, other))
+            except PermissionError:
+                said.append("denied")
+        print(*said, flush=True)
+"#;
+    let mut server = lab.converse(&format!("{CALLER}{server}"));
+    let client = r#"
+import socket, sys
+u = socket.socket(type=socket.SOCK_DGRAM)
+u.settimeout(10)
+u.sendto(b"x", ("192.0.2.1", int(sys.argv[1])))
+print(u.recv(10).decode())
+"#;
+    for port in ["5000", "5001"] {
+        assert_eq!(server.line(), "bound");
+        for _ in 0..2 {
+            let output = lab.foreign_workload("python3", &["-c", client, port]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "x", "{output:?}");
+            assert_eq!(server.line(), "1 denied denied");
+        }
+    }
+}

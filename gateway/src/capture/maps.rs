@@ -23,7 +23,7 @@ use super::{Decisions, Error, btf, chain, kernel, map_error};
 /// Rows of Egret's own in the table: those of its listeners and of the proof.
 pub(super) const OWN_ROWS: usize = 6;
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     map::SETTINGS,
     map::HEARTBEAT,
     map::REDIRECTS,
@@ -42,6 +42,7 @@ const NAMES: [&str; 25] = [
     map::CLASSES,
     map::EXCEPTIONS,
     map::UNLISTED_TOLD,
+    map::HEARD,
     map::NAMESPACES,
     map::ARRIVALS,
     map::DNS,
