@@ -79,7 +79,9 @@ pub static UNLISTED_TOLD: HashMap<UnlistedKey, Told> = HashMap::with_max_entries
 pub static HEARD: SkStorage<Heard> = SkStorage::new();
 
 #[map]
-pub static NAMESPACES: HashMap<u64, Namespace> = HashMap::with_max_entries(MAX_NAMESPACES, NO_PREALLOC);
+/// Rows that have not been used for longest make room: callers can make namespaces without number. Where Egret listens, a row that was
+/// lost comes back with the next caller.
+pub static NAMESPACES: LruHashMap<u64, Namespace> = LruHashMap::with_max_entries(MAX_NAMESPACES, 0);
 
 #[map]
 pub static ARRIVALS: RingBuf = RingBuf::with_byte_size(ARRIVAL_BYTES, 0);

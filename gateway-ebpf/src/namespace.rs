@@ -20,7 +20,7 @@ pub const NAMESPACE_UNSERVED: u32 = 3;
 /// Nanoseconds after which Egret is told again of a namespace that is still wanted, or tried again where it could not listen.
 pub const WANT_EVERY: u64 = 1_000_000_000;
 
-/// Most network namespaces that are known at once.
+/// Most network namespaces that are known at once. Those that have not been used for longest make room.
 pub const MAX_NAMESPACES: u32 = 16_384;
 
 /// Size of the ring buffer of [`Arrival`], in bytes.

@@ -220,15 +220,14 @@ impl Capture {
         self.maps.listen(v4, v6)
     }
 
-    /// Tells the hooks that Egret listens in this network namespace too, with these sockets.
-    pub fn serve(&self, netns: u64, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
-        self.maps.mark_listeners(v4, v6)?;
-        self.maps.namespaces.set(netns, true)
+    /// Marks sockets that listen in another network namespace as ours.
+    pub fn mark(&self, v4: BorrowedFd<'_>, v6: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        self.maps.mark_listeners(v4, v6)
     }
 
-    /// Tells the hooks that Egret cannot listen in this network namespace for now: its callers follow the fail modes.
-    pub fn cannot_serve(&self, netns: u64) -> Result<(), Error> {
-        self.maps.namespaces.set(netns, false)
+    /// Tells the hooks whether Egret listens in this network namespace. If not, its callers follow the fail modes for a second.
+    pub fn listens_in(&self, netns: u64, is_so: bool) -> Result<(), Error> {
+        self.maps.namespaces.set(netns, is_so)
     }
 
     /// Makes the hooks forget a network namespace that is gone.

@@ -6,6 +6,8 @@ mod bypasses;
 
 mod capabilities;
 
+mod deserted;
+
 mod egress;
 
 mod forwarding;

@@ -79,16 +79,20 @@ impl Listeners {
     }
 
     /// Accepts until stopped.
-    pub async fn accept(&self, stop: CancellationToken, serve: impl Fn(Accepted)) {
+    ///
+    /// # Errors
+    /// A socket does not listen any more: who has CAP_NET_ADMIN in its network namespace has closed it (`SOCK_DESTROY`, sock_diag(7)).
+    pub async fn accept(&self, stop: CancellationToken, serve: impl Fn(Accepted)) -> io::Result<()> {
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 accepted = self.v4.accept() => accepted,
                 accepted = accept_v6(self.v6.as_ref()) => accepted,
             };
             match accepted {
                 Ok((stream, _)) => serve(Accepted { stream }),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a captured connection");
                     tokio::time::sleep(PAUSE).await;
@@ -120,6 +124,7 @@ fn bind_quietly(address: IpAddr) -> io::Result<TcpListener> {
     Err(io::ErrorKind::AddrInUse.into())
 }
 
+/// Listens, also where connections of an earlier listener on this port remain.
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -127,6 +132,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     }
     // Accepted sockets inherit it: the loopback has nothing to gain from Nagle's algorithm.
     socket.set_tcp_nodelay(true)?;
+    socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

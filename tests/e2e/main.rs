@@ -54,6 +54,7 @@ mod handshakes;
 mod hostile;
 
 mod hostile_bounds;
+mod hostile_containers;
 
 mod hostile_http2;
 mod hostile_policies;

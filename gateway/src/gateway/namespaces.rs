@@ -2,18 +2,18 @@
 //! last process is gone.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::deserted::deserted;
 use crate::capture::{Arrivals, Capture, netns_cookie};
 use crate::flow::{Bound, Share, Shares, Workloads};
 use crate::listener::{Accepted, Entrance, Listeners, namespace_of};
@@ -25,11 +25,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// How many looks in a row must find no process.
 const LOOKS: u8 = 2;
 
-/// Namespaces in which Egret listens at most: each is two descriptors.
+/// Namespaces in which Egret listens at most; each takes two descriptors. Where few files may be open, they are a quarter of these.
 const BOUND: Bound = Bound { all: 4096, each: 1024 };
-
-/// Where container runtimes keep namespaces that have no process yet.
-const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
 /// Takes an accepted connection.
 pub(super) type Serve = Arc<dyn Fn(Accepted) + Send + Sync>;
@@ -44,6 +41,7 @@ pub(super) struct Namespaces {
     serve: Serve,
     served: Mutex<HashMap<u64, Served>>,
     shares: Shares,
+    bound: Bound,
     accepting: TaskTracker,
     stop: CancellationToken,
     door: tokio::sync::Mutex<Door>,
@@ -85,6 +83,7 @@ impl Namespaces {
             serve,
             served: Mutex::default(),
             shares: Shares::default(),
+            bound: bound(open_files()),
             accepting: TaskTracker::new(),
             stop: stop.clone(),
             door: tokio::sync::Mutex::new(Door::Closed(None)),
@@ -149,24 +148,36 @@ impl Namespaces {
 
     /// Listens in the namespace of a caller whose connection waits for that.
     async fn welcome(self: Arc<Self>, newcomer: Newcomer) {
-        if self.served().contains_key(&newcomer.netns) {
+        let Newcomer { netns, pid, .. } = newcomer;
+        // The hooks may have forgotten it.
+        if self.served().contains_key(&netns) {
+            self.tell(netns);
             return;
         }
-        if let Err(error) = self.listen(newcomer).await {
-            let Newcomer { netns, pid, .. } = newcomer;
+        let Err(error) = self.listen(newcomer).await else { return };
+        // Another caller from there may have been faster.
+        if !self.tell(netns) {
             tracing::warn!(
                 netns, pid, %error,
                 "cannot listen in a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
             );
-            if let Err(error) = self.capture.cannot_serve(netns) {
-                tracing::error!(%error, "cannot tell the hooks so");
-            }
         }
+    }
+
+    /// Tells the hooks whether Egret listens in a namespace, and returns it.
+    fn tell(&self, netns: u64) -> bool {
+        // Locked until the hooks know, so that they hear last what is so last.
+        let served = self.served();
+        let is_served = served.contains_key(&netns);
+        if let Err(error) = self.capture.listens_in(netns, is_served) {
+            tracing::error!(%error, "cannot tell the hooks about a network namespace");
+        }
+        is_served
     }
 
     async fn listen(self: &Arc<Self>, Newcomer { netns, cgroup, pid, thread }: Newcomer) -> anyhow::Result<()> {
         let (owner, _) = self.workloads.owner(cgroup).await;
-        let share = self.shares.take(&owner, 1, BOUND);
+        let share = self.shares.take(&owner, 1, self.bound);
         let share = share.ok_or_else(|| anyhow::anyhow!("{owner} has too many network namespaces"))?;
         let namespace = PathBuf::from(format!("/proc/{pid}/task/{thread}/ns/net"));
         let listeners = self.entrance.listen(namespace, &self.nodes).await?;
@@ -183,25 +194,40 @@ impl Namespaces {
         let listeners = Arc::new(listeners);
         let (v4, v6) = listeners.sockets();
         let (netns, inode) = (netns_cookie(v4)?, namespace_of(v4)?);
+        self.capture.mark(v4, v6)?;
         let stop = self.stop.child_token();
         let served =
             Served { listeners: Arc::clone(&listeners), inode, deserted: 0, stop: stop.clone(), _share: share };
         self.served().insert(netns, served);
-        let (accepted, serve) = (Arc::clone(&listeners), Arc::clone(&self.serve));
-        self.accepting.spawn(async move { accepted.accept(stop, |accepted| serve(accepted)).await });
-        self.capture.serve(netns, v4, v6)?;
+        self.tell(netns);
+        let this = Arc::clone(self);
+        self.accepting.spawn(async move {
+            if let Err(error) = listeners.accept(stop, |accepted| (this.serve)(accepted)).await {
+                this.expelled(netns, &listeners, &error);
+            }
+        });
         Ok(())
+    }
+
+    /// The sockets in a namespace do not listen any more. Its next caller after a second makes it known again.
+    fn expelled(&self, netns: u64, listeners: &Arc<Listeners>, error: &io::Error) {
+        let is_same = |served: &Served| Arc::ptr_eq(&served.listeners, listeners);
+        if self.served().get(&netns).is_some_and(is_same) {
+            self.served().remove(&netns);
+            self.tell(netns);
+            tracing::warn!(netns, %error, "a program closed Egret's socket in its network namespace: its connections follow the fail modes for a second");
+        }
     }
 
     /// Leaves namespaces in which no process has been for a while. A caller that still comes from there makes it known again.
     async fn sweep(&self) {
-        if self.served().is_empty() {
+        let served: HashSet<u64> = self.served().values().map(|served| served.inode).collect();
+        if served.is_empty() {
             return;
         }
-        let Ok(inhabited) = tokio::task::spawn_blocking(inhabited).await else { return };
+        let Ok(deserted) = tokio::task::spawn_blocking(move || deserted(served)).await else { return };
         self.served().retain(|netns, served| {
-            let is_inhabited = inhabited.contains(&served.inode);
-            served.deserted = if is_inhabited { 0 } else { served.deserted + 1 };
+            served.deserted = if deserted.contains(&served.inode) { served.deserted + 1 } else { 0 };
             let stays = served.deserted < LOOKS;
             if !stays {
                 self.capture.forget(*netns);
@@ -242,18 +268,13 @@ impl Namespaces {
     }
 }
 
-/// Returns the network namespaces, by inode number, in which a process is, or that a container runtime keeps.
-fn inhabited() -> HashSet<u64> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let of_processes = processes.filter_map(|path| inode_in(&fs::read_link(path.join("ns/net")).ok()?));
-    let named = NAMED.iter().flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten());
-    let of_names = named.filter_map(|entry| Some(fs::metadata(entry.path()).ok()?.ino()));
-    of_processes.chain(of_names).collect()
+fn open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
-/// Returns the number in a link `net:[4026531840]` (proc_pid_ns(5)).
-fn inode_in(link: &Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+fn bound(open_files: u64) -> Bound {
+    let all = BOUND.all.min(open_files / 8).max(2);
+    Bound { all, each: BOUND.each.min(all / 2) }
 }
 
 #[cfg(test)]
@@ -261,10 +282,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_namespace_of_a_running_process_is_inhabited() {
-        let own = inode_in(&fs::read_link("/proc/self/ns/net").unwrap()).unwrap();
-        assert!(inhabited().contains(&own));
-        assert_eq!(inode_in(Path::new("net:[4026531840]")), Some(4_026_531_840));
-        assert_eq!(inode_in(Path::new("mnt:[1]")), None);
+    fn listeners_take_a_quarter_of_the_descriptors_at_most() {
+        assert_eq!(bound(524_288), BOUND);
+        assert_eq!(bound(20_000), Bound { all: 2500, each: 1024 });
+        assert_eq!(bound(1024), Bound { all: 128, each: 64 });
+        assert_eq!(bound(0), Bound { all: 2, each: 1 });
     }
 }

@@ -191,7 +191,11 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     };
     let accepting = {
         let (listeners, stop, serve) = (Arc::clone(&listeners), stop.clone(), Arc::clone(&serve));
-        tokio::spawn(async move { listeners.accept(stop, |accepted| serve(accepted)).await })
+        tokio::spawn(async move {
+            if let Err(error) = listeners.accept(stop, |accepted| serve(accepted)).await {
+                tracing::error!(%error, "the listening socket was closed by force: APIs follow their fail modes. Restart Egret");
+            }
+        })
     };
     let namespaces = Namespaces::new(&capture, &rooms.workloads, &listeners, serve, &stop)?;
     namespaces.adopt(foreign_sockets)?;
