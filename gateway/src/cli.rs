@@ -57,9 +57,9 @@ enum Command {
     Check(check::Check),
     /// Show the differences between two configurations.
     Diff(diff::Diff),
-    /// Show what Egret would do with a request: API, operation, policies, and the values that they compute.
+    /// Show what Egret would do with a connection or a request: API, operation, policies, and the values that they compute.
     Explain(Box<explain::Explain>),
-    /// Show captured addresses, running flows, APIs, limits, caches and kernel hooks.
+    /// Show captured addresses, running flows, APIs, workloads, limits, caches, kernel hooks and more.
     Inspect(inspect::Inspect),
     /// Show requests as they end.
     Tail(tail::Tail),
