@@ -40,6 +40,8 @@ pub(super) struct Namespaces {
     nodes: Arc<Listeners>,
     serve: Serve,
     served: Mutex<HashMap<u64, Served>>,
+    /// The namespaces that it is about to listen in.
+    welcoming: Mutex<HashSet<u64>>,
     shares: Shares,
     bound: Bound,
     accepting: TaskTracker,
@@ -53,6 +55,23 @@ enum Door {
     Closed(Option<Box<Arrivals>>),
     /// This task, until it is told to rest.
     Open(CancellationToken, JoinHandle<Box<Arrivals>>),
+}
+
+/// Egret is about to listen in a namespace, until this is dropped.
+struct Welcoming<'a>(&'a Namespaces, u64);
+
+impl<'a> Welcoming<'a> {
+    /// Returns nothing if it is about to already.
+    fn begin(namespaces: &'a Namespaces, netns: u64) -> Option<Self> {
+        let mut all = namespaces.welcoming.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(netns).then_some(Self(namespaces, netns))
+    }
+}
+
+impl Drop for Welcoming<'_> {
+    fn drop(&mut self) {
+        self.0.welcoming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 /// A namespace in which Egret listens.
@@ -82,6 +101,7 @@ impl Namespaces {
             nodes: Arc::clone(nodes),
             serve,
             served: Mutex::default(),
+            welcoming: Mutex::default(),
             shares: Shares::default(),
             bound: bound(open_files()),
             accepting: TaskTracker::new(),
@@ -154,8 +174,9 @@ impl Namespaces {
             self.tell(netns);
             return;
         }
+        // The first of two callers is enough.
+        let Some(_welcoming) = Welcoming::begin(&self, netns) else { return };
         let Err(error) = self.listen(newcomer).await else { return };
-        // Another caller from there may have been faster.
         if !self.tell(netns) {
             tracing::warn!(
                 netns, pid, %error,

@@ -6,7 +6,6 @@
 //! the number alone says whether there is room, and nothing has to be counted.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -36,10 +35,9 @@ fn is_below(descriptor: &impl AsFd, most: u64) -> bool {
     u64::try_from(descriptor.as_fd().as_raw_fd()).is_ok_and(|number| number < most)
 }
 
-/// Read once: Egret raises it at its start and never again.
+/// Read each time: an administrator may change it while Egret runs (prlimit(1)).
 fn limit() -> u64 {
-    static LIMIT: OnceLock<u64> = OnceLock::new();
-    *LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft))
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
 fn usable(limit: u64) -> u64 {
