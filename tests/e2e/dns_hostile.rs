@@ -99,7 +99,7 @@ silent = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(400)]
 for s in silent: s.sendto(query("host.example"), ("203.0.113.15", 53))
 for _ in range(50):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(4)
+    s.settimeout(2)
     s.sendto(query("host.example"), (sys.argv[1], 53))
     try: s.recv(512)
     except TimeoutError:

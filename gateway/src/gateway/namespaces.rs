@@ -64,7 +64,8 @@ impl<'a> Welcoming<'a> {
     /// Returns nothing if it is about to already.
     fn begin(namespaces: &'a Namespaces, netns: u64) -> Option<Self> {
         let mut all = namespaces.welcoming.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(netns).then_some(Self(namespaces, netns))
+        // Made only if it is the first: its drop would end the other's.
+        all.insert(netns).then(|| Self(namespaces, netns))
     }
 }
 

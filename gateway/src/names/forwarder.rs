@@ -40,8 +40,9 @@ const LEARNING: Duration = Duration::from_secs(1);
 /// The time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// How long the queries of a cgroup that has too many on their way leave directly, from the newest one.
-const RELIEF: Duration = Duration::from_secs(1);
+/// How long the queries of a cgroup that has too many on their way leave directly, from the newest one: as long as these may be on
+/// their way. A caller that lost a query asks again within that time.
+const RELIEF: Duration = PATIENCE;
 
 /// Age of the heartbeat from which the hooks let DNS queries leave directly.
 pub const STALE_AFTER: Duration = Duration::from_secs(2);
