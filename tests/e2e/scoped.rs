@@ -7,9 +7,6 @@ use std::path::PathBuf;
 use egret_tests::{Behaviour, Dns, EGRESS, EGRESS_V6, Lab, NODE, ThirdParty, eventually};
 use serde_json::Value;
 
-/// Callers' DNS queries go through Egret, whatever the default is.
-const FORWARD: &str = "dns: {forward: true}\n";
-
 const NAME: &str = "api.partner.example";
 
 /// Where the node's DNS says that the partner is.
@@ -141,7 +138,7 @@ fn heavy_a_caller_with_a_dns_server_of_its_own_is_captured_at_each_new_address()
     let lab = &scene.lab;
     scene.own_dns.ever_new(NAME);
     lab.internet_ip(&["route", "add", "local", "198.18.0.0/16", "dev", "lo"]);
-    let _egret = lab.egret(&lab.configure(&format!("{API}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(API), &[]);
     let program = format!(
         "seen, heard = set(), set()\nfor _ in range({ROUNDS}):\n    address = ask('{NAME}')\n    seen.add(address)\n    \
          heard.update([hear(address), fetch(address, '{NAME}')])\nprint(len(seen), heard)"
@@ -159,7 +156,7 @@ fn a_caller_that_names_somebody_elses_address_reaches_only_the_partner() {
         let victim = http(lab, ELSEWHERE);
         let spoken = lab.third_party(ELSEWHERE, 7000, Behaviour::Banner);
         let api = format!("{API}    mode: {mode}\n");
-        let _egret = lab.egret(&lab.configure(&format!("{api}{FORWARD}")), &[]);
+        let _egret = lab.egret(&lab.configure(&api), &[]);
         let program =
             format!("address = ask('{NAME}')\nprint(address, hear(address), fetch(address, '{NAME}', '/hostile'))");
         assert_eq!(scene.python(&program), format!("{ELSEWHERE} {EGRESS} {EGRESS}"), "{mode}");
@@ -182,7 +179,7 @@ fn other_owners_are_not_touched_by_what_one_owner_is_told() {
     let scene = Scene::new();
     let lab = &scene.lab;
     let victim = http(lab, ELSEWHERE);
-    let _egret = lab.egret(&lab.configure(&format!("{API}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(API), &[]);
     let program = format!("ask('{NAME}')\nprint(datagram('{ELSEWHERE}'))");
     assert_eq!(scene.python(&program), "refused", "QUIC would leave past Egret");
     let program = format!("print(datagram('{ELSEWHERE}'), fetch('{ELSEWHERE}', '{NAME}'))");
@@ -206,7 +203,7 @@ fn an_owner_is_captured_in_all_of_its_cgroups_and_what_holds_for_everybody_goes_
     let scene = Scene::new();
     let lab = &scene.lab;
     let elsewhere = http(lab, ELSEWHERE);
-    let _egret = lab.egret(&lab.configure(&format!("{API}{FORWARD}")), &[]);
+    let _egret = lab.egret(&lab.configure(API), &[]);
     let below = |name: &str| {
         let path = lab.workload_cgroup().join(name);
         fs::create_dir_all(&path).unwrap();
@@ -238,7 +235,7 @@ fn a_flood_of_names_evicts_only_its_owners_own() {
         scene.own_dns.set(&format!("n{number}.shop.example"), 60, &[&format!("198.51.100.{}", number + 1)]);
     }
     let bounds = "resolver: {max_names: 40}\n";
-    let _egret = lab.egret(&lab.configure(&format!("{API}{FORWARD}{bounds}")), &[]);
+    let _egret = lab.egret(&lab.configure(&format!("{API}{bounds}")), &[]);
     assert_eq!(scene.python_of_another(&format!("print(ask('{NAME}'))")), ELSEWHERE);
     let flood = "for number in range(60): ask(f'n{number}.shop.example')";
     scene.python(flood);
@@ -253,7 +250,7 @@ fn a_flood_of_names_evicts_only_its_owners_own() {
 #[test]
 fn rows_of_an_owner_go_with_its_cgroup() {
     let scene = Scene::new();
-    let _egret = scene.lab.egret(&scene.lab.configure(&format!("{API}{FORWARD}")), &[]);
+    let _egret = scene.lab.egret(&scene.lab.configure(API), &[]);
     scene.python_of_another(&format!("ask('{NAME}')"));
     assert_eq!(scene.rows(ELSEWHERE).len(), 3);
     fs::remove_dir(scene.another_owner()).unwrap();
@@ -268,7 +265,7 @@ fn a_caller_that_remembers_an_address_is_captured_there_after_egret_was_replaced
     let lab = &scene.lab;
     scene.node_dns.set("new.shop.example", 60, &["203.0.113.11"]);
     let elsewhere = [http(lab, ELSEWHERE), http(lab, "203.0.113.11")];
-    let config = lab.configure(&format!("{API}{FORWARD}"));
+    let config = lab.configure(API);
     let first = lab.egret(&config, &["--persist"]);
     let mut caller = lab.converse(&program_of(&format!(
         "addresses = ask('{NAME}'), ask('new.shop.example', '{}')\nfor _ in range(4):\n    print(fetch(addresses[0], '{NAME}'), \

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Namespaces {
     pub(super) fn adopt(self: &Arc<Self>, sockets: Vec<OwnedFd>) -> anyhow::Result<()> {
         let mut by_namespace: HashMap<u64, (Option<OwnedFd>, Option<OwnedFd>)> = HashMap::new();
         for socket in sockets {
-            let netns = netns_cookie(std::os::fd::AsFd::as_fd(&socket))?;
+            let netns = netns_cookie(socket.as_fd())?;
             let is_v4 = socket2::SockRef::from(&socket).local_addr()?.is_ipv4();
             let pair = by_namespace.entry(netns).or_default();
             *if is_v4 { &mut pair.0 } else { &mut pair.1 } = Some(socket);
