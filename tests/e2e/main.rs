@@ -78,6 +78,8 @@ mod origination;
 
 mod passthrough;
 
+mod podman;
+mod podman_hostile;
 mod policies;
 mod policies_cache;
 mod policies_forward;

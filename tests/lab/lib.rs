@@ -16,16 +16,19 @@ mod pki;
 
 mod pod;
 
+mod podman;
+
 mod third_party;
 
 pub mod wire;
 
 mod workload;
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,10 +37,11 @@ pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
 pub use pki::{Identity, Pki};
 pub use pod::{Pod, SIGNATURE};
+pub use podman::Podman;
 pub use third_party::{Behaviour, Seen, Then, ThirdParty};
 pub use workload::{Conversation, Service, listens};
 
-use namespace::{Namespace, Place};
+use namespace::{Mounts, Namespace, Place};
 
 /// The address that connections of the node leave from by themselves.
 pub const NODE: &str = "192.0.2.1";
@@ -57,6 +61,8 @@ pub struct Lab {
     cgroup: PathBuf,
     directory: PathBuf,
     pins: PathBuf,
+    /// The mount namespace that processes get a copy of; else the test's.
+    mounts: OnceLock<File>,
 }
 
 impl Lab {
@@ -82,6 +88,7 @@ impl Lab {
             cgroup,
             pins,
             directory,
+            mounts: OnceLock::new(),
         };
         lab.wire();
         fs::write(lab.directory.join("resolv.conf"), "").expect("resolv.conf");
@@ -162,8 +169,7 @@ impl Lab {
     pub fn outside_service(&self, port: u16, program: &str, arguments: &[&str]) -> Service {
         let mut command = Command::new(program);
         command.args(arguments);
-        let place = Place { namespace: &self.internet, cgroup: cgroup_root(), files: &self.directory };
-        place.put(&mut command);
+        Place { namespace: &self.internet, cgroup: cgroup_root(), ..self.place("") }.put(&mut command);
         Service::start(command, port)
     }
 
@@ -213,6 +219,13 @@ impl Lab {
     /// A new container with a network namespace of its own.
     pub fn container(&self) -> Container<'_> {
         Container::new(self)
+    }
+
+    /// Podman on the node; once a lab, and before what is to see its containers.
+    pub fn podman(&self) -> Podman<'_> {
+        let Mounts { node, runtime } = namespace::mounts_of_runtime(&self.directory, &Podman::storage(self));
+        self.mounts.set(node).expect("one Podman a lab");
+        Podman::new(self, runtime)
     }
 
     /// The node forwards packets of its containers.
@@ -356,7 +369,7 @@ impl Lab {
     pub fn workload_in(&self, cgroup: &Path, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments);
-        Place { namespace: &self.node, cgroup: cgroup.to_owned(), files: &self.directory }.put(&mut command);
+        Place { cgroup: cgroup.to_owned(), ..self.place("") }.put(&mut command);
         command
     }
 
@@ -392,7 +405,8 @@ impl Lab {
     }
 
     fn place(&self, cgroup: &str) -> Place<'_> {
-        Place { namespace: &self.node, cgroup: self.cgroup.join(cgroup), files: &self.directory }
+        let (namespace, mounts) = (&self.node, self.mounts.get());
+        Place { namespace, cgroup: self.cgroup.join(cgroup), mounts, files: &self.directory }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Network namespaces, and what runs in them.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -48,6 +49,8 @@ impl Drop for Namespace {
 pub(crate) struct Place<'a> {
     pub(crate) namespace: &'a Namespace,
     pub(crate) cgroup: PathBuf,
+    /// The mount namespace of which it gets a copy; else the test's.
+    pub(crate) mounts: Option<&'a File>,
     /// Directory of the lab's `hosts` and `resolv.conf`.
     pub(crate) files: &'a Path,
 }
@@ -58,22 +61,86 @@ impl Place<'_> {
     pub(crate) fn put(&self, command: &mut Command) {
         let namespace = self.namespace.open();
         let procs = self.cgroup.join("cgroup.procs");
-        let (hosts, resolv) = (self.files.join("hosts"), self.files.join("resolv.conf"));
+        let mounts = self.mounts.map(|mounts| mounts.try_clone().expect("a descriptor"));
+        let files = self.files.to_owned();
         // SAFETY: between fork and exec only system calls are made on values prepared before.
         unsafe {
             command.pre_exec(move || {
-                const NONE: Option<&str> = None;
                 fs::write(&procs, "0")?;
                 setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                if let Some(mounts) = &mounts {
+                    setns(mounts, CloneFlags::CLONE_NEWNS)?;
+                }
                 unshare(CloneFlags::CLONE_NEWNS)?;
-                // Received mounts (a bpffs) stay visible on the host; those of /etc do not.
-                mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-                mount(Some(&hosts), "/etc/hosts", NONE, MsFlags::MS_BIND, NONE)?;
-                mount(Some(&resolv), "/etc/resolv.conf", NONE, MsFlags::MS_BIND, NONE)?;
-                Ok(())
+                // Mounts of the host are received; those of /etc stay here.
+                mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
+                mount_files(&files)
             });
         }
     }
+
+    /// The command will run here, in this mount namespace itself.
+    pub(crate) fn put_into(&self, mounts: &File, command: &mut Command) {
+        let (namespace, mounts) = (self.namespace.open(), mounts.try_clone().expect("a descriptor"));
+        let procs = self.cgroup.join("cgroup.procs");
+        // SAFETY: as above.
+        unsafe {
+            command.pre_exec(move || {
+                fs::write(&procs, "0")?;
+                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                Ok(setns(&mounts, CloneFlags::CLONE_NEWNS)?)
+            });
+        }
+    }
+}
+
+const NONE: Option<&str> = None;
+
+/// Puts the lab's files into /etc.
+fn mount_files(files: &Path) -> io::Result<()> {
+    for (file, path) in [("hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
+        mount(Some(&files.join(file)), path, NONE, MsFlags::MS_BIND, NONE)?;
+    }
+    Ok(())
+}
+
+/// Mount namespaces of a lab with a container runtime.
+pub(crate) struct Mounts {
+    /// The node's: the directory of named network namespaces is the runtime's.
+    pub(crate) node: File,
+    /// The runtime's: it has all of its files, and a pure hierarchy of cgroups.
+    pub(crate) runtime: File,
+}
+
+/// Makes the mount namespaces of a lab with a container runtime, whose files are in memory in this directory.
+pub(crate) fn mounts_of_runtime(files: &Path, storage: &Path) -> Mounts {
+    const OWN: &str = "/proc/thread-self/ns/mnt";
+    const NAMED: &str = "/run/netns";
+    fs::create_dir_all(storage).expect("a directory for the containers");
+    let make = || -> io::Result<Mounts> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+        in_memory(Path::new(NAMED))?;
+        // What is mounted there in one of the two is seen in both.
+        mount(NONE, NAMED, NONE, MsFlags::MS_SHARED, NONE)?;
+        let node = File::open(OWN)?;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        for directory in ["/dev/shm", "/run/lock", "/run/containers", "/var/lib/containers"] {
+            in_memory(Path::new(directory))?;
+        }
+        in_memory(storage)?;
+        mount_files(files)?;
+        umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH)?;
+        mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), NONE)?;
+        Ok(Mounts { node, runtime: File::open(OWN)? })
+    };
+    // The thread that enters them ends with them.
+    std::thread::scope(|scope| scope.spawn(make).join()).expect("a thread").expect("mount namespaces: run as root")
+}
+
+fn in_memory(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    Ok(mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), NONE)?)
 }
 
 /// Pins must be seen by every process of the lab, each of which has a mount namespace of its own.

@@ -60,6 +60,15 @@ pub(crate) const CLIENTS: &[Need] = &[
     Need { program: "promtool", package: "prometheus", why: "checks the metrics" },
 ];
 
+/// Real containers for the end-to-end tests.
+pub(crate) const CONTAINERS: &[Need] = &[
+    Need { program: "podman", package: "podman", why: "runs containers" },
+    Need { program: "runc", package: "runc", why: "starts containers for Podman" },
+    Need { program: "../lib/podman/netavark", package: "netavark", why: "connects containers to a bridge" },
+    Need { program: "catatonit", package: "catatonit", why: "keeps the namespaces of pods" },
+    Need { program: "iptables", package: "iptables", why: "filters what containers send" },
+];
+
 /// Programs of `bench`, beside those of the lab.
 pub(crate) const PEERS: &[Need] = &[
     Need { program: "nginx", package: "nginx-light", why: "is compared with Egret" },

@@ -32,7 +32,7 @@ impl Test {
             .env("PATH", &path);
         if self.ring == Ring::All {
             setup::kernel()?;
-            setup::programs(&[setup::LAB, setup::CLIENTS])?;
+            setup::programs(&[setup::LAB, setup::CLIENTS, setup::CONTAINERS])?;
             nextest
                 .args(["--package", "egret-tests"])
                 .env("EGRET_BIN", build::build()?)
