@@ -8,6 +8,8 @@ mod bypasses;
 
 mod cgroup;
 
+pub mod container;
+
 mod decisions;
 
 mod dns;
@@ -73,6 +75,8 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     /// Directory in a bpffs for the pins: while they are there, the hooks outlive the process, however it ends.
     pub pins: PathBuf,
+    /// Whether the pins must outlive this process's container.
+    pub outlive: bool,
     /// Whether the running process hands its sockets over to this one. It then shares the pins until it ends.
     pub taking_over: bool,
     /// Age of the heartbeat from which the hooks follow the fail modes.
@@ -83,14 +87,14 @@ pub struct Options {
 #[derive(Debug, ThisError)]
 pub enum Error {
     /// An operation on a path failed.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {cause}", path.display())]
     Path {
         /// What was tried.
         what: &'static str,
         /// The path on which it failed.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No cgroup v2 hierarchy is mounted.
     #[error(
@@ -191,8 +195,8 @@ impl Capture {
     pub fn attach(options: &Options) -> Result<Self, Error> {
         let tree = cgroup::tree(options.cgroup.as_deref())?;
         let directory =
-            File::open(&tree.root).map_err(|source| Error::Path { what: "open", path: tree.root.clone(), source })?;
-        let claim = pins::claim(&options.pins, options.taking_over)?;
+            File::open(&tree.root).map_err(|cause| Error::Path { what: "open", path: tree.root.clone(), cause })?;
+        let claim = pins::claim(&options.pins, options.taking_over, options.outlive)?;
         let adopted = links::is_pinned(&options.pins);
         let mut object = maps::load(&options.pins)?;
         log::show(&mut object);

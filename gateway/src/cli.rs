@@ -71,7 +71,7 @@ enum Command {
     Exec(exec::Exec),
     /// Export the CA of intercepted APIs, or make programs trust it.
     Trust(trust::Trust),
-    /// Remove all hooks and pins of Egret, even if no daemon runs.
+    /// Remove all hooks and pins of Egret, even if no daemon runs; with --purge its files, too.
     Detach(detach::Detach),
     /// Generate shell completions, manual pages, or the JSON Schema or reference of the configuration.
     #[command(hide = true)]

@@ -8,6 +8,8 @@ mod diff;
 
 mod document;
 
+pub mod environment;
+
 mod file;
 
 mod key;
@@ -23,7 +25,7 @@ mod unknown_key;
 
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -141,12 +143,13 @@ pub enum AccessLog {
     Stdout,
 }
 
-/// Reads and compiles a file, or the YAML files of a directory.
+/// Reads and compiles a file, or the YAML files of a directory, with what the environment says ([`environment`]).
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(path: &Path, generation: Generation) -> Result<Compiled, Diagnostics> {
-    parse(path, &source::read(path)?, generation)
+    let given = environment::given(&|name| std::env::var(name).ok());
+    parse(path, &source::read(path, given)?, generation)
 }
 
 fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Compiled, Diagnostics> {
@@ -155,6 +158,7 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
     let documents: Vec<_> =
         sources.iter().filter_map(|source| document(source, schema.as_value(), &mut problems)).collect();
     if documents.len() == sources.len() {
+        let documents = without_replaced(documents, sources);
         only_once(&documents, &mut problems);
         let (files, nodes): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
         let file = files.into_iter().reduce(File::and).unwrap_or_default();
@@ -208,6 +212,21 @@ fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Opt
 fn other_version(document: &Spanned<Node>) -> Option<&Spanned<Node>> {
     let (_, version) = document.value.entries().iter().find(|(key, _)| key.value == "version")?;
     matches!(version.value, Node::Integer(number) if number != 1).then_some(version)
+}
+
+/// Returns the documents without defaults whose key a file has.
+fn without_replaced(documents: Vec<(File, Spanned<Node>)>, sources: &[Source]) -> Vec<(File, Spanned<Node>)> {
+    let key = |key: &Spanned<String>| (!matches!(key.value.as_str(), "apis" | "version")).then(|| key.value.clone());
+    let keys = |node: &Spanned<Node>| node.value.entries().iter().filter_map(|(name, _)| key(name)).collect::<Vec<_>>();
+    let pairs: Vec<_> = documents.into_iter().zip(sources).collect();
+    let written: HashSet<_> =
+        pairs.iter().filter(|(_, source)| !source.is_default).flat_map(|((_, node), _)| keys(node)).collect();
+    let stays = |node: &Spanned<Node>| !keys(node).iter().any(|key| written.contains(key));
+    pairs
+        .into_iter()
+        .filter(|((_, node), source)| !source.is_default || stays(node))
+        .map(|(document, _)| document)
+        .collect()
 }
 
 /// The files of a directory share the list of APIs; anything else is said by one of them.

@@ -16,6 +16,10 @@ mod health;
 
 mod heartbeat;
 
+mod instance;
+
+mod leftovers;
+
 mod log;
 
 mod memory;
@@ -42,7 +46,9 @@ mod warnings;
 
 use std::path::PathBuf;
 
+pub use capabilities::missing_capabilities;
 pub use egress::egress_on_node;
+pub use leftovers::{leftovers, remove_leftovers};
 pub use start::run;
 
 /// The options of `egret run`.
@@ -52,6 +58,9 @@ pub struct Options {
     pub config: PathBuf,
     /// Whether the hooks stay when the process stops.
     pub persist: bool,
+    /// The name of the pod, or whatever else is started again and replaced as one. A process of an instance that has been replaced waits
+    /// while a newer one serves.
+    pub instance: Option<String>,
 }
 
 /// Why the gateway did not start, or failed.

@@ -167,3 +167,50 @@ sys.stdin.readline()
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
     eventually("its end is on record", || egret.log().contains("the runtime stalled and goes on"));
 }
+
+#[test]
+fn purging_leaves_no_hook_pin_listener_or_file() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(PARTNER), &["--persist", "--instance", "a"]);
+    let container = lab.container();
+    assert_eq!(container.curl(URL), (200, EGRESS.to_owned()));
+    let (pins, socket, state) = (lab.pins().to_owned(), lab.socket(), lab.directory().join("state"));
+    let places =
+        ["--pins", pins.to_str().unwrap(), "--socket", socket.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let detach = |option: &str| lab.try_cli(&[&["detach", option], &places[..]].concat());
+    let refused = detach("--purge");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a daemon runs"), "{refused:?}");
+    egret.stop();
+    let left = detach("--check");
+    assert_eq!(left.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&left.stdout).contains(pins.to_str().unwrap()), "{left:?}");
+
+    assert!(detach("--purge").status.success());
+    assert_eq!(detach("--check").status.code(), Some(0));
+    for path in [&pins, &socket, &socket.with_extension("lock"), &state.join("quotas.json")] {
+        assert!(!path.exists(), "{}", path.display());
+    }
+    for place in [lab.gateway("ss", &["-Htln"]), container.command("ss", &["-Htln"])] {
+        let mut place = place;
+        let listening = place.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&listening.stdout), "");
+    }
+    assert_eq!(container.curl(URL), (403, container.address().to_string()));
+    assert_eq!(partner.seen().len(), 2);
+
+    // As a pod on each node does it: it stays until it is told to end.
+    let mut pod = lab.gateway(
+        egret_tests::executable().to_str().unwrap(),
+        &[&["detach", "--purge", "--stay"], &places[..]].concat(),
+    );
+    let mut pod = pod.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(pod.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert!(line.starts_with("nothing is pinned"), "{line}");
+    assert!(pod.try_wait().unwrap().is_none());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pod.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+        .unwrap();
+    assert!(pod.wait().unwrap().success());
+}

@@ -20,6 +20,8 @@ mod containers;
 
 mod decisions;
 
+mod deployment;
+
 mod destinations;
 
 mod dns;
@@ -39,6 +41,8 @@ mod doctor;
 mod documented;
 
 mod elsewhere;
+
+mod environment;
 
 mod every_client;
 
@@ -64,6 +68,8 @@ mod hostile_limits;
 
 mod http;
 
+mod image;
+
 mod inspected;
 
 mod intercept;
@@ -75,6 +81,8 @@ mod load;
 mod names;
 
 mod origination;
+
+mod package;
 
 mod passthrough;
 

@@ -114,3 +114,44 @@ fn readiness_is_about_the_process_of_the_same_container() {
     let ready = lab.run("curl", &["-s", "-m", "10", "http://127.0.0.1:9464/readyz"]);
     assert_eq!(String::from_utf8_lossy(&ready.stdout), "ready\n");
 }
+
+#[test]
+fn heavy_an_instance_that_was_replaced_does_not_take_over_again_while_the_newer_one_serves() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let config = lab.configure(PARTNER);
+    let start = |instance: &str| lab.start_egret(&config, &["--persist", "--instance", instance]);
+    let mut old = start("old").ready();
+    let mut clients = clients(&lab);
+    let mut new = start("new").ready();
+    let pid = || lab.json(&["status"])["pid"].as_u64().unwrap();
+    let waits = "a newer instance serves: waiting";
+    eventually("the old process waits once it is drained", || old.log().contains(waits));
+    assert!(old.runs());
+
+    // As the kubelet does when a container has ended.
+    old.terminate();
+    old.ended();
+    old = start("old");
+    eventually("the old instance waits", || old.log().contains(waits));
+    assert_eq!((pid(), lab.json(&["status"])["instance"].as_str()), (u64::from(new.pid()), Some("new")));
+
+    // A rollback ends the newer one: the older one takes over before it is gone.
+    new.terminate();
+    new.ended();
+    let old = old.ready();
+    assert_eq!(pid(), u64::from(old.pid()));
+    clients.tell("end");
+    assert_eq!(clients.line(), "0 [] True");
+
+    // The newer one is never replaced by the older one.
+    new = start("new").ready();
+    assert_eq!(pid(), u64::from(new.pid()));
+    eventually("the old process waits again", || old.log().matches(waits).count() == 2);
+    new.kill();
+    eventually("the older one serves once it is needed", || {
+        status(&lab, &["--ready"]) == Some(0) && pid() == u64::from(old.pid())
+    });
+    assert_eq!(lab.curl("http://api.partner.example/").0, 200);
+    assert_eq!(partner.sources(), egress());
+}

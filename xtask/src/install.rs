@@ -37,9 +37,7 @@ impl Install {
         let fresh = executable.with_extension("new");
         fs::copy(&egret, &fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
         fs::rename(&fresh, &executable)?;
-        let unit = fs::read_to_string(root().join("config/deploy/egret.service"))?;
-        let unit = unit.replace("/usr/local/bin/egret", &executable.display().to_string());
-        write(&place("lib/systemd/system/egret.service")?, unit.as_bytes())?;
+        write(&place("lib/systemd/system/egret.service")?, unit(&executable)?.as_bytes())?;
         for (shell, path) in [
             ("bash", "share/bash-completion/completions/egret"),
             ("fish", "share/fish/vendor_completions.d/egret.fish"),
@@ -57,7 +55,14 @@ impl Install {
     }
 }
 
-fn generated(executable: &Path, shell: &str) -> anyhow::Result<Vec<u8>> {
+/// Returns the systemd unit for an executable at this path.
+pub(crate) fn unit(executable: &Path) -> anyhow::Result<String> {
+    let unit = fs::read_to_string(root().join("config/deploy/egret.service"))?;
+    Ok(unit.replace("/usr/local/bin/egret", &executable.display().to_string()))
+}
+
+/// Returns the completions for a shell.
+pub(crate) fn generated(executable: &Path, shell: &str) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(executable).args(["generate", "completions", shell]).output()?;
     if !output.status.success() {
         bail!("cannot generate completions for {shell}: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -4,11 +4,15 @@ mod bench;
 
 mod ci;
 
+mod deb;
+
 mod demo;
 
 mod docs;
 
 mod envoy;
+
+mod image;
 
 mod install;
 
@@ -44,6 +48,10 @@ enum Command {
     Run(run::Run),
     /// Install the executable, the systemd unit, shell completions and manual pages.
     Install(install::Install),
+    /// Build the Debian package.
+    Deb(deb::Deb),
+    /// Build the container image: a static executable from an empty root, with a list of its parts (SBOM). Needs no registry.
+    Image(image::Build),
     /// Show the main job, step by step, in network namespaces of its own.
     Demo,
     /// Open a shell in the network namespaces of the demo, to try commands.
@@ -66,6 +74,8 @@ fn main() -> ExitCode {
         Command::Build => run::build().map(drop),
         Command::Run(command) => command.run(),
         Command::Install(command) => command.run(),
+        Command::Deb(command) => command.run(),
+        Command::Image(command) => command.run(),
         Command::Demo => demo::demo(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),

@@ -34,6 +34,17 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// Returns the profile's name, and the directory below `target` that cargo builds to.
+    pub(crate) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dev => ("dev", "debug"),
+            Self::Quick => ("quick", "quick"),
+            Self::Release => ("release", "release"),
+        }
+    }
+}
+
 impl Run {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         setup::kernel()?;
@@ -56,11 +67,7 @@ pub(crate) fn build_with(profile: Profile) -> anyhow::Result<PathBuf> {
 }
 
 fn build_on(_hooks: PathBuf, profile: Profile) -> anyhow::Result<PathBuf> {
-    let (name, directory) = match profile {
-        Profile::Dev => ("dev", "debug"),
-        Profile::Quick => ("quick", "quick"),
-        Profile::Release => ("release", "release"),
-    };
+    let (name, directory) = profile.names();
     run(cargo().args(["build", "--quiet", "--locked", "--package", "egret", "--profile", name]))?;
     Ok(target().join(directory).join("egret"))
 }

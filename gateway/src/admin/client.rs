@@ -32,12 +32,12 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The connection failed.
-    #[error("the daemon at {} closed the connection: {source}", path.display())]
+    #[error("the daemon at {} closed the connection: {cause}", path.display())]
     Broken {
         /// The path of the socket.
         path: PathBuf,
         /// The error of the operating system.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -61,7 +61,7 @@ impl Client {
     /// the request may have been sent to a third party.
     pub fn ask(&mut self, request: &Request) -> Result<Response, Error> {
         match self.exchange(request) {
-            Err(Error::Broken { source, .. }) if is_closed(&source) && !matches!(request, Request::Send(_)) => {
+            Err(Error::Broken { cause, .. }) if is_closed(&cause) && !matches!(request, Request::Send(_)) => {
                 *self = Self::connect(&self.path)?;
                 self.exchange(request)
             }
@@ -85,12 +85,12 @@ impl Client {
         match exchange() {
             Ok(Response::Error(why)) => Err(Error::Refused(why)),
             Ok(response) => Ok(response),
-            Err(source) => Err(self.broken(source)),
+            Err(cause) => Err(self.broken(cause)),
         }
     }
 
-    fn broken(&self, source: io::Error) -> Error {
-        Error::Broken { path: self.path.clone(), source }
+    fn broken(&self, cause: io::Error) -> Error {
+        Error::Broken { path: self.path.clone(), cause }
     }
 }
 

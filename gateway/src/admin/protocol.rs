@@ -741,6 +741,12 @@ pub struct Status {
     /// Whether it serves, and has taken over from any process before it.
     #[serde(default)]
     pub ready: bool,
+    /// Whether it ends soon, unless another process takes over before.
+    #[serde(default)]
+    pub stopping: bool,
+    /// The name of its instance (`egret run --instance`).
+    #[serde(default)]
+    pub instance: Option<String>,
     /// Its mount namespace, as /proc/PID/ns/mnt names it; containers have different ones.
     #[serde(default)]
     pub mount_namespace: String,

@@ -30,7 +30,7 @@ pub(super) fn tree(configured: Option<&Path>) -> Result<Tree, Error> {
         let root = cgroup_root()?;
         return Ok(Tree { captured: root.clone(), root, below: None });
     };
-    let failed = |source: io::Error| Error::Path { what: "open", path: captured.to_owned(), source };
+    let failed = |cause: io::Error| Error::Path { what: "open", path: captured.to_owned(), cause };
     let captured = fs::canonicalize(captured).map_err(failed)?;
     let inode = fs::metadata(&captured).map_err(failed)?.ino();
     let root = root_of(&captured, mounts()?).ok_or_else(|| {
@@ -41,8 +41,7 @@ pub(super) fn tree(configured: Option<&Path>) -> Result<Tree, Error> {
 }
 
 fn mounts() -> Result<Vec<PathBuf>, Error> {
-    let text =
-        fs::read_to_string(MOUNTS).map_err(|source| Error::Path { what: "read", path: MOUNTS.into(), source })?;
+    let text = fs::read_to_string(MOUNTS).map_err(|cause| Error::Path { what: "read", path: MOUNTS.into(), cause })?;
     Ok(mounts_in(&text))
 }
 
@@ -84,7 +83,7 @@ impl CgroupPaths {
     /// # Errors
     /// It cannot be opened.
     pub fn new(root: PathBuf) -> Result<Self, Error> {
-        let mount = File::open(&root).map_err(|source| Error::Path { what: "open", path: root.clone(), source })?;
+        let mount = File::open(&root).map_err(|cause| Error::Path { what: "open", path: root.clone(), cause })?;
         Ok(Self { root, mount })
     }
 

@@ -87,7 +87,7 @@ fn attach_one(object: &mut Ebpf, hook: &'static str, cgroup: BorrowedFd<'_>, pin
             Ok(()) => return Ok(Attached { name: hook, program_id, pin }),
             // The cgroup it was attached to is gone: nothing is captured by it any more.
             Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-                fs::remove_file(&pin).map_err(|source| Error::Path { what: "remove", path: pin.clone(), source })?;
+                fs::remove_file(&pin).map_err(|cause| Error::Path { what: "remove", path: pin.clone(), cause })?;
             }
             Err(error) => return Err(failed(format!("cannot replace the program of {}: {error}", pin.display()))),
         }
@@ -132,7 +132,7 @@ pub(super) fn is_pinned(pins: &Path) -> bool {
 /// Detaches every link below this directory, then removes all pins.
 pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     let path_error =
-        |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
+        |what: &'static str, path: &Path, cause: io::Error| Error::Path { what, path: path.to_owned(), cause };
     let entries = match fs::read_dir(pins) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -150,8 +150,8 @@ pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
         {
             return Err(path_error("detach", path, error));
         }
-        fs::remove_file(path).map_err(|source| path_error("remove", path, source))?;
+        fs::remove_file(path).map_err(|cause| path_error("remove", path, cause))?;
     }
-    fs::remove_dir(pins).map_err(|source| path_error("remove", pins, source))?;
+    fs::remove_dir(pins).map_err(|cause| path_error("remove", pins, cause))?;
     Ok(paths)
 }

@@ -10,9 +10,15 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 
 use super::Error;
+use super::container::{is_container, is_nodes};
 
 /// Where a bpffs usually is.
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// Why `--persist` cannot be kept.
+const NOT_THE_NODES: &str = "this is not the node's bpffs, so the pins would end with the container, and all connections go direct then. \
+     Mount the node's /sys/fs/bpf there (hostPath in a pod, `--volume /sys/fs/bpf:/sys/fs/bpf` with podman; on the node: `mount -t bpf \
+     bpf /sys/fs/bpf`), or run without --persist";
 
 /// Longest wait for a process that is ending and still holds the pins.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,11 +43,12 @@ impl Claim {
 }
 
 /// Makes the directory and claims it. During a take-over the running process holds the claim until it has handed over.
-pub(super) fn claim(pins: &Path, taking_over: bool) -> Result<Claim, Error> {
+/// Fails if the pins must outlive this process's container, but their bpffs would end with it.
+pub(super) fn claim(pins: &Path, taking_over: bool, outlive: bool) -> Result<Claim, Error> {
     let end = Instant::now() + PATIENCE;
     loop {
-        prepare(pins)?;
-        let failed = |what: &'static str| move |source: io::Error| Error::Path { what, path: pins.to_owned(), source };
+        prepare(pins, outlive)?;
+        let failed = |what: &'static str| move |cause: io::Error| Error::Path { what, path: pins.to_owned(), cause };
         let directory = Arc::new(File::open(pins).map_err(failed("open"))?);
         match directory.try_lock() {
             Ok(()) if is_at(&directory, pins) => return Ok(Claim::held(directory)),
@@ -67,12 +74,15 @@ fn is_at(directory: &File, path: &Path) -> bool {
 }
 
 /// Makes the directory, on a bpffs, which is mounted where it usually is if it is not there yet.
-fn prepare(pins: &Path) -> Result<(), Error> {
+fn prepare(pins: &Path, outlive: bool) -> Result<(), Error> {
     let path_error =
-        |what: &'static str, path: &Path, source: io::Error| Error::Path { what, path: path.to_owned(), source };
+        |what: &'static str, path: &Path, cause: io::Error| Error::Path { what, path: path.to_owned(), cause };
     if pins.starts_with(BPFFS) && !on_bpffs(Path::new(BPFFS)) {
+        if is_container() && outlive {
+            return Err(path_error("pin in", pins, io::Error::other(NOT_THE_NODES)));
+        }
         tracing::info!(path = BPFFS, "mounting a bpffs, for the pins of the hooks");
-        if !in_first_mount_namespace() {
+        if is_container() {
             tracing::warn!(
                 path = BPFFS,
                 "this bpffs is in a mount namespace of Egret's own and ends with it: after a kill the hooks are gone and \
@@ -85,8 +95,10 @@ fn prepare(pins: &Path) -> Result<(), Error> {
         })?;
     }
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(pins);
-    created.map_err(|source| path_error("make", pins, source))?;
-    if on_bpffs(pins) {
+    created.map_err(|cause| path_error("make", pins, cause))?;
+    if on_bpffs(pins) && outlive && is_nodes(pins) == Some(false) {
+        Err(path_error("pin in", pins, io::Error::other(NOT_THE_NODES)))
+    } else if on_bpffs(pins) {
         Ok(())
     } else {
         let why = io::Error::other("not on a bpffs: choose capture.pins below /sys/fs/bpf");
@@ -96,13 +108,4 @@ fn prepare(pins: &Path) -> Result<(), Error> {
 
 fn on_bpffs(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
-}
-
-/// Whether mounts of this process are those of the first process; true if that cannot be read.
-fn in_first_mount_namespace() -> bool {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    match (namespace("self"), namespace("1")) {
-        (Ok(own), Ok(first)) => own == first,
-        _ => true,
-    }
 }

@@ -42,8 +42,12 @@ impl Cgroup {
         let path = captured.join(name);
         match (fs::create_dir(&path), own) {
             (Ok(()), _) => Ok(Self { path, created: true }),
+            (Err(error), _) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                let why = format!("{error}: in a container, mount the node's /sys/fs/cgroup without `readOnly`");
+                Err(Error::Path { what: "create the cgroup", path, cause: io::Error::other(why) })
+            }
             (Err(_), Some(own)) => Ok(Self { path: own, created: false }),
-            (Err(source), None) => Err(Error::Path { what: "create the cgroup", path, source }),
+            (Err(cause), None) => Err(Error::Path { what: "create the cgroup", path, cause }),
         }
     }
 }

@@ -1,3 +1,5 @@
+mod container;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -136,6 +138,7 @@ fn host() -> Vec<Finding> {
     }
     let found = capture::cgroup_root().map(|path| path.display().to_string()).map_err(|error| error.to_string());
     findings.push(Finding { what: "cgroup v2".into(), found });
+    findings.extend(container::findings());
     findings.push(Finding { what: "open files".into(), found: open_files() });
     findings.push(Finding { what: "resolvers".into(), found: resolvers() });
     findings

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostics;
+use super::environment::Given;
 
 /// One file. Lines are numbered through all files, so that a line says which file it is in.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Source {
     pub(super) text: String,
     /// Lines of the files before it.
     pub(super) lines_before: usize,
+    /// Whether a file that has one of its keys replaces it.
+    pub(super) is_default: bool,
 }
 
 impl Source {
@@ -26,21 +29,24 @@ impl Source {
 pub(super) fn number(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Vec<Source> {
     let mut lines_before = 0;
     let source = |(path, text): (PathBuf, String)| {
-        let source = Source { path, text, lines_before };
+        let source = Source { path, text, lines_before, is_default: false };
         lines_before += source.text.lines().count() + 1;
         source
     };
     texts.into_iter().map(source).collect()
 }
 
-/// The file, or the YAML files of the directory in the order of their names.
-pub(super) fn read(path: &Path) -> Result<Vec<Source>, Diagnostics> {
+/// The file, or the YAML files of the directory in the order of their names, and what the environment gives. If that has an API, the
+/// file may be absent.
+pub(super) fn read(path: &Path, given: Given) -> Result<Vec<Source>, Diagnostics> {
     let unreadable = |path: &Path, error: io::Error| {
         Diagnostics::of_file(path, &format!("cannot be read: {error}"), "name a YAML file or a directory that exists")
     };
-    let paths = if path.is_dir() {
+    let paths = if given.has_api && !path.exists() {
+        Vec::new()
+    } else if path.is_dir() {
         let paths = yaml_files(path).map_err(|error| unreadable(path, error))?;
-        if paths.is_empty() {
+        if paths.is_empty() && !given.has_api {
             return Err(Diagnostics::of_file(path, "has no configuration", "put a file named *.yaml into it"));
         }
         paths
@@ -51,7 +57,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Source>, Diagnostics> {
         Ok(text) => Ok((path, text)),
         Err(error) => Err(unreadable(&path, error)),
     };
-    Ok(number(paths.into_iter().map(text).collect::<Result<Vec<_>, _>>()?))
+    let files = paths.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let written = files.len();
+    let mut sources = number(files.into_iter().chain(given.documents));
+    sources.iter_mut().skip(written).for_each(|source| source.is_default = true);
+    Ok(sources)
 }
 
 /// Links count as what they point to: so Kubernetes mounts a ConfigMap.

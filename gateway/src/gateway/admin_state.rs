@@ -54,6 +54,9 @@ pub(super) struct AdminState {
     pub(super) successors: mpsc::UnboundedSender<Successor>,
     /// Whether this process has taken over, and serves.
     pub(super) ready: AtomicBool,
+    /// Whether it ends soon.
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) instance: Option<String>,
 }
 
 impl Handler for AdminState {
@@ -441,6 +444,8 @@ impl AdminState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             persist: self.persist,
             ready: self.ready.load(Ordering::Relaxed),
+            stopping: self.stopping.load(Ordering::Relaxed),
+            instance: self.instance.clone(),
             mount_namespace: mount_namespace(),
             generation: model.generation.0,
             config: self.config.clone(),

@@ -18,18 +18,26 @@ const NEEDED: [Capability; 7] = [
 
 /// Fails if the process lacks a capability; the error names each one.
 pub(super) fn check() -> anyhow::Result<()> {
-    const STATUS: &str = "/proc/self/status";
-    let status = std::fs::read_to_string(STATUS).with_context(|| format!("cannot read {STATUS}"))?;
-    let missing = missing(&status);
+    let missing = missing_capabilities()?;
     if missing.is_empty() {
         return Ok(());
     }
-    let list: Vec<_> = missing.iter().map(|(name, _, what)| format!("{name} (to {what})")).collect();
+    let list: Vec<_> = missing.iter().map(|(name, what)| format!("{name} (to {what})")).collect();
     bail!(
         "capabilities are missing: {}. Run Egret as root; in a systemd unit add them to CapabilityBoundingSet=, in a container to \
          its capabilities",
         list.join(", ")
     )
+}
+
+/// Returns the names of the capabilities that this process lacks, each with what Egret does with it.
+///
+/// # Errors
+/// The process's own status cannot be read.
+pub fn missing_capabilities() -> anyhow::Result<Vec<(&'static str, &'static str)>> {
+    const STATUS: &str = "/proc/self/status";
+    let status = std::fs::read_to_string(STATUS).with_context(|| format!("cannot read {STATUS}"))?;
+    Ok(missing(&status).into_iter().map(|(name, _, what)| (name, what)).collect())
 }
 
 /// Returns the capabilities that are not in the effective set of a `/proc/PID/status`. All are, if the text has no such set.
@@ -57,13 +65,24 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_unit_grants_exactly_these() {
+    fn the_shipped_unit_and_pod_grant_exactly_these() {
         let unit = include_str!("../../../config/deploy/egret.service");
         let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
         let (mut granted, mut needed): (Vec<_>, Vec<_>) =
             (set.split(' ').collect(), NEEDED.iter().map(|(name, _, _)| *name).collect());
+        let component = include_str!("../../../config/deploy/kubernetes/capabilities/daemonset.yaml");
+        let mut added: Vec<_> = component
+            .split("add:")
+            .nth(1)
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- "))
+            .map(|name| format!("CAP_{name}"))
+            .collect();
+        added.sort_unstable();
         granted.sort_unstable();
         needed.sort_unstable();
         assert_eq!(granted, needed);
+        assert_eq!(added, needed, "the pod without `privileged`");
     }
 }

@@ -21,8 +21,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// The most counts that are written in one period, some 100 bytes each; the others are written in the next one.
 const AT_ONCE: usize = 4096;
 
-const QUOTAS: &str = "quotas.json";
-const REFRESH_TOKENS: &str = "refresh-tokens.json";
+pub(super) const QUOTAS: &str = "quotas.json";
+pub(super) const REFRESH_TOKENS: &str = "refresh-tokens.json";
 
 /// Saves what policies remember.
 pub(super) struct Remembered {

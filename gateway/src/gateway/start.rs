@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,12 +20,12 @@ use super::egress::{NodeAddresses, all_egress, egress_on_node};
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
+use super::instance::{Instance, Turn};
 use super::log;
 use super::models::Models;
 use super::namespaces::{Namespaces, Serve};
 use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
-use super::start_lock::StartLock;
 use super::stop::{self, Ending, Running};
 use super::unlisted::UnlistedGuard;
 use super::values::spawn_values;
@@ -68,10 +70,8 @@ fn raise_open_files() {
 
 async fn serve(options: &Options, Compiled { mut model, settings, places }: Compiled) -> Result<(), Error> {
     let mut signals = stop::Signals::install()?;
-    let turn = tokio::select! {
-        lock = StartLock::acquire(&settings.admin_socket) => lock?,
-        _ = signals.next() => return Ok(()),
-    };
+    let instance = Instance::new(options.instance.clone(), &settings.admin_socket);
+    let Some(Turn { lock, replaces }) = instance.turn(&mut signals).await? else { return Ok(()) };
     let config::Ca { certificate, key } = settings.ca.clone();
     let leaves = Arc::new(Leaves::new(Files { certificate, key }));
     ready_to_intercept(&model, &leaves)?;
@@ -85,6 +85,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     let capture = Arc::new(Capture::attach(&capture::Options {
         cgroup: settings.cgroup.clone(),
         pins: settings.pins.clone(),
+        outlive: options.persist,
         taking_over: predecessor.is_some(),
         stale_after: heartbeat::STALE_AFTER,
     })?);
@@ -209,6 +210,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
 
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::unbounded_channel();
+    let stopping = Arc::new(AtomicBool::new(false));
     let admin_state = Arc::new(AdminState {
         capture: Arc::clone(&capture),
         bypasses,
@@ -227,6 +229,8 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         persist: options.persist,
         successors: successor_sender,
         ready: AtomicBool::new(false),
+        stopping: Arc::clone(&stopping),
+        instance: options.instance.clone(),
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     if let Some(listener) = &metrics_listener {
@@ -241,6 +245,9 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     }
     if let Some(predecessor) = predecessor {
         taken(predecessor, draining).await;
+        if let Some(Err(error)) = replaces.map(|replaced| instance.record(&replaced)) {
+            tracing::warn!(%error, "cannot record that another instance is replaced: it may take over again");
+        }
     }
     // Only now: a datagram's sender is known to one reader, which was the old process.
     if let Some(forwarding) = &forwarding {
@@ -252,7 +259,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     namespaces.start(capture.arrivals()?).await;
     admin_state.ready.store(true, Ordering::Relaxed);
     announce(&models.current(), &capture);
-    drop(turn);
+    drop(lock);
 
     let running = Running {
         capture,
@@ -266,9 +273,18 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         socket,
         accepting,
         forwarding,
+        stopping: Arc::clone(&stopping),
     };
     match running.until_ended(signals, successors, options.persist).await {
-        Ending::HandedOver(successor) => running.drain_for(successor).await,
+        Ending::HandedOver(successor) => {
+            let mut signals = stop::Signals::install()?;
+            running.drain_for(successor).await;
+            // Ended, it would be started again, unless that is what is wanted.
+            let stays = instance.name().is_some() && !stopping.load(Ordering::Relaxed);
+            if stays && instance.needed(&mut signals, true).await {
+                return Err(start_again().into());
+            }
+        }
         Ending::Stopped => {
             let ended = running.shut_down(options.persist).await;
             remembered.save();
@@ -276,6 +292,13 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         }
     }
     Ok(())
+}
+
+/// Replaces this process by a new one of the same command. Returns why that failed.
+fn start_again() -> anyhow::Error {
+    tracing::info!("no newer instance serves any more: starting again");
+    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    anyhow::Error::from(error).context("cannot start again")
 }
 
 /// Removes the hooks if the start fails, unless a former process left them: its fail modes stay in force.

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -55,11 +56,13 @@ struct Stopping {
     persist: bool,
     deadline: Option<Instant>,
     latest: Option<Instant>,
+    /// Set once the process ends soon.
+    soon: Arc<AtomicBool>,
 }
 
 impl Stopping {
-    fn new(signals: Signals, persist: bool) -> Self {
-        Self { signals, persist, deadline: None, latest: None }
+    fn new(signals: Signals, persist: bool, soon: Arc<AtomicBool>) -> Self {
+        Self { signals, persist, deadline: None, latest: None, soon }
     }
 
     /// Waits until the process must stop. `handing` says that a successor is taking over at this moment. Cancel-safe.
@@ -79,6 +82,7 @@ impl Stopping {
                         return;
                     }
                     tracing::info!("stopping: serving on for a moment, in case another process is starting to take over");
+                    self.soon.store(true, Ordering::Relaxed);
                     self.deadline = Some(Instant::now() + LINGER);
                     self.latest = Some(Instant::now() + HAND_OVER);
                 }
@@ -112,6 +116,8 @@ pub(super) struct Running {
     pub(super) socket: SocketFile,
     pub(super) accepting: JoinHandle<()>,
     pub(super) forwarding: Option<Forwarding>,
+    /// Set once the process ends soon.
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -122,7 +128,7 @@ impl Running {
         mut successors: mpsc::UnboundedReceiver<Successor>,
         persist: bool,
     ) -> Ending {
-        let mut stopping = Stopping::new(signals, persist);
+        let mut stopping = Stopping::new(signals, persist, Arc::clone(&self.stopping));
         loop {
             let mut successor = tokio::select! {
                 () = stopping.due(false) => return Ending::Stopped,

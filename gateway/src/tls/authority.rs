@@ -47,12 +47,12 @@ pub enum Error {
     #[error("the CA is not whole: {} is missing. Restore it, or remove the other file for a new CA", .0.display())]
     NotWhole(PathBuf),
     /// A file cannot be read or written.
-    #[error("the CA's file {}: {source}", path.display())]
+    #[error("the CA's file {}: {cause}", path.display())]
     File {
         /// The path of the file.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What is in the files is no CA.
     #[error("the CA's file {} cannot be used: {cause}", path.display())]
@@ -98,8 +98,7 @@ impl Authority {
             (false, true) => return Err(Error::NotWhole(files.certificate.clone())),
             (true, true) => {}
         }
-        let read =
-            |path: &Path| fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source });
+        let read = |path: &Path| fs::read_to_string(path).map_err(|cause| Error::File { path: path.to_owned(), cause });
         let invalid = |path: &Path, cause: &dyn std::fmt::Display| Error::Invalid {
             path: path.to_owned(),
             cause: cause.to_string(),
@@ -190,7 +189,7 @@ fn end_of(certificate: &X509Certificate<'_>) -> SystemTime {
 fn make(files: &Files) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source: io::Error| Error::File { path, source }
+        move |cause: io::Error| Error::File { path, cause }
     };
     let invalid = |error: rcgen::Error| Error::Invalid { path: files.certificate.clone(), cause: error.to_string() };
     let key = KeyPair::generate().map_err(invalid)?;
