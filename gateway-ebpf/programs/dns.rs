@@ -5,18 +5,19 @@ use aya_ebpf::bindings::bpf_sock_tuple;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get};
 use aya_ebpf::programs::SockAddrContext;
 use egret_kernel::{
-    API_DNS, Address, CaptureRule, DNS_PORT, DNS_SLOTS, DnsClient, DnsSender, DnsServer, DnsSettings, EVERYBODY,
-    KernelReason, MARK_FORWARDER, Port, Settings,
+    API_DNS, Address, CaptureRule, DNS_PORT, DNS_SLOTS, DnsClient, DnsServer, DnsSettings, EVERYBODY, KernelReason,
+    MARK_FORWARDER, Origin, Port, Settings,
 };
 
 use crate::caller::{origin_of, owners};
 use crate::connect::{Destination, Row, passes, redirect, remember};
 use crate::maps::{DNS, DNS_CLIENTS, DNS_DIRECT, DNS_SENDERS, MARKS, SETTINGS};
-use crate::namespace::is_nodes;
+use crate::namespace::{is_nodes, want};
 use crate::owners::have_room;
-use crate::presence::{LOOPBACK_V4, LOOPBACK_V6, forwards, is_there, listener};
+use crate::presence::{LOCALHOST_V4, LOOPBACK_V6, forwards, is_there, listener};
 use crate::socket::{
-    address_v4, address_v6, has_device, has_unicast_device, is_connected, local_port, port, set_v4, set_v6,
+    address_v4, address_v6, bound_v4, has_device, has_unicast_device, is_connected, local_port, port, set_source_v4,
+    set_v4, set_v6, source_v4,
 };
 use crate::unlisted;
 use crate::verdict::{PROCEED, count};
@@ -31,8 +32,8 @@ const ROW: Row = Row {
 #[inline(always)]
 pub fn datagram(ctx: &SockAddrContext, destination: &Destination) -> i32 {
     if destination.port.0 == DNS_PORT.to_be()
-        && let Some((dns, _)) = forwarder_for(ctx, destination)
-        && let Some(reason) = forward(ctx, destination, dns)
+        && let Some((dns, settings)) = forwarder_for(ctx, destination)
+        && let Some(reason) = forward(ctx, destination, dns, settings)
     {
         count(reason);
     }
@@ -63,7 +64,7 @@ fn forwarder_for(
     let has_peer = !destination.connects && is_connected(ctx);
     let is_left_alone =
         dns.v4 == 0 || is_servers_own || has_peer || has_device(ctx) || is_local_scope(destination.address);
-    if is_left_alone || !is_nodes(ctx, settings) || passes(ctx) {
+    if is_left_alone || passes(ctx) {
         return None;
     }
     Some((dns, settings))
@@ -82,13 +83,18 @@ fn is_local_scope(address: Address) -> bool {
 }
 
 #[inline(always)]
-fn forward(ctx: &SockAddrContext, destination: &Destination, dns: &DnsSettings) -> Option<KernelReason> {
+fn forward(
+    ctx: &SockAddrContext,
+    destination: &Destination,
+    dns: &DnsSettings,
+    settings: &Settings,
+) -> Option<KernelReason> {
     let v4 = destination.address.is_v4();
     let first = first_port(dns, v4);
-    if !forwards(ctx, dns, v4, Port(first.to_be())) {
-        return Some(KernelReason::DnsForwarderGone);
-    }
     let origin = origin_of(destination, ROW);
+    if !forwards(ctx, dns, v4, Port(first.to_be())) {
+        return Some(not_forwarded(ctx, settings, &origin));
+    }
     // SAFETY: the storage lives as long as the socket, which is in use.
     let Some(client) = (unsafe { DNS_CLIENTS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else {
         return Some(KernelReason::DnsNoRoom);
@@ -100,11 +106,32 @@ fn forward(ctx: &SockAddrContext, destination: &Destination, dns: &DnsSettings) 
     if is_crowded(origin.cgroup) {
         return Some(KernelReason::DnsNoRoom);
     }
-    let Some(slot) = slot_for(client, &server) else { return Some(KernelReason::DnsNoRoom) };
+    let is_nodes = is_nodes(ctx, settings);
+    let slot = if is_nodes {
+        slot_for(client, &server, 0)
+    } else if is_without_connect_v4(destination) && source_v4(ctx) == 0 {
+        slot_for(client, &server, 1)
+    } else {
+        only_slot(ctx, destination, client, &server)
+    };
+    let Some(slot) = slot else { return Some(KernelReason::DnsNoRoom) };
     client.owners = owners(origin.cgroup);
     client.origin = origin;
-    redirect(ctx, destination, Port((first + slot).to_be()));
+    let port = if is_nodes { first + slot } else { first };
+    if !is_nodes && slot != 0 && is_without_connect_v4(destination) {
+        set_source_v4(ctx, loopback(slot));
+    }
+    redirect(ctx, destination, Port(port.to_be()));
     Some(KernelReason::DnsForwarded)
+}
+
+/// Returns why a query leaves directly. Egret is told of a network namespace that is new to it.
+#[inline(always)]
+fn not_forwarded(ctx: &SockAddrContext, settings: &Settings, origin: &Origin) -> KernelReason {
+    if is_nodes(ctx, settings) || !want(ctx, settings, origin) {
+        return KernelReason::DnsForwarderGone;
+    }
+    KernelReason::DnsForeignNamespace
 }
 
 /// Whether a cgroup has so many queries on their way that further ones leave directly.
@@ -114,11 +141,14 @@ fn is_crowded(cgroup: u64) -> bool {
     unsafe { DNS_DIRECT.get(cgroup) }.is_some_and(|until| unsafe { bpf_ktime_get_ns() } < *until)
 }
 
-/// Returns the socket's slot for a server; none if all are taken by others.
+/// Returns the socket's slot for a server, from this one on; none if all are taken by others.
 #[inline(always)]
-fn slot_for(client: &mut DnsClient, server: &DnsServer) -> Option<u16> {
-    let count = client.count;
+fn slot_for(client: &mut DnsClient, server: &DnsServer, from: u32) -> Option<u16> {
+    let count = if client.count < from { from } else { client.count };
     for (slot, there) in client.servers.iter_mut().enumerate() {
+        if (slot as u32) < from {
+            continue;
+        }
         if slot as u32 >= count {
             *there = *server;
             client.count = slot as u32 + 1;
@@ -131,6 +161,46 @@ fn slot_for(client: &mut DnsClient, server: &DnsServer) -> Option<u16> {
     None
 }
 
+/// Returns the slot of a socket in another network namespace than the node's whose datagrams have a source that the hooks do not choose:
+/// it is the only one, for the server that the socket is connected to, or else the first one.
+#[inline(always)]
+fn only_slot(
+    ctx: &SockAddrContext,
+    destination: &Destination,
+    client: &mut DnsClient,
+    server: &DnsServer,
+) -> Option<u16> {
+    let source = if is_without_connect_v4(destination) { source_v4(ctx) } else { bound_v4(ctx) };
+    // Such a source would stand for another slot.
+    if destination.address.is_v4() && source != LOCALHOST_V4 && u32::from_be(source) >> 24 == 127 {
+        return None;
+    }
+    let [first, ..] = &mut client.servers;
+    if !destination.connects && first.port.0 != 0 && first != server {
+        return None;
+    }
+    *first = *server;
+    Some(0)
+}
+
+/// Whether this is the hook of datagrams over IPv4 without `connect`, which alone sees and sets their source.
+#[inline(always)]
+fn is_without_connect_v4(destination: &Destination) -> bool {
+    !destination.connects && !destination.socket_v6
+}
+
+/// Returns the loopback address that stands for a slot, in network order.
+#[inline(always)]
+fn loopback(slot: u16) -> u32 {
+    (u32::from_be(LOCALHOST_V4) + u32::from(slot)).to_be()
+}
+
+/// Returns the slot that a loopback address stands for.
+#[inline(always)]
+fn slot_at(Address([.., word]): Address) -> usize {
+    u32::from_be(word).wrapping_sub(u32::from_be(LOCALHOST_V4)) as usize
+}
+
 #[inline(always)]
 fn forward_connection(
     ctx: &SockAddrContext,
@@ -140,10 +210,10 @@ fn forward_connection(
 ) -> KernelReason {
     let v4 = destination.address.is_v4();
     // A process that dies closes its newest sockets first: the forwarder's before the listener.
-    if !forwards(ctx, dns, v4, Port(first_port(dns, v4).to_be())) || !is_there(ctx, settings, v4) {
-        return KernelReason::DnsForwarderGone;
-    }
     let origin = origin_of(destination, ROW);
+    if !forwards(ctx, dns, v4, Port(first_port(dns, v4).to_be())) || !is_there(ctx, settings, v4) {
+        return not_forwarded(ctx, settings, &origin);
+    }
     let owners = owners(origin.cgroup);
     if is_crowded(origin.cgroup) || !have_room(&owners) || !remember(ctx, &origin, &owners, false) {
         return KernelReason::DnsNoRoom;
@@ -195,15 +265,28 @@ pub fn restore_v6(ctx: &SockAddrContext) {
 /// Returns the server that this socket asked through the forwarder at this peer address.
 #[inline(always)]
 fn asked(ctx: &SockAddrContext, peer: Address) -> Option<&'static DnsServer> {
-    let v4 = peer == LOOPBACK_V4;
-    if !v4 && peer != LOOPBACK_V6 {
+    let v4 = peer.is_v4();
+    let by_address = if v4 { slot_at(peer) } else { 0 };
+    if by_address >= DNS_SLOTS || (!v4 && peer != LOOPBACK_V6) {
         return None;
     }
     let dns = DNS.get(0)?;
-    let slot = slot_of(dns, v4, u16::from(port(ctx)))?;
+    let by_port = slot_of(dns, v4, u16::from(port(ctx)))?;
+    // In the node's network namespace the port stands for the slot, in others the address.
+    if by_address != 0 && (by_port != 0 || is_nodes(ctx, SETTINGS.get(0)?)) {
+        return None;
+    }
     // SAFETY: the storage lives as long as the socket, which is in use.
     let client: &DnsClient = unsafe { DNS_CLIENTS.get_ptr_mut(ctx).as_ref() }?;
-    client.servers.get(slot).filter(|server| server.port.0 != 0)
+    client.servers.get(bounded(by_address + by_port)?).filter(|server| server.port.0 != 0)
+}
+
+/// Returns a slot, if it is one, in a way that shows its bound to the verifier.
+#[inline(always)]
+fn bounded(slot: usize) -> Option<usize> {
+    // SAFETY: a local variable. The compiler must not leave the comparison out, whatever it knows of the slot.
+    let slot = unsafe { core::ptr::read_volatile(&raw const slot) };
+    (slot < DNS_SLOTS).then_some(slot)
 }
 
 /// Returns the slot of one of the forwarder's ports, in the host's order.
@@ -233,26 +316,34 @@ fn own_slot(ctx: &SockAddrContext, v4: bool) -> Option<Port> {
 /// Tells the forwarder who sent the datagram that it receives. The sender's socket knows; it is found as a response to
 /// it would be.
 #[inline(always)]
-fn note_sender(ctx: &SockAddrContext, address: Address, Port(slot): Port, v4: bool) {
+fn note_sender(ctx: &SockAddrContext, address: Address, Port(own): Port, v4: bool) {
     const CURRENT_NETNS: u64 = u64::MAX;
     let Port(port) = port(ctx);
+    let (Some(dns), Some(settings)) = (DNS.get(0), SETTINGS.get(0)) else { return };
     // SAFETY: the storage lives as long as the forwarder's socket, whose reader runs this.
     let Some(sender) = (unsafe { DNS_SENDERS.get_or_insert_ptr_mut(ctx, None).as_mut() }) else { return };
     sender.address = Address::default();
+    let slot = if is_nodes(ctx, settings) {
+        slot_of(dns, v4, u16::from_be(own)).unwrap_or(0)
+    } else if v4 {
+        // Any other source is the caller's own.
+        Some(slot_at(address)).filter(|slot| *slot < DNS_SLOTS).unwrap_or(0)
+    } else {
+        0
+    };
     let (Address(sender_words), Address(own_words)) = (address, LOOPBACK_V6);
     // SAFETY: an all-zero tuple is a valid one; the size says which half of the union the kernel reads.
     let socket = unsafe {
         let mut tuple: bpf_sock_tuple = core::mem::zeroed();
         if v4 {
-            let Address([.., own]) = LOOPBACK_V4;
-            tuple.__bindgen_anon_1.ipv4.saddr = own;
-            tuple.__bindgen_anon_1.ipv4.sport = slot;
+            tuple.__bindgen_anon_1.ipv4.saddr = LOCALHOST_V4;
+            tuple.__bindgen_anon_1.ipv4.sport = own;
             tuple.__bindgen_anon_1.ipv4.daddr = sender_words[3];
             tuple.__bindgen_anon_1.ipv4.dport = port;
             bpf_sk_lookup_udp(ctx.sock_addr.cast(), &raw mut tuple, 12, CURRENT_NETNS, 0)
         } else {
             tuple.__bindgen_anon_1.ipv6.saddr = own_words;
-            tuple.__bindgen_anon_1.ipv6.sport = slot;
+            tuple.__bindgen_anon_1.ipv6.sport = own;
             tuple.__bindgen_anon_1.ipv6.daddr = sender_words;
             tuple.__bindgen_anon_1.ipv6.dport = port;
             bpf_sk_lookup_udp(ctx.sock_addr.cast(), &raw mut tuple, 36, CURRENT_NETNS, 0)
@@ -265,8 +356,12 @@ fn note_sender(ctx: &SockAddrContext, address: Address, Port(slot): Port, v4: bo
     // SAFETY: the socket is held by reference until the release below, and its storage with it.
     unsafe {
         let client = bpf_sk_storage_get(clients, socket.cast(), core::ptr::null_mut(), 0).cast::<DnsClient>();
-        if !client.is_null() {
-            copy(client, &raw mut sender.client);
+        if let Some(client) = client.as_ref()
+            && let Some(server) = bounded(slot).and_then(|slot| client.servers.get(slot))
+        {
+            copy(server, &mut sender.server);
+            sender.owners = client.owners;
+            sender.origin = client.origin;
             sender.port = Port(port);
             sender.address = address;
         }
@@ -274,14 +369,13 @@ fn note_sender(ctx: &SockAddrContext, address: Address, Port(slot): Port, v4: bo
     }
 }
 
-/// Copies a record word by word: the target has no `memcpy` for one of this size.
+/// Copies a record word by word: the target has no `memcpy` that the verifier follows.
 #[inline(always)]
-unsafe fn copy(from: *const DnsClient, to: *mut DnsClient) {
-    for word in 0..size_of::<DnsClient>() / size_of::<u64>() {
-        // SAFETY: both records are whole, aligned, and of this many words.
-        unsafe { to.cast::<u64>().add(word).write_volatile(from.cast::<u64>().add(word).read_volatile()) };
+fn copy(from: &DnsServer, to: &mut DnsServer) {
+    let (Address(from_words), Address(to_words)) = (&from.address, &mut to.address);
+    for (from, to) in from_words.iter().zip(to_words) {
+        // SAFETY: a word of each record.
+        unsafe { core::ptr::write_volatile(to, core::ptr::read_volatile(from)) };
     }
+    to.port = from.port;
 }
-
-const _: () = assert!(size_of::<DnsClient>() % size_of::<u64>() == 0);
-const _: () = assert!(core::mem::offset_of!(DnsSender, client) == 0);

@@ -43,6 +43,16 @@ pub fn is_served(netns: u64) -> bool {
     unsafe { NAMESPACES.get(netns) }.is_some_and(|namespace| namespace.state == NAMESPACE_SERVED)
 }
 
+/// Tells Egret of the caller's network namespace if it does not listen there yet. Returns whether Egret is there to hear it.
+#[inline(always)]
+pub fn want(ctx: &SockAddrContext, settings: &Settings, origin: &Origin) -> bool {
+    let beats = beats(settings);
+    if beats {
+        wanted(cookie(ctx), origin);
+    }
+    beats
+}
+
 /// Returns where Egret accepts connections of this caller. If it does not listen there yet, it is told to.
 #[inline(always)]
 pub fn place(ctx: &SockAddrContext, settings: &Settings, origin: &Origin) -> Place {
@@ -50,31 +60,46 @@ pub fn place(ctx: &SockAddrContext, settings: &Settings, origin: &Origin) -> Pla
     if netns == settings.netns {
         return Place::Here;
     }
+    if is_served(netns) {
+        return Place::Here;
+    }
+    if !can_hold() || !beats(settings) {
+        return Place::Nowhere;
+    }
+    match wanted(netns, origin) {
+        NAMESPACE_SERVED => Place::Here,
+        NAMESPACE_WANTED => Place::Soon,
+        _ => Place::Nowhere,
+    }
+}
+
+/// Returns the state of a network namespace. If Egret does not listen there yet, it is told to, once a second.
+#[inline(always)]
+fn wanted(netns: u64, origin: &Origin) -> u32 {
     // SAFETY: a row is replaced whole.
     let (state, since) = match unsafe { NAMESPACES.get(netns) } {
         Some(namespace) => (namespace.state, namespace.since),
         None => (0, 0),
     };
     if state == NAMESPACE_SERVED {
-        return Place::Here;
-    }
-    if !can_hold() || !beats(settings) {
-        return Place::Nowhere;
+        return state;
     }
     // SAFETY: the helper takes nothing and returns a number.
     let now = unsafe { bpf_ktime_get_ns() };
-    if now.saturating_sub(since) < WANT_EVERY {
-        return if state == NAMESPACE_UNSERVED { Place::Nowhere } else { Place::Soon };
+    let is_told = now.saturating_sub(since) < WANT_EVERY;
+    if is_told && state != 0 {
+        return state;
     }
     if state != NAMESPACE_UNSERVED {
         let wanted = Namespace { state: NAMESPACE_WANTED, pad: 0, since: now };
         // If another processor was faster, Egret has been told.
         if NAMESPACES.insert(netns, wanted, if state == 0 { IF_ABSENT } else { 0 }).is_err() {
-            return if state == 0 && NAMESPACES.get_ptr(netns).is_some() { Place::Soon } else { Place::Nowhere };
+            let is_there = state == 0 && NAMESPACES.get_ptr(netns).is_some();
+            return if is_there { NAMESPACE_WANTED } else { NAMESPACE_UNSERVED };
         }
     }
     tell(netns, origin);
-    if state == NAMESPACE_UNSERVED { Place::Nowhere } else { Place::Soon }
+    if state == NAMESPACE_UNSERVED { NAMESPACE_UNSERVED } else { NAMESPACE_WANTED }
 }
 
 /// A full ring loses this; the next connection, or a later one, tells again.

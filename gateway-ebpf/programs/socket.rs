@@ -43,6 +43,27 @@ pub fn local_port(ctx: &SockAddrContext) -> u16 {
     unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).src_port) as u16 }
 }
 
+/// The IPv4 address that the socket is bound to, in network order; zero for none.
+#[inline(always)]
+pub fn bound_v4(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: the context and its socket are valid for the whole run of the program.
+    unsafe { core::ptr::read_volatile(&raw const (*(*ctx.sock_addr).__bindgen_anon_1.sk).src_ip4) }
+}
+
+/// The source of a datagram over IPv4 that is being sent without `connect`, in network order; zero if the kernel chooses it.
+#[inline(always)]
+pub fn source_v4(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe { core::ptr::read_volatile(&raw const (*ctx.sock_addr).msg_src_ip4) }
+}
+
+/// Replaces that source.
+#[inline(always)]
+pub fn set_source_v4(ctx: &SockAddrContext, word: u32) {
+    // SAFETY: as above; the field is writable in the program that uses this.
+    unsafe { core::ptr::write_volatile(&raw mut (*ctx.sock_addr).msg_src_ip4, word) };
+}
+
 /// Whether the socket is bound to a device (SO_BINDTODEVICE, a VRF) from which the loopback cannot be reached.
 #[inline(always)]
 pub fn bound_device(ctx: &SockAddrContext) -> bool {

@@ -32,6 +32,7 @@ pub fn conclude(reason: KernelReason, origin: &Origin, source: Address, protocol
         | KernelReason::DnsForwarded
         | KernelReason::DnsForwarderGone
         | KernelReason::DnsNoRoom
+        | KernelReason::DnsForeignNamespace
         | KernelReason::UnlistedReported
         | KernelReason::UnlistedGoneOpen => PROCEED,
         // EPERM: QUIC stacks fall back to TCP at once; what a firewall refuses is not a server that refuses.

@@ -142,4 +142,6 @@ reasons! {
     UnlistedGoneOpen = 20, "unlisted_gone_open";
     /// Redirected to a listener that is not there yet, in a network namespace that has just made its first connection.
     Held = 21, "held";
+    /// A DNS query that left directly: Egret does not forward in the caller's network namespace, or not yet.
+    DnsForeignNamespace = 22, "dns_foreign_namespace";
 }

@@ -40,7 +40,7 @@ pub use unlisted::{
 };
 
 /// Version of everything in this crate; stored in the pinned `SETTINGS` map and compared on adoption.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Most (address, port) pairs that can be captured at once.
 pub const MAX_REDIRECTS: u32 = 131_072;

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-pub use entrance::{Entrance, namespace_of};
+pub use entrance::{Entrance, Loopback, Way, namespace_of};
 
 /// Connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -29,6 +29,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Listeners {
     v4: TcpListener,
     v6: Option<TcpListener>,
+}
+
+/// The socket that stands for all: they are in one network namespace.
+impl AsFd for Listeners {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.v4.as_fd()
+    }
 }
 
 /// An accepted connection.
@@ -67,8 +74,19 @@ impl Listeners {
         (self.v4.as_fd(), self.v6.as_ref().map(AsFd::as_fd))
     }
 
+    /// Opens the sockets of listeners on the loopback of the calling thread's network namespace, on these ports.
+    ///
+    /// # Errors
+    /// Another program has the port of IPv4.
+    pub fn open((v4, v6): (u16, Option<u16>)) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        let opened = socket((Ipv4Addr::LOCALHOST, v4).into())?;
+        // Many namespaces have no IPv6.
+        let v6 = v6.and_then(|port| socket((Ipv6Addr::LOCALHOST, port).into()).ok());
+        Ok((opened.into(), v6.map(OwnedFd::from)))
+    }
+
     /// Returns the ports of IPv4 and IPv6.
-    fn ports(&self) -> (u16, Option<u16>) {
+    pub fn ports(&self) -> (u16, Option<u16>) {
         let port = |socket: &TcpListener| socket.local_addr().map(|address| address.port());
         (port(&self.v4).unwrap_or(0), self.v6.as_ref().and_then(|socket| port(socket).ok()))
     }

@@ -52,7 +52,10 @@ use self::strangers::Strangers;
 use self::trusted::Trusted;
 use crate::model::{Exempt, Host, Model};
 
-pub use forwarder::{Forwarder, Rooms as DnsRooms, STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets};
+pub use forwarder::{
+    Exit as DnsExit, ForeignSockets as ForeignDnsSockets, Forwarder, Rooms as DnsRooms,
+    STALE_AFTER as FORWARDER_STALE_AFTER, Sockets as DnsSockets,
+};
 pub use listed::NameStatus;
 pub use publication::Changes;
 pub use scoped::{RowsAt, fit, joined, scoped_rows_at};

@@ -5,7 +5,7 @@ use egret_tests::{DNS, Lab, eventually};
 use crate::PARTNER;
 
 /// Words of the DNS clients below.
-const CLIENT: &str = r#"
+pub(crate) const CLIENT: &str = r#"
 import random, socket, struct, sys
 
 def query(name, kind=1, ident=None):

@@ -28,6 +28,8 @@ mod dns;
 
 mod dns_clients;
 
+mod dns_containers;
+
 mod dns_hostile;
 
 mod dns_interrupted;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::namespace::{Namespace, Place};
-use crate::{Conversation, Lab, ip};
+use crate::namespace::{NAMED, Namespace, Place};
+use crate::{Conversation, Dns, Lab, ip};
 
 /// A container. Its connections reach the internet from its own address, so that a third party sees which of them left past Egret.
 #[derive(Debug)]
@@ -15,14 +16,20 @@ pub struct Container<'a> {
     namespace: Namespace,
     cgroup: String,
     address: IpAddr,
+    address_v6: IpAddr,
+    /// Directory of its files.
+    files: PathBuf,
 }
 
 impl<'a> Container<'a> {
-    pub(crate) fn new(lab: &'a Lab) -> Self {
+    pub(crate) fn new(lab: &'a Lab, is_named: bool) -> Self {
         static NUMBER: AtomicU8 = AtomicU8::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (node, internet) = (lab.node.name(), lab.internet.name());
         let namespace = Namespace::new(&format!("{node}c{number}"));
+        if is_named {
+            namespace.show(&lab.directory);
+        }
         let (own, device) = (namespace.name(), format!("pod{number}"));
         ip(&["link", "add", "eth0", "netns", own, "type", "veth", "peer", "name", &device, "netns", node]);
         let v4 = |host: u8| format!("10.88.{number}.{host}");
@@ -40,7 +47,34 @@ impl<'a> Container<'a> {
         lab.forward();
         let cgroup = format!("libpod-{number:064x}.scope");
         fs::create_dir_all(lab.cgroup.join(&cgroup)).expect("the container's cgroup");
-        Self { lab, namespace, cgroup, address: v4(2).parse().expect("an address") }
+        let [address, address_v6] = [v4(2), v6(2)].map(|address| address.parse().expect("an address"));
+        Self { lab, namespace, cgroup, address, address_v6, files: lab.directory.clone() }
+    }
+
+    /// Gives it a resolv.conf of its own, and a hosts file without the lab's names.
+    pub fn resolves_by(mut self, resolv_conf: &str) -> Self {
+        self.files = self.lab.directory.join(&self.cgroup);
+        fs::create_dir_all(self.files.join(NAMED)).expect("a directory for the container's files");
+        for (name, text) in [("hosts", "127.0.0.1 localhost\n"), ("resolv.conf", resolv_conf)] {
+            fs::write(self.files.join(name), text).expect("the container's files");
+        }
+        self
+    }
+
+    /// Leaves it without IPv4.
+    pub fn without_ipv4(self) -> Self {
+        ip(&["-n", self.namespace.name(), "-4", "address", "flush", "dev", "eth0"]);
+        self
+    }
+
+    /// Starts a DNS server in it.
+    pub fn dns_at(&self, address: &str) -> Dns {
+        Dns::start(&self.namespace, address)
+    }
+
+    /// Changes its network.
+    pub fn ip(&self, arguments: &[&str]) {
+        ip(&[&["-n", self.namespace.name()], arguments].concat());
     }
 
     /// The address that a third party sees of connections that leave past Egret.
@@ -48,11 +82,17 @@ impl<'a> Container<'a> {
         self.address
     }
 
+    /// The same of connections over IPv6.
+    pub fn address_v6(&self) -> IpAddr {
+        self.address_v6
+    }
+
     /// A command in the container.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments);
-        Place { namespace: &self.namespace, ..self.lab.place(&self.cgroup) }.put(&mut command);
+        let place = self.lab.place(&self.cgroup);
+        Place { namespace: &self.namespace, files: &self.files, ..place }.put(&mut command);
         command
     }
 

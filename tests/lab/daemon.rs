@@ -59,8 +59,18 @@ impl Egret {
 
     /// The most memory it has had, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A line of its status that is in kB, in bytes (proc_pid_status(5)).
+    fn status(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("a line of the status");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 

@@ -1,6 +1,6 @@
 //! A DNS server in the internet, whose records a test changes while it runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -35,6 +35,7 @@ struct Zone {
     below: Option<(String, u16)>,
     mood: Mood,
     asked_by_tcp: u32,
+    clients: BTreeSet<IpAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +125,11 @@ impl Dns {
         self.zone().asked_by_tcp
     }
 
+    /// The addresses that questions came from.
+    pub fn clients(&self) -> Vec<IpAddr> {
+        self.zone().clients.iter().copied().collect()
+    }
+
     fn zone(&self) -> MutexGuard<'_, Zone> {
         self.zone.lock().expect("no panic in the DNS server")
     }
@@ -131,6 +137,7 @@ impl Dns {
     fn serve_udp(&self, socket: &UdpSocket, other: &UdpSocket) {
         let mut buffer = [0; 4096];
         while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+            self.zone().clients.insert(client.ip());
             let Some(answer) = self.answer(&buffer[..length]) else { continue };
             let bytes = answer.to_vec().expect("an answer");
             let mut bytes = if bytes.len() > DATAGRAM { answer.truncate().to_vec().expect("an answer") } else { bytes };
@@ -154,6 +161,7 @@ impl Dns {
     }
 
     fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        self.zone().clients.insert(stream.peer_addr()?.ip());
         loop {
             let mut length = [0; 2];
             stream.read_exact(&mut length)?;

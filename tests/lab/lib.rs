@@ -53,6 +53,10 @@ pub const EGRESS_V6: &str = "2001:db8:1::10";
 /// The cgroup of applications, below the lab's: a unit, as systemd would make it.
 const WORKLOAD: &str = "workload.service";
 
+/// Network namespaces that are there until this is dropped.
+#[derive(Debug)]
+pub struct NamedNamespaces(#[expect(dead_code, reason = "they go with it")] Vec<Namespace>);
+
 /// A node and an internet.
 #[derive(Debug)]
 pub struct Lab {
@@ -78,7 +82,7 @@ impl Lab {
         let pins = Path::new("/sys/fs/bpf").join(&name);
         // Of a killed process that had this one's number.
         remove(&cgroup, &pins, &directory);
-        fs::create_dir_all(&directory).expect("a directory for the lab");
+        fs::create_dir_all(directory.join(namespace::NAMED)).expect("a directory for the lab");
         for path in [cgroup.clone(), cgroup.join(WORKLOAD), cgroup.join("egret"), cgroup.join("internet")] {
             fs::create_dir(&path).expect("a cgroup for the lab: run as root");
         }
@@ -216,9 +220,25 @@ impl Lab {
         Pod::new(self, namespace, name)
     }
 
-    /// A new container with a network namespace of its own.
+    /// A new container with a network namespace of its own, which has no name: nobody knows of it before its first process.
     pub fn container(&self) -> Container<'_> {
-        Container::new(self)
+        Container::new(self, false)
+    }
+
+    /// The same with a name below /run/netns, which container runtimes give to a namespace before they start a process there.
+    pub fn named_container(&self) -> Container<'_> {
+        Container::new(self, true)
+    }
+
+    /// So many network namespaces without a process, named as by a container runtime, whose loopback is up.
+    pub fn named_namespaces(&self, count: usize) -> NamedNamespaces {
+        let named = (0..count).map(|number| {
+            let namespace = Namespace::new(&format!("{}e{number}", self.node.name()));
+            ip(&["-n", namespace.name(), "link", "set", "lo", "up"]);
+            namespace.show(&self.directory);
+            namespace
+        });
+        NamedNamespaces(named.collect())
     }
 
     /// Podman on the node; once a lab, and before what is to see its containers.

@@ -12,6 +12,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// What the lab's processes have as /run/netns, in the directory of their files.
+pub(crate) const NAMED: &str = "netns";
+const RUN_NETNS: &str = "/run/netns";
+
 /// A network namespace, named below /run/netns until dropped.
 #[derive(Debug)]
 pub(crate) struct Namespace(String);
@@ -27,6 +31,13 @@ impl Namespace {
 
     pub(crate) fn name(&self) -> &str {
         &self.0
+    }
+
+    /// Shows the namespace to the lab's processes, below /run/netns.
+    pub(crate) fn show(&self, files: &Path) {
+        // As the root of this process sees it: there it is mounted.
+        let seen = format!("/proc/{}/root/run/netns/{}", std::process::id(), self.0);
+        std::os::unix::fs::symlink(seen, files.join(NAMED).join(&self.0)).expect("a name for the namespace");
     }
 
     fn open(&self) -> File {
@@ -51,13 +62,13 @@ pub(crate) struct Place<'a> {
     pub(crate) cgroup: PathBuf,
     /// The mount namespace of which it gets a copy; else the test's.
     pub(crate) mounts: Option<&'a File>,
-    /// Directory of the lab's `hosts` and `resolv.conf`.
+    /// Directory of the `hosts`, the `resolv.conf` and the `netns` that it has.
     pub(crate) files: &'a Path,
 }
 
 impl Place<'_> {
     /// The command will run here: in the namespace, in the cgroup before it makes any socket, with the lab's files
-    /// in /etc. (`ip netns exec` would hide the cgroups.)
+    /// in /etc and, in /run/netns, only the network namespaces that the lab or its runtime names. (`ip netns exec` would hide the cgroups.)
     pub(crate) fn put(&self, command: &mut Command) {
         let namespace = self.namespace.open();
         let procs = self.cgroup.join("cgroup.procs");
@@ -74,7 +85,11 @@ impl Place<'_> {
                 unshare(CloneFlags::CLONE_NEWNS)?;
                 // Mounts of the host are received; those of /etc stay here.
                 mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
-                mount_files(&files)
+                mount_files(&files)?;
+                if mounts.is_none() {
+                    mount(Some(&files.join(NAMED)), RUN_NETNS, NONE, MsFlags::MS_BIND, NONE)?;
+                }
+                Ok(())
             });
         }
     }
@@ -115,14 +130,13 @@ pub(crate) struct Mounts {
 /// Makes the mount namespaces of a lab with a container runtime, whose files are in memory in this directory.
 pub(crate) fn mounts_of_runtime(files: &Path, storage: &Path) -> Mounts {
     const OWN: &str = "/proc/thread-self/ns/mnt";
-    const NAMED: &str = "/run/netns";
     fs::create_dir_all(storage).expect("a directory for the containers");
     let make = || -> io::Result<Mounts> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-        in_memory(Path::new(NAMED))?;
+        in_memory(Path::new(RUN_NETNS))?;
         // What is mounted there in one of the two is seen in both.
-        mount(NONE, NAMED, NONE, MsFlags::MS_SHARED, NONE)?;
+        mount(NONE, RUN_NETNS, NONE, MsFlags::MS_SHARED, NONE)?;
         let node = File::open(OWN)?;
         unshare(CloneFlags::CLONE_NEWNS)?;
         for directory in ["/dev/shm", "/run/lock", "/run/containers", "/var/lib/containers"] {

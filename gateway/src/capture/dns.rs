@@ -41,12 +41,14 @@ impl Dns {
     }
 
     /// Returns who sent the datagram that this socket received last.
-    fn sender(&self, socket: BorrowedFd<'_>, slot: usize) -> Option<Sender> {
-        let DnsSender { client, address, port, .. } = lock(&self.senders).get(&socket, 0).ok()?;
-        let server = client.servers.get(slot).filter(|server| server.port != Port::default())?;
+    fn sender(&self, socket: BorrowedFd<'_>) -> Option<Sender> {
+        let DnsSender { origin, owners, server, address, port, .. } = lock(&self.senders).get(&socket, 0).ok()?;
+        if server.port == Port::default() {
+            return None;
+        }
         let server = SocketAddr::new(IpAddr::from(server.address), server.port.into());
-        let origin = Origin { original_dst: OriginalDst(server), ..rows::origin(&client.origin) };
-        Some(Sender { address: SocketAddr::new(IpAddr::from(address), port.into()), origin, cgroups: client.owners })
+        let origin = Origin { original_dst: OriginalDst(server), ..rows::origin(&origin) };
+        Some(Sender { address: SocketAddr::new(IpAddr::from(address), port.into()), origin, cgroups: owners })
     }
 }
 
@@ -88,9 +90,14 @@ impl Capture {
         self.maps.dns.beat()
     }
 
-    /// Returns who sent the datagram that the forwarder's socket of this slot received last. Another reader of the same
-    /// socket may have received one since: then the address differs.
-    pub fn dns_sender(&self, socket: BorrowedFd<'_>, slot: usize) -> Option<Sender> {
-        self.maps.dns.sender(socket, slot)
+    /// Has the hooks send queries to a socket in another network namespace, which is bound to the first port of its family.
+    pub fn forward_dns_to(&self, socket: BorrowedFd<'_>) -> Result<(), Error> {
+        self.maps.mark_forwarder(socket)
+    }
+
+    /// Returns who sent the datagram that this socket of the forwarder received last. Another reader of the same socket may have
+    /// received one since: then the address differs.
+    pub fn dns_sender(&self, socket: BorrowedFd<'_>) -> Option<Sender> {
+        self.maps.dns.sender(socket)
     }
 }

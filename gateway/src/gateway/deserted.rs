@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Where container runtimes keep namespaces that have no process yet.
-const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+pub(super) const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
 /// Returns those of these network namespaces, by inode number, that no container runtime keeps, and in which no thread of a process is.
 pub(super) fn deserted(mut namespaces: HashSet<u64>) -> HashSet<u64> {
@@ -31,7 +31,7 @@ pub(super) fn deserted(mut namespaces: HashSet<u64>) -> HashSet<u64> {
 }
 
 /// Returns the number in a link `net:[4026531840]` (proc_pid_ns(5)).
-fn inode_in(link: &Path) -> Option<u64> {
+pub(super) fn inode_in(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::models::Models;
-use crate::capture::Capture;
+use super::namespaces;
+use crate::capture::{Capture, netns_cookie};
 use crate::connection::CarryDns;
 use crate::flow::Workloads;
+use crate::listener::Entrance;
 use crate::model::Reason;
-use crate::names::{DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, Forwarder, Names};
+use crate::names::{DnsExit, DnsRooms, DnsSockets, FORWARDER_STALE_AFTER, ForeignDnsSockets, Forwarder, Names};
 
 /// The forwarder and its sockets.
 #[derive(Clone, Debug)]
@@ -23,23 +26,35 @@ pub(super) struct Forwarding {
     stop: CancellationToken,
 }
 
-/// Returns how connections to DNS servers are carried. A former process may have left some on their way to one that does not forward.
-pub(super) fn carry(forwarder: Option<Arc<Forwarder>>) -> CarryDns {
+/// Returns how connections to DNS servers are carried, from the network namespace of the connection: the node's has this cookie. A
+/// former process may have left some on their way to one that does not forward.
+pub(super) fn carry(forwarder: Option<Arc<Forwarder>>, entrance: Entrance, nodes: u64) -> CarryDns {
     Box::new(move |mut stream, server, caller, bytes| {
-        let forwarder = forwarder.clone();
+        let (forwarder, exit) = (forwarder.clone(), exit_of(&stream, &entrance, nodes));
         Box::pin(async move {
             let Some(forwarder) = forwarder else { return Err(Reason::NoOrigin) };
+            let (exit, _socket) = exit.map_err(|_| Reason::UpstreamReset)?;
             let on_bytes = |sent: usize, received: usize| {
                 bytes.sent.fetch_add(sent as u64, Ordering::Relaxed);
                 bytes.received.fetch_add(received as u64, Ordering::Relaxed);
             };
-            forwarder.carry(&mut stream, server, caller, on_bytes).await.map_err(|error| match error.kind() {
+            forwarder.carry(&mut stream, server, caller, exit, on_bytes).await.map_err(|error| match error.kind() {
                 ErrorKind::TimedOut => Reason::Idle,
                 ErrorKind::ConnectionRefused => Reason::UpstreamRefused,
                 _ => Reason::UpstreamReset,
             })
         })
     })
+}
+
+/// Returns the network namespace of a connection as the exit of its queries. It holds as long as the socket that comes with it.
+fn exit_of(stream: &TcpStream, entrance: &Entrance, nodes: u64) -> std::io::Result<(DnsExit, Option<Arc<OwnedFd>>)> {
+    let netns = netns_cookie(stream.as_fd())?;
+    if netns == nodes {
+        return Ok((DnsExit::node(), None));
+    }
+    let socket = Arc::new(stream.as_fd().try_clone_to_owned()?);
+    Ok((namespaces::exit(entrance, netns, Arc::downgrade(&socket)), Some(socket)))
 }
 
 impl Forwarding {
@@ -58,7 +73,7 @@ impl Forwarding {
         let (observing, callers, models) = (Arc::clone(names), Arc::clone(&workloads), Arc::clone(models));
         let rooms = DnsRooms {
             exempt: Arc::new(move |socket| exempt.exempt(socket)),
-            sender: Box::new(move |socket, slot| sender.dns_sender(socket, slot)),
+            sender: Box::new(move |socket| sender.dns_sender(socket)),
             is_listed: Box::new(move |name| listed.is_listed(name)),
             learn: Box::new(move |seen| {
                 let (names, workloads) = (Arc::clone(&learning), Arc::clone(&workloads));
@@ -88,6 +103,16 @@ impl Forwarding {
         tokio::spawn(Arc::clone(&self.forwarder).run(Arc::clone(&self.sockets), self.stop.clone()));
         let (v4, v6) = self.sockets.by_family();
         capture.forward_dns(&v4, &v6, FORWARDER_STALE_AFTER)
+    }
+
+    /// Forwards what comes to these sockets in another network namespace until either stops.
+    pub(super) fn forward_from(&self, sockets: &ForeignDnsSockets, exit: &DnsExit, stop: &CancellationToken) {
+        self.forwarder.forward_from(sockets, exit, [stop, &self.stop]);
+    }
+
+    /// Returns the ports of its sockets in other network namespaces than the node's.
+    pub(super) fn ports(&self) -> (Option<u16>, Option<u16>) {
+        self.sockets.first_ports()
     }
 
     /// Leaves queries to another process that has the sockets. Returns once this one receives none any more.

@@ -35,7 +35,7 @@ use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, CarryDns, Rooms};
 use crate::flow::{self, Kubelet, Shares, Workloads};
-use crate::listener::Listeners;
+use crate::listener::{Entrance, Listeners};
 use crate::model::{Exempt, Generation, Model, number};
 use crate::names::{self, Names};
 use crate::policy;
@@ -165,10 +165,11 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         None
     };
     let dns = forwarding.as_ref().map(|forwarding| Arc::clone(&forwarding.forwarder));
+    let (entrance, nodes) = (Entrance::open()?, capture::netns_cookie(listeners.sockets().0)?);
     let rooms = rooms(
         &capture,
         (&models, changes),
-        (&names, forwarding::carry(dns)),
+        (&names, forwarding::carry(dns, entrance.clone(), nodes)),
         &node,
         workloads,
         &telemetry,
@@ -198,7 +199,8 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
             }
         })
     };
-    let namespaces = Namespaces::new(&capture, &rooms.workloads, &listeners, serve, &stop)?;
+    let namespaces =
+        Namespaces::new(&capture, &rooms.workloads, &listeners, entrance, serve, forwarding.clone(), &stop);
     namespaces.adopt(foreign_sockets)?;
 
     let guard = UnlistedGuard::new(&capture, &models, &names, &node, &rooms.workloads)?;

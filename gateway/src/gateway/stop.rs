@@ -179,12 +179,15 @@ impl Running {
         self.flows.close();
     }
 
-    /// Waits for the flows, and for responses to DNS queries that are on their way.
+    /// Waits for the flows, and for responses to DNS queries that are on their way. After these, no socket keeps a network namespace.
     async fn finished(&self) {
-        self.flows.wait().await;
-        if let Some(forwarding) = &self.forwarding {
-            forwarding.forwarder.responded().await;
-        }
+        let responded = async {
+            if let Some(forwarding) = &self.forwarding {
+                forwarding.forwarder.responded().await;
+            }
+            self.namespaces.close();
+        };
+        tokio::join!(self.flows.wait(), responded);
     }
 
     /// Finishes the running flows after another process has taken over. Flows that last longer than the drain time are cut when

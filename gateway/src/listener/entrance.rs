@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 use tokio::sync::oneshot;
 
-use super::{Listeners, socket};
+/// The port of the discard service (RFC 863).
+const DISCARD: u16 = 9;
 
 /// Where the kernel shows the network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -23,13 +23,17 @@ pub struct Entrance {
     orders: mpsc::Sender<Order>,
 }
 
-struct Order {
-    namespace: PathBuf,
-    ports: (u16, Option<u16>),
-    done: oneshot::Sender<io::Result<Opened>>,
-}
+/// What the thread does; it gets its own network namespace.
+type Order = Box<dyn FnOnce(&File) + Send>;
 
-type Opened = (OwnedFd, Option<OwnedFd>);
+/// A network namespace to enter.
+#[derive(Debug)]
+pub enum Way {
+    /// A file of it: that of a process in /proc, or one below /run/netns.
+    Path(PathBuf),
+    /// A descriptor of it.
+    Descriptor(OwnedFd),
+}
 
 impl Entrance {
     /// Starts the thread.
@@ -37,53 +41,49 @@ impl Entrance {
     /// # Errors
     /// There is no room for a thread.
     pub fn open() -> io::Result<Self> {
-        let (orders, received) = mpsc::channel();
-        thread::Builder::new().name("namespaces".to_owned()).spawn(move || work(&received))?;
+        let (orders, received) = mpsc::channel::<Order>();
+        let own = File::open(OWN)?;
+        let work = move || received.into_iter().for_each(|order| order(&own));
+        thread::Builder::new().name("namespaces".to_owned()).spawn(work)?;
         Ok(Self { orders })
     }
 
-    /// Listens on the loopback of a network namespace, on the same ports as `like`. The namespace is a file of it: that of a process in
-    /// /proc, or one below /run/netns.
+    /// Does something in a network namespace, which must neither block nor panic, and returns what it returned.
     ///
     /// # Errors
-    /// The namespace is gone, Egret may not enter it, or another program has the port of IPv4.
-    pub async fn listen(&self, namespace: PathBuf, like: &Listeners) -> io::Result<Listeners> {
-        let (done, opened) = oneshot::channel();
-        let order = Order { namespace, ports: like.ports(), done };
+    /// The namespace is gone, Egret may not enter it, or what it did there failed.
+    pub async fn inside<T: Send + 'static>(
+        &self,
+        way: Way,
+        what: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (done, outcome) = oneshot::channel();
+        let order: Order = Box::new(move |own| {
+            // Whoever ordered may have gone.
+            let _ = done.send(inside(own, way, what));
+        });
         self.orders.send(order).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        let (v4, v6) = opened.await.map_err(|_| io::ErrorKind::BrokenPipe)??;
-        Listeners::adopt(v4, v6)
-    }
-}
-
-fn work(orders: &mpsc::Receiver<Order>) {
-    while let Ok(Order { namespace, ports, done }) = orders.recv() {
-        // Whoever ordered may have gone.
-        let _ = done.send(inside(&namespace, || open(ports)));
+        outcome.await.map_err(|_| io::ErrorKind::BrokenPipe)?
     }
 }
 
 /// Does something in a network namespace, and comes back.
-fn inside<T>(namespace: &Path, what: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let (own, namespace) = (File::open(OWN)?, File::open(namespace)?);
+fn inside<T>(own: &File, way: Way, what: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let namespace = match way {
+        Way::Path(path) => File::open(path)?.into(),
+        Way::Descriptor(descriptor) => descriptor,
+    };
     setns(namespace, CloneFlags::CLONE_NEWNET)?;
     let done = what();
     setns(own, CloneFlags::CLONE_NEWNET)?;
     done
 }
 
-fn open((v4, v6): (u16, Option<u16>)) -> io::Result<Opened> {
-    let opened = socket((Ipv4Addr::LOCALHOST, v4).into())?;
-    // Many namespaces have no IPv6.
-    let v6 = v6.and_then(|port| socket((Ipv6Addr::LOCALHOST, port).into()).ok());
-    Ok((opened.into(), v6.map(OwnedFd::from)))
-}
-
-/// Returns the inode number of a socket's network namespace, by which /proc names it.
+/// Returns a socket's network namespace.
 ///
 /// # Errors
 /// The kernel does not say.
-pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<u64> {
+pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // include/uapi/linux/sockios.h.
     const SIOCGSKNS: libc::Ioctl = 0x894C;
     // SAFETY: the request takes no argument and returns a new descriptor, or a negative number.
@@ -92,6 +92,31 @@ pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just made this descriptor for us.
-    let namespace = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(namespace.metadata()?.ino())
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The loopback addresses of a network namespace. It has none as long as the device is down. What is bound to 127.0.0.1 before sends from
+/// other addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// None.
+    Down,
+    /// 127.0.0.1 alone.
+    V4,
+    /// ::1 too.
+    Both,
+}
+
+impl Loopback {
+    /// Returns those of the network namespace of the calling thread.
+    pub fn here() -> Self {
+        // Nothing is sent; the kernel looks for the way.
+        let reaches = |any: IpAddr, address: IpAddr| {
+            UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, DISCARD))).is_ok()
+        };
+        if !reaches(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()) {
+            return Self::Down;
+        }
+        if reaches(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()) { Self::Both } else { Self::V4 }
+    }
 }

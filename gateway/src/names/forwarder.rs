@@ -3,6 +3,8 @@
 //! addresses of a listed host are in the kernel's table before its caller gets the response.
 
 mod bindings;
+mod datagram;
+mod exit;
 mod message;
 mod places;
 #[cfg(test)]
@@ -29,7 +31,8 @@ use self::upstream::Upstreams;
 use super::Seen;
 use crate::model::{DnsSender, Exempt};
 
-pub use sockets::Sockets;
+pub use exit::Exit;
+pub use sockets::{ForeignSockets, Sockets};
 
 /// Longest wait for a server's response. A caller that waits longer asks again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,8 +50,8 @@ const RELIEF: Duration = PATIENCE;
 /// Age of the heartbeat from which the hooks let DNS queries leave directly.
 pub const STALE_AFTER: Duration = Duration::from_secs(2);
 
-/// Returns who sent the datagram that a socket of this slot received last.
-pub(super) type SenderOf = Box<dyn Fn(std::os::fd::BorrowedFd<'_>, usize) -> Option<DnsSender> + Send + Sync>;
+/// Returns who sent the datagram that a socket received last.
+pub(super) type SenderOf = Box<dyn Fn(std::os::fd::BorrowedFd<'_>) -> Option<DnsSender> + Send + Sync>;
 
 /// Returns whether a name is listed: lower case, no trailing dot.
 pub(super) type IsListed = Box<dyn Fn(&str) -> bool + Send + Sync>;
@@ -121,6 +124,16 @@ struct Query<'a> {
     bytes: &'a [u8],
     server: SocketAddr,
     caller: u64,
+    exit: &'a Exit,
+}
+
+/// Who was asked, and by whom.
+#[derive(Clone, Copy)]
+struct Asked {
+    server: SocketAddr,
+    /// The cgroup of the caller.
+    caller: u64,
+    is_from_node: bool,
 }
 
 impl Forwarder {
@@ -158,13 +171,22 @@ impl Forwarder {
 
     /// Forwards what comes to these sockets until stopped. Queries that are on their way then are still responded to.
     pub async fn run(self: Arc<Self>, sockets: Arc<Sockets>, stop: CancellationToken) {
-        for (slot, socket) in sockets.all() {
+        for socket in sockets.all() {
             let (forwarder, stop) = (Arc::clone(&self), stop.clone());
-            self.receivers.spawn(stop.run_until_cancelled_owned(forwarder.receive(slot, socket)));
+            self.receivers.spawn(stop.run_until_cancelled_owned(forwarder.receive(socket, Exit::node())));
         }
         self.receivers.close();
         stop.run_until_cancelled(self.beat()).await;
         self.has_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Forwards what comes to these sockets in another network namespace, from there, until one of the two stops it.
+    pub fn forward_from(self: &Arc<Self>, sockets: &ForeignSockets, exit: &Exit, stops: [&CancellationToken; 2]) {
+        for socket in sockets.all() {
+            let (forwarder, [one, other]) = (Arc::clone(self), stops.map(CancellationToken::clone));
+            let receiving = other.run_until_cancelled_owned(forwarder.receive(socket, exit.clone()));
+            self.receivers.spawn(one.run_until_cancelled_owned(receiving));
+        }
     }
 
     /// Returns once it receives nothing any more, after it was stopped.
@@ -200,8 +222,11 @@ impl Forwarder {
     /// # Errors
     /// The server cannot be reached.
     async fn respond(&self, query: Query<'_>) -> io::Result<Option<Vec<u8>>> {
+        let Query { server, caller, exit, .. } = query;
         match tokio::time::timeout(PATIENCE, self.upstreams.ask(&query, &self.rooms.exempt, &self.counts)).await {
-            Ok(Ok(response)) => Ok(self.prepare(response, query.server, query.caller).await),
+            Ok(Ok(response)) => {
+                Ok(self.prepare(response, Asked { server, caller, is_from_node: exit.is_nodes() }).await)
+            }
             Ok(Err(error)) => {
                 tracing::debug!(server = %query.server, %error, "a DNS server cannot be asked");
                 add(&self.counts.unreachable);
@@ -216,7 +241,7 @@ impl Forwarder {
 
     /// Returns a response as its caller is to get it, once the addresses that it names are captured. Returns nothing where this
     /// process cannot have them captured any more: the caller asks again, and its successor responds.
-    async fn prepare(&self, response: Vec<u8>, server: SocketAddr, caller: u64) -> Option<Vec<u8>> {
+    async fn prepare(&self, response: Vec<u8>, asked: Asked) -> Option<Vec<u8>> {
         let Some(question) = message::question(&response) else { return Some(response) };
         let is_listed = (self.rooms.is_listed)(question.host());
         if !is_listed && !(self.rooms.observes)() {
@@ -224,14 +249,17 @@ impl Forwarder {
         }
         let name = question.host().to_owned();
         let Some(found) = bindings::of(&response) else { return Some(response) };
+        let Asked { server, caller, is_from_node } = asked;
+        let seen = Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller, is_from_node };
+        let names_any = !seen.addresses.is_empty();
         if !is_listed {
-            if !found.addresses.is_empty() {
-                (self.rooms.observe)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
+            if names_any {
+                (self.rooms.observe)(seen);
             }
             return Some(response);
         }
-        if !found.addresses.is_empty() {
-            let learn = (self.rooms.learn)(Seen { name, addresses: found.addresses, ttl: found.ttl, server, caller });
+        if names_any {
+            let learn = (self.rooms.learn)(seen);
             match tokio::time::timeout(LEARNING, learn).await {
                 Ok(()) => add(&self.counts.learnt),
                 Err(_) => {

@@ -21,6 +21,9 @@ pub struct Seen {
     pub server: SocketAddr,
     /// The cgroup of the caller.
     pub caller: u64,
+    /// Whether the caller asked from the node's network namespace. In another one the address of a server that the node trusts may be
+    /// anybody's.
+    pub is_from_node: bool,
 }
 
 /// An address of a name.
@@ -87,7 +90,8 @@ impl Names {
         if !Host::parse(&seen.name).is_ok_and(|host| host.as_str() == seen.name) {
             return Vec::new();
         }
-        let scope = if self.trusted.has(seen.server) { Scope::Everybody } else { Scope::Owner(cgroup) };
+        let is_trusted = seen.is_from_node && self.trusted.has(seen.server);
+        let scope = if is_trusted { Scope::Everybody } else { Scope::Owner(cgroup) };
         let lifetime = seen.ttl.clamp(SHORTEST, LONGEST).max(self.settings.keep);
         let directory = self.directory.load();
         let mut all = Vec::new();
@@ -280,7 +284,14 @@ mod tests {
 
     fn seen(name: &str, address: [u8; 4], server: &str) -> Seen {
         let ttl = Duration::from_secs(1);
-        Seen { name: name.to_owned(), addresses: vec![address.into()], ttl, server: server.parse().unwrap(), caller: 7 }
+        Seen {
+            name: name.to_owned(),
+            addresses: vec![address.into()],
+            ttl,
+            server: server.parse().unwrap(),
+            caller: 7,
+            is_from_node: true,
+        }
     }
 
     #[test]
@@ -341,6 +352,15 @@ mod tests {
                 "{name} {address:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_response_from_another_network_namespace_counts_for_its_caller_only() {
+        let names = names(&["*.partner.example"]);
+        let seen = Seen { is_from_node: false, ..seen("a.partner.example", [203, 0, 113, 7], SERVER) };
+        assert_eq!(names.note_seen(&seen, &"one".into(), 7, Instant::now()).len(), 1);
+        assert!(names.listings_at([203, 0, 113, 7].into()).is_empty());
+        assert_eq!(names.listings_for([203, 0, 113, 7].into(), Scope::Owner(7)).len(), 1);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::Exit;
+
 const ICMP: u8 = 1;
 const UDP: u8 = 17;
 const ICMP_V6: u8 = 58;
@@ -25,7 +27,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Opens the sockets. This needs CAP_NET_RAW.
+    /// Opens the sockets of the node's network namespace. This needs CAP_NET_RAW.
     pub(super) fn open() -> io::Result<Self> {
         let open = |domain| {
             let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
@@ -34,20 +36,24 @@ impl Refusals {
         Ok(Self { v4: open(Domain::IPV4)?, v6: open(Domain::IPV6).ok() })
     }
 
-    /// Tells the socket at `caller` that nobody takes its datagrams at `at`.
-    pub(super) fn send(&self, caller: SocketAddr, at: SocketAddr) -> io::Result<()> {
-        let (socket, packet) = match (caller, at) {
+    /// Tells the socket at `caller`, in this network namespace, that nobody takes its datagrams at `at`.
+    pub(super) async fn send(&self, caller: SocketAddr, at: SocketAddr, exit: &Exit) -> io::Result<()> {
+        let packet = match (caller, at) {
             (SocketAddr::V4(caller), SocketAddr::V4(at)) => {
-                (Some(&self.v4), packet_v4((*caller.ip(), caller.port()), (*at.ip(), at.port())))
+                packet_v4((*caller.ip(), caller.port()), (*at.ip(), at.port()))
             }
             (SocketAddr::V6(caller), SocketAddr::V6(at)) => {
-                (self.v6.as_ref(), packet_v6((*caller.ip(), caller.port()), (*at.ip(), at.port())))
+                packet_v6((*caller.ip(), caller.port()), (*at.ip(), at.port()))
             }
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        let socket = socket.ok_or(io::ErrorKind::Unsupported)?;
         // A raw socket has no port.
-        socket.send_to(&packet, &SockAddr::from(SocketAddr::new(caller.ip(), 0))).map(drop)
+        let to = SockAddr::from(SocketAddr::new(caller.ip(), 0));
+        if !exit.is_nodes() {
+            return exit.raw(Domain::for_address(caller)).await?.send_to(&packet, &to).map(drop);
+        }
+        let socket = if caller.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
+        socket.ok_or(io::ErrorKind::Unsupported)?.send_to(&packet, &to).map(drop)
     }
 }
 

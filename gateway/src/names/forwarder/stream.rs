@@ -9,14 +9,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Forwarder, PATIENCE, add};
-use crate::names::exempt;
+use super::{Asked, Exit, Forwarder, PATIENCE, add};
 
 /// Longest silence of both sides.
 const IDLE: Duration = Duration::from_secs(60);
 
 impl Forwarder {
-    /// Carries a caller's connection to the DNS server that it connected to. Returns the bytes carried either way.
+    /// Carries a caller's connection to the DNS server that it connected to, from its network namespace. Returns the bytes carried
+    /// either way.
     ///
     /// # Errors
     /// The server cannot be reached, or a connection broke.
@@ -25,9 +25,12 @@ impl Forwarder {
         downstream: &mut TcpStream,
         server: SocketAddr,
         caller: u64,
+        exit: Exit,
         on_bytes: impl Fn(usize, usize) + Send + Sync,
     ) -> io::Result<()> {
-        let connected = timeout(PATIENCE, exempt::tcp(server, None, &self.rooms.exempt)).await;
+        let asked = Asked { server, caller, is_from_node: exit.is_nodes() };
+        let connected = timeout(PATIENCE, exit.tcp(server, &self.rooms.exempt)).await;
+        drop(exit);
         let mut upstream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| {
             add(&self.counts.unreachable);
         })?;
@@ -43,7 +46,7 @@ impl Forwarder {
         };
         let responses = async {
             while let Some(response) = message(&mut from_server).await? {
-                let Some(response) = self.prepare(response, server, caller).await else { continue };
+                let Some(response) = self.prepare(response, asked).await else { continue };
                 send(&mut to_caller, &response).await?;
                 on_bytes(0, response.len() + 2);
             }

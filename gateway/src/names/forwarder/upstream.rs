@@ -1,24 +1,18 @@
 //! Asks the server that the caller asked. Each query on its way has a socket of its own. A socket serves some queries, one after the
 //! other, within a second: its port is as random as the caller's, and is not there long enough to be found (RFC 5452 §9.2).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::{Counts, Query, add, message};
+use super::datagram::receive;
+use super::{Counts, Exit, Query, add, message};
 use crate::model::Exempt;
-use crate::names::exempt;
-
-/// The largest datagram.
-const LARGEST: usize = 65_535;
 
 /// How many queries a socket serves at most, and for how long.
 const QUERIES: u32 = 16;
@@ -28,9 +22,12 @@ const LIFE: Duration = Duration::from_secs(1);
 const IDLE_EACH: usize = 32;
 const IDLE: usize = 256;
 
+/// A server, as the callers of a network namespace reach it: the cookie of the namespace, which the node's lacks, and the address.
+type Server = (Option<u64>, SocketAddr);
+
 /// The sockets at rest, by the server that they are connected to.
 #[derive(Debug, Default)]
-pub(super) struct Upstreams(Mutex<HashMap<SocketAddr, Vec<Upstream>>>);
+pub(super) struct Upstreams(Mutex<HashMap<Server, Vec<Upstream>>>);
 
 /// A socket that is connected to a server.
 #[derive(Debug)]
@@ -43,9 +40,10 @@ struct Upstream {
 impl Upstreams {
     /// Sends a query and returns the first response to it. What does not respond to it is counted and dropped.
     pub(super) async fn ask(&self, query: &Query<'_>, exempt: &Exempt, counts: &Counts) -> io::Result<Vec<u8>> {
-        let mut upstream = match self.take(query.server) {
+        let server = (query.exit.netns(), query.server);
+        let mut upstream = match self.take(server) {
             Some(upstream) => upstream,
-            None => Upstream::open(query.server, exempt).await?,
+            None => Upstream::open(query.server, query.exit, exempt).await?,
         };
         upstream.socket.send(query.bytes).await?;
         upstream.queries += 1;
@@ -54,7 +52,7 @@ impl Upstreams {
             let readable = Interest::READABLE | Interest::ERROR;
             let response = upstream.socket.async_io(readable, || receive(&upstream.socket)).await?;
             if message::responds(query.bytes, &response) {
-                self.put(query.server, upstream);
+                self.put(server, upstream);
                 return Ok(response);
             }
             add(&counts.mismatched);
@@ -63,14 +61,14 @@ impl Upstreams {
         }
     }
 
-    fn take(&self, server: SocketAddr) -> Option<Upstream> {
+    fn take(&self, server: Server) -> Option<Upstream> {
         let mut all = self.all();
         let idle = all.get_mut(&server)?;
         let now = Instant::now();
         std::iter::from_fn(|| idle.pop()).find(|upstream| upstream.may_serve(now))
     }
 
-    fn put(&self, server: SocketAddr, upstream: Upstream) {
+    fn put(&self, server: Server, upstream: Upstream) {
         let now = Instant::now();
         if !upstream.may_serve(now) {
             return;
@@ -93,33 +91,19 @@ impl Upstreams {
         });
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Upstream>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Server, Vec<Upstream>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Upstream {
-    async fn open(server: SocketAddr, exempt: &Exempt) -> io::Result<Self> {
-        let any = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = exempt::udp(SocketAddr::new(any, 0), exempt)?;
-        socket.connect(server).await?;
-        Ok(Self { socket, opened: Instant::now(), queries: 0 })
+    async fn open(server: SocketAddr, exit: &Exit, exempt: &Exempt) -> io::Result<Self> {
+        Ok(Self { socket: exit.udp(server, exempt).await?, opened: Instant::now(), queries: 0 })
     }
 
     fn may_serve(&self, now: Instant) -> bool {
         self.queries < QUERIES && now.duration_since(self.opened) < LIFE
     }
-}
-
-/// Receives a datagram, into a buffer of this thread's: a query that waits holds none.
-fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
-    thread_local! {
-        static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGEST].into());
-    }
-    BUFFER.with_borrow_mut(|buffer| {
-        let length = recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?;
-        Ok(buffer[..length].to_vec())
-    })
 }
 
 #[cfg(test)]
@@ -157,7 +141,8 @@ mod tests {
         let (exempt, counts): (Exempt, _) = (Arc::new(|_| Ok(())), Counts::default());
         for id in 0..times {
             let bytes = query(id);
-            let response = upstreams.ask(&Query { bytes: &bytes, server, caller: 0 }, &exempt, &counts).await.unwrap();
+            let query = Query { bytes: &bytes, server, caller: 0, exit: &Exit::node() };
+            let response = upstreams.ask(&query, &exempt, &counts).await.unwrap();
             assert_eq!(response[..2], bytes[..2]);
         }
     }
@@ -170,7 +155,7 @@ mod tests {
         let mut ports = ports.lock().unwrap().clone();
         ports.dedup();
         assert!((3..40).contains(&ports.len()), "{ports:?}");
-        assert!(upstreams.all()[&address].len() <= 1);
+        assert!(upstreams.all()[&(None, address)].len() <= 1);
     }
 
     #[tokio::test]
