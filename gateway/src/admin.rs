@@ -12,10 +12,11 @@ mod protocol;
 mod server;
 
 pub use client::{Client, Error};
-pub use hand_over::{Handed, Predecessor, Sockets, Successor, take_over};
+pub use hand_over::{Handed, HandedNamespace, HandedNamespaces, Predecessor, Sockets, Successor, take_over};
 pub use protocol::{
     ApiRow, BackendRow, BypassRow, CacheRow, Caller, DecisionRow, DestinationExplained, DestinationStep, Draining,
-    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, LimitRow, MessageRow, NameRow, Question, RedirectRow,
-    RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow, UnlistedRow, WorkloadApi, WorkloadRow,
+    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, LimitRow, MessageRow, NameRow, NamespaceRow,
+    Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow, UnlistedRow,
+    WorkloadApi, WorkloadRow,
 };
 pub use server::{Handler, MAX_REQUEST, Responding, Server, SocketFile};

@@ -40,6 +40,8 @@ mod stop;
 
 mod unlisted;
 
+mod unserved;
+
 mod values;
 
 mod warnings;

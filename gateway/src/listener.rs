@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-pub use entrance::{Entrance, Loopback, Way, namespace_of};
+pub use entrance::{Entrance, Loopback, Way, loopback_is_up, namespace_of};
 
 /// Connections that wait for `accept`; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;

@@ -46,7 +46,7 @@ pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Unknown, Workload};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
-pub use namespace::Newcomer;
+pub use namespace::{Newcomer, Unserved};
 pub use path::{ambiguity, has_dot_segment, spelled};
 pub use policy::{
     Answer, ApiKey, AssertionKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use egret::cli::Cli;
 use egret::config;
-use egret::model::{Generation, Reason};
+use egret::model::{Generation, Reason, Unserved};
 use egret_kernel::KernelReason;
 
 fn root() -> PathBuf {
@@ -163,6 +163,7 @@ fn every_reason_has_its_row_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");
     let labels =
         Reason::ALL.iter().map(|reason| reason.label()).chain(KernelReason::ALL.iter().map(|reason| reason.label()));
+    let labels = labels.chain(Unserved::ALL.iter().map(|cause| cause.label()));
     let missing: Vec<_> = labels.filter(|label| !page.contains(&format!("`{label}`"))).collect();
     assert!(missing.is_empty(), "docs/troubleshooting.md lacks {missing:?}");
 }

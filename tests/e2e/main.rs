@@ -81,6 +81,7 @@ mod limits;
 mod load;
 
 mod names;
+mod namespaces;
 
 mod origination;
 

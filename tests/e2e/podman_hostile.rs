@@ -69,17 +69,19 @@ fn a_program_that_has_egrets_port_in_a_container_before_egret_comes_gets_nothing
     let lab = Lab::new();
     let partner = partner(&lab);
     let podman = lab.podman();
-    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    // All of the ports from which Egret chooses.
     let program = r#"
 import select, socket, sys
-listeners = [socket.create_server(("0.0.0.0", int(port))) for port in sys.stdin.readline().split()]
+listeners = [socket.create_server(("0.0.0.0", port)) for port in range(61000, 65536)]
 print("listens", flush=True)
 sys.stdin.readline()
-print(select.select(listeners, [], [], 0)[0], flush=True)
+poll = select.poll()
+for listener in listeners: poll.register(listener, select.POLLIN)
+print(poll.poll(0), flush=True)
 "#;
     let mut hostile = podman.converse(&["--name", "hostile"], program);
-    hostile.tell(&port(&lab));
     assert_eq!(hostile.line(), "listens");
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
     eventually("its connections are refused", || podman.curl_in("hostile", URL).0 == 0);
     assert_eq!(podman.curl(&[], URL), (200, EGRESS.to_owned()), "another container");
     hostile.tell("");

@@ -4,6 +4,7 @@
 //! only then does the running one stop accepting: at every moment at least one process accepts. If either dies before that, the
 //! other goes on as if nothing had happened.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -30,7 +31,33 @@ pub struct Sockets {
     /// The sockets of the DNS forwarder.
     pub dns: Vec<OwnedFd>,
     /// The listeners in other network namespaces than the node's.
-    pub namespaces: Vec<OwnedFd>,
+    pub namespaces: HandedNamespaces,
+}
+
+/// Listeners in network namespaces of callers.
+#[derive(Debug, Default)]
+pub struct HandedNamespaces {
+    /// One or two for each namespace, in any order.
+    pub sockets: Vec<OwnedFd>,
+    /// What the running process knows of the namespaces.
+    pub known: Vec<HandedNamespace>,
+}
+
+/// A network namespace in which the running process listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedNamespace {
+    /// Its cookie (`SO_NETNS_COOKIE` in socket(7)).
+    pub netns: u64,
+    /// The owner of the caller that made it known.
+    pub owner: String,
+    /// The cgroup of that caller, by the inode number of its directory.
+    pub cgroup: u64,
+    /// The process id of that caller.
+    pub pid: u32,
+    /// Seconds from 1970 until Egret listened there.
+    pub since: u64,
+    /// Number of connections that Egret has accepted there.
+    pub connections: u64,
 }
 
 /// Most descriptors in one message (`SCM_MAX_FD` in unix(7)).
@@ -47,7 +74,18 @@ struct Cover {
     /// The number of listeners in other network namespaces.
     #[serde(default)]
     namespaces: usize,
+    /// What is known of these namespaces.
+    #[serde(default)]
+    known: Vec<HandedNamespace>,
     generation: u32,
+}
+
+/// The text that goes with the listeners that the running process has opened since it sent its sockets.
+#[derive(Debug, Serialize, Deserialize)]
+struct Late {
+    /// The number of listeners in other network namespaces.
+    late: usize,
+    known: Vec<HandedNamespace>,
 }
 
 /// The message that the next process accepts.
@@ -84,26 +122,37 @@ impl Successor {
             v6: v6.is_some(),
             telemetry: telemetry.is_some(),
             dns: dns.len(),
-            namespaces: namespaces.len(),
+            namespaces: namespaces.sockets.len(),
+            known: namespaces.known.clone(),
             generation,
         };
-        let mut line = serde_json::to_vec(&cover)?;
-        line.push(b'\n');
-        let fds: Vec<_> = [Some(v4), v6.as_ref(), telemetry.as_ref()]
-            .into_iter()
-            .flatten()
-            .chain(dns)
-            .chain(namespaces)
-            .map(AsRawFd::as_raw_fd)
-            .collect();
-        // Each part of the sockets needs a byte to go with: blanks are no part of the text, and the line ends with the last.
-        let mut parts = fds.chunks(MOST).peekable();
-        while let Some(part) = parts.next() {
-            self.send(part, if parts.peek().is_some() { b" " } else { &line }).await?;
-        }
+        let fds = [Some(v4), v6.as_ref(), telemetry.as_ref()].into_iter().flatten().chain(dns);
+        self.send_with(fds.chain(&namespaces.sockets), &cover).await?;
         let mut word = Vec::new();
         timeout(PATIENCE, self.stream.read_until(b'\n', &mut word)).await??;
         if word == TAKEN { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Sends the listeners that were opened since [`Successor::hand`] was called. The running process opens no more.
+    pub async fn hand_late(&mut self, namespaces: &HandedNamespaces) -> io::Result<()> {
+        let late = Late { late: namespaces.sockets.len(), known: namespaces.known.clone() };
+        self.send_with(&namespaces.sockets, &late).await
+    }
+
+    /// Sends descriptors, then the line of text that says which they are.
+    async fn send_with<'a>(
+        &mut self,
+        fds: impl IntoIterator<Item = &'a OwnedFd>,
+        text: &impl Serialize,
+    ) -> io::Result<()> {
+        let fds: Vec<_> = fds.into_iter().map(AsRawFd::as_raw_fd).collect();
+        // Descriptors need a byte to go with: a blank before the text is no part of it.
+        for part in fds.chunks(MOST) {
+            self.send(part, b" ").await?;
+        }
+        let mut line = serde_json::to_vec(text)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).await
     }
 
     async fn send(&self, fds: &[RawFd], bytes: &[u8]) -> io::Result<()> {
@@ -139,6 +188,8 @@ pub struct Handed {
 #[derive(Debug)]
 pub struct Predecessor {
     stream: BufReader<UnixStream>,
+    /// Reports that came with its sockets.
+    reports: VecDeque<Draining>,
 }
 
 /// Asks the process at this socket to hand over. Returns nothing if no process listens there.
@@ -181,24 +232,38 @@ async fn ask(path: &Path, abi_version: u32) -> io::Result<Handed> {
     let v6 = if cover.v6 { Some(fds.next().ok_or_else(missing)?) } else { None };
     let telemetry = if cover.telemetry { Some(fds.next().ok_or_else(missing)?) } else { None };
     let dns: Vec<_> = fds.by_ref().take(cover.dns).collect();
-    let namespaces: Vec<_> = fds.collect();
-    if dns.len() < cover.dns || namespaces.len() < cover.namespaces {
+    let namespaces = HandedNamespaces { sockets: fds.collect(), known: cover.known };
+    if dns.len() < cover.dns || namespaces.sockets.len() < cover.namespaces {
         return Err(missing());
     }
-    let predecessor = Predecessor { stream: BufReader::new(stream) };
+    let predecessor = Predecessor { stream: BufReader::new(stream), reports: VecDeque::new() };
     Ok(Handed { sockets: Sockets { v4, v6, telemetry, dns, namespaces }, generation: cover.generation, predecessor })
 }
 
 impl Predecessor {
-    /// Tells the old process that this one accepts, and waits until it has stopped accepting. Returns its report on the flows that it
-    /// still has, or nothing if it has none and has ended.
-    pub async fn taken(&mut self) -> Option<Draining> {
-        self.stream.write_all(TAKEN).await.ok()?;
-        if let Ok(report) = timeout(CONFIRMATION, self.report()).await {
-            return report;
+    /// Tells the old process that this one accepts, and waits until it has stopped accepting. Returns the listeners that it has opened
+    /// meanwhile, and its report on the flows that it still has; no report if it has none and has ended.
+    pub async fn taken(&mut self) -> (HandedNamespaces, Option<Draining>) {
+        let mut late = HandedNamespaces::default();
+        match timeout(CONFIRMATION, self.confirmed(&mut late)).await {
+            Ok(report) => return (late, report),
+            Err(_) => tracing::warn!("the old process does not confirm that it has stopped accepting"),
         }
-        tracing::warn!("the old process does not confirm that it has stopped accepting");
-        None
+        (late, None)
+    }
+
+    async fn confirmed(&mut self, late: &mut HandedNamespaces) -> Option<Draining> {
+        self.stream.write_all(TAKEN).await.ok()?;
+        let (text, sockets) = receive(self.stream.get_ref()).await.ok()?;
+        late.sockets = sockets;
+        // Reports may have come with it.
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(Late { known, .. }) => late.known = known,
+                Err(_) => self.reports.extend(serde_json::from_slice::<Draining>(line)),
+            }
+        }
+        self.report().await
     }
 
     /// Passes on each further report of the old process until it ends; the last report is `None`.
@@ -214,6 +279,9 @@ impl Predecessor {
     }
 
     async fn report(&mut self) -> Option<Draining> {
+        if let Some(report) = self.reports.pop_front() {
+            return Some(report);
+        }
         let mut line = String::new();
         let read = self.stream.read_line(&mut line).await.ok()?;
         if read == 0 { None } else { serde_json::from_str(&line).ok() }
@@ -284,6 +352,10 @@ mod tests {
         successor
     }
 
+    fn namespace(netns: u64) -> HandedNamespace {
+        HandedNamespace { netns, owner: "x".repeat(100), cgroup: 2, pid: 3, since: 4, connections: 5 }
+    }
+
     fn sockets() -> Sockets {
         let file = |name: &str| OwnedFd::from(File::open(name).unwrap());
         Sockets {
@@ -291,8 +363,11 @@ mod tests {
             v6: None,
             telemetry: Some(file("/dev/null")),
             dns: vec![file("/dev/zero")],
-            // More than go with one message.
-            namespaces: (0..600).map(|_| file("/dev/full")).collect(),
+            namespaces: HandedNamespaces {
+                // More than go with one message, and a text that no buffer of the kernel holds.
+                sockets: (0..600).map(|_| file("/dev/full")).collect(),
+                known: (0..5000).map(namespace).collect(),
+            },
         }
     }
 
@@ -305,6 +380,8 @@ mod tests {
         let old = tokio::spawn(async move {
             let mut successor = accept(&listener).await;
             successor.hand(&sockets(), 7).await.unwrap();
+            let late = sockets().namespaces;
+            successor.hand_late(&HandedNamespaces { known: vec![namespace(9)], ..late }).await.unwrap();
             for flows in [2, 1] {
                 successor.report(&draining(flows)).await.unwrap();
             }
@@ -312,11 +389,14 @@ mod tests {
         let Handed { sockets, generation, mut predecessor } = take_over(&path, 1).await.unwrap().unwrap();
         assert_eq!(generation, 7);
         assert!(sockets.v6.is_none() && sockets.telemetry.is_some());
-        assert_eq!((sockets.dns.len(), sockets.namespaces.len()), (1, 600));
+        assert_eq!((sockets.dns.len(), sockets.namespaces.sockets.len()), (1, 600));
+        assert_eq!(sockets.namespaces.known, (0..5000).map(namespace).collect::<Vec<_>>());
         let mut text = String::new();
         File::from(sockets.v4).read_to_string(&mut text).unwrap();
         assert!(!text.is_empty());
-        assert_eq!(predecessor.taken().await, Some(draining(2)));
+        let (late, report) = predecessor.taken().await;
+        assert_eq!((late.sockets.len(), late.known), (600, vec![namespace(9)]));
+        assert_eq!(report, Some(draining(2)));
         let mut reports = Vec::new();
         predecessor.follow(|report| reports.push(report)).await;
         old.await.unwrap();

@@ -54,6 +54,11 @@ pub enum Request {
         /// Maximum number of rows.
         most: usize,
     },
+    /// Network namespaces of callers, the newest first.
+    Namespaces {
+        /// Maximum number of rows.
+        most: usize,
+    },
     /// Test with a real connection that the hooks work.
     Prove,
     /// The kernel's table.
@@ -132,6 +137,13 @@ pub enum Response {
     Limits {
         /// The rows of the listing.
         rows: Vec<LimitRow>,
+        /// Number of rows without the maximum.
+        all: usize,
+    },
+    /// The response to [`Request::Namespaces`].
+    Namespaces {
+        /// The rows of the listing.
+        rows: Vec<NamespaceRow>,
         /// Number of rows without the maximum.
         all: usize,
     },
@@ -690,6 +702,32 @@ pub struct NameRow {
     /// The number of names below a wildcard that DNS responses to callers have taught.
     #[serde(default)]
     pub learnt: usize,
+}
+
+/// A network namespace of callers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NamespaceRow {
+    /// Number of the network namespace, as /proc/PID/ns/net names it.
+    pub network_namespace: Option<u64>,
+    /// `served`, or `refused` where Egret cannot listen; its callers follow each API's fail mode then.
+    pub state: String,
+    /// The owner of the caller that came first, and the process id of that caller.
+    #[serde(flatten)]
+    pub caller: Caller,
+    /// Where Egret listens there.
+    pub listeners: Vec<SocketAddr>,
+    /// Number of connections that Egret has accepted there.
+    pub connections: u64,
+    /// Number of times that Egret could not listen there.
+    pub refusals: u64,
+    /// Seconds since Egret listens there, or cannot.
+    pub age_seconds: u64,
+    /// Why Egret does not listen there.
+    pub cause: Option<String>,
+    /// The error that this cause is read from.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
 }
 
 /// One kernel hook.

@@ -52,6 +52,7 @@ impl Doctor {
                 findings.extend(self.wildcards(&status));
                 warnings = status.config_warnings;
                 warnings.extend(self.bypasses());
+                warnings.extend(self.refused_namespaces());
                 findings.push(Finding { what: "hooks work".into(), found: self.hooks() });
             }
             Err(error) => {
@@ -115,6 +116,24 @@ impl Doctor {
                 "warning: {found} to captured destinations not through Egret ({}). `egret inspect bypasses` says whose, why and \
                  what to do",
                 causes.join(", ")
+            )
+        })
+    }
+
+    /// Returns a warning about network namespaces of callers in which Egret cannot listen.
+    fn refused_namespaces(&self) -> Option<String> {
+        let asked = Client::connect(&self.daemon.socket)
+            .and_then(|mut client| client.ask(&Request::Namespaces { most: usize::MAX }));
+        let Ok(Response::Namespaces { rows, .. }) = asked else { return None };
+        let mut causes: BTreeMap<String, usize> = BTreeMap::new();
+        rows.into_iter().filter_map(|row| row.cause).for_each(|cause| *causes.entry(cause).or_default() += 1);
+        let found = number(causes.values().sum(), "network namespace");
+        let text: Vec<_> = causes.iter().map(|(cause, count)| format!("{cause}: {count}")).collect();
+        (!causes.is_empty()).then(|| {
+            format!(
+                "warning: Egret could not listen in {found} of callers in the last ten minutes ({}), whose connections follow each \
+                 API's fail mode. `egret inspect namespaces` says whose, why and what to do",
+                text.join(", ")
             )
         })
     }

@@ -10,7 +10,7 @@ use super::table::{Cell, list, or_dash, print};
 use super::{Daemon, Failure, Output, out};
 use crate::admin::{
     ApiRow, BackendRow, BypassRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow,
-    LimitRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
+    LimitRow, NamespaceRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
 };
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct Inspect {
     /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
-    /// Maximum number of hosts, unlisted destinations, limits, workloads or cache entries to show.
+    /// Maximum number of hosts, unlisted destinations, limits, workloads, network namespaces or cache entries to show.
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: usize,
     /// Close the connections that `bypasses` lists; their applications connect again, through Egret.
@@ -64,6 +64,8 @@ enum What {
     Limits,
     /// Cached responses and values; most often used first.
     Caches,
+    /// Network namespaces of callers in which Egret listens, and those in which it cannot, with the cause; newest first.
+    Namespaces,
     /// Owners of workloads that have called since the start: unit, container or pod, users, what they run, APIs, and use; the one that
     /// called last first.
     Workloads,
@@ -86,6 +88,7 @@ impl Inspect {
             What::Caches => Request::Caches { most: self.limit },
             What::Hooks => Request::Hooks,
             What::Hosts => Request::Hosts { most: self.limit },
+            What::Namespaces => Request::Namespaces { most: self.limit },
             What::Subscriptions => Request::Subscriptions,
             What::Unlisted => Request::Unlisted { most: self.limit },
             What::Workloads => Request::Workloads { most: self.limit },
@@ -115,6 +118,7 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Hooks(rows) => hooks(&rows, output),
         Response::Hosts { rows, all } => hosts(&rows, all, output),
         Response::Limits { rows, all } => limits(&rows, all, output),
+        Response::Namespaces { rows, all } => namespaces(&rows, all, output),
         Response::Refusals(rows) => refusals(&rows, output),
         Response::Redirects(rows) => redirects(&rows, output),
         Response::Subscriptions(rows) => subscriptions(&rows, output),
@@ -349,6 +353,29 @@ fn workloads(rows: &[WorkloadRow], all: usize, output: Output) -> io::Result<()>
             row.bytes_sent.to_string().into(),
             row.bytes_received.to_string().into(),
             format!("{} s ago", row.last_seconds_ago).into(),
+        ]
+    })?;
+    rest(rows.len(), all, output)
+}
+
+fn namespaces(rows: &[NamespaceRow], all: usize, output: Output) -> io::Result<()> {
+    let columns =
+        ["NAMESPACE", "WORKLOAD", "FIRST PROCESS", "STATE", "LISTENERS", "CONNECTIONS", "AGE", "CAUSE", "REMEDY"];
+    print(rows, output, columns, |row| {
+        let cause = match (&row.cause, &row.error) {
+            (Some(cause), Some(error)) => format!("{cause}: {error} ({} times)", row.refusals),
+            _ => or_dash(row.cause.as_ref()),
+        };
+        [
+            Cell::from(or_dash(row.network_namespace)),
+            who(&row.caller).into(),
+            or_dash((row.caller.pid != 0).then_some(row.caller.pid)).into(),
+            Cell::from(&row.state),
+            Cell::lines(row.listeners.iter().map(ToString::to_string)),
+            row.connections.to_string().into(),
+            format!("{} s", row.age_seconds).into(),
+            cause.into(),
+            or_dash(row.remedy.as_ref()).into(),
         ]
     })?;
     rest(rows.len(), all, output)

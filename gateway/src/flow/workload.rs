@@ -57,6 +57,12 @@ impl Workloads {
         all
     }
 
+    /// Returns what is known of all processes in a cgroup. Processes, users and executables are empty.
+    pub async fn in_cgroup(&self, cgroup: u64) -> Workload {
+        let names = self.cgroups.names(cgroup, 0).await;
+        of(&names, self.pod(&names).await)
+    }
+
     async fn pod(&self, names: &Names) -> Option<Pod> {
         match &names.pod {
             Some(uid) => self.pods.named(uid, Instant::now()).await,

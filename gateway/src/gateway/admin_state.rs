@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, all_egress};
 use super::models::Models;
-use super::namespaces::Namespaces;
+use super::namespaces::{Namespaces, Shown};
 use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
-    HostAddress, HostRow, LimitRow, NameRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Responding,
-    Response, Status, SubscriptionRow, Successor, UnlistedRow, WorkloadApi, WorkloadRow,
+    HostAddress, HostRow, LimitRow, NameRow, NamespaceRow, Question, RedirectRow, RefusalRow, Request, RequestRow,
+    Responding, Response, Status, SubscriptionRow, Successor, UnlistedRow, WorkloadApi, WorkloadRow,
 };
 use crate::capture::Capture;
 use crate::connection;
@@ -126,6 +126,7 @@ impl AdminState {
                 let (used, all) = self.connection.policies.limits(SystemTime::now(), connection::clock(), most);
                 Response::Limits { rows: used.into_iter().map(limit_row).collect(), all }
             }
+            Request::Namespaces { most } => self.namespaces(most).await,
             // Blocks: it starts a process and waits for it.
             Request::Prove => match tokio::task::block_in_place(|| self.capture.prove()) {
                 Ok(()) => Response::Proved,
@@ -323,6 +324,37 @@ impl AdminState {
             last_seconds_ago: now.duration_since(owner.last).unwrap_or_default().as_secs(),
         };
         Response::Workloads { rows: owners.into_iter().take(most).map(row).collect(), all }
+    }
+
+    async fn namespaces(&self, most: usize) -> Response {
+        let shown = self.namespaces.shown().await;
+        let (all, mut rows) = (shown.len(), Vec::new());
+        for Shown { known, inode, listeners, count, refusal } in shown.into_iter().take(most) {
+            let owner = known.owner.to_string();
+            let mut caller = Caller { workload: owner.clone(), owner, ..Caller::default() };
+            if known.cgroup != 0 {
+                let workload = self.connection.workloads.in_cgroup(known.cgroup).await;
+                // Its cgroup may be gone by now.
+                if !workload.unknown.cgroup {
+                    caller = who(&workload);
+                }
+            }
+            let why = refusal.as_ref().map(|refusal| refusal.why);
+            let is_served = why.is_none();
+            rows.push(NamespaceRow {
+                network_namespace: inode,
+                state: if is_served { "served" } else { "refused" }.to_owned(),
+                caller: Caller { pid: known.pid, ..caller },
+                listeners,
+                connections: if is_served { count } else { 0 },
+                refusals: if is_served { 0 } else { count },
+                age_seconds: known.since.elapsed().unwrap_or_default().as_secs(),
+                cause: why.map(|why| why.label().to_owned()),
+                remedy: why.map(|why| why.remedy().to_owned()),
+                error: refusal.map(|refusal| refusal.error),
+            });
+        }
+        Response::Namespaces { rows, all }
     }
 
     fn hooks(&self) -> Vec<HookRow> {

@@ -7,12 +7,14 @@ mod newcomers;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,13 +24,15 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use self::dns::exit;
 use self::dns::open_dns;
-use self::newcomers::{Change, Found, From, Named, of_processes, own};
+use self::newcomers::{Change, Found, From, Named, by_namespace, of_processes, own};
 use super::deserted::deserted;
 use super::forwarding::Forwarding;
+use super::unserved::{Refusal, Refused};
+use crate::admin::{HandedNamespace, HandedNamespaces};
 use crate::capture::{Arrivals, Capture, netns_cookie};
 use crate::flow::{Bound, Share, Shares, Workloads};
-use crate::listener::{Accepted, Entrance, Listeners, Loopback, Way, namespace_of};
-use crate::model::Newcomer;
+use crate::listener::{Accepted, Entrance, Listeners, Loopback, Way, loopback_is_up, namespace_of};
+use crate::model::{Newcomer, Unserved};
 use crate::names::ForeignDnsSockets;
 
 /// How often Egret looks for namespaces whose processes are gone.
@@ -39,6 +43,9 @@ const REMOVED: Duration = Duration::from_millis(100);
 
 /// How many looks in a row must find no process.
 const LOOKS: u8 = 2;
+
+/// How often, and after which time each, Egret looks again at the loopback device of a namespace that is being made.
+const LOOPBACK: (u32, Duration) = (10, Duration::from_millis(50));
 
 /// How soon Egret looks again at a new namespace that is not ready: a container runtime takes some milliseconds for it.
 const SOON: Duration = Duration::from_millis(5);
@@ -63,6 +70,10 @@ pub(super) struct Namespaces {
     /// The forwarder of DNS queries; none if they leave directly.
     forwarding: Option<Forwarding>,
     served: Mutex<HashMap<u64, Served>>,
+    /// Those in which it could not listen.
+    refused: Refused,
+    /// Those whose sockets another process has got that is about to take over.
+    passed_on: Mutex<HashSet<u64>>,
     /// The namespaces that it is about to listen in.
     welcoming: Mutex<HashSet<u64>>,
     shares: Shares,
@@ -74,7 +85,7 @@ pub(super) struct Namespaces {
 
 /// Who waits for newcomers.
 enum Door {
-    /// Nobody, until another process has taken over, or has failed to.
+    /// Nobody: another process does, or will in a moment.
     Closed(Option<Box<Arrivals>>),
     /// This task, until it is told to rest.
     Open(CancellationToken, JoinHandle<Box<Arrivals>>),
@@ -126,6 +137,8 @@ struct Opened {
 /// A namespace in which Egret listens.
 struct Served {
     listeners: Arc<Listeners>,
+    known: Known,
+    connections: Arc<AtomicU64>,
     /// The forwarder's sockets, if it forwards there.
     dns: Option<ForeignDnsSockets>,
     /// The inode number of the namespace.
@@ -135,6 +148,36 @@ struct Served {
     /// Ends the listeners.
     stop: CancellationToken,
     _share: Option<Share>,
+}
+
+/// What is known of a namespace by the caller that came first, or by where it was found.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) owner: Arc<str>,
+    /// The inode number of the caller's cgroup; zero if there was none.
+    pub(super) cgroup: u64,
+    /// The caller's process id, likewise.
+    pub(super) pid: u32,
+    /// Since when Egret listens there, or cannot.
+    pub(super) since: SystemTime,
+}
+
+/// A namespace, as it is shown.
+pub(super) struct Shown {
+    pub(super) known: Known,
+    /// The inode number of the namespace, if it is known.
+    pub(super) inode: Option<u64>,
+    /// Where Egret listens there; nowhere if it cannot.
+    pub(super) listeners: Vec<SocketAddr>,
+    /// Accepted connections, or attempts to listen.
+    pub(super) count: u64,
+    pub(super) refusal: Option<Refusal>,
+}
+
+impl Known {
+    fn now(owner: Arc<str>, cgroup: u64, pid: u32) -> Self {
+        Self { owner, cgroup, pid, since: SystemTime::now() }
+    }
 }
 
 impl Namespaces {
@@ -155,6 +198,8 @@ impl Namespaces {
             serve,
             forwarding,
             served: Mutex::default(),
+            refused: Refused::default(),
+            passed_on: Mutex::default(),
             welcoming: Mutex::default(),
             shares: Shares::default(),
             bound: bound(open_files()),
@@ -164,10 +209,10 @@ impl Namespaces {
         })
     }
 
-    /// Goes on where another process listened, with its sockets, and makes the hooks forget all other namespaces.
-    pub(super) fn adopt(self: &Arc<Self>, sockets: Vec<OwnedFd>) -> anyhow::Result<()> {
+    /// Goes on where another process listened, with its sockets.
+    pub(super) fn adopt(self: &Arc<Self>, handed: HandedNamespaces) -> anyhow::Result<()> {
         let mut by_namespace: HashMap<u64, Passed> = HashMap::new();
-        for socket in sockets {
+        for socket in handed.sockets {
             let passed = by_namespace.entry(netns_cookie(socket.as_fd())?).or_default();
             let about = socket2::SockRef::from(&socket);
             match (about.r#type()?, about.local_addr()?.is_ipv4()) {
@@ -176,13 +221,27 @@ impl Namespaces {
                 (_, false) => passed.v6 = Some(socket),
             }
         }
-        for Passed { v4, v6, dns } in by_namespace.into_values() {
-            if let Some(v4) = v4 {
-                self.take_in(Opened { listeners: (v4, v6), dns: Some(dns).filter(|dns| !dns.is_empty()) }, None)?;
-            }
+        let mut facts: HashMap<_, _> = handed.known.into_iter().map(|known| (known.netns, known)).collect();
+        for (netns, Passed { v4, v6, dns }) in by_namespace {
+            let Some(v4) = v4 else { continue };
+            let (known, connections) = match facts.remove(&netns) {
+                Some(HandedNamespace { owner, cgroup, pid, since, connections, .. }) => {
+                    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
+                    (Known { owner: owner.into(), cgroup, pid, since }, connections)
+                }
+                None => (Known::now("unknown".into(), 0, 0), 0),
+            };
+            // More than its share stays: it has been served so far.
+            let share = self.shares.take(&known.owner, 1, self.bound);
+            let opened = Opened { listeners: (v4, v6), dns: Some(dns).filter(|dns| !dns.is_empty()) };
+            self.take_in(opened, known, connections, share)?;
         }
-        self.capture.keep(&self.served().keys().copied().collect())?;
         Ok(())
+    }
+
+    /// Makes the hooks forget all namespaces in which this process does not listen.
+    pub(super) fn forget_others(&self) -> anyhow::Result<()> {
+        Ok(self.capture.keep(&self.served().keys().copied().collect())?)
     }
 
     /// Listens in the namespaces that there are, and in those of callers as they come, and leaves those that are deserted.
@@ -233,8 +292,8 @@ impl Namespaces {
         let looking = found.into_iter().map(|found| {
             let this = Arc::clone(self);
             async move {
-                let owner = this.owner_of(found.from).await;
-                (!this.listen_in(&found.path, &owner, Loopback::V4).await).then_some(found)
+                let known = this.known_of(found.from).await;
+                (!this.listen_in(&found.path, &known, Loopback::V4).await).then_some(found)
             }
         });
         for found in looking.collect::<JoinSet<_>>().join_all().await.into_iter().flatten() {
@@ -306,26 +365,26 @@ impl Namespaces {
 
     /// Listens in a namespace that has had no caller yet, as soon as it is ready.
     async fn expect(self: Arc<Self>, Found { path, from }: Found) {
-        let owner = self.owner_of(from).await;
+        let known = self.known_of(from).await;
         let mut times = 0;
         // A namespace without ::1 has it soon, or never.
-        while !self.listen_in(&path, &owner, if times < 2 { Loopback::Both } else { Loopback::V4 }).await {
+        while !self.listen_in(&path, &known, if times < 2 { Loopback::Both } else { Loopback::V4 }).await {
             tokio::time::sleep(if times < TIMES { SOON } else { SWEEP }).await;
             times += 1;
         }
     }
 
-    async fn owner_of(&self, from: From) -> Arc<str> {
+    async fn known_of(&self, from: From) -> Known {
         match from {
-            From::Runtime(directory) => directory.into(),
-            From::Process(cgroup) => self.workloads.owner(cgroup).await.0,
+            From::Runtime(directory) => Known::now(directory.into(), 0, 0),
+            From::Process(cgroup) => Known::now(self.workloads.owner(cgroup).await.0, cgroup, 0),
         }
     }
 
     /// Listens in a namespace of which this is a file, if it has these addresses on its loopback. Returns whether there is nothing more
     /// to do: Egret listens there, or cannot.
-    async fn listen_in(self: &Arc<Self>, path: &Path, owner: &Arc<str>, needed: Loopback) -> bool {
-        let Some(share) = self.shares.take(owner, 1, self.bound) else { return true };
+    async fn listen_in(self: &Arc<Self>, path: &Path, known: &Known, needed: Loopback) -> bool {
+        let Some(share) = self.shares.take(&known.owner, 1, self.bound) else { return true };
         let (this, way, ports) = (Arc::clone(self), Way::Path(path.to_owned()), self.ports());
         let opened = self.entrance.inside(way, move || {
             let netns = netns_cookie(UnixDatagram::unbound()?.as_fd())?;
@@ -343,7 +402,11 @@ impl Namespaces {
             Ok(Look::Known) => return true,
             Ok(Look::NotReady) => return false,
             Ok(Look::Opened(_welcoming, netns, opened)) => {
-                self.take_in(opened, Some(share)).map(|()| self.forward_dns(netns))
+                let known = Known { since: SystemTime::now(), ..known.clone() };
+                self.take_in(opened, known, 0, Some(share)).map(|()| {
+                    self.refused.forget(netns);
+                    self.forward_dns(netns);
+                })
             }
             // The file is not one of a namespace yet.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return false,
@@ -361,7 +424,7 @@ impl Namespaces {
 
     /// Listens in the namespace of a caller whose connection waits for that, or whose query has left directly.
     async fn welcome(self: Arc<Self>, newcomer: Newcomer) {
-        let Newcomer { netns, pid, .. } = newcomer;
+        let Newcomer { netns, cgroup, pid, .. } = newcomer;
         // The hooks may have forgotten it.
         if self.served().contains_key(&netns) {
             self.tell(netns);
@@ -369,12 +432,18 @@ impl Namespaces {
         }
         // The first of two callers is enough.
         let Some(_welcoming) = Welcoming::begin(&self, netns) else { return };
-        let Err(error) = self.listen(newcomer).await else { return };
+        let known = Known::now(self.workloads.owner(cgroup).await.0, cgroup, pid);
+        let Err(refusal) = self.listen(newcomer, known.clone()).await else {
+            self.refused.forget(netns);
+            return;
+        };
         if !self.tell(netns) {
             tracing::warn!(
-                netns, pid, %error,
+                netns, pid, cause = refusal.why.label(), error = %refusal.error,
                 "cannot listen in a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
             );
+            let inode = tokio::task::spawn_blocking(move || inode_of(&file_of(newcomer))).await.ok().flatten();
+            self.refused.note(netns, inode, known, refusal);
         }
     }
 
@@ -389,19 +458,30 @@ impl Namespaces {
         is_served
     }
 
-    async fn listen(self: &Arc<Self>, Newcomer { netns, cgroup, pid, thread }: Newcomer) -> anyhow::Result<()> {
-        let (owner, _) = self.workloads.owner(cgroup).await;
-        let share = self.shares.take(&owner, 1, self.bound);
-        let share = share.ok_or_else(|| anyhow::anyhow!("{owner} has too many network namespaces"))?;
-        let way = Way::Path(PathBuf::from(format!("/proc/{pid}/task/{thread}/ns/net")));
+    async fn listen(self: &Arc<Self>, newcomer: Newcomer, known: Known) -> Result<(), Refusal> {
+        let share = self.shares.take(&known.owner, 1, self.bound).ok_or_else(|| {
+            let error = format!("{}, or all owners together, have too many network namespaces", known.owner);
+            Refusal::new(Unserved::TooMany, error)
+        })?;
         let ports = self.ports();
-        let opened = self.entrance.inside(way, move || open(ports)).await?;
-        anyhow::ensure!(
-            netns_cookie(opened.listeners.0.as_fd())? == netns,
-            "the caller's socket is of another network namespace than the caller"
-        );
-        self.take_in(opened, Some(share))?;
-        self.forward_dns(netns);
+        let opened = self.entrance.inside(Way::Path(file_of(newcomer)), move || open(ports)).await?;
+        let (v4, _) = &opened.listeners;
+        if netns_cookie(v4.as_fd())? != newcomer.netns {
+            let error = "the caller's socket is of another network namespace than the caller";
+            return Err(Refusal::new(Unserved::OtherNamespace, error));
+        }
+        let (times, pause) = LOOPBACK;
+        let mut left = times;
+        while !loopback_is_up(v4.as_fd())? {
+            if left == 0 {
+                return Err(loopback_down());
+            }
+            left -= 1;
+            tokio::time::sleep(pause).await;
+        }
+        let taken_in = self.take_in(opened, known, 0, Some(share));
+        taken_in.map_err(|error| Refusal::new(Unserved::Failed, error))?;
+        self.forward_dns(newcomer.netns);
         Ok(())
     }
 
@@ -411,46 +491,81 @@ impl Namespaces {
     }
 
     /// Accepts on these listeners, and tells the hooks so.
-    fn take_in(self: &Arc<Self>, opened: Opened, share: Option<Share>) -> anyhow::Result<()> {
+    fn take_in(
+        self: &Arc<Self>,
+        opened: Opened,
+        known: Known,
+        connections: u64,
+        share: Option<Share>,
+    ) -> anyhow::Result<()> {
         let Opened { listeners: (v4, v6), dns } = opened;
-        let listeners = Arc::new(Listeners::adopt(v4, v6)?);
+        let (listeners, connections) = (Arc::new(Listeners::adopt(v4, v6)?), Arc::new(AtomicU64::new(connections)));
         let dns = dns.map(ForeignDnsSockets::adopt).transpose()?;
         let (v4, v6) = listeners.sockets();
         let (netns, inode) = (netns_cookie(v4)?, File::from(namespace_of(v4)?).metadata()?.ino());
         self.capture.mark(v4, v6)?;
         let stop = self.stop.child_token();
-        let served =
-            Served { listeners: Arc::clone(&listeners), dns, inode, deserted: 0, stop: stop.clone(), _share: share };
+        let served = Served {
+            listeners: Arc::clone(&listeners),
+            known,
+            connections: Arc::clone(&connections),
+            dns,
+            inode,
+            deserted: 0,
+            stop: stop.clone(),
+            _share: share,
+        };
         self.served().insert(netns, served);
         self.tell(netns);
         let this = Arc::clone(self);
         self.accepting.spawn(async move {
-            if let Err(error) = listeners.accept(stop, |accepted| (this.serve)(accepted)).await {
-                this.expelled(netns, &listeners, &error);
+            let serve = |accepted| {
+                connections.fetch_add(1, Ordering::Relaxed);
+                (this.serve)(accepted);
+            };
+            if let Err(error) = listeners.accept(stop, serve).await {
+                this.leave(netns, &listeners, Refusal::new(Unserved::ListenerClosed, error));
             }
         });
         Ok(())
     }
 
-    /// The sockets in a namespace do not listen any more. Its next caller after a second makes it known again.
-    fn expelled(&self, netns: u64, listeners: &Arc<Listeners>, error: &io::Error) {
-        let is_same = |served: &Served| Arc::ptr_eq(&served.listeners, listeners);
-        if self.served().get(&netns).is_some_and(is_same) {
-            if let Some(served) = self.served().remove(&netns) {
-                served.stop.cancel();
-            }
-            self.tell(netns);
-            tracing::warn!(netns, %error, "a program closed Egret's socket in its network namespace: its connections follow the fail modes for a second");
-        }
+    /// Leaves a namespace in which the sockets are of no use any more. Its next caller after a second makes it known again.
+    fn leave(&self, netns: u64, listeners: &Arc<Listeners>, refusal: Refusal) {
+        let is_same = |served: &mut Served| Arc::ptr_eq(&served.listeners, listeners);
+        let Some(left) = self.served().extract_if(|key, served| *key == netns && is_same(served)).next() else {
+            return;
+        };
+        let (_, Served { known, inode, stop, .. }) = left;
+        stop.cancel();
+        self.tell(netns);
+        tracing::warn!(
+            netns, cause = refusal.why.label(), error = %refusal.error,
+            "Egret has left a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
+        );
+        self.refused.note(netns, Some(inode), Known { since: SystemTime::now(), ..known }, refusal);
     }
 
-    /// Leaves namespaces in which no process has been for so many looks. A caller that still comes from there makes it known again.
+    /// Leaves namespaces in which no process has been for so many looks, and those whose loopback device is down. A caller that still
+    /// comes from there makes it known again.
     async fn sweep(&self, looks: u8) {
-        let served: HashSet<u64> = self.served().values().map(|served| served.inode).collect();
+        self.refused.sweep();
+        let served: Vec<_> =
+            self.served().iter().map(|(netns, served)| (*netns, served.inode, Arc::clone(&served.listeners))).collect();
         if served.is_empty() {
             return;
         }
-        let Ok(deserted) = tokio::task::spawn_blocking(move || deserted(served)).await else { return };
+        let look = move || {
+            let gone = deserted(served.iter().map(|(_, inode, _)| *inode).collect());
+            let is_down = |listeners: &Listeners| loopback_is_up(listeners.sockets().0).is_ok_and(|is_up| !is_up);
+            let down = served.into_iter().filter(|(_, inode, listeners)| !gone.contains(inode) && is_down(listeners));
+            let down: Vec<_> = down.map(|(netns, _, listeners)| (netns, listeners)).collect();
+            (gone, down)
+        };
+        let Ok((deserted, down)) = tokio::task::spawn_blocking(look).await else { return };
+        for (netns, listeners) in down {
+            self.leave(netns, &listeners, loopback_down());
+        }
         self.served().retain(|netns, served| {
             served.deserted = if deserted.contains(&served.inode) { served.deserted + 1 } else { 0 };
             let stays = served.deserted < looks;
@@ -462,20 +577,52 @@ impl Namespaces {
         });
     }
 
-    /// Leaves newcomers to another process, which takes over with these duplicates of the sockets.
-    pub(super) async fn pass_on(&self) -> io::Result<Vec<OwnedFd>> {
+    /// Returns duplicates of the sockets for a process that is about to take over. This one goes on, also with newcomers.
+    pub(super) fn pass_on(&self) -> io::Result<HandedNamespaces> {
+        let served = self.served();
+        *self.passed_on() = served.keys().copied().collect();
+        handed(served.iter())
+    }
+
+    /// Leaves newcomers to the process that has taken over. Returns duplicates of the sockets that it has not got yet.
+    pub(super) async fn pass_on_rest(&self) -> io::Result<HandedNamespaces> {
         let mut door = self.door.lock().await;
         if let Door::Open(rest, task) = &mut *door {
             rest.cancel();
             *door = Door::Closed(task.await.ok());
         }
-        let served = self.served();
-        let sockets = served.values().flat_map(|served| {
-            let (v4, v6) = served.listeners.sockets();
-            let dns = served.dns.iter().flat_map(ForeignDnsSockets::sockets);
-            [Some(v4), v6].into_iter().flatten().chain(dns)
-        });
-        sockets.map(|socket| socket.try_clone_to_owned()).collect()
+        let (served, passed_on) = (self.served(), self.passed_on());
+        handed(served.iter().filter(|(netns, _)| !passed_on.contains(netns)))
+    }
+
+    /// Returns the namespaces in which Egret listens, or cannot; the newest first.
+    pub(super) async fn shown(&self) -> Vec<Shown> {
+        let show = |served: &Served| Shown {
+            known: served.known.clone(),
+            inode: Some(served.inode),
+            listeners: served.listeners.addresses(),
+            count: served.connections.load(Ordering::Relaxed),
+            refusal: None,
+        };
+        let mut all: Vec<_> = self.served().values().map(show).collect();
+        all.extend(self.refused.shown());
+        if all.iter().any(|shown| shown.known.pid == 0) {
+            // It had no caller yet, but may have processes by now.
+            let cgroup = self.capture.cgroup().to_owned();
+            let found = tokio::task::spawn_blocking(move || by_namespace(&cgroup)).await.unwrap_or_default();
+            for shown in all.iter_mut().filter(|shown| shown.known.pid == 0) {
+                if let Some((pid, cgroup)) = shown.inode.and_then(|inode| found.get(&inode)) {
+                    (shown.known.pid, shown.known.cgroup) = (*pid, *cgroup);
+                }
+            }
+        }
+        all.sort_by_key(|shown| std::cmp::Reverse(shown.known.since));
+        all
+    }
+
+    /// Returns how often Egret could not listen in a namespace, by cause.
+    pub(super) fn refusals(&self) -> Vec<(&'static str, u64)> {
+        self.refused.counted()
     }
 
     /// Waits until no listener accepts any more, after the run has been stopped.
@@ -494,9 +641,48 @@ impl Namespaces {
         self.served().len()
     }
 
+    fn passed_on(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.passed_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn served(&self) -> MutexGuard<'_, HashMap<u64, Served>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns duplicates of the sockets of these namespaces, and what is known of them.
+fn handed<'a>(served: impl Iterator<Item = (&'a u64, &'a Served)>) -> io::Result<HandedNamespaces> {
+    let mut handed = HandedNamespaces::default();
+    for (netns, served) in served {
+        let (v4, v6) = served.listeners.sockets();
+        let dns = served.dns.iter().flat_map(ForeignDnsSockets::sockets);
+        for socket in [Some(v4), v6].into_iter().flatten().chain(dns) {
+            handed.sockets.push(socket.try_clone_to_owned()?);
+        }
+        let Known { owner, cgroup, pid, since } = &served.known;
+        handed.known.push(HandedNamespace {
+            netns: *netns,
+            owner: owner.to_string(),
+            cgroup: *cgroup,
+            pid: *pid,
+            since: since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            connections: served.connections.load(Ordering::Relaxed),
+        });
+    }
+    Ok(handed)
+}
+
+fn loopback_down() -> Refusal {
+    Refusal::new(Unserved::LoopbackDown, "its loopback device is down")
+}
+
+/// Where the kernel shows the network namespace of a newcomer.
+fn file_of(Newcomer { pid, thread, .. }: Newcomer) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/task/{thread}/ns/net"))
+}
+
+fn inode_of(namespace: &Path) -> Option<u64> {
+    std::fs::metadata(namespace).ok().map(|metadata| metadata.ino())
 }
 
 async fn until(then: Option<Instant>) {

@@ -30,7 +30,7 @@ use super::stop::{self, Ending, Running};
 use super::unlisted::UnlistedGuard;
 use super::values::spawn_values;
 use super::{Error, Options, capabilities, memory};
-use crate::admin::{self, Draining, Handed, Predecessor, Sockets};
+use crate::admin::{self, Draining, Handed, HandedNamespaces, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, CarryDns, Rooms};
@@ -98,7 +98,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     if let Some(newest) = adopted.iter().map(|redirect| redirect.generation.0).max() {
         model.generation = Generation(model.generation.0.max(newest + 1));
     }
-    let (listeners, metrics_listener, dns_sockets, foreign_sockets) = sockets(inherited, &settings).await?;
+    let (listeners, metrics_listener, dns_sockets, handed_namespaces) = sockets(inherited, &settings).await?;
     let (v4, v6) = listeners.sockets();
     capture.listen(v4, v6)?;
     capture.beat()?;
@@ -201,7 +201,10 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     };
     let namespaces =
         Namespaces::new(&capture, &rooms.workloads, &listeners, entrance, serve, forwarding.clone(), &stop);
-    namespaces.adopt(foreign_sockets)?;
+    namespaces.adopt(handed_namespaces)?;
+    if predecessor.is_none() {
+        namespaces.forget_others()?;
+    }
 
     let guard = UnlistedGuard::new(&capture, &models, &names, &node, &rooms.workloads)?;
     guard.publish().await?;
@@ -246,7 +249,13 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         tokio::spawn(async move { server.run(state, stop).await });
     }
     if let Some(predecessor) = predecessor {
-        taken(predecessor, draining).await;
+        let late = taken(predecessor, draining).await;
+        // The old process has stopped: what is lost here comes back with the next callers.
+        for done in [namespaces.adopt(late), namespaces.forget_others()] {
+            if let Err(error) = done {
+                tracing::error!(%error, "cannot go on in all network namespaces of callers");
+            }
+        }
         if let Some(Err(error)) = replaces.map(|replaced| instance.record(&replaced)) {
             tracing::warn!(%error, "cannot record that another instance is replaced: it may take over again");
         }
@@ -323,13 +332,16 @@ impl Drop for Starting {
     }
 }
 
-/// Waits until the old process has stopped accepting, then follows how it finishes its flows.
-async fn taken(mut predecessor: Predecessor, draining: Arc<Mutex<Vec<Draining>>>) {
+/// Waits until the old process has stopped accepting, then follows how it finishes its flows. Returns the listeners that it has opened
+/// since it passed its sockets on.
+async fn taken(mut predecessor: Predecessor, draining: Arc<Mutex<Vec<Draining>>>) -> HandedNamespaces {
     let set = move |report: Option<Draining>| {
         *draining.lock().unwrap_or_else(PoisonError::into_inner) = report.into_iter().collect();
     };
-    set(predecessor.taken().await);
+    let (late, report) = predecessor.taken().await;
+    set(report);
     tokio::spawn(predecessor.follow(set));
+    late
 }
 
 /// Asks the process that already runs, if there is one, to hand over.
@@ -352,7 +364,7 @@ async fn predecessor(options: &Options, settings: &Settings) -> anyhow::Result<O
 async fn sockets(
     inherited: Option<Sockets>,
     settings: &Settings,
-) -> anyhow::Result<(Listeners, Option<TcpListener>, Vec<OwnedFd>, Vec<OwnedFd>)> {
+) -> anyhow::Result<(Listeners, Option<TcpListener>, Vec<OwnedFd>, HandedNamespaces)> {
     let bind = async || -> anyhow::Result<Option<TcpListener>> {
         let Some(address) = settings.telemetry else { return Ok(None) };
         let listener = TcpListener::bind(address).await;
@@ -360,7 +372,7 @@ async fn sockets(
     };
     let Some(Sockets { v4, v6, telemetry, dns, namespaces }) = inherited else {
         let own = Listeners::bind().context("cannot listen on the loopback")?;
-        return Ok((own, bind().await?, Vec::new(), Vec::new()));
+        return Ok((own, bind().await?, Vec::new(), HandedNamespaces::default()));
     };
     let telemetry = match telemetry.map(std::net::TcpListener::from) {
         Some(listener) if listener.local_addr().ok() == settings.telemetry => {
@@ -546,6 +558,7 @@ fn spawn_telemetry(
             config_refused: state.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
             origins: state.capture.origins_used(),
             namespaces: state.namespaces.count(),
+            namespaces_refused: state.namespaces.refusals(),
             lost_events: state.capture.events_lost(),
             stalls: runtime.stalls(),
             lost_lines: telemetry.lost_lines(),

@@ -135,8 +135,14 @@ impl Running {
                 Some(successor) = successors.recv() => successor,
             };
             let handed = async {
-                let sockets = self.pass_on().await?;
-                successor.hand(&sockets, self.models.current().generation.0).await
+                let sockets = self.pass_on()?;
+                successor.hand(&sockets, self.models.current().generation.0).await?;
+                // It has taken over, whatever comes of these.
+                let rest = async { successor.hand_late(&self.namespaces.pass_on_rest().await?).await };
+                if let Err(error) = rest.await {
+                    tracing::warn!(%error, "cannot pass on the listeners of the newest network namespaces");
+                }
+                Ok::<_, std::io::Error>(())
             };
             let handed = tokio::select! {
                 () = stopping.due(true) => return Ending::Stopped,
@@ -154,7 +160,7 @@ impl Running {
     }
 
     /// Returns duplicates of the sockets, to be passed on.
-    async fn pass_on(&self) -> std::io::Result<Sockets> {
+    fn pass_on(&self) -> std::io::Result<Sockets> {
         let (v4, v6) = self.listeners.sockets();
         Ok(Sockets {
             v4: v4.try_clone_to_owned()?,
@@ -165,7 +171,7 @@ impl Running {
                 .map(|metrics| metrics.as_fd().try_clone_to_owned())
                 .transpose()?,
             dns: self.forwarding.as_ref().map(Forwarding::pass_on).transpose()?.unwrap_or_default(),
-            namespaces: self.namespaces.pass_on().await?,
+            namespaces: self.namespaces.pass_on()?,
         })
     }
 

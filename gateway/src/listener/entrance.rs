@@ -79,6 +79,27 @@ fn inside<T>(own: &File, way: Way, what: impl FnOnce() -> io::Result<T>) -> io::
     done
 }
 
+/// Returns whether the loopback device is up in a socket's network namespace.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn loopback_is_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    // include/uapi/linux/sockios.h.
+    const SIOCGIFFLAGS: libc::Ioctl = 0x8913;
+    // SAFETY: this structure of numbers may be all zeros.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = libc::c_char::try_from(from).unwrap_or_default();
+    }
+    // SAFETY: the request reads the name and writes the flags, both within the structure (netdevice(7)).
+    if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGIFFLAGS, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has written this member.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(libc::c_int::from(flags) & libc::IFF_UP != 0)
+}
+
 /// Returns a socket's network namespace.
 ///
 /// # Errors
@@ -99,11 +120,11 @@ pub fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// other addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loopback {
-    /// None.
+    /// It has no address.
     Down,
-    /// 127.0.0.1 alone.
+    /// It has 127.0.0.1 alone.
     V4,
-    /// ::1 too.
+    /// It has ::1 too.
     Both,
 }
 

@@ -60,6 +60,8 @@ pub struct Gauges {
     pub origins: usize,
     /// Number of network namespaces in which Egret listens, beside the node's.
     pub namespaces: usize,
+    /// How often Egret could not listen in a network namespace, by cause.
+    pub namespaces_refused: Vec<(&'static str, u64)>,
     /// Events about decisions of the kernel hooks that were lost.
     pub lost_events: u64,
     /// Number of stalls of the runtime.
@@ -136,6 +138,10 @@ impl Metrics {
         section(&mut body, "egret_origins_used", "gauge", help, [("", gauges.origins as u64)])?;
         let help = "Network namespaces of callers in which Egret listens, beside the node's";
         section(&mut body, "egret_network_namespaces", "gauge", help, [("", gauges.namespaces as u64)])?;
+        let by_cause = gauges.namespaces_refused.iter().map(|row| (format!("{{cause=\"{}\"}}", row.0), row.1));
+        let help = "Times that Egret could not listen in a caller's network namespace";
+        let by_cause = by_cause.collect::<Vec<_>>();
+        section(&mut body, "egret_network_namespaces_refused_total", "counter", help, by_cause)?;
         let help = "Events about decisions of the kernel hooks that were lost";
         section(&mut body, "egret_kernel_events_lost_total", "counter", help, [("", gauges.lost_events)])?;
         let help = "Times that the runtime has stalled for more than a second";

@@ -138,6 +138,16 @@ pub(super) fn of_processes(cgroup: &Path, mut known: HashSet<u64>) -> Vec<Found>
     found
 }
 
+/// Returns a process in this cgroup or below for each network namespace, by inode number, and its cgroup. It reads files.
+pub(super) fn by_namespace(cgroup: &Path) -> HashMap<u64, (u32, u64)> {
+    let fact = |Found { path, from }: Found| {
+        let From::Process(cgroup) = from else { return None };
+        let pid = path.components().nth(2)?.as_os_str().to_str()?.parse().ok()?;
+        Some((inode_in(&fs::read_link(&path).ok()?)?, (pid, cgroup)))
+    };
+    of_processes(cgroup, HashSet::new()).into_iter().filter_map(fact).collect()
+}
+
 /// Returns the inode number of the network namespace of this process.
 pub(super) fn own() -> Option<u64> {
     fs::read_link("/proc/self/ns/net").ok().as_deref().and_then(inode_in)
