@@ -15,8 +15,8 @@ pub use client::{Client, Error};
 pub use hand_over::{Handed, HandedNamespace, HandedNamespaces, Predecessor, Sockets, Successor, take_over};
 pub use protocol::{
     ApiRow, BackendRow, BypassRow, CacheRow, Caller, DecisionRow, DestinationExplained, DestinationStep, Draining,
-    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, LimitRow, MessageRow, NameRow, NamespaceRow,
-    Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow, UnlistedRow,
-    WorkloadApi, WorkloadRow,
+    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, KubernetesRow, LimitRow, MessageRow, NameRow,
+    NamespaceRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow,
+    UnlistedRow, WorkloadApi, WorkloadRow,
 };
 pub use server::{Handler, MAX_REQUEST, Responding, Server, SocketFile};

@@ -102,6 +102,8 @@ pub struct Settings {
     pub max_addresses: usize,
     /// The kubelet's directories.
     pub kubelet: Kubelet,
+    /// The Kubernetes API server, where Egret asks it.
+    pub kubernetes: Option<Kubernetes>,
     /// The CA of intercepted APIs.
     pub ca: Ca,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
@@ -121,6 +123,15 @@ pub struct Kubelet {
     pub logs: PathBuf,
     /// The cgroup below which the kubelet makes `kubepods`, as a path below the root of the hierarchy; the root if absent.
     pub cgroup: Option<String>,
+}
+
+/// How Egret finds the Kubernetes API server, and its own node there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    /// The name of the node, if it is configured.
+    pub node: Option<String>,
+    /// The kubeconfig file; without one, the pod's service account is used.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// The files of the CA.

@@ -36,13 +36,13 @@ use self::third_party::ThirdParty;
 use crate::flow::{self, Bound, Share, Shares, Workloads};
 use crate::listener::Accepted;
 use crate::model::{
-    DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Protocol, Reason, Scope, UNLISTED,
+    DNS, Decision, Flow, Generation, Host, Limits, Listing, Model, Origin, Pending, Protocol, Reason, Scope, UNLISTED,
 };
-use crate::policy::{self, Pending};
 use crate::route::Carriage;
 use crate::telemetry::{Bytes, Decided, FlowRecord, Telemetry};
 use crate::tls::Leaves;
 use crate::upstream::{Dialer, Lease, Pool, Windows, descriptors};
+use crate::{permit, policy};
 
 pub use buffered::Buffered;
 pub use clock::clock;
@@ -147,8 +147,8 @@ impl Rooms {
         }
     }
 
-    fn known(&self) -> policy::Known<'_> {
-        policy::Known { addresses: &self.addresses, listings_at: &self.listings_at, on_node: &self.on_node }
+    fn known(&self) -> permit::Known<'_> {
+        permit::Known { addresses: &self.addresses, listings_at: &self.listings_at, on_node: &self.on_node }
     }
 }
 
@@ -269,7 +269,7 @@ async fn admit(
         return Ok(Admitted::Requests(Box::new(Requests { prefix, carriage, third_party, lease })));
     }
     let name = routing::name(&route, &flow, &protocol, rooms).await?;
-    let permit = policy::admit(&model, &flow, &route, &carriage, name.as_ref(), rooms.known())
+    let permit = permit::admit(&model, &flow, &route, &carriage, name.as_ref(), rooms.known())
         .map_err(|refusal| routing::refused(refusal, record))?;
     let upstream = rooms.dialer.connect(&permit).await?;
     record.connected(upstream.local, upstream.remote, permit.proxy());
@@ -278,7 +278,7 @@ async fn admit(
 
 /// The place of a connection among those of its caller's owner, if there is one.
 fn place_of(flow: &Flow, model: &Model, rooms: &Rooms) -> Option<Share> {
-    rooms.connections.take(&flow.workload.owner, 1, connections_of_one(model))
+    rooms.connections.take(&flow.workload.identity.owner, 1, connections_of_one(model))
 }
 
 /// How many connections one owner may have; and requests of HTTP/2, each of which may need a connection of its own.
@@ -302,8 +302,9 @@ pub async fn decided(decision: Decision, rooms: &Rooms) {
     let api = model.api(decision.origin.api).map(|api| (Arc::clone(&api.name), api.mode.label()));
     let Decision { origin, time, reason, source, udp, times } = decision;
     let flow = flow::identify(rooms.telemetry.number(), origin, &rooms.workloads).await;
-    let name =
-        (flow.api == UNLISTED).then(|| (rooms.name_at)(&flow.workload.owner, flow.original_dst.0.ip())).flatten();
+    let name = (flow.api == UNLISTED)
+        .then(|| (rooms.name_at)(&flow.workload.identity.owner, flow.original_dst.0.ip()))
+        .flatten();
     rooms.telemetry.decided(Decided { flow, api, name, time, source, udp, times }, reason);
 }
 

@@ -13,12 +13,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 
-use crate::admin::{Caller, Explained, MessageRow, Question, StepRow};
+use crate::admin::{Explained, MessageRow, Question, StepRow};
 use crate::connection::{self, Rooms, Sample, Sampled};
 use crate::model::{
-    Admission, Api, ApiId, Host, Mode, Model, OriginalDst, Reason, Rules, Strangers, Unknown, UnlistedAction,
-    UnlistedClass, Workload,
+    Admission, Api, ApiId, Host, Mode, Model, OriginalDst, Reason, Rules, Strangers, UnlistedAction, UnlistedClass,
+    Workload,
 };
+use crate::permit;
 use crate::policy::{self, Account, Call, Dry, Message, State, Step};
 
 pub use destination::{Destination, Live, PlaceOf, Row, destination};
@@ -116,7 +117,7 @@ impl Asked {
             address: question.caller.original_destination.map(|address| address.ip()),
             head: head(question, &url, &host, body.as_ref().map(Vec::len))?,
             body: body.unwrap_or_default().into(),
-            workload: workload(&question.caller),
+            workload: question.caller.workload.clone(),
             host,
         })
     }
@@ -127,7 +128,7 @@ impl Asked {
 
     /// Says what happens to a connection to a host that no API lists.
     fn unlisted(&self, model: &Model) -> String {
-        let (number, class) = policy::unlisted_class(&model.unlisted, &self.workload);
+        let (number, class) = permit::unlisted_class(&model.unlisted, &self.workload);
         let rule = match number {
             0 => "`capture.unlisted`".to_owned(),
             number => format!("rule {number} of `capture.unlisted`"),
@@ -150,8 +151,8 @@ impl Asked {
 
     /// What happens to the workload where the API is not for it.
     fn not_admitted(&self, api: &Api) -> Option<String> {
-        let (name, api_name) = (&self.workload.name, &api.name);
-        match policy::admission(api, &self.workload) {
+        let (name, api_name) = (&self.workload.identity.name, &api.name);
+        match permit::admission(api, &self.workload) {
             Admission::Admitted => None,
             Admission::Denied => Some(format!(
                 "`workloads` of API `{api_name}` does not admit {name}: the connection is refused (`{}`)",
@@ -228,41 +229,6 @@ fn head(question: &Question, url: &Uri, host: &Host, length: Option<usize>) -> a
         headers.append(name, value);
     }
     Ok(request.body(())?.into_parts().0)
-}
-
-fn workload(caller: &Caller) -> Workload {
-    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-    Workload {
-        owner: owner(caller).into(),
-        name: match (&caller.namespace, &caller.pod_name) {
-            (Some(namespace), Some(pod)) => format!("{namespace}/{pod}").into(),
-            _ => owner(caller).into(),
-        },
-        claimed_name: text(&caller.claimed_name),
-        cgroup: format!("/{}", caller.workload).into(),
-        unit: text(&caller.unit),
-        container: text(&caller.container),
-        pod: text(&caller.pod),
-        namespace: text(&caller.namespace),
-        pod_name: text(&caller.pod_name),
-        service_account: text(&caller.service_account),
-        pid: caller.pid,
-        uid: caller.uid,
-        user: caller.user.as_str().into(),
-        command: caller.command.clone(),
-        executable: text(&caller.executable),
-        unknown: Unknown::default(),
-    }
-}
-
-/// The owner that a workload with these facts has.
-fn owner(caller: &Caller) -> String {
-    if !caller.owner.is_empty() {
-        return caller.owner.clone();
-    }
-    let pod = caller.pod.as_ref().map(|uid| format!("pod {uid}"));
-    let container = || caller.container.as_ref().map(|id| format!("container {}", id.get(..12).unwrap_or(id)));
-    pod.or_else(container).or_else(|| caller.unit.clone()).unwrap_or_else(|| caller.workload.clone())
 }
 
 fn begun(model: &Model, api: &Api, host: &Host) -> Explained {

@@ -18,6 +18,8 @@ mod heartbeat;
 
 mod instance;
 
+mod kubernetes;
+
 mod leftovers;
 
 mod log;

@@ -24,7 +24,10 @@ pub mod connection;
 /// TLS with callers: Egret's CA and the leaves that it issues.
 pub mod tls;
 
-/// 6. Runs policies, and is the only source of a permit to dial.
+/// 6. Says who may use an API, and is the only source of a permit to dial.
+pub mod permit;
+
+/// Runs the policies of a request, between 6 and 7.
 pub mod policy;
 
 /// 7. Connects to the third party, always from the egress address.
@@ -38,7 +41,10 @@ pub mod telemetry;
 /// Resolves host names, keeps their addresses fresh, and derives the kernel's table from them.
 pub mod names;
 
-/// The types that rooms share. They do no IO and know no serde.
+/// Follows the pods of this node at the Kubernetes API server.
+pub mod kubernetes;
+
+/// The types that rooms share. They do no IO, and none but those of workloads know serde.
 pub mod model;
 
 /// Compiles text to a model and reports all errors at once; reloads live.

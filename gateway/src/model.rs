@@ -1,4 +1,5 @@
-//! The words that cross rooms. No IO, no serde: what is written or printed has its own types.
+//! The words that cross rooms. No IO. What is written or printed has its own types, but for the facts about a workload, which have one
+//! name everywhere.
 
 mod api;
 mod audience;
@@ -16,6 +17,8 @@ mod host;
 mod keys;
 mod namespace;
 mod path;
+mod pending;
+mod pod;
 mod policy;
 mod printable;
 mod product;
@@ -24,10 +27,12 @@ mod reason;
 mod redirect;
 mod rules;
 mod secret;
+mod selection;
 mod signing;
 mod told;
 mod unlisted;
 mod wildcard;
+mod workload;
 
 pub use api::{
     Api, ApiId, Backend, ClientCertificate, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pin, Pool,
@@ -36,18 +41,20 @@ pub use api::{
 pub use audience::{Admission, AdmissionOf, Audience, Others};
 pub use bypass::{Bypass, BypassCause};
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
-pub use counters::CounterStore;
+pub use counters::{Count, CounterStore, Counters, Left, Within};
 pub use decision::Decision;
 pub use dns::{DNS, DnsSender};
 pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use escaping::{Escaping, Scanner, Syntax};
 pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
-pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol, Unknown, Workload};
+pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
 pub use namespace::{Newcomer, Unserved};
 pub use path::{ambiguity, has_dot_segment, spelled};
+pub use pending::Pending;
+pub use pod::{Pod, PodContainer, PodDescription, PodOf};
 pub use policy::{
     Answer, ApiKey, AssertionKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,
@@ -66,7 +73,9 @@ pub use reason::Reason;
 pub use redirect::{Action, HookCounters, Redirect, Scope};
 pub use rules::{Operation, PathTemplate, Rules, Segment};
 pub use secret::Secret;
+pub use selection::{Selected, fits, is_one_of, select};
 pub use signing::{SIGNING, Signer};
 pub use told::{Counted, Logged, LoggedBody, Told, Traced};
 pub use unlisted::{Classes, Destinations, UNLISTED, Unlisted, UnlistedAction, UnlistedClass, UnlistedRule};
 pub use wildcard::{Listing, Wildcard, domains_above};
+pub use workload::{Fact, Identity, Known, Unknown, Workload};

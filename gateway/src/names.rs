@@ -183,6 +183,14 @@ impl Names {
         }
     }
 
+    /// Returns the addresses of a host of Egret's own configuration, such as the API server's. Nothing is remembered.
+    ///
+    /// # Errors
+    /// Why the host could not be resolved.
+    pub async fn look_up(&self, host: &Host) -> Result<Vec<IpAddr>, String> {
+        self.resolver.resolve(host, Families::Both).await.map(|response| response.addresses)
+    }
+
     /// Returns the state of every listed host.
     pub fn status(&self) -> Vec<NameStatus> {
         self.listed().status()

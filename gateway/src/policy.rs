@@ -1,5 +1,4 @@
-//! What may be done, and what is done: the only source of a permit, and without a permit nothing dials; and the policies,
-//! one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
+//! The policies, one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
 
 mod account;
 mod authentication_api_key;
@@ -33,7 +32,6 @@ mod log;
 mod mask;
 mod meter;
 mod paths;
-mod permit;
 mod quota;
 mod rate_limit;
 mod redirect;
@@ -64,16 +62,13 @@ pub use authentication_oauth2::RefreshRow;
 pub use backends::BackendRow;
 pub use bodies::Trailers;
 pub use call::{Call, Fault, Source, Step};
-pub use counters::{Count, Counters, Left, Within};
 pub use dry::Dry;
 pub use limit_concurrency::Held;
 pub use mask::fields as mask_fields;
 pub use meter::{Meters, Passed, Usage};
-pub use permit::{Known, Permit, Target, Tunnel, admit, admit_endpoint, admit_own};
 pub use quota::QuotaRow;
 pub use run::run;
 pub use subscription::Used;
 pub use template::MASK;
 pub use uses::{CacheUse, LimitUse};
-pub use workload_filter::{admission, is_one_of, unlisted_class};
-pub use world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};
+pub use world::{Asked, Peeked, Side, State, Unanswerable, World};

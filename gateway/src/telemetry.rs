@@ -10,6 +10,7 @@ mod metrics;
 
 mod record;
 
+mod request_line;
 mod requests;
 
 mod told;
@@ -29,6 +30,7 @@ pub use callers::{Newest, Owner};
 pub use http::serve;
 pub use metrics::{Counter, Gauges, Metrics};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
+pub use request_line::{RequestFacts, RequestLine};
 pub use requests::{RequestRecord, RequestSnapshot};
 pub use told::Teller;
 pub use unlisted::UnlistedDestination;
@@ -136,11 +138,13 @@ impl Telemetry {
         self.flows().len()
     }
 
-    fn close(&self, id: u64, snapshot: &Snapshot, outcome: &'static str) {
-        self.flows().remove(&id);
-        self.metrics.flow(snapshot, outcome);
-        self.write(snapshot, outcome);
-        self.callers.note(snapshot, !is_well(outcome));
+    fn close(&self, flow: &record::Shared, outcome: &'static str) {
+        self.flows().remove(&flow.id);
+        // Nobody looks at it any more.
+        let snapshot = flow.take();
+        self.metrics.flow(&snapshot, outcome);
+        self.write(&snapshot, outcome);
+        self.callers.note(&snapshot, !is_well(outcome));
     }
 
     /// Returns the owners of workloads that have called, those of running flows included, the one that called last first.
@@ -150,7 +154,7 @@ impl Telemetry {
 
     /// Logs a flow. A refused flow is left out if its owner has caused too many such lines.
     fn write(&self, snapshot: &Snapshot, outcome: &'static str) {
-        let owner = snapshot.flow.as_ref().map(|flow| &flow.workload.owner);
+        let owner = snapshot.flow.as_ref().map(|flow| &flow.workload.identity.owner);
         if self.admits(owner, outcome, snapshot.api.as_ref()) {
             self.log.write(snapshot, outcome);
         }

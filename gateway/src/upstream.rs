@@ -25,7 +25,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::model::{Exempt, Reason};
-use crate::policy::{Target, Tunnel};
+use crate::permit::{Target, Tunnel};
 
 pub use self::redis::Redis;
 pub use dialer::Dialer;

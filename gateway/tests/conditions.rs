@@ -1,11 +1,12 @@
 //! What a condition comes to does not depend on whether it needs the interpreter.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Generation, Host, Statement, Workload};
+use egret::model::{Generation, Host, Identity, Statement, Workload};
 use egret::policy::{self, Call, Dry};
 use http::{HeaderValue, Request, StatusCode};
 
@@ -71,13 +72,8 @@ fn with_and_without_the_interpreter_it_is_the_same() {
                 secret.set_sensitive(true);
                 headers.insert("x-secret", secret);
                 let (namespace, pod_name) = (Some("billing".into()), Some("api-0".into()));
-                let workload = Workload {
-                    owner: "billing".into(),
-                    name: "billing".into(),
-                    namespace,
-                    pod_name,
-                    ..Workload::default()
-                };
+                let identity = Identity { namespace, pod_name, ..Identity::of("billing") };
+                let workload = Workload::from(Arc::new(identity));
                 let head = request.into_parts().0;
                 let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
                 call.steps = Some(Vec::new());

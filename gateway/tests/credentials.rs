@@ -1,6 +1,7 @@
 //! Policies about credentials, from the configuration to the request that would be sent.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
@@ -8,7 +9,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Generation, Workload};
+use egret::model::{Generation, Identity, Workload};
 use egret::policy::{self, Call, Dry};
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
@@ -65,12 +66,8 @@ impl Scene {
         std::fs::remove_dir_all(directory).unwrap();
         let api = &compiled.model.apis[0];
         let rules = api.rules.as_ref().unwrap();
-        let workload = Workload {
-            owner: "curl".into(),
-            cgroup: "/curl".into(),
-            command: "curl".to_owned(),
-            ..Workload::default()
-        };
+        let identity = Arc::new(Identity { cgroup: "/curl".into(), ..Identity::of("curl") });
+        let workload = Workload { command: "curl".into(), ..Workload::from(identity) };
         let (head, body) = request.into_parts();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], now, Duration::ZERO);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Endpoint, Generation, Host, Model, Reason, Told, Workload};
-use egret::policy::{self, Asked, Call, Peeked, Pending, Side, State, Unanswerable, World};
+use egret::model::{Endpoint, Generation, Host, Identity, Model, Pending, Reason, Told, Workload};
+use egret::policy::{self, Asked, Call, Peeked, Side, State, Unanswerable, World};
 use http::{HeaderMap, Request, Response, response};
 
 /// A third party with one answer.
@@ -127,7 +127,7 @@ fn configured(text: &str, beside: &[(String, String)]) -> Model {
 
 fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcome {
     let (head, body_of_request) = request.into_parts();
-    let workload = Workload { owner: "test".into(), cgroup: "/test".into(), ..Workload::default() };
+    let workload = Workload::from(Arc::new(Identity { cgroup: "/test".into(), ..Identity::of("test") }));
     let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
     let rules = api.rules.as_ref().unwrap();
     let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("admin", &[]),
     ("capture", &[]),
-    ("cli", &["admin", "capture", "config", "explain", "gateway", "policy", "route"]),
+    ("cli", &["admin", "capture", "config", "explain", "gateway", "permit", "policy", "route", "telemetry"]),
     ("config", &[]),
-    ("connection", &["detect", "flow", "listener", "policy", "route", "telemetry", "tls", "upstream"]),
+    ("connection", &["detect", "flow", "listener", "permit", "policy", "route", "telemetry", "tls", "upstream"]),
     ("detect", &[]),
-    ("explain", &["admin", "connection", "policy"]),
+    ("explain", &["admin", "connection", "permit", "policy"]),
     ("flow", &[]),
     (
         "gateway",
@@ -23,22 +23,26 @@ const ROOMS: &[(&str, &[&str])] = &[
             "connection",
             "explain",
             "flow",
+            "kubernetes",
             "listener",
             "names",
+            "permit",
             "policy",
             "telemetry",
             "tls",
             "upstream",
         ],
     ),
+    ("kubernetes", &[]),
     ("listener", &[]),
     ("model", &[]),
     ("names", &[]),
+    ("permit", &["route"]),
     ("policy", &["route"]),
     ("route", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
-    ("upstream", &["policy"]),
+    ("upstream", &["permit"]),
 ];
 
 /// A crate, and the only rooms that may name it.
@@ -50,15 +54,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["connection", "telemetry", "upstream"]),
     ("jsonschema", &["config", "model", "policy"]),
     ("quick_xml", &["policy"]),
+    ("k8s_openapi", &["kubernetes"]),
+    ("kube", &["kubernetes"]),
     ("jsonwebtoken", &["config", "model", "policy"]),
     ("rcgen", &["tls"]),
     ("redis", &["upstream"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
-    ("serde", &["admin", "cli", "config", "policy", "telemetry"]),
+    ("serde", &["admin", "cli", "config", "model", "policy", "telemetry"]),
 ];
 
 /// Rooms that do no IO.
-const PURE: &[&str] = &["model", "detect", "route", "policy", "config/compile"];
+const PURE: &[&str] = &["model", "detect", "route", "permit", "policy", "config/compile"];
 
 fn sources(room: &str) -> Vec<(PathBuf, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

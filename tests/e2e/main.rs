@@ -76,6 +76,8 @@ mod inspected;
 
 mod intercept;
 
+mod kubernetes;
+
 mod limits;
 
 mod load;

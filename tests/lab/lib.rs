@@ -4,6 +4,8 @@
 //! 192.0.2.10 and 2001:db8:1::10. The internet has third parties on 203.0.113.0/24 and 2001:db8:2::/64. What a test asserts
 //! is what a third party saw. Everything ends with the [`Lab`], also when a test panics.
 
+mod api_server;
+
 mod container;
 
 mod daemon;
@@ -32,6 +34,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub use api_server::{ApiServer, NODE_NAME};
 pub use container::Container;
 pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
@@ -218,6 +221,11 @@ impl Lab {
     /// A new pod on the node, of which its kubelet says nothing yet.
     pub fn pod(&self, namespace: &str, name: &str) -> Pod<'_> {
         Pod::new(self, namespace, name)
+    }
+
+    /// A Kubernetes API server, which is not started yet.
+    pub fn api_server(&self) -> ApiServer<'_> {
+        ApiServer::new(self)
     }
 
     /// A new container with a network namespace of its own, which has no name: nobody knows of it before its first process.

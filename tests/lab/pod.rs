@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{Conversation, Lab, wire};
+use crate::{Conversation, Lab, NODE_NAME, wire};
 
 /// A pod with one container, on the node's network.
 #[derive(Debug)]
@@ -35,6 +35,36 @@ impl<'a> Pod<'a> {
     /// Its uid.
     pub fn uid(&self) -> &str {
         &self.uid
+    }
+
+    /// The pod as the API server describes it: of a ReplicaSet that this Deployment made, with these labels.
+    pub fn object(&self, deployment: &str, labels: &[(&str, &str)]) -> Value {
+        let hash = "6d9f";
+        let mut all = json!({"pod-template-hash": hash});
+        for (name, value) in labels {
+            all[name] = (*value).into();
+        }
+        let id = self.cgroup.rsplit_once("cri-containerd-").and_then(|(_, id)| id.strip_suffix(".scope"));
+        let status = json!({
+            "name": "app", "image": "registry.example/api:7", "imageID": "", "ready": true, "restartCount": 0,
+            "containerID": format!("containerd://{}", id.expect("a container")),
+        });
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-{hash}"), "uid": "1", "controller": true,
+        });
+        json!({
+            "kind": "Pod",
+            "apiVersion": "v1",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace, "uid": self.uid, "labels": all, "ownerReferences": [owner],
+            },
+            "spec": {
+                "nodeName": NODE_NAME,
+                "serviceAccountName": "default",
+                "containers": [{"name": "app", "image": "registry.example/api:7"}],
+            },
+            "status": {"phase": "Running", "containerStatuses": [status]},
+        })
     }
 
     /// The kubelet makes the directory of its logs.

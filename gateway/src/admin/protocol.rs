@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Workload;
+
 /// A request to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -356,47 +358,29 @@ pub struct RedirectRow {
     pub generation: u32,
 }
 
+/// How the watch of this node's pods at the Kubernetes API server is getting on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KubernetesRow {
+    /// The address of the API server, once it is known.
+    pub server: Option<String>,
+    /// The name of the node.
+    pub node: String,
+    /// `starting`, `watching`, or `away` while the API server does not answer and what it said last holds.
+    pub state: String,
+    /// Seconds since this state began.
+    pub since_seconds: u64,
+    /// The number of pods that the API server has described.
+    pub pods: usize,
+    /// What went wrong, while the API server is away.
+    pub error: Option<String>,
+}
+
 /// A caller and its destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
-    /// What a person calls the workload's owner.
-    pub workload: String,
-    /// The workload's owner, by which limits tell callers apart.
-    #[serde(default)]
-    pub owner: String,
-    /// The name that the caller gave its own cgroup, if that is not the owner's.
-    #[serde(default)]
-    pub claimed_name: Option<String>,
-    /// The process id of the caller.
-    pub pid: u32,
-    /// Command name, which the process can change.
-    pub command: String,
-    /// The user id of the caller.
-    pub uid: u32,
-    /// Its user name.
-    #[serde(default)]
-    pub user: String,
-    /// Its systemd unit.
-    #[serde(default)]
-    pub unit: Option<String>,
-    /// The id of its container.
-    #[serde(default)]
-    pub container: Option<String>,
-    /// The uid of its pod.
-    #[serde(default)]
-    pub pod: Option<String>,
-    /// Its pod's namespace.
-    #[serde(default)]
-    pub namespace: Option<String>,
-    /// Its pod's name.
-    #[serde(default)]
-    pub pod_name: Option<String>,
-    /// Its pod's service account.
-    #[serde(default)]
-    pub service_account: Option<String>,
-    /// The path of its executable.
-    #[serde(default)]
-    pub executable: Option<String>,
+    /// Who it is.
+    #[serde(flatten)]
+    pub workload: Workload,
     /// The address that it connected to.
     pub original_destination: Option<SocketAddr>,
 }
@@ -812,6 +796,9 @@ pub struct Status {
     pub egress: Vec<EgressRow>,
     /// Processes that are finishing their flows.
     pub draining: Vec<Draining>,
+    /// How the watch of this node's pods at the Kubernetes API server is getting on; absent where Egret does not ask it.
+    #[serde(default)]
+    pub kubernetes: Option<KubernetesRow>,
     /// Decisions of the kernel hooks, by reason.
     pub kernel: BTreeMap<String, u64>,
     /// DNS queries and responses, by what became of them; empty while Egret does not forward DNS.

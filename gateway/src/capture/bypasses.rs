@@ -122,7 +122,7 @@ impl Capture {
             scope: rule.scope,
             pid: 0,
             uid: connection.uid,
-            command: String::new(),
+            command: "".into(),
             time: Duration::ZERO,
             generation: rule.generation,
             api: rule.api,

@@ -96,7 +96,7 @@ pub(super) fn origin(record: &egret_kernel::Origin) -> Origin {
         scope: scope(record.scope),
         pid: record.pid,
         uid: record.uid,
-        command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').to_owned(),
+        command: String::from_utf8_lossy(&record.command).trim_end_matches('\0').into(),
         time: Duration::from_nanos(record.time),
         generation: Generation(record.generation),
         api: ApiId(record.api),

@@ -9,57 +9,19 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{Failure, Output, out, table};
 use crate::model::{
-    Admission, Api, Expression, Host, Mode, Model, Policies, Policy, Reason, Rules, Statement, Workload,
+    Admission, Api, Expression, Host, Identity, Mode, Model, Policies, Policy, Reason, Rules, Statement,
 };
+use crate::permit;
 use crate::policy::{self, Call, Dry, Held};
+use crate::telemetry::{RequestFacts, RequestLine};
 
 /// Maximum number of kinds of difference in the table.
 const SHOWN: usize = 100;
-
-/// A line of the access log that describes a request.
-#[derive(Debug, Deserialize)]
-struct Line {
-    time: f64,
-    outcome: String,
-    api: String,
-    workload: String,
-    /// Absent in lines of versions before 0.2.
-    owner: Option<String>,
-    claimed_name: Option<String>,
-    #[serde(default)]
-    cgroup: String,
-    #[serde(default)]
-    uid: u32,
-    #[serde(default)]
-    user: String,
-    unit: Option<String>,
-    container: Option<String>,
-    pod: Option<String>,
-    namespace: Option<String>,
-    pod_name: Option<String>,
-    service_account: Option<String>,
-    executable: Option<String>,
-    request: Facts,
-}
-
-#[derive(Debug, Deserialize)]
-struct Facts {
-    scheme: Option<String>,
-    port: Option<u16>,
-    method: String,
-    /// The host and the path, without the query.
-    target: String,
-    operation: Option<String>,
-    status: u16,
-    policy: Option<String>,
-    upstream_us: u64,
-    total_us: u64,
-}
 
 /// The result of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -114,9 +76,9 @@ pub(super) fn run(model: &Model, log: &Path, output: Output) -> Result<(), Failu
 
 /// Returns the requests of a log in the order of their time: lines are written when requests end. Also returns the number of
 /// lines that cannot be read.
-fn read(log: &Path) -> Result<(Vec<Line>, usize), Failure> {
+fn read(log: &Path) -> Result<(Vec<RequestLine<'static>>, usize), Failure> {
     let failed = |error: std::io::Error| Failure::Invalid(format!("egret: {} cannot be read: {error}", log.display()));
-    let (mut lines, mut unreadable) = (Vec::<Line>::new(), 0);
+    let (mut lines, mut unreadable) = (Vec::<RequestLine<'static>>::new(), 0);
     for text in BufReader::new(File::open(log).map_err(failed)?).split(b'\n') {
         let text = text.map_err(failed)?;
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(&text) else {
@@ -152,7 +114,7 @@ impl<'a> Replay<'a> {
         Ok(Self { model, world: Dry::new(Bytes::new(), StatusCode::OK), runtime, held: Vec::new() })
     }
 
-    fn all(&mut self, lines: &[Line], unreadable: usize) -> Result<Replayed, Failure> {
+    fn all(&mut self, lines: &[RequestLine<'_>], unreadable: usize) -> Result<Replayed, Failure> {
         let mut replayed = Replayed { requests: lines.len(), unreadable, ..Replayed::default() };
         let mut changes = BTreeMap::<_, Change>::new();
         let first = lines.first().map_or(0.0, |line| line.time);
@@ -168,17 +130,17 @@ impl<'a> Replay<'a> {
             let unknown = unknown && before.outcome != after.outcome;
             *if unknown { &mut replayed.unknown } else { &mut replayed.differ } += 1;
             // A pod's unit is that of its container.
-            let unit = line.unit.as_ref().filter(|_| line.pod_name.is_none());
-            let workload = unit.unwrap_or(&line.workload).clone();
+            let Identity { unit, name, pod_name, .. } = &*line.workload.identity;
+            let workload = unit.as_ref().filter(|_| pod_name.is_none()).unwrap_or(name).to_string();
             let facts = &line.request;
             // An operation has many paths.
-            let subject = facts.operation.clone().unwrap_or_else(|| facts.target.clone());
-            let key = (facts.method.clone(), subject, workload.clone(), before.clone(), after.clone());
+            let subject = facts.operation.as_ref().unwrap_or(&facts.target).to_string();
+            let key = (facts.method.to_string(), subject, workload.clone(), before.clone(), after.clone());
             let change = changes.entry(key).or_insert_with(|| Change {
                 requests: 0,
-                method: facts.method.clone(),
-                target: facts.target.clone(),
-                operation: facts.operation.clone(),
+                method: facts.method.to_string(),
+                target: facts.target.to_string(),
+                operation: facts.operation.as_deref().map(str::to_owned),
                 workload,
                 before,
                 after,
@@ -192,19 +154,19 @@ impl<'a> Replay<'a> {
     }
 
     /// How it was treated, how it would be, and whether that depends on what the log does not have.
-    fn one(&mut self, line: &Line, first: f64) -> Result<(Treatment, Treatment, bool), Failure> {
+    fn one(&mut self, line: &RequestLine<'_>, first: f64) -> Result<(Treatment, Treatment, bool), Failure> {
         let facts = &line.request;
-        let (host, path) = facts.target.find('/').map_or((facts.target.as_str(), "/"), |at| facts.target.split_at(at));
+        let (host, path) = facts.target.find('/').map_or((&*facts.target, "/"), |at| facts.target.split_at(at));
         let bad = |what: &str| Failure::Invalid(format!("egret: the log has a request of {}: {what}", facts.target));
         let host = Host::parse(host).map_err(|invalid| bad(&invalid.to_string()))?;
         let mut after = Treatment { api: None, operation: None, outcome: "not captured".to_owned() };
         let Some(api) = self.api(line, &host) else { return Ok((before(line, None), after, false)) };
         after.api = Some(api.name.to_string());
         let seen = api.mode == Mode::Intercept || facts.scheme.as_deref() != Some("https");
-        let caller = workload(line);
+        let caller = &line.workload;
         let rules = match (api.mode, &api.rules) {
-            _ if policy::admission(api, &caller) == Admission::Denied => Err(Reason::WorkloadNotAllowed.label()),
-            _ if policy::admission(api, &caller) == Admission::Untouched => Err("left untouched"),
+            _ if permit::admission(api, caller) == Admission::Denied => Err(Reason::WorkloadNotAllowed.label()),
+            _ if permit::admission(api, caller) == Admission::Untouched => Err("left untouched"),
             (Mode::Deny, _) => Err(Reason::Denied.label()),
             (Mode::Bind, _) => Err("carried without being seen"),
             (Mode::Passthrough | Mode::Intercept, _) if !seen => Err("carried without being seen"),
@@ -222,7 +184,7 @@ impl<'a> Replay<'a> {
         let head = Request::builder().method(method).uri(path).header(http::header::HOST, host.as_str()).body(());
         let (head, ()) = head.map_err(|error| bad(&error.to_string()))?.into_parts();
         let now = SystemTime::UNIX_EPOCH.checked_add(seconds(line.time)).ok_or_else(|| bad("its time is none"))?;
-        let mut call = Call::new(head, &caller, api, &host, now, seconds(line.time - first));
+        let mut call = Call::new(head, caller, api, &host, now, seconds(line.time - first));
         call.scheme = if facts.scheme.as_deref() == Some("http") { "http" } else { "https" };
         let answered = StatusCode::from_u16(facts.status).ok().filter(|_| was_asked(facts));
         self.world.next(answered.unwrap_or(StatusCode::OK));
@@ -245,7 +207,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The one that lists the host, and the port where the log has it.
-    fn api(&self, line: &Line, host: &Host) -> Option<&'a Api> {
+    fn api(&self, line: &RequestLine<'_>, host: &Host) -> Option<&'a Api> {
         let lists = |api: &&Api| api.lists(host) && line.request.port.is_none_or(|port| api.ports.contains(&port));
         let mut listed = self.model.apis.iter().filter(lists);
         let first = match line.request.port {
@@ -257,24 +219,24 @@ impl<'a> Replay<'a> {
 }
 
 /// What the log says of it. That an answer was kept is not in it: where these policies look one up, it may have been.
-fn before(line: &Line, policies: Option<&Policies>) -> Treatment {
+fn before(line: &RequestLine<'_>, policies: Option<&Policies>) -> Treatment {
     let facts = &line.request;
     let looks_up =
         |policy: &Arc<Policy>| policy.statement.any(&|statement| matches!(statement, Statement::CacheLookup(_)));
     let kept =
         policies.is_some_and(|policies| policies.inbound.iter().any(looks_up)) && matches!(facts.status, 200 | 304);
     let outcome = if decides(&line.outcome, facts.policy.as_deref()) {
-        line.outcome.clone()
+        line.outcome.to_string()
     } else if line.outcome == "ok" && !was_asked(facts) && !kept {
         format!("answered {}", facts.status)
     } else {
         "ok".to_owned()
     };
-    Treatment { api: Some(line.api.clone()), operation: facts.operation.clone(), outcome }
+    Treatment { api: Some(line.api.to_string()), operation: facts.operation.as_deref().map(str::to_owned), outcome }
 }
 
 /// Whether the third party was.
-fn was_asked(facts: &Facts) -> bool {
+fn was_asked(facts: &RequestFacts<'_>) -> bool {
     facts.upstream_us > 0
 }
 
@@ -295,7 +257,7 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
     const KNOWN: [&str; 6] =
         ["limit-concurrency", "quota", "quota-by-key", "rate-limit", "rate-limit-by-key", "workload-filter"];
     let looks = |expression: &Expression| {
-        let more = ["headers", "query", "body", "response", "variables", "random"];
+        let more = ["headers", "query", "body", "response", "variables", "random", "annotations"];
         more.iter().any(|word| expression.source.contains(word))
     };
     let depends = |statement: &Statement| {
@@ -313,26 +275,6 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
     };
     refused_by.is_some_and(|policy| !KNOWN.contains(&policy))
         || policies.sections().into_iter().flatten().any(|policy| policy.statement.any(&depends))
-}
-
-fn workload(line: &Line) -> Workload {
-    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-    Workload {
-        owner: line.owner.as_ref().unwrap_or(&line.workload).as_str().into(),
-        name: line.workload.as_str().into(),
-        claimed_name: text(&line.claimed_name),
-        cgroup: line.cgroup.as_str().into(),
-        unit: text(&line.unit),
-        container: text(&line.container),
-        pod: text(&line.pod),
-        namespace: text(&line.namespace),
-        pod_name: text(&line.pod_name),
-        service_account: text(&line.service_account),
-        uid: line.uid,
-        user: line.user.as_str().into(),
-        executable: text(&line.executable),
-        ..Workload::default()
-    }
 }
 
 fn seconds(time: f64) -> Duration {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 
+use super::status::described;
 use super::{Daemon, Failure, ask};
-use crate::admin::{Client, NameRow, Request, Response, Status};
+use crate::admin::{Client, KubernetesRow, NameRow, Request, Response, Status};
 use crate::model::{Generation, number, printable};
 use crate::{capture, config, gateway};
 
@@ -193,6 +194,19 @@ fn resolvers() -> Result<String, String> {
     Ok(servers.join(", "))
 }
 
+fn kubernetes(row: &KubernetesRow) -> Finding {
+    let found = described(row);
+    let found = match (row.state.as_str(), row.pods) {
+        ("watching", 0) => Err(format!(
+            "{found}. Is this the node's name? Compare it with `kubectl get nodes`, and set kubernetes.node or, in the DaemonSet, \
+             NODE_NAME from spec.nodeName"
+        )),
+        ("watching", _) => Ok(found),
+        _ => Err(format!("{found}. What it said last holds; Egret needs to list and watch pods")),
+    };
+    Finding { what: "kubernetes API server".into(), found }
+}
+
 fn daemon(status: &Status) -> Vec<Finding> {
     let mut findings = vec![Finding {
         what: "daemon".into(),
@@ -212,6 +226,7 @@ fn daemon(status: &Status) -> Vec<Finding> {
             }
         },
     });
+    findings.extend(status.kubernetes.as_ref().map(kubernetes));
     for egress in &status.egress {
         let found = if egress.present {
             Ok("on the node".to_owned())

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -16,7 +17,7 @@ use crate::admin::{
 };
 use crate::config;
 use crate::explain::{self, Before};
-use crate::model::Generation;
+use crate::model::{Generation, Identity, Workload};
 
 /// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -45,7 +46,7 @@ pub(super) struct Explain {
     address: Option<IpAddr>,
     /// Name of the calling workload, as `egret inspect workloads` shows it. The running gateway knows the unit, the container, the pod
     /// and the user of a workload that has called.
-    #[arg(long, value_name = "NAME", default_value = "example")]
+    #[arg(long, value_name = "NAME", default_value = NOBODY)]
     workload: String,
     /// Systemd unit of the workload.
     #[arg(long, value_name = "NAME")]
@@ -65,6 +66,18 @@ pub(super) struct Explain {
     /// Service account of the workload's pod.
     #[arg(long, value_name = "NAME")]
     service_account: Option<String>,
+    /// What manages the workload's pod, like `Deployment/api`.
+    #[arg(long, value_name = "KIND/NAME")]
+    controller: Option<String>,
+    /// Label of the workload's pod. Can be given several times.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(Arc<str>, Arc<str>)>,
+    /// Name of the workload's container in its pod.
+    #[arg(long, value_name = "NAME")]
+    container_name: Option<String>,
+    /// Image of the workload's container.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
     /// Path of the workload's executable.
     #[arg(long, value_name = "PATH")]
     executable: Option<String>,
@@ -88,6 +101,14 @@ pub(super) struct Explain {
     /// The format of the output.
     #[arg(long, short, default_value = "table")]
     output: Output,
+}
+
+/// The name of a caller that nobody has described.
+const NOBODY: &str = "example";
+
+fn label(text: &str) -> Result<(Arc<str>, Arc<str>), String> {
+    let (name, value) = text.split_once('=').ok_or("a label is written `name=value`")?;
+    Ok((name.into(), value.into()))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
@@ -183,23 +204,39 @@ impl Explain {
     }
 
     fn caller(&self) -> Caller {
-        Caller {
-            workload: self.workload.clone(),
-            owner: String::new(),
-            claimed_name: None,
-            pid: 0,
-            command: self.workload.clone(),
+        let text = |text: &Option<String>| text.as_deref().map(Arc::from);
+        let pod = self.pod.as_ref().map(|uid| format!("pod {uid}"));
+        let container = || self.container.as_ref().map(|id| format!("container {}", id.get(..12).unwrap_or(id)));
+        let owner = pod.or_else(container).or_else(|| self.unit.clone()).unwrap_or_else(|| self.workload.clone());
+        let identity = Identity {
+            name: match (&self.namespace, &self.pod_name) {
+                (Some(namespace), Some(pod)) => format!("{namespace}/{pod}").into(),
+                _ if self.workload == NOBODY => owner.as_str().into(),
+                _ => self.workload.as_str().into(),
+            },
+            owner: owner.into(),
+            cgroup: format!("/{}", self.workload).into(),
+            unit: text(&self.unit),
+            container: text(&self.container),
+            pod: text(&self.pod),
+            namespace: text(&self.namespace),
+            pod_name: text(&self.pod_name),
+            service_account: text(&self.service_account),
+            controller: text(&self.controller),
+            container_name: text(&self.container_name),
+            image: text(&self.image),
+            labels: Arc::new(self.labels.iter().cloned().collect()),
+            ..Identity::default()
+        };
+        let workload = Workload {
+            identity: Arc::new(identity),
             uid: self.uid,
-            user: self.user.clone(),
-            unit: self.unit.clone(),
-            container: self.container.clone(),
-            pod: self.pod.clone(),
-            namespace: self.namespace.clone(),
-            pod_name: self.pod_name.clone(),
-            service_account: self.service_account.clone(),
-            executable: self.executable.clone(),
-            original_destination: self.address.map(|address| SocketAddr::new(address, 0)),
-        }
+            user: self.user.as_str().into(),
+            command: self.workload.as_str().into(),
+            executable: text(&self.executable),
+            ..Workload::default()
+        };
+        Caller { workload, original_destination: self.address.map(|address| SocketAddr::new(address, 0)) }
     }
 }
 

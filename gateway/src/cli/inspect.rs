@@ -12,6 +12,7 @@ use crate::admin::{
     ApiRow, BackendRow, BypassRow, CacheRow, Caller, Client, DecisionRow, FlowRow, HookRow, HostAddress, HostRow,
     LimitRow, NamespaceRow, RedirectRow, RefusalRow, Request, Response, SubscriptionRow, UnlistedRow, WorkloadRow,
 };
+use crate::model::Identity;
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -158,10 +159,15 @@ fn redirects(rows: &[RedirectRow], output: Output) -> io::Result<()> {
 
 /// A workload, and what it calls itself where that is something else.
 fn who(caller: &Caller) -> String {
-    match &caller.claimed_name {
-        Some(claimed) => format!("{} (claims {claimed})", caller.workload),
-        None => caller.workload.clone(),
+    let Identity { name, claimed_name, .. } = &*caller.workload.identity;
+    match claimed_name {
+        Some(claimed) => format!("{name} (claims {claimed})"),
+        None => name.to_string(),
     }
+}
+
+fn process(caller: &Caller) -> String {
+    format!("{} ({})", caller.workload.command, caller.workload.pid)
 }
 
 fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
@@ -184,7 +190,7 @@ fn decisions(rows: &[DecisionRow], output: Output) -> io::Result<()> {
             row.reason.clone(),
             row.times.to_string(),
             who(&row.caller),
-            format!("{} ({})", row.caller.command, row.caller.pid),
+            process(&row.caller),
             or_dash(row.caller.original_destination),
             or_dash(row.protocol.as_ref()),
             or_dash(row.api.as_ref()),
@@ -198,7 +204,7 @@ fn unlisted(rows: &[UnlistedRow], all: usize, output: Output) -> io::Result<()> 
     print(rows, output, columns, |row| {
         [
             who(&row.caller),
-            format!("{} ({})", row.caller.command, row.caller.pid),
+            process(&row.caller),
             or_dash(row.caller.original_destination),
             or_dash(row.name.as_ref()),
             row.protocol.clone(),
@@ -222,8 +228,8 @@ fn bypasses(rows: &[BypassRow], output: Output) -> io::Result<()> {
         [
             row.cause.clone(),
             who(&row.caller),
-            or_dash((row.caller.pid != 0).then(|| format!("{} ({})", row.caller.command, row.caller.pid))),
-            row.caller.user.clone(),
+            or_dash((row.caller.workload.pid != 0).then(|| process(&row.caller))),
+            row.caller.workload.user.to_string(),
             row.local.to_string(),
             or_dash(row.caller.original_destination),
             row.protocol.clone(),
@@ -252,7 +258,7 @@ fn flows(rows: &[FlowRow], output: Output) -> io::Result<()> {
         [
             row.id.to_string(),
             who(&row.caller),
-            format!("{} ({})", row.caller.command, row.caller.pid),
+            process(&row.caller),
             or_dash(row.caller.original_destination),
             or_dash(row.name.as_ref()),
             match (&row.api, &row.mode) {
@@ -336,12 +342,12 @@ fn workloads(rows: &[WorkloadRow], all: usize, output: Output) -> io::Result<()>
         "LAST",
     ];
     print(rows, output, columns, |row| {
-        let newest = &row.newest;
+        let newest = &row.newest.workload.identity;
         let kind = [("pod", &newest.pod), ("container", &newest.container), ("unit", &newest.unit)];
         let kind = kind.into_iter().find(|(_, fact)| fact.is_some()).map_or("cgroup", |(kind, _)| kind);
         let lines = |texts: &[String]| Cell::lines(texts.iter().cloned());
         [
-            Cell::from(&newest.workload),
+            Cell::from(&newest.name),
             kind.into(),
             lines(&row.users),
             lines(&row.executables),

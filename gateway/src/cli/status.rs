@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::table::list;
 use super::{Daemon, Failure, Output, ask, out};
-use crate::admin::Status;
+use crate::admin::{KubernetesRow, Status};
 use crate::model::number;
 
 #[derive(Debug, Args)]
@@ -45,6 +45,14 @@ impl StatusCommand {
     }
 }
 
+/// Returns how the watch of the node's pods is getting on.
+pub(super) fn described(row: &KubernetesRow) -> String {
+    let KubernetesRow { node, state, since_seconds, pods, .. } = row;
+    let server = row.server.as_deref().unwrap_or("no API server");
+    let error = row.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{} of node {node} from {server}, {state} for {since_seconds} s{error}", number(*pods, "pod"))
+}
+
 fn own_mount_namespace() -> io::Result<String> {
     Ok(std::fs::read_link("/proc/self/ns/mnt")?.to_string_lossy().into_owned())
 }
@@ -64,6 +72,9 @@ fn show(status: &Status) -> io::Result<()> {
     out::line(format!("listens on     {}", list(&status.listeners)))?;
     if status.namespaces > 0 {
         out::line(format!("               in {} of callers, too", number(status.namespaces, "network namespace")))?;
+    }
+    if let Some(kubernetes) = &status.kubernetes {
+        out::line(format!("kubernetes     {}", described(kubernetes)))?;
     }
     for egress in &status.egress {
         let present = if egress.present { "on the node" } else { "NOT ON THE NODE: flows follow their fail mode" };

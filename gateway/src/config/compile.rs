@@ -35,7 +35,7 @@ use super::file::{ApiFile, File, LimitsFile, socket_address};
 use super::written::WrittenPolicies;
 use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
-    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Places, Settings,
+    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Kubernetes, Places, Settings,
 };
 use crate::model::{Api, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pool};
 
@@ -344,6 +344,7 @@ fn settings(file: &File, problems: &mut Vec<Problem>) -> Settings {
             .map_or(DEFAULT_MAX_NAMES, |most| usize::try_from(most).unwrap_or(usize::MAX)),
         forward_dns: forwards_dns(file),
         kubelet: kubelet(file, problems),
+        kubernetes: kubernetes(file, problems),
         ca: ca(file),
         keep: duration(keep, Duration::from_secs(3600), problems),
         max_addresses: resolver.and_then(|resolver| resolver.max_addresses).map_or(DEFAULT_MAX_ADDRESSES, usize::from),
@@ -384,6 +385,41 @@ fn kubelet_cgroup(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Opt
         return None;
     }
     Some(path.to_owned())
+}
+
+fn kubernetes(file: &File, problems: &mut Vec<Problem>) -> Option<Kubernetes> {
+    let written = file.kubernetes.as_ref()?;
+    if !written.api {
+        for value in [&written.node, &written.kubeconfig].into_iter().flatten() {
+            let rule = "this has no effect: Egret does not ask the API server";
+            problems.push(Problem::at(value, rule, "add api: true").lacking(&["api"]).warning());
+        }
+        return None;
+    }
+    // What holds only where it is not asked.
+    problems.retain(|problem| !problem.needs_api_server());
+    if let Some(node) = &written.node
+        && !is_name_of_node(node.value.trim())
+    {
+        let rule = format!("`{}` cannot be the name of a node", node.value);
+        let help = "write it as `kubectl get nodes` shows it: lower-case letters, digits, - and .";
+        problems.push(Problem::at(node, rule, help));
+    }
+    let kubeconfig = written.kubeconfig.as_ref().map(|path| {
+        let place = PathBuf::from(path.value.trim());
+        if place.is_relative() {
+            let help = "write the file's path from the root, like /etc/egret/kubeconfig";
+            problems.push(Problem::at(path, "this path is relative", help));
+        }
+        place
+    });
+    Some(Kubernetes { node: written.node.as_ref().map(|node| node.value.trim().to_owned()), kubeconfig })
+}
+
+/// Whether Kubernetes can give a node this name (RFC 1123).
+fn is_name_of_node(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn ca(file: &File) -> Ca {

@@ -34,6 +34,8 @@ struct Details {
     lacks: &'static [&'static str],
     /// Whether they are keys of the section that the problem is about.
     lacks_here: bool,
+    /// Whether there is no problem where Egret asks the Kubernetes API server.
+    needs_api_server: bool,
 }
 
 /// The place of a value, in the numbering of all files ([`Source`]).
@@ -103,6 +105,17 @@ impl Problem {
     fn is_caused_by(&self, other: &Self) -> bool {
         let Details { lacks, lacks_here, .. } = &*self.details;
         lacks.iter().any(|key| other.means(key)) && (!lacks_here || other.details.section == Some(self.place))
+    }
+
+    /// Says that there is no problem where Egret asks the Kubernetes API server.
+    pub(super) fn without_api_server(mut self) -> Self {
+        self.details.needs_api_server = true;
+        self
+    }
+
+    /// Returns whether there is no problem where Egret asks the Kubernetes API server.
+    pub(super) fn needs_api_server(&self) -> bool {
+        self.details.needs_api_server
     }
 
     /// Makes it a warning: the configuration is valid.

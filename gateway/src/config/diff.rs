@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::text::{
-    access_log, addresses, audience, counted, duration, offered, optional, path, plain, proxy, served, source, summary,
-    target, tls_version, unlisted,
+    access_log, addresses, audience, counted, duration, kubernetes, offered, optional, path, plain, proxy, served,
+    source, summary, target, tls_version, unlisted,
 };
 use super::{Compiled, Settings, base};
 use crate::model::{Api, Backend, Model, NamedValue, Operation, Product, Rules, number};
@@ -175,6 +175,9 @@ impl Changes {
         self.value("kubelet.pods", &old.kubelet.pods, &new.kubelet.pods, path);
         self.value("kubelet.logs", &old.kubelet.logs, &new.kubelet.logs, path);
         self.value("kubelet.cgroup", &old.kubelet.cgroup, &new.kubelet.cgroup, |value| optional(value, plain));
+        let server = |settings: &Settings| settings.kubernetes.clone();
+        let (old_server, new_server) = (server(old), server(new));
+        self.value("kubernetes", &old_server, &new_server, |server| optional(server, kubernetes));
         self.value("ca.certificate", &old.ca.certificate, &new.ca.certificate, path);
         self.value("ca.key", &old.ca.key, &new.ca.key, path);
         self.value("telemetry.address", &old.telemetry, &new.telemetry, |value| optional(value, plain));

@@ -79,6 +79,9 @@ pub(super) struct File {
     /// The kubelet's directories on the node. Egret finds the namespace, name and service account of a pod there.
     #[serde(default)]
     pub(super) kubelet: Option<KubeletFile>,
+    /// The Kubernetes API server, which knows more about the pods of the node than the kubelet's directories.
+    #[serde(default)]
+    pub(super) kubernetes: Option<KubernetesFile>,
     /// The certificate authority that signs the certificates Egret presents to callers of intercepted APIs.
     #[serde(default)]
     pub(super) ca: Option<CaFile>,
@@ -127,6 +130,7 @@ impl File {
             values: self.values.into_iter().chain(other.values).collect(),
             capture: self.capture.or(other.capture),
             kubelet: self.kubelet.or(other.kubelet),
+            kubernetes: self.kubernetes.or(other.kubernetes),
             ca: self.ca.or(other.ca),
             admin: self.admin.or(other.admin),
             state: self.state.or(other.state),
@@ -369,6 +373,27 @@ pub(super) struct KubeletFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) cgroup: Option<Spanned<String>>,
+}
+
+/// What the Kubernetes API server says of the pods of this node: labels, annotations, the controller, and the name and image of each
+/// container, beside what the kubelet's directories say. Egret watches the node's pods, with the rights to list and watch pods. While
+/// the API server cannot be reached, Egret keeps what it was told last.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct KubernetesFile {
+    /// Whether Egret asks the API server. Default: false. Example: `true`.
+    #[serde(default)]
+    pub(super) api: bool,
+    /// The name of this node in Kubernetes. Default: the value of the environment variable `NODE_NAME`, else the host's name. Example:
+    /// `node-7.example`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) node: Option<Spanned<String>>,
+    /// A kubeconfig file with the address of the API server, its CA and Egret's credentials. Default: the service account of the pod
+    /// that Egret runs in. Example: `/etc/egret/kubeconfig`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) kubeconfig: Option<Spanned<String>>,
 }
 
 /// The certificate authority of intercepted APIs. If neither file exists, Egret creates both when it first needs them.

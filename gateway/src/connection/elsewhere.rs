@@ -15,7 +15,7 @@ use super::Rooms;
 use super::buffered::{self, Buffered};
 use super::requests::{Body, From, Unanswered, hop_by_hop};
 use crate::model::{Alpn, Egress, Endpoint, FailMode, Pool, Reason};
-use crate::policy;
+use crate::permit;
 use crate::upstream::{Key, Lease, Outgoing, Reuse, SendError, Windows};
 
 /// On whose behalf.
@@ -71,7 +71,7 @@ impl Elsewhere {
         mut request: Request<Outgoing>,
     ) -> Result<Response<Body>, Unanswered> {
         let addresses = (&self.rooms.addresses, &self.rooms.on_node);
-        let permit = policy::admit_endpoint((&self.egress, self.fail), to, addresses.0, addresses.1)?;
+        let permit = permit::admit_endpoint((&self.egress, self.fail), to, addresses.0, addresses.1)?;
         // What came as HTTP/2 may need it: gRPC does.
         let alpn = if request.version() == Version::HTTP_2 { Alpn::BOTH } else { Alpn::HTTP1 };
         let (windows, room) = match to.tls.is_some() && alpn.http2 {

@@ -28,8 +28,7 @@ use super::requests::{Body, From, Record, Unanswered, closes, ended, hop_by_hop,
 use super::rewound::Rewound;
 use super::third_party::ThirdParty;
 use super::upgrade;
-use crate::model::Reason;
-use crate::policy::Pending;
+use crate::model::{Pending, Reason};
 use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS, Outgoing, Transport, has_unknown_coding, outgoing};
 
 /// Time without a request after which a connection gives up its buffers.

@@ -17,8 +17,7 @@ use super::judged::{judge, no_connect, refusal};
 use super::policed::{self, Ask};
 use super::requests::{Body, From, Unanswered, ended, join_cookies, no_room, noted};
 use super::third_party::ThirdParty;
-use crate::model::Reason;
-use crate::policy::Pending;
+use crate::model::{Pending, Reason};
 use crate::upstream::{Http2, Leased, MAX_BUFFER, MAX_HEADER_BYTES, Outgoing, Reuse, SendError, has_blank_edges};
 
 /// Concurrent requests on a connection.

@@ -17,8 +17,8 @@ use super::requests::{Body, Record, Unanswered};
 use super::third_party::{Rulebook, ThirdParty, WELL};
 use super::trailers::Filter;
 use crate::flow::Bound;
-use crate::model::{Endpoint, Reason, Told};
-use crate::policy::{self, Account, Asked, Call, Peeked, Pending, Side, State, Trailers, Unanswerable, World};
+use crate::model::{Endpoint, Pending, Reason, Told};
+use crate::policy::{self, Account, Asked, Call, Peeked, Side, State, Trailers, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::{Held, Outgoing};
 
@@ -60,7 +60,7 @@ pub(super) async fn answer(
         trailers: None,
         third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
-        teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().name },
+        teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().identity.name },
         record,
         asked: false,
         waited: Duration::ZERO,

@@ -6,9 +6,9 @@ use super::Rooms;
 use super::first_bytes::First;
 use crate::flow::Bound;
 use crate::model::{
-    Api, ApiId, Flow, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason, Scope, Strangers, Workload,
+    Api, ApiId, Flow, Host, Mode, Model, OnRefusal, Origin, Protocol, Reason, Scope, Strangers, Workload, is_one_of,
 };
-use crate::policy;
+use crate::permit;
 use crate::route::{self, Carriage, Refusal, Route, Sharers};
 use crate::telemetry::FlowRecord;
 
@@ -39,7 +39,7 @@ pub(super) fn known(model: &Model, origin: Origin, sharers: &Sharers<'_>) -> Ori
 
 /// Returns who speaks first on a connection of this workload to an address and port of these APIs.
 pub(super) fn speaks_first(sharers: &Sharers<'_>, workload: &Workload, port: u16) -> First {
-    let sharers = sharers.applying(&|api: &Api| policy::admission(api, workload));
+    let sharers = sharers.applying(&|api: &Api| permit::admission(api, workload));
     let mut apis = sharers.apis().peekable();
     if apis.peek().is_some() && apis.all(|api| api.opaque_ports.contains(&port)) {
         return First::Opaque;
@@ -61,7 +61,7 @@ pub(super) async fn route<'a>(
     rooms: &Rooms,
     record: &FlowRecord,
 ) -> Result<(Route<'a>, Carriage), Reason> {
-    let admission = |api: &Api| policy::admission(api, &flow.workload);
+    let admission = |api: &Api| permit::admission(api, &flow.workload);
     let route =
         route::select(model, flow, protocol, sharers, &admission).map_err(|refusal| refused(refusal, record))?;
     match route {
@@ -127,7 +127,7 @@ pub(super) fn refused(refusal: Refusal<'_>, record: &FlowRecord) -> Reason {
 /// Resolves the name that the caller asks for, if only a wildcard covers it: Egret dials its own resolution.
 async fn resolve(api: &Api, name: Option<&Host>, flow: &Flow, rooms: &Rooms) -> Result<(), Reason> {
     let Some(name) = name.filter(|name| !api.hosts.contains(name)) else { return Ok(()) };
-    let owner = &flow.workload.owner;
+    let owner = &flow.workload.identity.owner;
     let _lookup = rooms.lookups.take(owner, 1, LOOKUPS).ok_or(Reason::Unresolved)?;
     (rooms.resolve)(name.clone(), Arc::clone(owner)).await;
     Ok(())
@@ -137,7 +137,7 @@ async fn resolve(api: &Api, name: Option<&Host>, flow: &Flow, rooms: &Rooms) -> 
 /// around the policies of the API at this address.
 async fn verify(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), Reason> {
     let name = protocol.authority().ok_or(Reason::NoName)?;
-    let _lookup = rooms.lookups.take(&flow.workload.owner, 1, LOOKUPS).ok_or(Reason::NameMismatch)?;
+    let _lookup = rooms.lookups.take(&flow.workload.identity.owner, 1, LOOKUPS).ok_or(Reason::NameMismatch)?;
     let lives_there = (rooms.lives_at)(name.clone(), flow.original_dst.0.ip()).await;
     lives_there.then_some(()).ok_or(Reason::NameMismatch)
 }
@@ -145,7 +145,7 @@ async fn verify(flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> Result<(), R
 /// Returns whether the caller would refuse Egret's certificate, and the API's owner lets it pass then.
 fn is_refused(api: &Api, flow: &Flow, protocol: &Protocol, rooms: &Rooms) -> bool {
     let workload = &flow.workload;
-    let holds = api.on_refusal_workloads.is_empty() || policy::is_one_of(&api.on_refusal_workloads, workload);
+    let holds = api.on_refusal_workloads.is_empty() || is_one_of(&api.on_refusal_workloads, workload);
     let name = protocol.authority().filter(|_| api.on_refusal == OnRefusal::Passthrough && holds);
     name.is_some_and(|name| rooms.leaves.refusals().passes(workload, name))
 }

@@ -13,8 +13,9 @@ use super::Rooms;
 use super::policed::{self, Ask};
 use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
 use super::third_party::ThirdParty;
-use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Scope, Workload};
-use crate::policy::{self, Account, Message, Pending};
+use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Pending, Protocol, Reason, Scope, Workload};
+use crate::permit;
+use crate::policy::{Account, Message};
 use crate::route::{self, Carriage, Route, Sharers};
 use crate::upstream::{Outgoing, Path};
 
@@ -73,14 +74,14 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         api,
     };
     let sharers = Sharers::of(&model, original_dst.0, Some(api), &[]);
-    let route = route::select(&model, &flow, &protocol, &sharers, &|api| policy::admission(api, &flow.workload))
+    let route = route::select(&model, &flow, &protocol, &sharers, &|api| permit::admission(api, &flow.workload))
         .map_err(|refusal| refusal.reason)?;
     let Route::Api(_, api) = route else { return Err(Reason::Misdirected) };
     let carriage = route::carriage(&route, &protocol)?;
     if carriage == Carriage::Passthrough {
         return Err(Reason::NotHttp);
     }
-    tracing::info!(flow = flow.id, api = %api.name, workload = %flow.workload.name, "a request of `egret explain --send`");
+    tracing::info!(flow = flow.id, api = %api.name, workload = %flow.workload.identity.name, "a request of `egret explain --send`");
     // It asks for no other protocol: nobody would speak it.
     hop_by_hop(&mut head.headers);
     head.headers.remove(UPGRADE);

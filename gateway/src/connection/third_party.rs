@@ -14,7 +14,8 @@ use crate::flow::{Bound, Share};
 use crate::model::{
     Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Pool as PoolSettings, Reason, Rules, Workload,
 };
-use crate::policy::{self, Permit, State};
+use crate::permit::{self, Permit};
+use crate::policy::State;
 use crate::route::{Carriage, Route};
 use crate::telemetry::{Bytes, Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError, Windows};
@@ -95,7 +96,7 @@ impl ThirdParty {
         let chosen = flow.original_dst.0;
         let offered = secured.as_ref().map_or(Alpn::HTTP1, |(_, alpn)| *alpn);
         let (windows, room) = match offered.http2 {
-            true => rooms.wide_windows(&flow.workload.owner, &model.limits),
+            true => rooms.wide_windows(&flow.workload.identity.owner, &model.limits),
             false => (Windows::Wide, None),
         };
         let pool_entry = rooms.pool.entry(Key {
@@ -105,7 +106,7 @@ impl ThirdParty {
             secured,
             windows,
             idle: pool.idle,
-            workload: pool.isolate_workloads.then(|| Arc::clone(&flow.workload.owner)),
+            workload: pool.isolate_workloads.then(|| Arc::clone(&flow.workload.identity.owner)),
         });
         Self {
             rooms,
@@ -263,7 +264,7 @@ impl ThirdParty {
     /// Where what is known at the end of a request's answer is told.
     pub(super) fn later_told(&self, request: (u64, u64), api: &Api) -> Tell {
         let (rooms, api, workload) =
-            (Arc::clone(&self.rooms), Arc::clone(&api.name), Arc::clone(&self.flow.workload.name));
+            (Arc::clone(&self.rooms), Arc::clone(&api.name), Arc::clone(&self.flow.workload.identity.name));
         Box::new(move |told| rooms.telemetry.told(told, Teller { request, api: &api, workload: &workload }))
     }
 
@@ -275,29 +276,29 @@ impl ThirdParty {
             egress: rulebook.model.egress_of(api).clone(),
             fail: api.fail,
             pool: api.pool,
-            workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.owner)),
+            workload: api.pool.isolate_workloads.then(|| Arc::clone(&self.flow.workload.identity.owner)),
         }
     }
 
     /// Returns room for bodies that are held for a request.
     pub(super) fn buffered(&self) -> Buffered {
-        Buffered::new(&self.rooms.buffers, &self.flow.workload.owner, self.model.limits.buffered_bytes)
+        Buffered::new(&self.rooms.buffers, &self.flow.workload.identity.owner, self.model.limits.buffered_bytes)
     }
 
     /// Takes the place of a connection of HTTP/2, if there is one: an owner may have an eighth of its connections.
     pub(super) fn http2_place(&self) -> Option<Share> {
         let Bound { all, each } = super::connections_of_one(&self.model);
-        self.rooms.http2.take(&self.flow.workload.owner, 1, Bound { all, each: (each / 8).max(1) })
+        self.rooms.http2.take(&self.flow.workload.identity.owner, 1, Bound { all, each: (each / 8).max(1) })
     }
 
     /// Takes the place of a request of HTTP/2, if there is one.
     pub(super) fn stream(&self) -> Option<Share> {
-        self.rooms.streams.take(&self.flow.workload.owner, 1, super::connections_of_one(&self.model))
+        self.rooms.streams.take(&self.flow.workload.identity.owner, 1, super::connections_of_one(&self.model))
     }
 
     /// Takes the place of a request that nobody waits for, if there is one.
     pub(super) fn sent_away(&self, bound: Bound) -> Option<Share> {
-        self.rooms.sent_away.take(&self.flow.workload.owner, 1, bound)
+        self.rooms.sent_away.take(&self.flow.workload.identity.owner, 1, bound)
     }
 
     /// What callers speak.
@@ -375,7 +376,7 @@ impl ThirdParty {
             return Ok(Arc::clone(permit));
         }
         let (route, known) = (self.route()?, self.rooms.known());
-        let permit = policy::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), known)
+        let permit = permit::admit(&self.model, &self.flow, &route, &self.carriage, Some(&self.name), known)
             .map_err(|refusal| refusal.reason)?;
         let permit = Arc::new(permit);
         *kept = Some((now, Arc::clone(&permit)));

@@ -4,12 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 
-use super::workload;
 use crate::admin::{Caller, DestinationExplained, DestinationStep};
 use crate::model::{
     Action, Admission, Api, FailMode, Host, Listing, Mode, Model, Reason, Redirect, Scope, Strangers, UnlistedAction,
 };
-use crate::policy;
+use crate::permit;
 
 /// A destination that somebody asks about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +189,7 @@ impl Telling<'_> {
 
     /// Tells what happens to a connection that no row captures.
     fn passes(&mut self, destination: Option<SocketAddr>) -> &'static str {
-        let (number, class) = policy::unlisted_class(&self.model.unlisted, &workload(self.caller));
+        let (number, class) = permit::unlisted_class(&self.model.unlisted, &self.caller.workload);
         let has = |destination: SocketAddr| {
             class.except.iter().any(|except| except.contains(destination.ip(), destination.port()))
         };
@@ -219,14 +218,16 @@ impl Telling<'_> {
                 false
             }
             Row::Others => {
-                let found = format!("rows for other owners only, none for {}", self.caller.workload);
+                let found = format!("rows for other owners only, none for {}", self.caller.workload.identity.name);
                 self.step(what, found);
                 false
             }
             Row::Is(row, hits) => {
                 let whom = match row.scope {
                     Scope::Everybody => "everybody".to_owned(),
-                    Scope::Owner(_) => format!("{} alone, whose DNS server is not trusted", self.caller.owner),
+                    Scope::Owner(_) => {
+                        format!("{} alone, whose DNS server is not trusted", self.caller.workload.identity.owner)
+                    }
                 };
                 let action = match row.action {
                     Action::Bind(source) => format!("leaves directly, from {source}"),
@@ -243,9 +244,9 @@ impl Telling<'_> {
 
     /// Tells how an API treats the connections of the caller.
     fn treatment(&mut self, api: &Api) -> String {
-        let (model, workload) = (self.model, workload(self.caller));
-        let name = &workload.name;
-        let admission = policy::admission(api, &workload);
+        let (model, workload) = (self.model, &self.caller.workload);
+        let name = &workload.identity.name;
+        let admission = permit::admission(api, workload);
         let verdict = match admission {
             Admission::Denied => {
                 let found = format!("not for {name}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use super::cgroup;
 use super::lookups::Lookups;
+use crate::model::{Identity, Pod, Unknown};
 
 /// Finds the path of a cgroup by its id, in constant time: ESTALE if there is none (any more).
 pub type PathOf = Box<dyn Fn(u64) -> io::Result<String> + Send + Sync>;
@@ -25,19 +26,15 @@ pub(super) struct Cgroups {
     lookups: Lookups,
 }
 
-/// Who lives in a cgroup, as far as its path says. See [`crate::model::Workload`].
+/// Who the processes in a cgroup are.
 #[derive(Debug)]
 pub(super) struct Names {
-    pub(super) owner: Arc<str>,
+    /// As far as the path says.
+    of_path: Arc<Identity>,
     /// The id of the owner's cgroup; that of the caller's own, where the owner is not known.
     pub(super) owner_cgroup: u64,
-    pub(super) claimed_name: Option<Arc<str>>,
-    pub(super) cgroup: Arc<str>,
-    pub(super) unit: Option<Arc<str>>,
-    pub(super) container: Option<Arc<str>>,
-    pub(super) pod: Option<Arc<str>>,
-    /// Whether the path could not be found.
-    pub(super) unknown: bool,
+    /// With what Kubernetes said of its pod last.
+    with_pod: Mutex<Option<(Arc<Pod>, Arc<Identity>)>>,
 }
 
 pub(super) struct Finder {
@@ -144,30 +141,95 @@ impl Finder {
 
 impl Names {
     fn of(path: &str, facts: cgroup::Facts<'_>, owner_cgroup: u64) -> Self {
-        Self {
-            owner: facts.owner.into(),
+        let is_pod = facts.pod.is_some();
+        Self::new(
+            Identity {
+                claimed_name: facts.claimed.map(Arc::from),
+                cgroup: path.into(),
+                unit: facts.unit.map(Arc::from),
+                container: facts.container.map(Arc::from),
+                pod: facts.pod.as_deref().map(Arc::from),
+                // Until Kubernetes has said something of it.
+                unknown: Unknown {
+                    pod: is_pod,
+                    service_account: is_pod,
+                    described: is_pod,
+                    container: is_pod,
+                    ..Unknown::default()
+                },
+                ..Identity::of(facts.owner)
+            },
             owner_cgroup,
-            claimed_name: facts.claimed.map(Arc::from),
-            cgroup: path.into(),
-            unit: facts.unit.map(Arc::from),
-            container: facts.container.map(Arc::from),
-            pod: facts.pod.as_deref().map(Arc::from),
-            unknown: false,
-        }
+        )
     }
 
     /// A cgroup whose path cannot be found, because it is gone for example. All of them have one owner: a caller must not get a
     /// new one with each cgroup that it removes in time.
     fn unknown(id: u64) -> Self {
-        Self {
-            owner: "unknown".into(),
-            owner_cgroup: id,
-            claimed_name: None,
-            cgroup: format!("#{id}").into(),
-            unit: None,
-            container: None,
-            pod: None,
-            unknown: true,
+        Self::new(
+            Identity {
+                cgroup: format!("#{id}").into(),
+                unknown: Unknown { cgroup: true, ..Unknown::default() },
+                ..Identity::of("unknown")
+            },
+            id,
+        )
+    }
+
+    fn new(identity: Identity, owner_cgroup: u64) -> Self {
+        Self { of_path: Arc::new(identity), owner_cgroup, with_pod: Mutex::default() }
+    }
+
+    pub(super) fn owner(&self) -> &Arc<str> {
+        &self.of_path.owner
+    }
+
+    pub(super) fn container(&self) -> Option<&Arc<str>> {
+        self.of_path.container.as_ref()
+    }
+
+    /// Returns the uid of the pod.
+    pub(super) fn pod(&self) -> Option<&Arc<str>> {
+        self.of_path.pod.as_ref()
+    }
+
+    /// Returns who they are, with what Kubernetes says of their pod.
+    pub(super) fn identity(&self, pod: Option<Arc<Pod>>) -> Arc<Identity> {
+        let Some(pod) = pod else { return Arc::clone(&self.of_path) };
+        let mut before = self.with_pod.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*before {
+            Some((known, identity)) if Arc::ptr_eq(known, &pod) => Arc::clone(identity),
+            _ => {
+                let identity = Arc::new(self.in_pod(&pod));
+                *before = Some((pod, Arc::clone(&identity)));
+                identity
+            }
+        }
+    }
+
+    fn in_pod(&self, pod: &Pod) -> Identity {
+        let described = pod.described.as_ref();
+        let ours = self.of_path.container.as_ref();
+        let container =
+            described.and_then(|described| described.containers.iter().find(|container| Some(&container.id) == ours));
+        Identity {
+            name: format!("{}/{}", pod.namespace, pod.name).into(),
+            namespace: Some(Arc::clone(&pod.namespace)),
+            pod_name: Some(Arc::clone(&pod.name)),
+            service_account: pod.service_account.clone(),
+            controller: described.and_then(|described| described.controller.clone()),
+            container_name: container.map(|container| Arc::clone(&container.name)),
+            image: container.map(|container| Arc::clone(&container.image)),
+            labels: described.map(|described| Arc::clone(&described.labels)).unwrap_or_default(),
+            annotations: described.map(|described| Arc::clone(&described.annotations)).unwrap_or_default(),
+            unknown: Unknown {
+                pod: false,
+                service_account: pod.service_account.is_none(),
+                described: described.is_none(),
+                container: container.is_none(),
+                ..self.of_path.unknown
+            },
+            ..Identity::clone(&self.of_path)
         }
     }
 }
@@ -192,8 +254,8 @@ mod tests {
         let cgroups = Cgroups::new("/nowhere".into(), None, path_of);
         for _ in 0..50 {
             let [one, other] = [cgroups.names(1, 0).await, cgroups.names(2, 0).await];
-            assert_eq!((&*one.cgroup, &*other.cgroup), ("#1", "#2"));
-            assert_eq!((&*one.owner, &*other.owner), ("unknown", "unknown"));
+            assert_eq!((&*one.of_path.cgroup, &*other.of_path.cgroup), ("#1", "#2"));
+            assert_eq!((&**one.owner(), &**other.owner()), ("unknown", "unknown"));
         }
         assert!(ASKED.load(Ordering::Relaxed) <= 4);
     }
@@ -207,8 +269,8 @@ mod tests {
         fs::create_dir_all(&path).unwrap();
         let id = fs::metadata(&path).unwrap().ino();
         let cgroups = Cgroups::new(directory.clone(), None, Box::new(|_| Err(Errno::EPERM.into())));
-        assert_eq!(&*cgroups.names(id, std::process::id()).await.cgroup, own);
-        assert_eq!(&*cgroups.names(id + 1, std::process::id()).await.owner, "unknown");
+        assert_eq!(&*cgroups.names(id, std::process::id()).await.of_path.cgroup, own);
+        assert_eq!(&**cgroups.names(id + 1, std::process::id()).await.owner(), "unknown");
         fs::remove_dir_all(directory).unwrap();
     }
 
@@ -219,13 +281,13 @@ mod tests {
         let path_of = || -> PathOf { Box::new(|_| Ok("/batch.slice/billing.service".to_owned())) };
         let names = async |id| Cgroups::new(directory.clone(), None, path_of()).names(id, 0).await;
         assert_eq!(
-            (&*names(1).await.owner, names(1).await.unit.as_deref()),
+            (&**names(1).await.owner(), names(1).await.of_path.unit.as_deref()),
             ("billing.service", Some("billing.service"))
         );
         std::os::unix::fs::chown(directory.join("batch.slice"), Some(12345), None).unwrap();
         let forged = names(1).await;
-        assert_eq!((&*forged.owner, forged.unit.as_deref()), ("/batch.slice", None));
-        assert_eq!(forged.claimed_name.as_deref(), Some("billing.service"));
+        assert_eq!((&**forged.owner(), forged.of_path.unit.as_deref()), ("/batch.slice", None));
+        assert_eq!(forged.of_path.claimed_name.as_deref(), Some("billing.service"));
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What Kubernetes calls a pod of this node, as the kubelet's directories say, which root alone writes. Its API is not asked.
+//! What Kubernetes calls a pod of this node, as the kubelet's directories say, which root alone writes.
 
 use std::fs::{self, DirEntry, File};
 use std::io::Read;
@@ -12,21 +12,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use serde_json::Value;
 
+use crate::model::Pod;
+
 /// The kubelet's directories.
 #[derive(Debug)]
 pub struct Kubelet {
     pods: PathBuf,
     logs: PathBuf,
     cgroup: Option<String>,
-}
-
-/// What a pod is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pod {
-    pub(super) namespace: Arc<str>,
-    pub(super) name: Arc<str>,
-    /// Absent where the pod has no token.
-    pub(super) service_account: Option<Arc<str>>,
 }
 
 impl Kubelet {
@@ -49,7 +42,7 @@ impl Kubelet {
             (is_name(namespace) && is_name(name)).then(|| (Arc::from(namespace), Arc::from(name)))
         })?;
         let service_account = self.service_account(uid, &namespace, &name);
-        Some(Pod { namespace, name, service_account })
+        Some(Pod { namespace, name, service_account, described: None })
     }
 
     /// Who makes a pod may give it volumes called like the kubelet's own, with a token of his making in them: so the namespace
@@ -160,7 +153,7 @@ mod tests {
 
         /// What is found of the pod: its names, and its account or -.
         fn says(&self, uid: &str) -> Option<String> {
-            let Pod { namespace, name, service_account } = self.kubelet().pod(uid)?;
+            let Pod { namespace, name, service_account, .. } = self.kubelet().pod(uid)?;
             Some(format!("{namespace} {name} {}", service_account.as_deref().unwrap_or("-")))
         }
     }

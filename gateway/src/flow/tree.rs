@@ -79,12 +79,12 @@ impl Tree {
                 let is_slice = is_roots && slices == level && name.ends_with(".slice");
                 let slices = slices + usize::from(is_slice);
                 let names = self.finder.names(entry.ino(), &path, slices);
-                let seen = owners.entry(Arc::clone(&names.owner)).or_default();
+                let seen = owners.entry(Arc::clone(names.owner())).or_default();
                 *seen += 1;
                 if *seen > EACH {
                     continue;
                 }
-                if is_roots && names.container.is_none() && level + 1 < DEEPEST {
+                if is_roots && names.container().is_none() && level + 1 < DEEPEST {
                     left.push_back((path, slices, level + 1));
                 }
                 found.push((entry.ino(), names));

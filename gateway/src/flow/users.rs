@@ -1,5 +1,6 @@
 //! The node's names of users, which may come over the network (NSS).
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,7 @@ use super::lookups::Lookups;
 /// The names of users, cached.
 #[derive(Debug)]
 pub(super) struct Users {
-    /// The name of a user, or `None` for a user without a name.
-    known: Cache<u32, Option<Arc<str>>>,
+    known: Cache<u32, Looked>,
     /// Users for whom no answer came in time, to callers of this owner.
     silent: Cache<(u32, Arc<str>), ()>,
     lookups: Lookups,
@@ -50,7 +50,7 @@ impl Users {
         self.name_by(uid, owner, name).await
     }
 
-    async fn name_by(&self, uid: u32, owner: &Arc<str>, look: fn(u32) -> Option<Arc<str>>) -> Name {
+    async fn name_by(&self, uid: u32, owner: &Arc<str>, look: fn(u32) -> Looked) -> Name {
         let number = |unknown| Name { text: uid.to_string().into(), unknown };
         let found = match self.known.get(&uid) {
             Some(found) => Some(found),
@@ -67,15 +67,44 @@ impl Users {
             }
         };
         match found {
-            Some(Some(text)) => Name { text, unknown: false },
-            Some(None) => number(false),
-            None => number(true),
+            Some(Looked::Named(text)) => Name { text, unknown: false },
+            Some(Looked::Nameless) => number(false),
+            Some(Looked::Unknown) | None => number(true),
         }
     }
 }
 
-fn name(uid: u32) -> Option<Arc<str>> {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name.into())
+/// What a lookup has found.
+#[derive(Clone, Debug)]
+enum Looked {
+    Named(Arc<str>),
+    Nameless,
+    /// The node's users cannot be seen from here.
+    Unknown,
+}
+
+/// The users of the node, which a container without users of its own sees through the node's first process. Other sources of the node's
+/// names (NSS) it does not see.
+const NODES: &str = "/proc/1/root/etc/passwd";
+
+fn name(uid: u32) -> Looked {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => Looked::Named(user.name.into()),
+        Ok(None) if fs::exists("/etc/passwd").unwrap_or(false) => Looked::Nameless,
+        _ => match fs::read_to_string(NODES) {
+            Ok(users) => named_in(&users, uid).map_or(Looked::Unknown, Looked::Named),
+            Err(_) => Looked::Unknown,
+        },
+    }
+}
+
+/// Returns the name of a user in the text of a passwd(5).
+fn named_in(users: &str, uid: u32) -> Option<Arc<str>> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid)).then(|| name.into())
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +121,7 @@ mod tests {
         let hangs = |_| {
             ASKED.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(300));
-            None
+            Looked::Nameless
         };
         for _ in 0..100 {
             let name = users.name_by(4242, &"a.service".into(), hangs).await;
@@ -102,8 +131,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_user_of_a_node_whose_users_cannot_be_seen_is_not_known_to_have_no_name() {
+        let name = Users::new().name_by(4242, &"a.service".into(), |_| Looked::Unknown).await;
+        assert_eq!(name, Name { text: "4242".into(), unknown: true });
+        let users = "root:x:0:0:root:/root:/bin/sh\nbatch:x:1000:1000::/:/bin/sh\nbroken\n";
+        assert_eq!((named_in(users, 1000).as_deref(), named_in(users, 7)), (Some("batch"), None));
+    }
+
+    #[tokio::test]
     async fn a_user_without_a_name_is_known_to_have_none() {
-        let name = Users::new().name_by(4242, &"a.service".into(), |_| None).await;
+        let name = Users::new().name_by(4242, &"a.service".into(), |_| Looked::Nameless).await;
         assert_eq!(name, Name { text: "4242".into(), unknown: false });
     }
 }

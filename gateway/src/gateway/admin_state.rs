@@ -19,17 +19,18 @@ use super::namespaces::{Namespaces, Shown};
 use super::warnings::warnings;
 use crate::admin::{
     ApiRow, BackendRow, CacheRow, Caller, DecisionRow, Draining, EgressRow, Explained, FlowRow, Handler, HookRow,
-    HostAddress, HostRow, LimitRow, NameRow, NamespaceRow, Question, RedirectRow, RefusalRow, Request, RequestRow,
-    Responding, Response, Status, SubscriptionRow, Successor, UnlistedRow, WorkloadApi, WorkloadRow,
+    HostAddress, HostRow, KubernetesRow, LimitRow, NameRow, NamespaceRow, Question, RedirectRow, RefusalRow, Request,
+    RequestRow, Responding, Response, Status, SubscriptionRow, Successor, UnlistedRow, WorkloadApi, WorkloadRow,
 };
 use crate::capture::Capture;
 use crate::connection;
 use crate::explain::{self, Before};
+use crate::kubernetes::Pods;
 use crate::model::{
-    Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, Workload, number,
+    Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, is_one_of, number,
 };
 use crate::names::{Forwarder, KnownName, Names};
-use crate::policy::{self, CacheUse, LimitUse};
+use crate::policy::{CacheUse, LimitUse};
 use crate::telemetry::{Newest, Owner, RequestSnapshot, Snapshot, UnlistedDestination};
 use crate::tls::Refusal;
 
@@ -57,6 +58,8 @@ pub(super) struct AdminState {
     /// Whether it ends soon.
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) instance: Option<String>,
+    /// What the Kubernetes API server says, where it is asked.
+    pub(super) kubernetes: Option<Arc<Pods>>,
 }
 
 impl Handler for AdminState {
@@ -159,8 +162,7 @@ impl AdminState {
     /// Explains a request to the running configuration with the counts of its limits. A workload that has called is known by its
     /// name.
     async fn explain(&self, mut question: Question, status: u16) -> anyhow::Result<Explained> {
-        let named =
-            |known: &Caller| known.workload == question.caller.workload || known.owner == question.caller.workload;
+        let named = |known: &Caller| known.workload.identity.is_called(&question.caller.workload.identity.name);
         let flow = self.flows().into_iter().find(|flow| named(&flow.caller));
         let original_destination = question.caller.original_destination;
         question.caller = destination::known(self, question.caller);
@@ -274,7 +276,9 @@ impl AdminState {
         let row = |UnlistedDestination { newest, reason, times, first }: UnlistedDestination| {
             let caller = caller(&newest);
             // The response of DNS may have been read after the event.
-            let late = || caller.original_destination.and_then(|to| self.names.name_at(&caller.owner, to.ip()));
+            let late = || {
+                caller.original_destination.and_then(|to| self.names.name_at(&caller.workload.identity.owner, to.ip()))
+            };
             UnlistedRow {
                 reason: reason.to_owned(),
                 name: newest.name.clone().or_else(late).map(|name| name.to_string()),
@@ -311,7 +315,7 @@ impl AdminState {
         let (all, now) = (owners.len(), SystemTime::now());
         let texts = |texts: &Newest| texts.iter().map(|(text, _)| text.to_string()).collect();
         let row = |owner: Owner| WorkloadRow {
-            newest: who(&owner.newest),
+            newest: Caller { workload: owner.newest.clone(), original_destination: None },
             users: texts(&owner.users),
             executables: texts(&owner.executables),
             apis: owner.apis.iter().map(|(api, flows)| WorkloadApi { api: api.to_string(), flows }).collect(),
@@ -446,12 +450,12 @@ impl AdminState {
         let row = |refusal: Refusal| RefusalRow {
             passes: model.api_of(&refusal.host).is_some_and(|(_, api)| {
                 let named = &api.on_refusal_workloads;
-                let holds = named.is_empty() || policy::is_one_of(named, &refusal.workload);
+                let holds = named.is_empty() || is_one_of(named, &refusal.workload);
                 api.on_refusal == OnRefusal::Passthrough && holds
             }),
-            workload: refusal.workload.name.to_string(),
+            workload: refusal.workload.identity.name.to_string(),
             pid: refusal.workload.pid,
-            command: refusal.workload.command,
+            command: refusal.workload.command.to_string(),
             host: refusal.host.to_string(),
             sign: refusal.sign.label().to_owned(),
             runtime: refusal.runtime.map(|runtime| runtime.label().to_owned()),
@@ -487,6 +491,7 @@ impl AdminState {
             ca: self.ca.clone(),
             listeners: self.listeners.clone(),
             namespaces: self.namespaces.count(),
+            kubernetes: self.kubernetes.as_ref().map(|pods| kubernetes(pods)),
             flows: self.connection.telemetry.running(),
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -502,29 +507,21 @@ fn caller(snapshot: &Snapshot) -> Caller {
     snapshot.flow.as_ref().map(caller_of).unwrap_or_default()
 }
 
-/// Returns the caller of a flow.
-pub(super) fn caller_of(flow: &Flow) -> Caller {
-    Caller { original_destination: Some(flow.original_dst.0), ..who(&flow.workload) }
+fn kubernetes(pods: &Pods) -> KubernetesRow {
+    let status = pods.status();
+    KubernetesRow {
+        server: status.server,
+        node: pods.node().to_owned(),
+        state: status.state.label().to_owned(),
+        since_seconds: status.since.elapsed().unwrap_or_default().as_secs(),
+        pods: pods.count(),
+        error: status.error,
+    }
 }
 
-fn who(workload: &Workload) -> Caller {
-    Caller {
-        workload: workload.name.to_string(),
-        owner: workload.owner.to_string(),
-        claimed_name: workload.claimed_name.as_deref().map(str::to_owned),
-        pid: workload.pid,
-        command: workload.command.clone(),
-        uid: workload.uid,
-        user: workload.user.to_string(),
-        unit: workload.unit.as_deref().map(str::to_owned),
-        container: workload.container.as_deref().map(str::to_owned),
-        pod: workload.pod.as_deref().map(str::to_owned),
-        namespace: workload.namespace.as_deref().map(str::to_owned),
-        pod_name: workload.pod_name.as_deref().map(str::to_owned),
-        service_account: workload.service_account.as_deref().map(str::to_owned),
-        executable: workload.executable.as_deref().map(str::to_owned),
-        original_destination: None,
-    }
+/// Returns the caller of a flow.
+pub(super) fn caller_of(flow: &Flow) -> Caller {
+    Caller { workload: flow.workload.clone(), original_destination: Some(flow.original_dst.0) }
 }
 
 /// Returns the workloads that an API is for, in a few words.
@@ -571,7 +568,7 @@ fn request_row(passed: RequestSnapshot) -> RequestRow {
         flow: passed.flow,
         api: passed.api.to_string(),
         operation: passed.operation.map(|operation| operation.to_string()),
-        workload: passed.workload.name.to_string(),
+        workload: passed.workload.identity.name.to_string(),
         method: passed.method,
         target: passed.target,
         status: passed.status,

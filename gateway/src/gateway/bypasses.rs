@@ -153,7 +153,7 @@ mod tests {
                 scope: Scope::Everybody,
                 pid: 0,
                 uid: 0,
-                command: String::new(),
+                command: "".into(),
                 time: Duration::ZERO,
                 generation: Generation(1),
                 api: ApiId(0),

@@ -21,6 +21,7 @@ use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
 use super::instance::{Instance, Turn};
+use super::kubernetes::{described_by, spawn_kubernetes};
 use super::log;
 use super::models::Models;
 use super::namespaces::{Namespaces, Serve};
@@ -35,6 +36,7 @@ use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, CarryDns, Rooms};
 use crate::flow::{self, Kubelet, Shares, Workloads};
+use crate::kubernetes::State;
 use crate::listener::{Entrance, Listeners};
 use crate::model::{Exempt, Generation, Model, number};
 use crate::names::{self, Names};
@@ -158,7 +160,12 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     let paths = capture::CgroupPaths::new(cgroup_root.clone())?;
     let is_gone = self::is_gone(&cgroup_root)?;
     let path_of = Box::new(move |id| paths.path(id));
-    let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup)));
+    let kubernetes = match &settings.kubernetes {
+        Some(settings) => Some(spawn_kubernetes(settings, &capture, &names, &stop).await?),
+        None => None,
+    };
+    let described = kubernetes.as_ref().map(described_by);
+    let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup), described));
     let forwarding = if settings.forward_dns {
         Some(Forwarding::new(dns_sockets, &capture, &names, &workloads, &models)?)
     } else {
@@ -236,6 +243,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         ready: AtomicBool::new(false),
         stopping: Arc::clone(&stopping),
         instance: options.instance.clone(),
+        kubernetes,
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     if let Some(listener) = &metrics_listener {
@@ -559,6 +567,7 @@ fn spawn_telemetry(
             origins: state.capture.origins_used(),
             namespaces: state.namespaces.count(),
             namespaces_refused: state.namespaces.refusals(),
+            kubernetes: state.kubernetes.as_ref().map(|pods| (pods.status().state == State::Watching, pods.count())),
             lost_events: state.capture.events_lost(),
             stalls: runtime.stalls(),
             lost_lines: telemetry.lost_lines(),

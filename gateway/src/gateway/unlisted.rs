@@ -14,15 +14,18 @@ use super::egress::NodeAddresses;
 use super::models::Models;
 use crate::capture::{self, Capture};
 use crate::flow::{Tree, Workloads};
-use crate::model::{Classes, Destinations, Model, Unlisted, Workload};
+use crate::model::{Classes, Destinations, Identity, Model, Unlisted, Workload};
 use crate::names::Names;
-use crate::policy;
+use crate::permit;
 
 /// How often the node's addresses and DNS servers are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The DNS servers that systemd-resolved asks (systemd-resolved.service(8)).
 const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The same, and the node's own file, as a container sees them through the node's first process (`hostPID`).
+const ON_NODE: [&str; 2] = ["/proc/1/root/run/systemd/resolve/resolv.conf", "/proc/1/root/etc/resolv.conf"];
 
 /// Addresses of loopback, and those that never leave the link: unspecified (the kernel takes it for loopback), broadcast and
 /// multicast (RFC 1122 §3.2.1.3, RFC 5771 §4, RFC 4291 §2.7).
@@ -146,7 +149,8 @@ impl UnlistedGuard {
     }
 
     fn publish_reachable_now(&self) -> Result<(), capture::Error> {
-        let resolved = std::fs::read_to_string(RESOLVED).map(|text| servers(&text)).unwrap_or_default();
+        let files = [RESOLVED].into_iter().chain(ON_NODE).filter_map(|path| std::fs::read_to_string(path).ok());
+        let resolved: Vec<_> = files.flat_map(|text| servers(&text)).collect();
         let servers = self.names.servers().into_iter().chain(resolved);
         let whole = |net| Destinations { net, port: None };
         let mut all: Vec<_> = LOCAL.into_iter().filter_map(|net| net.parse().ok()).map(whole).collect();
@@ -166,19 +170,19 @@ impl UnlistedGuard {
 
 /// Returns the classes of the cgroups, each of which comes after the one above it, at most so many. A cgroup is left out where its
 /// classes are those of any cgroup below the one above it: the hooks look upwards.
-fn classes(unlisted: &Unlisted, cgroups: &[(u64, Workload)], most: usize) -> HashMap<u64, Classes> {
+fn classes(unlisted: &Unlisted, cgroups: &[(u64, Arc<Identity>)], most: usize) -> HashMap<u64, Classes> {
     let mut classes = HashMap::new();
     let mut below: HashMap<&str, usize> = HashMap::new();
-    for (id, workload) in cgroups {
-        let own = policy::unlisted_class(unlisted, workload).0;
-        let child = Workload { cgroup: format!("{}/{ANY}", workload.cgroup).into(), ..workload.clone() };
-        let found = Classes { own, below: policy::unlisted_class(unlisted, &child).0 };
-        let above = workload.cgroup.rsplit_once('/').and_then(|(above, _)| below.get(above)).copied().unwrap_or(0);
+    let class = |identity: Arc<Identity>| permit::unlisted_class(unlisted, &Workload::from(identity)).0;
+    for (id, identity) in cgroups {
+        let child = Identity { cgroup: format!("{}/{ANY}", identity.cgroup).into(), ..Identity::clone(identity) };
+        let found = Classes { own: class(Arc::clone(identity)), below: class(Arc::new(child)) };
+        let above = identity.cgroup.rsplit_once('/').and_then(|(above, _)| below.get(above)).copied().unwrap_or(0);
         if found != (Classes { own: above, below: above }) && classes.len() < most {
             classes.insert(*id, found);
-            below.insert(&workload.cgroup, found.below);
+            below.insert(&identity.cgroup, found.below);
         } else {
-            below.insert(&workload.cgroup, above);
+            below.insert(&identity.cgroup, above);
         }
     }
     classes
@@ -201,7 +205,7 @@ fn servers(text: &str) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{UnlistedAction, UnlistedClass, UnlistedRule, WorkloadMatch};
+    use crate::model::{Fact, Unknown, UnlistedAction, UnlistedClass, UnlistedRule, WorkloadMatch};
 
     #[test]
     fn servers_of_a_resolv_conf_are_found() {
@@ -211,9 +215,18 @@ mod tests {
         assert_eq!(found, ["192.0.2.53:53", "[fe80::1]:53"]);
     }
 
-    fn workload(cgroup: &str, unit: Option<&str>, namespace: Option<&str>) -> Workload {
+    fn identity(cgroup: &str, unit: Option<&str>, namespace: Option<&str>) -> Arc<Identity> {
         let text = |text: Option<&str>| text.map(Arc::from);
-        Workload { cgroup: cgroup.into(), unit: text(unit), namespace: text(namespace), ..Workload::default() }
+        Arc::new(Identity {
+            cgroup: cgroup.into(),
+            unit: text(unit),
+            namespace: text(namespace),
+            ..Identity::default()
+        })
+    }
+
+    fn with(fact: Fact, pattern: &str) -> WorkloadMatch {
+        WorkloadMatch { facts: vec![(fact, pattern.into())], ..WorkloadMatch::default() }
     }
 
     fn rule(workload: WorkloadMatch, action: UnlistedAction) -> UnlistedRule {
@@ -222,24 +235,23 @@ mod tests {
 
     #[test]
     fn cgroups_are_told_to_the_hooks_where_their_class_differs_from_the_one_above() {
-        let any = WorkloadMatch::default;
         let unlisted = Unlisted {
             rules: vec![
-                rule(WorkloadMatch { unit: Some("a.service".into()), ..any() }, UnlistedAction::Deny),
-                rule(WorkloadMatch { namespace: Some("shop".into()), ..any() }, UnlistedAction::Report),
-                rule(WorkloadMatch { cgroup: Some("/system.slice/d.service/*".into()), ..any() }, UnlistedAction::Deny),
+                rule(with(Fact::Unit, "a.service"), UnlistedAction::Deny),
+                rule(with(Fact::Namespace, "shop"), UnlistedAction::Report),
+                rule(with(Fact::Cgroup, "/system.slice/d.service/*"), UnlistedAction::Deny),
             ],
             ..Unlisted::default()
         };
         let cgroups = [
-            (1, workload("/system.slice", None, None)),
-            (2, workload("/system.slice/a.service", Some("a.service"), None)),
-            (3, workload("/system.slice/a.service/own", Some("a.service"), None)),
-            (4, workload("/system.slice/b.service", Some("b.service"), None)),
-            (5, workload("/system.slice/d.service", Some("d.service"), None)),
-            (6, workload("/system.slice/d.service/own", Some("d.service"), None)),
-            (7, workload("/kubepods/pod", None, Some("shop"))),
-            (8, workload("/kubepods/pod/container", None, Some("shop"))),
+            (1, identity("/system.slice", None, None)),
+            (2, identity("/system.slice/a.service", Some("a.service"), None)),
+            (3, identity("/system.slice/a.service/own", Some("a.service"), None)),
+            (4, identity("/system.slice/b.service", Some("b.service"), None)),
+            (5, identity("/system.slice/d.service", Some("d.service"), None)),
+            (6, identity("/system.slice/d.service/own", Some("d.service"), None)),
+            (7, identity("/kubepods/pod", None, Some("shop"))),
+            (8, identity("/kubepods/pod/container", None, Some("shop"))),
         ];
         let found = classes(&unlisted, &cgroups, 100);
         let expected =
@@ -250,12 +262,12 @@ mod tests {
 
     #[test]
     fn a_pod_whose_names_are_not_known_yet_is_denied_if_it_may_be_one_that_is() {
-        let shop = WorkloadMatch { namespace: Some("shop".into()), ..WorkloadMatch::default() };
-        let mut pod = workload("/kubepods/pod", None, None);
-        pod.unknown.pod = true;
+        let shop = with(Fact::Namespace, "shop");
+        let unknown = Unknown { pod: true, ..Unknown::default() };
+        let pod = Arc::new(Identity { cgroup: "/kubepods/pod".into(), unknown, ..Identity::default() });
         for (action, expected) in [(UnlistedAction::Deny, 1), (UnlistedAction::Allow, 0), (UnlistedAction::Report, 0)] {
             let unlisted = Unlisted { rules: vec![rule(shop.clone(), action)], ..Unlisted::default() };
-            assert_eq!(policy::unlisted_class(&unlisted, &pod).0, expected, "{action:?}");
+            assert_eq!(permit::unlisted_class(&unlisted, &pod.clone().into()).0, expected, "{action:?}");
         }
     }
 

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::Fact;
+
 /// A native condition: comparisons of texts and numbers that need no interpreter. It always has the same result as the expression
 /// that it was compiled from, and it cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +35,7 @@ pub enum Field {
     ProductName,
     Scheme,
     SubscriptionName,
-    WorkloadNamespace,
-    WorkloadOwner,
-    WorkloadPodName,
-    WorkloadServiceAccount,
-    WorkloadUnit,
+    Workload(Fact),
 }
 
 /// The message whose header fields are meant.

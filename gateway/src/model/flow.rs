@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ApiId, Generation, Host, Scope};
+use super::{ApiId, Generation, Host, Scope, Workload};
 
 /// The address a workload asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,66 +31,13 @@ pub struct Origin {
     /// User id, in the root user namespace.
     pub uid: u32,
     /// Command name of the calling thread, at most 15 bytes.
-    pub command: String,
+    pub command: Arc<str>,
     /// CLOCK_MONOTONIC time of the `connect`.
     pub time: Duration,
     /// Generation of the rule that captured it.
     pub generation: Generation,
     /// The API whose address it is, in that generation.
     pub api: ApiId,
-}
-
-/// Who the caller is, attested by the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Workload {
-    /// The owner: `pod UID`, `container ID`, a systemd unit, or the path of the outermost cgroup. A caller cannot forge it,
-    /// and no cgroup that a caller makes below its own changes it: limits, caps, pools and caches tell callers apart by it.
-    pub owner: Arc<str>,
-    /// What a person calls the owner: `NAMESPACE/POD` where Kubernetes names it, else the same text.
-    pub name: Arc<str>,
-    /// The unit, container or pod that the caller's innermost cgroup is named for, where that is not the owner. A caller names
-    /// its own cgroups, so this decides nothing.
-    pub claimed_name: Option<Arc<str>>,
-    /// The path of its cgroup below the root of the hierarchy, or `#<id>` if it is gone.
-    pub cgroup: Arc<str>,
-    /// The unit of the node's systemd that it belongs to; a user's units are in `user@1000.service`.
-    pub unit: Option<Arc<str>>,
-    /// The full id of its container, where the caller cannot have forged it.
-    pub container: Option<Arc<str>>,
-    /// The uid of its Kubernetes pod, where the kubelet made its cgroup.
-    pub pod: Option<Arc<str>>,
-    /// The namespace of its pod.
-    pub namespace: Option<Arc<str>>,
-    /// The name of its pod.
-    pub pod_name: Option<Arc<str>>,
-    /// The name of its pod's service account, in that namespace.
-    pub service_account: Option<Arc<str>>,
-    /// The process id of the caller.
-    pub pid: u32,
-    /// The user id of the caller.
-    pub uid: u32,
-    /// The user's name on the node, or the number.
-    pub user: Arc<str>,
-    /// The command name of the calling thread.
-    pub command: String,
-    /// The path of what it runs, where the node has this very file there; absent where that cannot be known, as in most
-    /// containers. A process can run something else any time.
-    pub executable: Option<Arc<str>>,
-    /// What could not be found out about it.
-    pub unknown: Unknown,
-}
-
-/// Facts about a workload that could not be found out. The executable is not among them: it is unknown wherever it is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
-    /// The path of its cgroup, and with it the unit, the container and the pod.
-    pub cgroup: bool,
-    /// The namespace and the name of its pod.
-    pub pod: bool,
-    /// The service account of its pod.
-    pub service_account: bool,
-    /// Whether its user has a name.
-    pub user: bool,
 }
 
 /// One captured connection.

@@ -79,7 +79,7 @@ pub(super) async fn run(credentials: &Oauth2, call: &mut Call<'_>, world: &dyn W
     let asked = Asked::of(credentials, call);
     call.may_be_secret = own;
     let asked = asked?;
-    let slot = world.state().tokens.slots.of(&asked.name(credentials), &call.workload.owner, world.at());
+    let slot = world.state().tokens.slots.of(&asked.name(credentials), &call.workload.identity.owner, world.at());
     let (mut kept, waited) = match slot.try_lock() {
         Some(kept) => (kept, false),
         None => (slot.lock().await, true),

@@ -103,7 +103,7 @@ pub(super) fn lookup(lookup: &CacheLookup, call: &mut Call<'_>, world: &dyn Worl
         return nothing_else(&asked, call);
     }
     let key = key(lookup, call);
-    let own = format!("{key}\nfor {:?}", call.workload.owner);
+    let own = format!("{key}\nfor {:?}", call.workload.identity.owner);
     let authorized = !lookup.share_authorized && credentials::are_shown(lookup, &call.request.headers);
     let kept = [&key, &own].into_iter().filter_map(|key| caches.variants(key)).find_map(|variants| {
         let said = said(&variants.by, &call.request.headers);
@@ -399,7 +399,7 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
         key.push_str(&format!("\nto {}", authority.escape_ascii()));
     }
     if lookup.vary_by_workload {
-        key.push_str(&format!("\nby {:?}", call.workload.owner));
+        key.push_str(&format!("\nby {:?}", call.workload.identity.owner));
     }
     if let Some(service) = &call.service {
         key.push_str(&format!("\nof {}", service.name));

@@ -9,45 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::call::{Call, Fault};
 use super::uses::LimitUse;
-use super::world::{Pending, State};
-use crate::model::{CounterStore, Reason};
-
-/// What is counted, and how far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// Under which name, which is the same on all nodes.
-    pub name: String,
-    /// Of what time.
-    pub within: Within,
-    /// How many there may be.
-    pub most: u64,
-    /// How many more there are now; none, to look only.
-    pub add: u64,
-}
-
-/// The time that a count is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Within {
-    /// Any period of this length.
-    Any(Duration),
-    /// The period that ends at this second since 1970; for ever, if absent.
-    Until(Option<u64>),
-}
-
-/// How many are left after it; or how long to wait, if time helps.
-pub type Left = Result<u64, Option<Duration>>;
-
-/// Counts with other nodes.
-pub trait Counters: Debug + Send + Sync {
-    /// Counts, unless all are used up: exactly, over all who count there.
-    ///
-    /// # Errors
-    /// Why there is no count.
-    fn count<'a>(&'a self, store: &'a Arc<CounterStore>, count: Count) -> Pending<'a, Result<Left, String>>;
-
-    /// Counts, even if there were not so many left. Nobody waits for it: it is logged if it fails.
-    fn add(&self, store: &Arc<CounterStore>, count: Count);
-}
+use super::world::State;
+use crate::model::{Count, CounterStore, Left, Reason, Within};
 
 /// What is counted by a policy: its kind, what its counts are kept under, and the key.
 #[derive(Clone, Copy, Debug)]

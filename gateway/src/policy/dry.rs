@@ -4,8 +4,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, response};
 
-use super::world::{Asked, Peeked, Pending, Side, State, Unanswerable, World};
-use crate::model::{Endpoint, Reason, Told};
+use super::world::{Asked, Peeked, Side, State, Unanswerable, World};
+use crate::model::{Endpoint, Pending, Reason, Told};
 
 /// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
 #[derive(Debug)]

@@ -105,7 +105,7 @@ fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<F
     for member in &service.members {
         paths::below(&member.base, &call.request.uri)?;
     }
-    let index = world.state().backends.choose(&service, &call.workload.owner, &call.tried, world.at())?;
+    let index = world.state().backends.choose(&service, &call.workload.identity.owner, &call.tried, world.at())?;
     if let Some(member) = service.members.get(index) {
         call.note(|| format!("to {}{}", member.endpoint, member.base));
         if member.endpoint.tls.is_none() && !call.plain_secrets && call.has_secret() {
@@ -123,7 +123,7 @@ fn came_of_it(answer: Option<&response::Parts>, index: usize, call: &mut Call<'_
     let Some(service) = &call.service else { return };
     let status = answer.map(|head| head.status.as_u16());
     let wait = answer.and_then(|head| retry::told(&head.headers, call.now));
-    world.state().backends.outcome(service, &call.workload.owner, index, (status, wait), world.at());
+    world.state().backends.outcome(service, &call.workload.identity.owner, index, (status, wait), world.at());
     if status.is_none_or(|status| status >= 500) {
         call.tried.push(index);
     }

@@ -67,14 +67,14 @@ pub(super) fn limit(
 ) -> Result<(), Box<Fault>> {
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.owner.to_string(),
+        None => call.workload.identity.owner.to_string(),
     };
     let guessed = match (&call.request_body, limit.estimate_prompt) {
         (Some(body), true) => meter::guess(body.len() as u64),
         _ => 0,
     };
     let mut left = u64::MAX;
-    let owner = Arc::clone(&call.workload.owner);
+    let owner = Arc::clone(&call.workload.identity.owner);
     let name = Name { limit: Arc::clone(&limit.identity), key: key.clone(), owner: Arc::clone(&owner) };
     if let Some(most) = limit.tokens_per_minute {
         let now = spent.left(most, &name, call.at).map_err(|wait| refused(most).after(wait))?;

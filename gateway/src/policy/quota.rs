@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::call::{Call, Fault};
-use super::counters::{Count, Left, Subject, Within};
+use super::counters::Subject;
 use super::counting::{self, Counted, Counts};
 use super::expression;
 use super::keyed::{Kept, Keyed, Lapse, Name, short};
 use super::uses::LimitUse;
 use super::world::State;
-use crate::model::{CounterStore, Periods, Quota, Reason};
+use crate::model::{Count, CounterStore, Left, Periods, Quota, Reason, Within};
 
 /// What was used, by quota and key.
 #[derive(Clone, Debug, Default)]
@@ -227,9 +227,9 @@ pub(super) async fn run(quota: &Quota, call: &mut Call<'_>, state: &State, at: D
     }
     let key = match &quota.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.owner.to_string(),
+        None => call.workload.identity.owner.to_string(),
     };
-    let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.owner));
+    let (now, owner) = (call.now + at.saturating_sub(call.at), Arc::clone(&call.workload.identity.owner));
     let period = |what: &str, most| {
         let limit =
             if what.is_empty() { Arc::clone(&quota.identity) } else { format!("{}{what}", quota.identity).into() };

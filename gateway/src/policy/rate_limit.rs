@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::call::{Call, Fault};
-use super::counters::{Subject, Within};
+use super::counters::Subject;
 use super::counting::{self, Counted, Counts};
 use super::expression;
 use super::keyed::{Kept, Keyed, Lapse, Name, short};
 use super::uses::LimitUse;
 use super::window::Window;
 use super::world::State;
-use crate::model::{RateLimit, Reason};
+use crate::model::{RateLimit, Reason, Within};
 
 /// The calls that were let through, by limit and key.
 #[derive(Debug, Default)]
@@ -89,11 +89,11 @@ pub(super) async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, a
     }
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
-        None => call.workload.owner.to_string(),
+        None => call.workload.identity.owner.to_string(),
     };
     let shown = if call.steps.is_some() { key.clone() } else { String::new() };
     let subject = Subject { kind: "rate-limit", identity, key: &key };
-    let name = Name { limit: Arc::clone(identity), key: key.clone(), owner: Arc::clone(&call.workload.owner) };
+    let name = Name { limit: Arc::clone(identity), key: key.clone(), owner: Arc::clone(&call.workload.identity.owner) };
     let shared = match &limit.shared {
         Some(store) => {
             let count = subject.count(Within::Any(limit.period), limit.calls.into(), count.into());

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::call::{Call, Fault};
 use super::conversion::Format;
-use super::world::{Pending, Side, World};
+use super::world::{Side, World};
 use super::{
     authentication_api_key, authentication_aws_sigv4, authentication_basic, authentication_hmac, authentication_oauth2,
     bodies, cache, check_header, conversion, counting, emit_metric, error, expression, forward_request, ip_filter,
@@ -17,7 +17,7 @@ use super::{
     send_request, set_header, set_query_parameter, subscription, template, trace, validate_content, validate_headers,
     validate_jwt, validate_parameters, validate_status_code, workload_filter, xml_to_json,
 };
-use crate::model::{CacheLookup, Policies, Policy, Reason, Retry, Rules, Section, Statement};
+use crate::model::{CacheLookup, Pending, Policies, Policy, Reason, Retry, Rules, Section, Statement};
 use crate::route;
 
 /// How a list of policies ends.

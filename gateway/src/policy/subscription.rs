@@ -8,8 +8,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::HeaderName;
 
 use super::call::{Call, Fault};
-use super::{template, workload_filter};
-use crate::model::{Reason, Rules, SUBSCRIPTION_KEY, Subscription};
+use super::template;
+use crate::model::{Reason, Rules, SUBSCRIPTION_KEY, Subscription, is_one_of};
 
 /// How often subscriptions were used.
 #[derive(Debug, Default)]
@@ -70,14 +70,17 @@ pub(super) fn find<'a>(
     }
     let what = if said.is_some() { "its key is none of theirs" } else { "it has none" };
     let names: Vec<_> = rules.products.iter().map(|product| &*product.name).collect();
-    let message =
-        format!("{} needs a subscription to {} for {}: {what}", call.workload.name, names.join(" or "), call.api.name);
+    let message = format!(
+        "{} needs a subscription to {} for {}: {what}",
+        call.workload.identity.name,
+        names.join(" or "),
+        call.api.name
+    );
     Err(Fault::new(Reason::SubscriptionRequired, 401, message))
 }
 
 fn is_like(subscription: &Subscription, said: Option<&[u8]>, call: &mut Call<'_>) -> bool {
-    let workload =
-        subscription.workloads.is_empty() || workload_filter::is_one_of(&subscription.workloads, call.workload);
+    let workload = subscription.workloads.is_empty() || is_one_of(&subscription.workloads, call.workload);
     let key = subscription.key.as_ref().is_none_or(|key| {
         // It is compared, not sent.
         let before = std::mem::replace(&mut call.may_be_secret, true);

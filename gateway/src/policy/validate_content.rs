@@ -6,8 +6,8 @@ use http::{HeaderMap, Method};
 use super::call::{Call, Fault};
 use super::findings::{Findings, wrong};
 use super::world::Side;
-use super::{bodies, charset, json, workload_filter};
-use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent};
+use super::{bodies, charset, json};
+use crate::model::{Content, OnInvalid, Reason, Schema, ValidateContent, fits};
 
 /// Looks at the body that the section is about.
 pub(super) fn run(validate: &ValidateContent, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -94,7 +94,7 @@ enum Kind<'a> {
 }
 
 fn kind<'a>(validate: &'a ValidateContent, call: &Call<'a>, kind: &str) -> Kind<'a> {
-    let Some(rule) = validate.content.iter().find(|rule| workload_filter::fits(&rule.kind, kind)) else {
+    let Some(rule) = validate.content.iter().find(|rule| fits(&rule.kind, kind)) else {
         return Kind::Unspecified;
     };
     if let Some(schema) = &rule.schema {

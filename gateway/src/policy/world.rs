@@ -1,5 +1,4 @@
 use std::error::Error;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
@@ -10,17 +9,14 @@ use http::{HeaderMap, Request, Response, request, response};
 use super::authentication_oauth2::{RefreshRow, Tokens};
 use super::backends::{BackendRow, Backends};
 use super::cache::Caches;
-use super::counters::{Counters, Seen};
+use super::counters::Seen;
 use super::limit_concurrency::Concurrency;
 use super::llm::Spent;
 use super::quota::{QuotaRow, Quotas};
 use super::rate_limit::Rates;
 use super::retry::Budgets;
 use super::subscription::{Subscriptions, Used};
-use crate::model::{Endpoint, Reason, Service, Told};
-
-/// What comes in time.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::model::{Counters, Endpoint, Pending, Reason, Service, Told};
 
 /// Whose body, or head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

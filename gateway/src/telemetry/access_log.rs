@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{RequestSnapshot, Snapshot};
+use super::{RequestLine, RequestSnapshot, Snapshot};
 use crate::model::{Workload, printable_json};
 
 /// The access log: one JSON line for each flow, and for each request if wanted. A thread of its own writes it, so a slow disk delays
@@ -91,27 +92,30 @@ impl AccessLog {
     }
 
     pub(super) fn write(&self, flow: &Snapshot, outcome: &str) {
-        let owner = flow.flow.as_ref().map_or("", |flow| &*flow.workload.owner);
+        let owner = flow.flow.as_ref().map_or("", |flow| &*flow.workload.identity.owner);
         self.line(owner, &Line::new(flow, outcome));
     }
 
     pub(super) fn write_request(&self, request: &RequestSnapshot) {
-        self.line(&request.workload.owner, &RequestLine::new(request));
+        self.line(&request.workload.identity.owner, &RequestLine::from(request));
     }
 
     /// Adds a line that the callers of this owner have caused.
     pub(super) fn line(&self, owner: &str, line: &impl Serialize) {
         let Some(queue) = &self.queue else { return };
         let Ok(line) = serde_json::to_string(line) else { return };
-        let mut line = printable_json(&line).into_owned().into_bytes();
-        line.push(b'\n');
+        let mut line = match printable_json(&line) {
+            Cow::Borrowed(_) => line,
+            Cow::Owned(escaped) => escaped,
+        };
+        line.push('\n');
         let mut lines = queue.lock();
         if lines.closed || !lines.has_room(owner, line.len()) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let first = lines.text.is_empty();
-        lines.text.extend_from_slice(&line);
+        lines.text.extend_from_slice(line.as_bytes());
         if first {
             queue.changed.notify_one();
         }
@@ -180,11 +184,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<&'a str>,
     egress: Option<SocketAddr>,
-    workload: Option<&'a str>,
-    pid: Option<u32>,
-    command: Option<&'a str>,
     #[serde(flatten)]
-    who: Option<Who<'a>>,
+    workload: Option<&'a Workload>,
     bytes_sent: u64,
     bytes_received: u64,
     duration_ms: u64,
@@ -215,117 +216,12 @@ impl<'a> Line<'a> {
             upstream: snapshot.upstream,
             proxy: snapshot.proxy.as_deref(),
             egress: snapshot.egress,
-            workload: flow.map(|flow| &*flow.workload.name),
-            pid: flow.map(|flow| flow.workload.pid),
-            command: flow.map(|flow| flow.workload.command.as_str()),
-            who: flow.map(|flow| Who::new(&flow.workload)),
+            workload: flow.map(|flow| &flow.workload),
             bytes_sent: snapshot.sent,
             bytes_received: snapshot.received,
             duration_ms: u64::try_from(snapshot.age.as_millis()).unwrap_or(u64::MAX),
             generation: flow.map(|flow| flow.generation.0),
             times: snapshot.times,
-        }
-    }
-}
-
-/// The facts that identify a workload, beside its name.
-#[derive(Serialize)]
-struct Who<'a> {
-    owner: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    claimed_name: Option<&'a str>,
-    cgroup: &'a str,
-    uid: u32,
-    user: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service_account: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<&'a str>,
-}
-
-impl<'a> Who<'a> {
-    fn new(workload: &'a Workload) -> Self {
-        Self {
-            owner: &workload.owner,
-            claimed_name: workload.claimed_name.as_deref(),
-            cgroup: &workload.cgroup,
-            uid: workload.uid,
-            user: &workload.user,
-            unit: workload.unit.as_deref(),
-            container: workload.container.as_deref(),
-            pod: workload.pod.as_deref(),
-            namespace: workload.namespace.as_deref(),
-            pod_name: workload.pod_name.as_deref(),
-            service_account: workload.service_account.as_deref(),
-            executable: workload.executable.as_deref(),
-        }
-    }
-}
-
-/// A request as a line of the log. Facts that only a request has are under `request`.
-#[derive(Serialize)]
-struct RequestLine<'a> {
-    /// Time in seconds since 1970.
-    time: f64,
-    flow: u64,
-    outcome: &'a str,
-    api: &'a str,
-    workload: &'a str,
-    #[serde(flatten)]
-    who: Who<'a>,
-    request: RequestFacts<'a>,
-}
-
-#[derive(Serialize)]
-struct RequestFacts<'a> {
-    scheme: &'static str,
-    port: u16,
-    method: &'a str,
-    target: &'a str,
-    operation: Option<&'a str>,
-    status: u16,
-    policy: Option<&'a str>,
-    reports: &'a [String],
-    policies_us: u128,
-    upstream_us: u128,
-    first_byte_us: u128,
-    total_us: u128,
-}
-
-impl<'a> RequestLine<'a> {
-    fn new(request: &'a RequestSnapshot) -> Self {
-        let time = request.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self {
-            time: time.as_secs_f64(),
-            flow: request.flow,
-            outcome: request.outcome,
-            api: &request.api,
-            workload: &request.workload.name,
-            who: Who::new(&request.workload),
-            request: RequestFacts {
-                scheme: request.scheme,
-                port: request.port,
-                method: &request.method,
-                target: &request.target,
-                operation: request.operation.as_deref(),
-                status: request.status,
-                policy: request.policy,
-                reports: &request.reports,
-                policies_us: request.policies.as_micros(),
-                upstream_us: request.upstream.as_micros(),
-                first_byte_us: request.first_byte.as_micros(),
-                total_us: request.total.as_micros(),
-            },
         }
     }
 }

@@ -113,7 +113,8 @@ impl Callers {
         let Some(flow) = &snapshot.flow else { return };
         let workload = &flow.workload;
         let mut owners = self.owners();
-        let owner = owners.get_or_insert_mut(Arc::clone(&workload.owner), || Owner::new(workload, snapshot.accepted));
+        let owner =
+            owners.get_or_insert_mut(Arc::clone(&workload.identity.owner), || Owner::new(workload, snapshot.accepted));
         owner.note(workload, snapshot);
         owner.failed += if failed { snapshot.times } else { 0 };
     }
@@ -125,8 +126,8 @@ impl Callers {
         for snapshot in live {
             let Some(flow) = &snapshot.flow else { continue };
             let workload = &flow.workload;
-            let owner =
-                owners.get_or_insert_mut(Arc::clone(&workload.owner), || Owner::new(workload, snapshot.accepted));
+            let owner = owners
+                .get_or_insert_mut(Arc::clone(&workload.identity.owner), || Owner::new(workload, snapshot.accepted));
             owner.note(workload, snapshot);
             owner.running += 1;
         }
@@ -145,10 +146,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{ApiId, Flow, Generation, OriginalDst, Scope};
+    use crate::model::{ApiId, Flow, Generation, Identity, OriginalDst, Scope};
 
     fn snapshot(owner: &str, user: &str, api: Option<&str>, seconds: u64) -> Snapshot {
-        let workload = Workload { owner: owner.into(), user: user.into(), ..Workload::default() };
+        let workload = Workload { user: user.into(), ..Workload::from(Arc::new(Identity::of(owner))) };
         let flow = Flow {
             id: 1,
             original_dst: OriginalDst("203.0.113.7:443".parse().unwrap()),
@@ -176,7 +177,7 @@ mod tests {
         callers.note(&snapshot("a", "app", None, 3), true);
         callers.note(&snapshot("b", "app", Some("partner"), 2), false);
         let all = callers.all(&[snapshot("a", "root", Some("partner"), 2), snapshot("c", "root", None, 9)]);
-        let owners: Vec<_> = all.iter().map(|owner| &*owner.newest.owner).collect();
+        let owners: Vec<_> = all.iter().map(|owner| &*owner.newest.identity.owner).collect();
         assert_eq!(owners, ["c", "a", "b"], "the one that called last first");
         let a = &all[1];
         assert_eq!((a.flows, a.running, a.failed, a.sent), (3, 1, 1, 30));
@@ -195,7 +196,7 @@ mod tests {
         }
         let all = callers.all(&[]);
         assert_eq!(all.len(), OWNERS.get());
-        let flood = all.iter().find(|owner| *owner.newest.owner == *"flood").unwrap();
+        let flood = all.iter().find(|owner| *owner.newest.identity.owner == *"flood").unwrap();
         assert_eq!((flood.users.0.len(), flood.apis.0.len(), flood.flows), (EACH, EACH, 5000));
     }
 }

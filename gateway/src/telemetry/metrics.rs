@@ -62,6 +62,8 @@ pub struct Gauges {
     pub namespaces: usize,
     /// How often Egret could not listen in a network namespace, by cause.
     pub namespaces_refused: Vec<(&'static str, u64)>,
+    /// Whether the Kubernetes API server tells of changes, and the number of pods that it has described; absent where it is not asked.
+    pub kubernetes: Option<(bool, usize)>,
     /// Events about decisions of the kernel hooks that were lost.
     pub lost_events: u64,
     /// Number of stalls of the runtime.
@@ -142,6 +144,12 @@ impl Metrics {
         let help = "Times that Egret could not listen in a caller's network namespace";
         let by_cause = by_cause.collect::<Vec<_>>();
         section(&mut body, "egret_network_namespaces_refused_total", "counter", help, by_cause)?;
+        if let Some((watching, pods)) = gauges.kubernetes {
+            let help = "Whether the Kubernetes API server tells of changes of this node's pods";
+            section(&mut body, "egret_kubernetes_watching", "gauge", help, [("", u64::from(watching))])?;
+            let help = "Pods of this node that the Kubernetes API server has described";
+            section(&mut body, "egret_kubernetes_pods", "gauge", help, [("", pods as u64)])?;
+        }
         let help = "Events about decisions of the kernel hooks that were lost";
         section(&mut body, "egret_kernel_events_lost_total", "counter", help, [("", gauges.lost_events)])?;
         let help = "Times that the runtime has stalled for more than a second";

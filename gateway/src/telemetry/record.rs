@@ -31,6 +31,7 @@ pub struct FlowRecord {
 /// The part of a record that the flow's task writes and the CLI reads.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) id: u64,
     bytes: Arc<Bytes>,
     started: Instant,
     facts: Mutex<Snapshot>,
@@ -131,12 +132,26 @@ impl Snapshot {
 
 impl Shared {
     pub(super) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let snapshot = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.counted(snapshot)
+    }
+
+    fn counted(&self, mut snapshot: Snapshot) -> Snapshot {
         snapshot.age = self.started.elapsed();
         snapshot.sent = self.bytes.sent.load(Ordering::Relaxed);
         snapshot.received = self.bytes.received.load(Ordering::Relaxed);
         snapshot.requests = self.bytes.requests.load(Ordering::Relaxed);
         snapshot
+    }
+
+    /// Takes the facts of a flow that has ended.
+    pub(super) fn take(&self) -> Snapshot {
+        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (flow, name) = (facts.flow.take(), facts.name.take());
+        let (api, proxy) = (facts.api.take(), facts.proxy.take());
+        let snapshot = Snapshot { flow, name, api, proxy, ..*facts };
+        drop(facts);
+        self.counted(snapshot)
     }
 
     /// Returns the address that the caller asked for, once it is known.
@@ -149,7 +164,7 @@ impl Shared {
 impl FlowRecord {
     pub(super) fn open(id: u64, telemetry: Arc<Telemetry>) -> Self {
         let facts = Snapshot::new(id, None);
-        let shared = Shared { bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
+        let shared = Shared { id, bytes: Arc::default(), started: Instant::now(), facts: Mutex::new(facts) };
         Self { shared: Arc::new(shared), telemetry, outcome: Reason::Shutdown.label() }
     }
 
@@ -159,7 +174,7 @@ impl FlowRecord {
 
     /// The number of the flow.
     pub fn id(&self) -> u64 {
-        self.shared.facts.lock().unwrap_or_else(PoisonError::into_inner).id
+        self.shared.id
     }
 
     /// Returns the counters of the flow's bytes.
@@ -215,7 +230,6 @@ impl FlowRecord {
 
 impl Drop for FlowRecord {
     fn drop(&mut self) {
-        let snapshot = self.shared.snapshot();
-        self.telemetry.close(snapshot.id, &snapshot, self.outcome);
+        self.telemetry.close(&self.shared, self.outcome);
     }
 }

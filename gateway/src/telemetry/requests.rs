@@ -172,7 +172,7 @@ impl RequestRecord {
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.facts.total = self.started.elapsed();
-        let (owner, api) = (&self.facts.workload.owner, &self.facts.api);
+        let (owner, api) = (&self.facts.workload.identity.owner, &self.facts.api);
         if self.telemetry.requests.logged && self.telemetry.admits(Some(owner), self.facts.outcome, Some(api)) {
             self.telemetry.log.write_request(&self.facts);
         }

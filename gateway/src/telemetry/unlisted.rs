@@ -51,7 +51,7 @@ impl Destinations {
     pub(super) fn note(&self, newest: Snapshot, reason: &'static str) {
         let Some(flow) = &newest.flow else { return };
         let key = Key { destination: flow.original_dst.0, udp: newest.protocol.is_some(), reason };
-        let owner = Arc::clone(&flow.workload.owner);
+        let owner = Arc::clone(&flow.workload.identity.owner);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).note(owner, key, newest, reason);
     }
 
@@ -101,12 +101,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{ApiId, Flow, Generation, OriginalDst, Scope, Workload};
+    use crate::model::{ApiId, Flow, Generation, Identity, OriginalDst, Scope, Workload};
     use crate::telemetry::Decided;
 
     fn noted(all: &Destinations, owner: &str, number: u32) {
         let destination = SocketAddr::new(number.to_be_bytes().into(), 443);
-        let workload = Workload { owner: owner.into(), ..Workload::default() };
+        let workload = Workload::from(Arc::new(Identity::of(owner)));
         let flow = Flow {
             id: u64::from(number),
             original_dst: OriginalDst(destination),
@@ -141,7 +141,7 @@ mod tests {
         assert!(count <= MOST && rows.len() == count, "{count}");
         let of = |owner: &str| {
             rows.iter()
-                .filter(|row| row.newest.flow.as_ref().is_some_and(|flow| &*flow.workload.owner == owner))
+                .filter(|row| row.newest.flow.as_ref().is_some_and(|flow| &*flow.workload.identity.owner == owner))
                 .count()
         };
         assert_eq!(of("quiet"), 1);

@@ -115,7 +115,7 @@ impl Leaves {
         match timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
-                let workload = &caller.name;
+                let workload = &caller.identity.name;
                 let sign = sign(&error);
                 // A caller can fail as often as it likes: the access log has each time, this one the first of a pair.
                 if sign.is_some() && self.refusals.is_new(caller, name) {

@@ -162,15 +162,16 @@ impl Default for Refusals {
 }
 
 fn key(workload: &Workload, host: &Host) -> Key {
-    (Arc::clone(&workload.owner), workload.executable.clone(), host.clone())
+    (Arc::clone(&workload.identity.owner), workload.executable.clone(), host.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Identity;
 
     fn workload(owner: &str) -> Workload {
-        Workload { owner: owner.into(), ..Workload::default() }
+        Workload::from(Arc::new(Identity::of(owner)))
     }
 
     fn host() -> Host {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::race::{self, race};
 use super::{Upstream, open};
 use crate::model::{Exempt, Reason};
-use crate::policy::{Permit, Target};
+use crate::permit::{Permit, Target};
 
 /// Longest wait for the third party, over all its addresses.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use super::tls::Tls;
 use super::transport::{Metered, Transport};
 use super::{Dialer, Upstream, Windows};
 use crate::model::{Alpn, Backend, Host, Reason};
-use crate::policy::Permit;
+use crate::permit::Permit;
 
 /// How long a connection is kept without a request.
 const IDLE: Duration = Duration::from_secs(60);

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::pool::Pool;
-use crate::model::{CounterStore, Host};
-use crate::policy::{self, Count, Counters, Left, Pending, Within};
+use crate::model::{Count, CounterStore, Counters, Host, Left, Pending, Within};
+use crate::permit;
 
 /// A server that did not answer is left alone for so long: requests do not wait for it one after the other.
 const REST: Duration = Duration::from_secs(1);
@@ -166,7 +166,7 @@ impl Lines {
 
     async fn connect(&self, store: &CounterStore) -> Result<MultiplexedConnection, String> {
         let endpoint = &store.endpoint;
-        let permit = policy::admit_own(endpoint, &self.addresses).map_err(|reason| reason.to_string())?;
+        let permit = permit::admit_own(endpoint, &self.addresses).map_err(|reason| reason.to_string())?;
         let opened = self.pool.open(&permit, &endpoint.host, endpoint.tls.as_ref()).await;
         let stream = opened.map_err(|reason| reason.to_string())?;
         let mut login = RedisConnectionInfo::default().set_db(store.database.into());

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::model::{Proxy, Reason};
-use crate::policy::Tunnel;
+use crate::permit::Tunnel;
 
 /// Most bytes of the head of a proxy's answer.
 const LARGEST: usize = 16 << 10;

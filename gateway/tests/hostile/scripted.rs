@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use egret::config::{self, Compiled};
-use egret::model::{Endpoint, Generation, Reason, Told, Workload};
-use egret::policy::{self, Asked, Call, Held, Peeked, Pending, Side, State, Unanswerable, World};
+use egret::model::{Endpoint, Generation, Identity, Pending, Reason, Told, Workload};
+use egret::policy::{self, Asked, Call, Held, Peeked, Side, State, Unanswerable, World};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, response};
 
@@ -162,8 +162,8 @@ impl Scene {
 
     async fn come_from(&self, owner: &str, request: Request<&'static str>, at: u64) -> Outcome {
         let api = &self.compiled.model.apis[0];
-        let workload =
-            Workload { owner: owner.into(), cgroup: "/curl".into(), command: "curl".to_owned(), ..Workload::default() };
+        let identity = Arc::new(Identity { cgroup: "/curl".into(), ..Identity::of(owner) });
+        let workload = Workload { command: "curl".into(), ..Workload::from(identity) };
         let (head, body) = request.into_parts();
         let since = Duration::from_secs(at);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], UNIX_EPOCH + since, since);

@@ -3,7 +3,7 @@
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 use http::HeaderName;
 
-use crate::model::{Condition, Field, HeadersOf, Like, Order};
+use crate::model::{Condition, Fact, Field, HeadersOf, Like, Order};
 
 /// The same without an interpreter, if it is one of those.
 pub(super) fn of(expression: &IdedExpr) -> Option<Condition> {
@@ -56,11 +56,7 @@ fn field(expression: &IdedExpr) -> Option<Field> {
         ("request", "path") => Field::Path,
         ("request", "scheme") => Field::Scheme,
         ("subscription", "name") => Field::SubscriptionName,
-        ("workload", "namespace") => Field::WorkloadNamespace,
-        ("workload", "owner") => Field::WorkloadOwner,
-        ("workload", "pod_name") => Field::WorkloadPodName,
-        ("workload", "service_account") => Field::WorkloadServiceAccount,
-        ("workload", "unit") => Field::WorkloadUnit,
+        ("workload", label) => Field::Workload(Fact::parse(label)?),
         _ => return None,
     })
 }

@@ -16,7 +16,7 @@ use super::condition;
 use super::values::Values;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::model::{Expression, Section};
+use crate::model::{Expression, Fact, Section};
 
 /// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
 const MOST_BYTES: usize = 4096;
@@ -29,6 +29,8 @@ pub(super) struct Scope<'a> {
     pub(super) variables: &'a BTreeMap<String, bool>,
     /// The named values, by name.
     pub(super) values: &'a Values,
+    /// Whether Egret asks the Kubernetes API server.
+    pub(super) has_api_server: bool,
 }
 
 impl Scope<'_> {
@@ -274,6 +276,17 @@ impl<'a> Check<'a> {
                 false => suggestion(field, self.scope.variables.keys()),
             };
             return Err(Fault { lacks: SETS_VARIABLES, ..self.fault(at, rule, help) });
+        }
+        let needs_api_server = match Fact::parse(field) {
+            Some(fact) => fact.needs_api_server(),
+            None => matches!(field, "labels" | "annotations"),
+        };
+        if root == "workload" && needs_api_server && !self.scope.has_api_server {
+            let rule = format!(
+                "`workload.{field}` is always empty: only the Kubernetes API server says it, and Egret does not ask it"
+            );
+            let help = "add kubernetes: {api: true}".to_owned();
+            return Err(Fault { lacks: &["kubernetes"], ..self.fault(at, rule, help) });
         }
         match field {
             "body" => self.bodies[usize::from(root == "response")] = true,

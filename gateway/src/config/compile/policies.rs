@@ -33,6 +33,7 @@ use self::sight::Needing;
 pub(super) use self::statement::workloads;
 use super::Outside;
 use super::contract::Contracts;
+use super::expression::Scope;
 use super::openapi::{self, Imported};
 use super::values::Values;
 use crate::config::diagnostic::Problem;
@@ -65,6 +66,8 @@ pub(super) struct Shared<'a> {
     keys: RefCell<Vec<Arc<KeySet>>>,
     /// Whether there is an access log.
     recorded: bool,
+    /// Whether Egret asks the Kubernetes API server.
+    has_api_server: bool,
 }
 
 /// The sections of a scope, before those of wider ones are put in the place of `base`.
@@ -115,12 +118,19 @@ impl<'a> Shared<'a> {
             outside,
             keys: RefCell::default(),
             recorded: access_log != Some("off"),
+            has_api_server: file.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.api),
         };
         if let Some(policies) = &file.policies {
             shared.global = shared.scoped(policies, "global", problems);
         }
         shared.products = shared.offered(file, problems);
         shared
+    }
+
+    /// What expressions in a section may name.
+    fn scope(&self, section: Section) -> Scope<'_> {
+        let Self { variables, values, has_api_server, .. } = self;
+        Scope { section, variables, values, has_api_server: *has_api_server }
     }
 
     /// What policies check signatures with.

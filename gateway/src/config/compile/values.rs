@@ -118,7 +118,7 @@ fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> R
 
 /// A text that is about no request: named values, no expressions.
 pub(super) fn constant(written: &Spanned<String>, values: &Values, problems: &mut Vec<Problem>) -> Template {
-    let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values };
+    let scope = Scope { section: Section::Inbound, variables: &BTreeMap::new(), values, has_api_server: true };
     let template = scope.template(written, problems);
     if template.expressions().next().is_some() {
         problems.push(Problem::at(

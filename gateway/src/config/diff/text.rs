@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::AccessLog;
 use crate::config::document::Node;
+use crate::config::{AccessLog, Kubernetes};
 use crate::model::{
     Api, Audience, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Product, Proxy, Service,
     TlsVersion, Unlisted, UnlistedClass, ValueSource, number,
@@ -44,6 +44,14 @@ pub(super) fn access_log(log: &AccessLog) -> String {
         AccessLog::File(file) => path(file),
         AccessLog::Off => "off".to_owned(),
         AccessLog::Stdout => "stdout".to_owned(),
+    }
+}
+
+pub(super) fn kubernetes(server: &Kubernetes) -> String {
+    let node = server.node.as_deref().unwrap_or("this host");
+    match &server.kubeconfig {
+        Some(file) => format!("API server of {}, node {node}", path(file)),
+        None => format!("API server of the pod's service account, node {node}"),
     }
 }
 

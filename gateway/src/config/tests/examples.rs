@@ -26,6 +26,7 @@ const ABSENT: &[&str] = &[
     "has no path",
     "has no subscriptions",
     "is missing",
+    "is never known",
     "is not a named value",
     "is not a private key",
     "is not one of the API's `ports`",

@@ -11,7 +11,7 @@ use crate::model::{Action, Host, Scope};
 pub(super) fn explain(state: &AdminState, asked: &Destination, caller: Caller) -> DestinationExplained {
     let caller = known(state, caller);
     let owners = state.names.scope_owners();
-    let owned = owners.iter().find(|(_, owner)| ***owner == *caller.owner || ***owner == *caller.workload);
+    let owned = owners.iter().find(|(_, owner)| caller.workload.identity.is_called(owner));
     let scope = owned.map_or(Scope::Everybody, |(cgroup, _)| Scope::Owner(*cgroup));
     let addresses = |host: &Host| addresses(state, host, scope);
     let listings_at = |address: IpAddr| state.names.listings_for(address, scope);
@@ -23,12 +23,11 @@ pub(super) fn explain(state: &AdminState, asked: &Destination, caller: Caller) -
 
 /// Returns the caller with the facts of the workload that has this name, if one has called.
 pub(super) fn known(state: &AdminState, caller: Caller) -> Caller {
-    let is_described = [&caller.unit, &caller.container, &caller.pod].iter().any(|fact| fact.is_some());
+    let asked = &caller.workload.identity;
+    let is_described = [&asked.unit, &asked.container, &asked.pod].iter().any(|fact| fact.is_some());
     let owners = state.connection.telemetry.owners();
-    let named =
-        |owner: &super::Owner| *owner.newest.name == *caller.workload || *owner.newest.owner == *caller.workload;
-    match owners.iter().find(|owner| !is_described && named(owner)) {
-        Some(owner) => super::who(&owner.newest),
+    match owners.into_iter().find(|owner| !is_described && owner.newest.identity.is_called(&asked.name)) {
+        Some(owner) => Caller { workload: owner.newest, original_destination: None },
         None => caller,
     }
 }

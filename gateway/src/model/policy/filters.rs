@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::model::Template;
+use crate::model::{Fact, Template};
 
 /// Lets calls to some addresses of the third party through, or all but those to some.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,27 +44,14 @@ pub struct WorkloadFilter {
     pub matches: Vec<WorkloadMatch>,
 }
 
-/// Facts by which a workload is selected; it must have all that are given.
+/// Facts by which a workload is selected; it must have all that are given. `*` in a pattern stands for anything, but not for no
+/// fact at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkloadMatch {
-    /// The path of its cgroup; `*` may stand at the end.
-    pub cgroup: Option<Arc<str>>,
-    /// Its systemd unit; `*` stands for anything, but not for none, here and below.
-    pub unit: Option<Arc<str>>,
-    /// Its container.
-    pub container: Option<Arc<str>>,
-    /// Its pod.
-    pub pod: Option<Arc<str>>,
-    /// Its pod's namespace.
-    pub namespace: Option<Arc<str>>,
-    /// Its pod's name.
-    pub pod_name: Option<Arc<str>>,
-    /// Its pod's service account.
-    pub service_account: Option<Arc<str>>,
-    /// What it runs.
-    pub executable: Option<Arc<str>>,
+    /// The facts, each with a pattern.
+    pub facts: Vec<(Fact, Arc<str>)>,
+    /// Labels of its pod, each with a pattern of its value.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Its user.
     pub uid: Option<u32>,
-    /// Its user's name.
-    pub user: Option<Arc<str>>,
 }

@@ -62,6 +62,6 @@ pub(in crate::policy) fn remove_value(
 fn name(key: &str, shared: Option<&str>, call: &Call<'_>) -> String {
     match shared {
         Some(shared) => format!("shared {shared:?} {key:?}"),
-        None => format!("{:?} {:?} {key:?}", call.api.name, call.workload.owner),
+        None => format!("{:?} {:?} {key:?}", call.api.name, call.workload.identity.owner),
     }
 }

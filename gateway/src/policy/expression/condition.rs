@@ -52,11 +52,7 @@ fn said<'a>(field: &Field, call: &'a Call<'_>) -> Cow<'a, str> {
         Field::ProductName => call.product,
         Field::Scheme => call.scheme,
         Field::SubscriptionName => call.subscription,
-        Field::WorkloadNamespace => call.workload.namespace.as_deref().unwrap_or_default(),
-        Field::WorkloadOwner => &call.workload.owner,
-        Field::WorkloadPodName => call.workload.pod_name.as_deref().unwrap_or_default(),
-        Field::WorkloadServiceAccount => call.workload.service_account.as_deref().unwrap_or_default(),
-        Field::WorkloadUnit => call.workload.unit.as_deref().unwrap_or_default(),
+        Field::Workload(fact) => call.workload.text(*fact),
     };
     Cow::Borrowed(text)
 }

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 use super::condition;
+use crate::model::Fact;
 use crate::policy::call::Call;
 use crate::policy::set_query_parameter::parameters;
 use crate::policy::template::MASK;
@@ -28,6 +30,7 @@ enum View<'a> {
     Request(&'a Call<'a>),
     Response(&'a Call<'a>),
     Subscription(&'a Call<'a>),
+    Texts(&'a BTreeMap<Arc<str>, Arc<str>>),
     Variables(&'a [(Arc<str>, Value)]),
     Workload(&'a Call<'a>),
 }
@@ -90,22 +93,11 @@ impl<'a> View<'a> {
                 CowVal::owned(View::Headers(call, call.response.as_ref().map(|response| &response.headers)))
             }
             (Self::Response(call), "body") => body(call.response_body.as_deref()),
-            (Self::Workload(call), "owner") => text(&call.workload.owner),
-            (Self::Workload(call), "claimed_name") => text(call.workload.claimed_name.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "cgroup") => text(&call.workload.cgroup),
-            (Self::Workload(call), "command") => text(&call.workload.command),
             (Self::Workload(call), "pid") => number(call.workload.pid.into()),
-            (Self::Workload(call), "container") => text(call.workload.container.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "executable") => text(call.workload.executable.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "pod") => text(call.workload.pod.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "namespace") => text(call.workload.namespace.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "pod_name") => text(call.workload.pod_name.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "service_account") => {
-                text(call.workload.service_account.as_deref().unwrap_or_default())
-            }
-            (Self::Workload(call), "unit") => text(call.workload.unit.as_deref().unwrap_or_default()),
-            (Self::Workload(call), "user") => text(&call.workload.user),
             (Self::Workload(call), "uid") => number(call.workload.uid.into()),
+            (Self::Workload(call), "labels") => CowVal::owned(View::Texts(&call.workload.identity.labels)),
+            (Self::Workload(call), "annotations") => CowVal::owned(View::Texts(&call.workload.identity.annotations)),
+            (Self::Workload(call), label) => text(call.workload.text(Fact::parse(label)?)),
             (Self::Api(call), "name") => text(&call.api.name),
             (Self::Product(call), "name") => text(call.product),
             (Self::Subscription(call), "name") => text(call.subscription),
@@ -159,6 +151,7 @@ impl<'a> View<'a> {
                 let (_, value) = parameters.iter().find(|(known, _)| **known == *name)?;
                 Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
             }
+            Self::Texts(texts) => texts.get(name).map(|text| (**text).to_owned()),
             _ => None,
         }
     }
@@ -233,7 +226,7 @@ impl Container for View<'_> {
     fn contains(&self, index: &dyn Val) -> Result<bool, ExecutionError> {
         let name = name(index)?;
         Ok(match self {
-            Self::Headers(..) | Self::Parameters(_) | Self::Query(_) => self.entry(name).is_some(),
+            Self::Headers(..) | Self::Parameters(_) | Self::Query(_) | Self::Texts(_) => self.entry(name).is_some(),
             _ => self.field(name).is_some(),
         })
     }
@@ -245,6 +238,7 @@ impl Sizer for View<'_> {
             Self::Headers(_, headers) => headers.map_or(0, HeaderMap::len),
             Self::Parameters(parameters) => parameters.len(),
             Self::Query(call) => parameters(query(call)).count(),
+            Self::Texts(texts) => texts.len(),
             Self::Variables(variables) => variables.len(),
             _ => 0,
         };

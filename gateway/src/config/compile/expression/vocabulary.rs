@@ -75,11 +75,16 @@ pub(super) const ROOTS: &[(&str, &[(&str, Kind)])] = &[
     (
         "workload",
         &[
+            ("annotations", Kind::Map),
             ("cgroup", Kind::Text),
             ("claimed_name", Kind::Text),
             ("command", Kind::Text),
             ("container", Kind::Text),
+            ("container_name", Kind::Text),
+            ("controller", Kind::Text),
             ("executable", Kind::Text),
+            ("image", Kind::Text),
+            ("labels", Kind::Map),
             ("namespace", Kind::Text),
             ("owner", Kind::Text),
             ("pid", Kind::Int),

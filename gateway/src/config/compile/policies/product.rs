@@ -6,7 +6,6 @@ use serde_saphyr::Spanned;
 
 use super::statement::workloads;
 use super::{Scoped, Shared};
-use crate::config::compile::expression;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::{File, ProductFile, SubscriptionFile};
@@ -69,7 +68,7 @@ impl Shared<'_> {
             let problem = Problem::at(&file.name, "this subscription has neither `workloads` nor `key`", help);
             problems.push(problem.lacking(&["workloads", "key"]));
         }
-        let scope = expression::Scope { section: Section::Inbound, variables: &self.variables, values: &self.values };
+        let scope = self.scope(Section::Inbound);
         let key = file.key.as_ref().map(|written| {
             let key = scope.template(written, problems);
             if key.expressions().next().is_some() {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use serde_saphyr::Spanned;
 
-use super::Shared;
 use super::list::{List, sends};
 use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
@@ -17,8 +16,8 @@ use crate::config::file::policies::{
 };
 use crate::model::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping,
-    Exists, Expression, FindAndReplace, Forward, Part, PlaceholderPlace, Policy, Refusal, ReplacePlaceholder, Reply,
-    Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template,
+    Exists, Expression, Fact, FindAndReplace, Forward, Part, PlaceholderPlace, Policy, Refusal, ReplacePlaceholder,
+    Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template,
     WorkloadFilter, WorkloadMatch,
 };
 
@@ -472,8 +471,7 @@ impl<'a> List<'a, '_> {
     }
 
     pub(super) fn scope_and_problems(&mut self) -> (Scope<'a>, &mut Vec<Problem>) {
-        let Shared { variables, values, .. } = self.shared;
-        (Scope { section: self.section, variables, values }, self.problems)
+        (self.shared.scope(self.section), self.problems)
     }
 
     pub(super) fn duration(&mut self, written: Option<&Spanned<String>>) -> Option<Duration> {
@@ -491,20 +489,45 @@ pub(super) fn content_type(headers: &[(Arc<str>, Template)]) -> Option<&str> {
 }
 
 pub(in crate::config::compile) fn workloads(files: &[WorkloadFile], problems: &mut Vec<Problem>) -> Vec<WorkloadMatch> {
-    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
-    let matches = files.iter().map(|file| WorkloadMatch {
-        cgroup: file.cgroup.as_ref().and_then(|path| cgroup(path, problems)),
-        unit: text(&file.unit),
-        container: text(&file.container),
-        pod: text(&file.pod),
-        namespace: in_kubernetes(file.namespace.as_ref(), problems),
-        pod_name: in_kubernetes(file.pod_name.as_ref(), problems),
-        service_account: in_kubernetes(file.service_account.as_ref(), problems),
-        executable: text(&file.executable),
+    files.iter().map(|file| workload(file, problems)).collect()
+}
+
+fn workload(file: &WorkloadFile, problems: &mut Vec<Problem>) -> WorkloadMatch {
+    let text = |text: &Option<Spanned<String>>| text.as_ref().map(|text| text.value.as_str().into());
+    let facts = [
+        (Fact::Cgroup, file.cgroup.as_ref().and_then(|path| cgroup(path, problems))),
+        (Fact::Unit, text(&file.unit)),
+        (Fact::Container, text(&file.container)),
+        (Fact::Pod, text(&file.pod)),
+        (Fact::Namespace, in_kubernetes(file.namespace.as_ref(), problems)),
+        (Fact::PodName, in_kubernetes(file.pod_name.as_ref(), problems)),
+        (Fact::ServiceAccount, in_kubernetes(file.service_account.as_ref(), problems)),
+        (Fact::Controller, from_api_server(Fact::Controller, file.controller.as_ref(), problems)),
+        (Fact::ContainerName, from_api_server(Fact::ContainerName, file.container_name.as_ref(), problems)),
+        (Fact::Image, from_api_server(Fact::Image, file.image.as_ref(), problems)),
+        (Fact::Executable, text(&file.executable)),
+        (Fact::User, text(&file.user)),
+    ];
+    for value in file.labels.values() {
+        problems.push(unknown_without_api_server(value, "labels"));
+    }
+    WorkloadMatch {
+        facts: facts.into_iter().filter_map(|(fact, pattern)| Some((fact, pattern?))).collect(),
+        labels: file.labels.iter().map(|(name, value)| (name.as_str().into(), value.value.as_str().into())).collect(),
         uid: file.uid,
-        user: text(&file.user),
-    });
-    matches.collect()
+    }
+}
+
+fn from_api_server(fact: Fact, written: Option<&Spanned<String>>, problems: &mut Vec<Problem>) -> Option<Arc<str>> {
+    let written = written?;
+    problems.push(unknown_without_api_server(written, fact.label()));
+    Some(written.value.trim().into())
+}
+
+/// What is wrong where Egret does not ask the API server.
+fn unknown_without_api_server<T>(written: &Spanned<T>, fact: &str) -> Problem {
+    let rule = format!("`{fact}` is never known: only the Kubernetes API server says it, and Egret does not ask it");
+    Problem::at(written, rule, "add kubernetes: {api: true}").without_api_server()
 }
 
 /// Returns the path of a cgroup in which `*` is at the end at most: a `*` elsewhere would let callers choose what it stands for.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -86,15 +88,18 @@ pub(in crate::config) struct WorkloadFile {
     /// The unit of the node's systemd that it runs in: the outermost unit in the path of its cgroup. Units of a user are in
     /// `user@UID.service`. Default: any, or none. Example: `billing.service`.
     #[serde(default)]
-    pub(in crate::config) unit: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) unit: Option<Spanned<String>>,
     /// The full id of its container, of a runtime of the node. Containers of an unprivileged user, and containers in containers,
     /// are facts about their owner only. Default: any, or none. Example:
     /// `3f4a7e1c9b2d5f60817263544a5b6c7d8e9f00112233445566778899aabbccdd`.
     #[serde(default)]
-    pub(in crate::config) container: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) container: Option<Spanned<String>>,
     /// The uid of its Kubernetes pod. Default: any, or none. Example: `9d3f2b1a-4c5e-4f60-8a7b-112233445566`.
     #[serde(default)]
-    pub(in crate::config) pod: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) pod: Option<Spanned<String>>,
     /// The namespace of its Kubernetes pod, from the kubelet's directories on the node (`kubelet`). Egret finds them by the pod's
     /// cgroup, which only the kubelet makes. For a short time after its creation a pod is not in them. Default: any, or none.
     /// Example: `billing`.
@@ -112,15 +117,38 @@ pub(in crate::config) struct WorkloadFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) service_account: Option<Spanned<String>>,
+    /// What manages its pod, as `KIND/NAME`: the kind and name of the pod's controller, and `Deployment` in place of the ReplicaSet
+    /// that belongs to one. Needs `kubernetes: {api: true}`, like `labels`, `container_name` and `image`; until the API server has
+    /// told Egret of the pod, they are not known. Select by `namespace`, too: whoever may create pods in a namespace can give them
+    /// any of these. Default: any, or none. Example: `Deployment/api`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) controller: Option<Spanned<String>>,
+    /// The labels of its pod. Default: any. Example: `{app.kubernetes.io/name: billing}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(in crate::config) labels: BTreeMap<String, Spanned<String>>,
+    /// The name of its container in the pod. The kubelet reports a container about a second after its start: until then it is not
+    /// known. Default: any, or none. Example: `app`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) container_name: Option<Spanned<String>>,
+    /// The image of its container, as the container runtime names it; known when `container_name` is. Default: any, or none. Example:
+    /// `registry.example/billing/*`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) image: Option<Spanned<String>>,
     /// The path of the file that it runs, where the node has this very file (device and inode) at this path. Not known in most
     /// containers, and for a file that was replaced. Every user can run a file of the node and make it do what they like: select
     /// by `unit` or `uid`, too. Default: any. Example: `/usr/bin/curl`.
     #[serde(default)]
-    pub(in crate::config) executable: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) executable: Option<Spanned<String>>,
     /// The number of its user, in the node's user namespace. Default: any. Example: `1000`.
     #[serde(default)]
     pub(in crate::config) uid: Option<u32>,
     /// The name of its user on the node, or the number of a user without a name. Default: any. Example: `batch`.
     #[serde(default)]
-    pub(in crate::config) user: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) user: Option<Spanned<String>>,
 }

@@ -1,11 +1,16 @@
+//! 6. The only source of permission to dial: who may use an API, to which addresses, and from which. Pure.
+
+mod admission;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::workload_filter::admission;
 use crate::model::{
     Admission, Api, Egress, Endpoint, FailMode, Flow, Host, Listing, Model, Proxy, ProxyHost, Reason, Scope,
 };
 use crate::route::{Carriage, Refusal, Route};
+
+pub use admission::{admission, unlisted_class};
 
 /// Permission to dial, from one source address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub struct Permit {
 /// A tunnel that Egret asks a proxy for. The targets of its permit are addresses of the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
-    /// The proxy.
+    /// The proxy that is asked.
     pub proxy: Arc<Proxy>,
     /// The third party's name, or address, and port (RFC 9110 §9.3.6).
     pub authority: String,
