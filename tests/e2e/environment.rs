@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use egret_tests::{EGRESS, Lab, NODE, executable};
+use egret_tests::{EGRESS, Lab, NODE, eventually, executable};
 
 use crate::{PARTNER, partner};
 
@@ -43,6 +43,77 @@ fn environment_gives_way_to_the_configuration() {
     let egret = lab.start_egret_by(command).ready();
     assert_eq!(lab.curl("http://api.partner.example/"), (200, EGRESS.to_owned()), "{}", egret.log());
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+}
+
+#[test]
+fn environment_file_starts_the_image_in_a_container() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let podman = lab.podman();
+    let image = std::env::var("EGRET_IMAGE").expect("EGRET_IMAGE: run the tests by `cargo xtask test`");
+    podman.podman(&["load", "--quiet", "--input", &image]);
+    let name = concat!("localhost/egret:", env!("CARGO_PKG_VERSION"));
+    let text = std::fs::read_to_string(lab.configure(PARTNER)).unwrap();
+    // Podman's mount namespace has the hierarchy itself there, also where the host has it beside version 1.
+    let root = egret_tests::cgroup_root();
+    let text = text.split("egress:").next().unwrap().replace(root.to_str().unwrap(), "/sys/fs/cgroup");
+    let settings = lab.write_config(&text);
+    let file = lab.directory().join("egret.env");
+    let variables = format!(
+        "EGRET_CONFIG={}\nEGRET_EGRESS_ADDRESSES={EGRESS}\nEGRET_HOSTS=api.partner.example\nEGRET_PERSIST=true\n",
+        settings.display()
+    );
+    std::fs::write(&file, variables).unwrap();
+    let parent = podman.parent();
+    let directory = format!("{0}:{0}", lab.directory().display());
+    let options = |file: &std::path::Path| {
+        let shipped = "--network=host --pid=host --privileged --volume /sys/fs/cgroup:/sys/fs/cgroup --volume /sys/fs/bpf:/sys/fs/bpf";
+        let mut options: Vec<String> = shipped.split(' ').map(str::to_owned).collect();
+        let lab = ["--cgroup-parent", &parent, "--volume", &directory, "--env-file", file.to_str().unwrap()];
+        options.extend(lab.map(str::to_owned));
+        options
+    };
+    let run = |first: &[&str], file: &std::path::Path| {
+        let options = options(file);
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        podman.command(&[&["run"], first, &options, &[name]].concat()).output().unwrap()
+    };
+    let started = run(&["--detach", "--name", "egret"], &file);
+    assert!(started.status.success(), "{started:?}");
+    eventually("it has taken over", || {
+        podman
+            .command(&[
+                "exec",
+                "egret",
+                "egret",
+                "status",
+                "--ready",
+                "--same-container",
+                "--socket",
+                lab.socket().to_str().unwrap(),
+            ])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    });
+    assert_eq!(lab.curl("http://api.partner.example/"), (200, EGRESS.to_owned()));
+    assert_eq!(lab.container().curl("http://api.partner.example/"), (200, EGRESS.to_owned()));
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    // In a pod, all facts of a container are shown.
+    let doctor = ["exec", "--env", "KUBERNETES_SERVICE_HOST=10.96.0.1", "egret", "egret", "doctor", "--socket"];
+    let doctor = podman.command(&[&doctor[..], &[lab.socket().to_str().unwrap()]].concat()).output().unwrap();
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    for fact in ["process ids", "cgroups", "bpffs", "capabilities", "hooks work"] {
+        assert!(doctor.lines().any(|line| line.starts_with(&format!("ok    {fact}: "))), "{doctor}");
+    }
+    podman.podman(&["stop", "egret"]);
+
+    std::fs::write(&file, "EGRET_HOST=api.partner.example\n").unwrap();
+    let refused = run(&["--rm"], &file);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("EGRET_HOST is not a variable of Egret. Did you mean EGRET_HOSTS?"), "{text}");
 }
 
 #[test]
