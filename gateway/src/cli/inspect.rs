@@ -375,7 +375,7 @@ fn namespaces(rows: &[NamespaceRow], all: usize, output: Output) -> io::Result<(
         [
             Cell::from(or_dash(row.network_namespace)),
             who(&row.caller).into(),
-            or_dash((row.caller.pid != 0).then_some(row.caller.pid)).into(),
+            or_dash((row.caller.workload.pid != 0).then_some(row.caller.workload.pid)).into(),
             Cell::from(&row.state),
             Cell::lines(row.listeners.iter().map(ToString::to_string)),
             row.connections.to_string().into(),

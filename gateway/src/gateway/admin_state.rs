@@ -27,7 +27,8 @@ use crate::connection;
 use crate::explain::{self, Before};
 use crate::kubernetes::Pods;
 use crate::model::{
-    Action, Audience, Flow, Host, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, is_one_of, number,
+    Action, Audience, Flow, Host, Identity, Listing, Model, OnRefusal, Redirect, Scope, Wildcard, Workload, is_one_of,
+    number,
 };
 use crate::names::{Forwarder, KnownName, Names};
 use crate::policy::{CacheUse, LimitUse};
@@ -334,13 +335,12 @@ impl AdminState {
         let shown = self.namespaces.shown().await;
         let (all, mut rows) = (shown.len(), Vec::new());
         for Shown { known, inode, listeners, count, refusal } in shown.into_iter().take(most) {
-            let owner = known.owner.to_string();
-            let mut caller = Caller { workload: owner.clone(), owner, ..Caller::default() };
+            let mut identity = Arc::new(Identity::of(Arc::clone(&known.owner)));
             if known.cgroup != 0 {
-                let workload = self.connection.workloads.in_cgroup(known.cgroup).await;
+                let found = self.connection.workloads.in_cgroup(known.cgroup).await;
                 // Its cgroup may be gone by now.
-                if !workload.unknown.cgroup {
-                    caller = who(&workload);
+                if !found.unknown.cgroup {
+                    identity = found;
                 }
             }
             let why = refusal.as_ref().map(|refusal| refusal.why);
@@ -348,7 +348,7 @@ impl AdminState {
             rows.push(NamespaceRow {
                 network_namespace: inode,
                 state: if is_served { "served" } else { "refused" }.to_owned(),
-                caller: Caller { pid: known.pid, ..caller },
+                caller: Caller { workload: Workload { pid: known.pid, ..identity.into() }, ..Caller::default() },
                 listeners,
                 connections: if is_served { count } else { 0 },
                 refusals: if is_served { 0 } else { count },
