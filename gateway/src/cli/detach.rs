@@ -5,7 +5,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::{Daemon, Failure, ask, out};
 use crate::model::number;
-use crate::{capture, config, gateway};
+use crate::{admin, capture, config, gateway};
 
 #[derive(Debug, Args)]
 pub(super) struct Detach {
@@ -39,7 +39,9 @@ impl Detach {
         if self.check {
             return self.left();
         }
-        if self.purge && ask::status(&self.daemon.socket).is_ok() {
+        let nobody = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(admin::Error::NoDaemon { .. }));
+        // One that does not respond may serve.
+        if self.purge && !ask::status(&self.daemon.socket).is_err_and(|error| nobody(&error)) {
             let why = format!("a daemon runs at {}: stop it first", self.daemon.socket.display());
             return Err(Failure::Failed(anyhow::anyhow!(why)));
         }

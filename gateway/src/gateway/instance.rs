@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::start_lock::StartLock;
 use super::stop::Signals;
-use crate::admin::{Client, Request, Response, Status};
+use crate::admin::{Client, Error, Request, Response, Status};
 
 /// How often a process that was replaced looks whether it is needed. Less than a process serves on after SIGTERM.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -51,14 +51,14 @@ impl Instance {
                 lock = StartLock::acquire(&self.socket) => lock?,
                 _ = signals.next() => return Ok(None),
             };
-            let serving = self.serving().await;
+            let daemon = self.daemon().await;
             if self.is_replaced() {
                 // Another process may have started meanwhile. A newer instance is never replaced by an older one.
-                if serving.is_none_or(|serving| serving.stopping) {
+                if !daemon.serves_on() {
                     return Ok(Some(Turn { lock, replaces: None }));
                 }
             } else {
-                let replaces = serving.and_then(|serving| serving.instance);
+                let replaces = daemon.instance();
                 return Ok(Some(Turn { lock, replaces: replaces.filter(|other| Some(other) != self.name.as_ref()) }));
             }
         }
@@ -68,7 +68,16 @@ impl Instance {
     /// does; a signal ends the wait.
     pub(super) async fn needed(&self, signals: &mut Signals, drained: bool) -> bool {
         let mut told = false;
-        while (drained || self.is_replaced()) && self.serving().await.is_some_and(|serving| !serving.stopping) {
+        while drained || self.is_replaced() {
+            let daemon = tokio::select! {
+                // One that came during the drain, too.
+                biased;
+                _ = signals.next() => return false,
+                daemon = self.daemon() => daemon,
+            };
+            if !daemon.serves_on() {
+                break;
+            }
             if !told {
                 tracing::info!("a newer instance serves: waiting until it ends, or until SIGTERM");
                 told = true;
@@ -103,14 +112,40 @@ impl Instance {
         self.socket.with_extension("replaced")
     }
 
-    /// Returns the status of the process that serves, if there is one.
-    async fn serving(&self) -> Option<Status> {
+    /// Returns which process listens on the admin socket.
+    async fn daemon(&self) -> Daemon {
         let socket = self.socket.clone();
-        let status = move || match Client::connect(&socket).ok()?.ask(&Request::Status) {
-            Ok(Response::Status(status)) => Some(*status),
-            _ => None,
+        let look = move || match Client::connect(&socket).map(|mut client| client.ask(&Request::Status)) {
+            Err(Error::NoDaemon { .. }) | Ok(Err(Error::NoDaemon { .. })) => Daemon::None,
+            Ok(Ok(Response::Status(status))) => Daemon::Responds(status),
+            _ => Daemon::Silent,
         };
-        tokio::task::spawn_blocking(status).await.ok().flatten()
+        tokio::task::spawn_blocking(look).await.unwrap_or(Daemon::Silent)
+    }
+}
+
+/// The process that listens on the admin socket.
+enum Daemon {
+    None,
+    Responds(Box<Status>),
+    /// It does not respond in time, or is of a version whose response this one does not know. It may serve.
+    Silent,
+}
+
+impl Daemon {
+    fn serves_on(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Responds(status) => !status.stopping,
+            Self::Silent => true,
+        }
+    }
+
+    fn instance(self) -> Option<String> {
+        match self {
+            Self::Responds(status) => status.instance,
+            Self::None | Self::Silent => None,
+        }
     }
 }
 
