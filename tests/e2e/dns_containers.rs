@@ -444,7 +444,8 @@ fn heavy_a_namespace_costs_four_descriptors_little_memory_and_no_thread() {
     println!("{namespaces} network namespaces: {descriptors} descriptors, {threads} threads, {} KiB", memory / 1024);
     assert!(descriptors <= 4 * namespaces, "{descriptors}");
     assert!(threads < 10, "{threads}");
-    assert!(memory <= 64 * 1024 * namespaces as u64, "{memory}");
+    // The resident set grows in steps of the allocator.
+    assert!(memory <= (2 << 20) + 64 * 1024 * namespaces as u64, "{memory}");
     drop(named);
     eventually("Egret leaves them", || served() == 0);
 }
