@@ -464,20 +464,27 @@ impl Namespaces {
             Refusal::new(Unserved::TooMany, error)
         })?;
         let ports = self.ports();
-        let opened = self.entrance.inside(Way::Path(file_of(newcomer)), move || open(ports)).await?;
+        let (times, pause) = LOOPBACK;
+        let mut left = times;
+        let opened = loop {
+            // A socket that is bound before the loopback is up sends from other addresses, for good.
+            let look = move || match Loopback::here() {
+                Loopback::Down => Ok(None),
+                Loopback::V4 | Loopback::Both => open(ports).map(Some),
+            };
+            match self.entrance.inside(Way::Path(file_of(newcomer)), look).await? {
+                Some(opened) => break opened,
+                None if left == 0 => return Err(loopback_down()),
+                None => {
+                    left -= 1;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        };
         let (v4, _) = &opened.listeners;
         if netns_cookie(v4.as_fd())? != newcomer.netns {
             let error = "the caller's socket is of another network namespace than the caller";
             return Err(Refusal::new(Unserved::OtherNamespace, error));
-        }
-        let (times, pause) = LOOPBACK;
-        let mut left = times;
-        while !loopback_is_up(v4.as_fd())? {
-            if left == 0 {
-                return Err(loopback_down());
-            }
-            left -= 1;
-            tokio::time::sleep(pause).await;
         }
         let taken_in = self.take_in(opened, known, 0, Some(share));
         taken_in.map_err(|error| Refusal::new(Unserved::Failed, error))?;
