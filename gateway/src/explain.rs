@@ -20,7 +20,7 @@ use crate::model::{
     Workload,
 };
 use crate::permit;
-use crate::policy::{self, Account, Call, Dry, Message, State, Step};
+use crate::policy::{self, Account, Call, Dry, Recorded, State, Step};
 
 pub use destination::{Destination, Live, PlaceOf, Row, destination};
 
@@ -196,11 +196,11 @@ impl Asked {
     async fn run(self, api: &Api, rules: &Rules, status: StatusCode, before: Before) -> Account {
         let Before { state, at } = before;
         let mut call = Call::new(self.head, &self.workload, api, &self.host, SystemTime::now(), at);
-        call.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, self.port)));
-        call.scheme = if self.plain { "http" } else { "https" };
-        call.may_be_secret = !self.plain || api.backend.is_some() || rules.plain_secrets;
-        call.id = (0, 1);
-        call.steps = Some(Vec::new());
+        call.context.original_dst = self.address.map(|address| OriginalDst(SocketAddr::new(address, self.port)));
+        call.context.scheme = if self.plain { "http" } else { "https" };
+        call.message.secrecy.allowed = !self.plain || api.backend.is_some() || rules.plain_secrets;
+        call.context.id = (0, 1);
+        call.effects.steps = Some(Vec::new());
         let mut world = Dry::begun(self.body, status, state, at);
         // It fails only where the third party does.
         let _ = policy::run(&mut call, rules, &mut world).await;
@@ -260,7 +260,7 @@ fn step_row(step: Step) -> StepRow {
     }
 }
 
-fn message_row(Message { start, headers, body, cut }: Message) -> MessageRow {
+fn message_row(Recorded { start, headers, body, cut }: Recorded) -> MessageRow {
     let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
     MessageRow { start, headers, body, cut }
 }

@@ -4,6 +4,7 @@
 mod api;
 mod audience;
 mod bypass;
+mod carried;
 mod condition;
 mod counters;
 mod decision;
@@ -15,6 +16,7 @@ mod expression;
 mod flow;
 mod host;
 mod keys;
+mod limit_id;
 mod namespace;
 mod path;
 mod pending;
@@ -40,6 +42,7 @@ pub use api::{
 };
 pub use audience::{Admission, AdmissionOf, Audience, Others};
 pub use bypass::{Bypass, BypassCause};
+pub use carried::{CarriedPolicies, CompiledPolicies};
 pub use condition::{Condition, Field, HeadersOf, Like, Order};
 pub use counters::{Count, CounterStore, Counters, Left, Within};
 pub use decision::Decision;
@@ -47,24 +50,25 @@ pub use dns::{DNS, DnsSender};
 pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use escaping::{Escaping, Scanner, Syntax};
-pub use expression::{Expression, NamedValue, Part, Template, ValueSource};
+pub use expression::{Expression, FieldRead, NamedValue, Part, Template, ValueSource};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};
+pub use limit_id::{CountedPart, LimitId, OfPlace};
 pub use namespace::{Newcomer, Unserved};
 pub use path::{ambiguity, has_dot_segment, spelled};
 pub use pending::Pending;
 pub use pod::{Pod, PodContainer, PodDescription, PodOf};
 pub use policy::{
-    Answer, ApiKey, AssertionKey, AwsSigv4, Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
+    Answer, ApiKey, AssertionKey, AwsSigv4, Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
     CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,
     Encoding, Exists, FindAndReplace, Forward, Grant, Hmac, HmacAlgorithm, IpFilter, JsonKind, JsonToXml, Length,
     LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, Oauth2, OnInvalid, Parameter, Pattern, Periods, Place,
-    PlaceholderPlace, Policies, Policy, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply,
-    RequiredClaim, Retry, RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader,
-    SetQueryParameter, SetStatus, SetVariable, Severity, Statement, Statuses, Style, Telling, TimeFormat, TokenKeys,
-    TokenPlace, Trace, ValidateContent, ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait,
-    WorkloadFilter, WorkloadMatch, Written, XmlName, XmlToJson, looks_at_request,
+    PlaceholderPlace, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
+    RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus,
+    SetVariable, Severity, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace, ValidateContent,
+    ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName,
+    XmlToJson,
 };
 pub use printable::{number, printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};

@@ -1,74 +1,252 @@
-//! The policies, one file each, which [`run`] runs in their order. Pure: what a policy needs of the world it asks [`World`] for.
+//! Policies: rules that look at messages and change them. [`policies!`] lists all kinds; each is in its own file of `kinds`, and
+//! `engine` runs them without knowing them. Pure: what a policy needs beside the request comes from [`World`].
 
-mod account;
-mod authentication_api_key;
-mod authentication_aws_sigv4;
-mod authentication_basic;
-mod authentication_hmac;
-mod authentication_oauth2;
-mod backends;
-mod bodies;
-mod cache;
-mod call;
-mod charset;
-mod check_header;
-mod conversion;
-mod counters;
-mod counting;
-mod described;
-mod dry;
-mod emit_metric;
-mod error;
-mod expression;
-mod findings;
-mod forward_request;
-mod ip_filter;
-mod json;
-mod json_to_xml;
-mod keyed;
-mod limit_concurrency;
-mod llm;
-mod log;
-mod mask;
-mod meter;
-mod paths;
-mod quota;
-mod rate_limit;
-mod redirect;
-mod replace_placeholder;
-mod reply;
-mod retry;
-mod rewrite_uri;
-mod run;
-mod send_request;
-mod set_header;
-mod set_query_parameter;
-mod subscription;
-mod template;
-mod trace;
-mod uses;
-mod validate_content;
-mod validate_headers;
-mod validate_jwt;
-mod validate_parameters;
-mod validate_status_code;
-mod window;
-mod workload_filter;
-mod world;
-mod xml_to_json;
+mod engine;
+mod kinds;
+mod state;
 
-pub use account::{Account, Message};
-pub use authentication_oauth2::RefreshRow;
-pub use backends::BackendRow;
-pub use bodies::Trailers;
-pub use call::{Call, Fault, Source, Step};
-pub use dry::Dry;
-pub use limit_concurrency::Held;
-pub use mask::fields as mask_fields;
-pub use meter::{Meters, Passed, Usage};
-pub use quota::QuotaRow;
-pub use run::run;
-pub use subscription::Used;
-pub use template::MASK;
-pub use uses::{CacheUse, LimitUse};
-pub use world::{Asked, Peeked, Side, State, Unanswerable, World};
+use std::sync::Arc;
+
+use self::engine::{Compiled, Next, Now, Site, SometimesTimed, Timed};
+use self::kinds::cache;
+use crate::model::{
+    ApiKey, AwsSigv4, Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
+    EmitMetric, FindAndReplace, Forward, Hmac, IpFilter, JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric,
+    Log, Oauth2, Quota, RateLimit, ReplacePlaceholder, RewriteUri, Rules, Section, SendRequest, SetBackend, SetHeader,
+    SetQueryParameter, SetStatus, SetVariable, Trace, ValidateContent, ValidateHeaders, ValidateJwt,
+    ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, XmlToJson,
+};
+
+pub use self::engine::mask::fields as mask_fields;
+pub use self::engine::meter::{Meters, Passed, Usage};
+pub use self::engine::subscription::Used;
+pub use self::engine::uses::{CacheUse, LimitUse};
+pub use self::engine::{
+    Account, Asked, Call, Change, Context, Dry, Effects, Fault, Held, Kind, MASK, Message, NeedsDescription, Outcome,
+    Peeked, Reads, Recorded, Responds, Secrecy, Sections, Side, Signature, Source, State, Step, Trailers, Traits,
+    Unanswerable, Want, WhenReported, Within, World, Written,
+};
+pub use self::kinds::authentication_oauth2::RefreshRow;
+pub use self::kinds::forward_request::backends::BackendRow;
+pub use self::kinds::mock_response::MockResponse;
+pub use self::kinds::quota::QuotaRow;
+pub use self::kinds::return_response::ReturnResponse;
+pub use self::kinds::set_body::SetBody;
+pub use self::kinds::set_method::SetMethod;
+
+/// A policy, and where it is written.
+pub type Policy = engine::Policy<Statement>;
+/// The four sections, wider scopes included, in the order in which they run.
+pub type Policies = engine::Policies<Statement>;
+/// Policies under a condition.
+pub type Branch = kinds::choose::Branch<Statement>;
+/// Runs the policies of the first branch whose condition holds.
+pub type Choose = kinds::choose::Choose<Statement>;
+/// Runs its policies again while a condition holds.
+pub type Retry = kinds::retry::Retry<Statement>;
+
+/// Makes the enumeration of all kinds, and calls each in its manner:
+/// - `now`: it needs no time, and is a plain call;
+/// - `timed`: it waits for something, in a box of its own;
+/// - `sometimes`: the policy says whether it waits;
+/// - `forward`: it waits, and its future is a part of the caller's, because nearly every request has one;
+/// - `branches` and `repeats`: it has other policies in it.
+macro_rules! policies {
+    ($($kind:ident($type:ty): $manner:ident,)*) => {
+        /// What a policy does: one of all kinds.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the names are the policies'")]
+        pub enum Statement {
+            $($kind($type),)*
+        }
+
+        impl Compiled for Statement {
+            fn name(&self) -> &'static str {
+                match self { $(Self::$kind(kind) => kind.name(),)* }
+            }
+
+            fn sections(&self) -> Sections {
+                match self { $(Self::$kind(kind) => kind.sections(),)* }
+            }
+
+            fn traits(&self) -> Traits<'_> {
+                match self { $(Self::$kind(kind) => kind.traits(),)* }
+            }
+
+            fn wants(&self, call: &Call<'_>) -> Want {
+                match self { $(Self::$kind(kind) => kind.wants(call),)* }
+            }
+
+            fn inner(&self) -> Vec<(Within<'_>, &[Arc<Policy>])> {
+                match self { $(Self::$kind(kind) => policies!(@inner $manner, kind),)* }
+            }
+
+            fn shallow(&self) -> Self {
+                match self { $(Self::$kind(kind) => Self::$kind(policies!(@shallow $manner, kind)),)* }
+            }
+
+            fn now<'a>(
+                policy: &'a Policy,
+                call: &mut Call<'_>,
+                world: &dyn World,
+            ) -> Option<Result<Next<'a, Self>, Box<Fault>>> {
+                let site = Site { id: policy.id.as_ref(), report: policy.report };
+                match &policy.statement { $(Self::$kind(kind) => policies!(@now $manner, kind, site, call, world),)* }
+            }
+
+            fn timed<'a>(
+                policy: &'a Policy,
+                call: &'a mut Call<'_>,
+                world: &'a mut dyn World,
+            ) -> impl Future<Output = Result<Outcome, Box<Fault>>> + Send + 'a {
+                let site = Site { id: policy.id.as_ref(), report: policy.report };
+                async move {
+                    match &policy.statement {
+                        $(Self::$kind(kind) => policies!(@timed $manner, kind, site, call, world),)*
+                    }
+                }
+            }
+
+            fn before(section: Section, call: &mut Call<'_>, state: &State) {
+                cache::before(section, call, state);
+            }
+
+            fn forwarded(failed: bool, call: &mut Call<'_>, state: &State) -> bool {
+                cache::forwarded(failed, call, state)
+            }
+
+            fn accepted(call: &mut Call<'_>, state: &State) {
+                cache::accepted(call, state);
+            }
+        }
+    };
+    (@inner branches, $kind:ident) => { $kind.inner() };
+    (@inner repeats, $kind:ident) => { vec![(Within::Repeated, &*$kind.policies)] };
+    (@inner $manner:ident, $kind:ident) => {{ let _ = $kind; Vec::new() }};
+    (@shallow branches, $kind:ident) => { $kind.shallow() };
+    (@shallow repeats, $kind:ident) => { $kind.shallow() };
+    (@shallow $manner:ident, $kind:ident) => { $kind.clone() };
+    (@now now, $kind:ident, $site:ident, $call:ident, $world:ident) => {
+        Some($kind.run($site, $call, $world).map(Next::Ended))
+    };
+    (@now sometimes, $kind:ident, $site:ident, $call:ident, $world:ident) => {
+        if $kind.waits() { None } else { Some($kind.run($site, $call, $world).map(Next::Ended)) }
+    };
+    (@now branches, $kind:ident, $site:ident, $call:ident, $world:ident) => { Some($kind.run($call).map(Next::Branch)) };
+    (@now $manner:ident, $kind:ident, $site:ident, $call:ident, $world:ident) => {{ let _ = $kind; None }};
+    (@timed timed, $kind:ident, $site:ident, $call:ident, $world:ident) => { $kind.run($site, $call, $world).await };
+    (@timed sometimes, $kind:ident, $site:ident, $call:ident, $world:ident) => {
+        $kind.run_timed($site, $call, $world).await
+    };
+    (@timed repeats, $kind:ident, $site:ident, $call:ident, $world:ident) => { $kind.run($call, $world).await };
+    (@timed forward, $kind:ident, $site:ident, $call:ident, $world:ident) => {
+        kinds::forward_request::run($kind, $call, $world).await.map(|()| Outcome::Continue)
+    };
+    // These have run already: they need no time.
+    (@timed $manner:ident, $kind:ident, $site:ident, $call:ident, $world:ident) => {{
+        let _ = $kind;
+        Ok(Outcome::Continue)
+    }};
+}
+
+policies! {
+    AuthenticationApiKey(ApiKey): now,
+    AuthenticationAwsSigv4(Box<AwsSigv4>): now,
+    AuthenticationBasic(Basic): now,
+    AuthenticationHmac(Box<Hmac>): now,
+    AuthenticationOauth2(Oauth2): timed,
+    CacheLookup(CacheLookup): sometimes,
+    CacheLookupValue(CacheLookupValue): now,
+    CacheRemoveValue(CacheRemoveValue): now,
+    CacheStore(CacheStore): now,
+    CacheStoreValue(CacheStoreValue): now,
+    CheckHeader(CheckHeader): now,
+    Choose(Choose): branches,
+    EmitMetric(EmitMetric): now,
+    FindAndReplace(FindAndReplace): now,
+    ForwardRequest(Forward): forward,
+    IpFilter(IpFilter): now,
+    JsonToXml(JsonToXml): now,
+    LimitConcurrency(LimitConcurrency): now,
+    LlmEmitTokenMetric(LlmTokenMetric): now,
+    LlmTokenLimit(LlmTokenLimit): now,
+    Log(Log): now,
+    MockResponse(MockResponse): now,
+    Quota(Quota): sometimes,
+    RateLimit(RateLimit): sometimes,
+    ReplacePlaceholder(ReplacePlaceholder): now,
+    Retry(Retry): repeats,
+    ReturnResponse(ReturnResponse): now,
+    RewriteUri(RewriteUri): now,
+    SendRequest(SendRequest): timed,
+    SetBackend(SetBackend): now,
+    SetBody(SetBody): now,
+    SetHeader(SetHeader): now,
+    SetMethod(SetMethod): now,
+    SetQueryParameter(SetQueryParameter): now,
+    SetStatus(SetStatus): now,
+    SetVariable(SetVariable): now,
+    Trace(Trace): now,
+    ValidateContent(ValidateContent): now,
+    ValidateHeaders(ValidateHeaders): now,
+    ValidateJwt(Box<ValidateJwt>): sometimes,
+    ValidateParameters(ValidateParameters): now,
+    ValidateStatusCode(ValidateStatusCode): now,
+    Wait(Wait): timed,
+    WorkloadFilter(WorkloadFilter): now,
+    XmlToJson(XmlToJson): now,
+}
+
+impl Statement {
+    /// Returns the name in the configuration, in logs and in the CLI.
+    pub fn label(&self) -> &'static str {
+        self.name()
+    }
+
+    /// Returns what is to be known of it before it runs.
+    pub fn properties(&self) -> Traits<'_> {
+        self.traits()
+    }
+
+    /// Returns the sections in which it works.
+    pub fn places(&self) -> Sections {
+        self.sections()
+    }
+
+    /// Returns the lists of policies in it: one for each branch.
+    pub fn branches(&self) -> Vec<(Within<'_>, &[Arc<Policy>])> {
+        Compiled::inner(self)
+    }
+
+    /// Returns the policies in it.
+    pub fn inner(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        Compiled::inner(self).into_iter().flat_map(|(_, policies)| policies)
+    }
+
+    /// Returns the same policy without the policies in it.
+    pub fn without_inner(&self) -> Self {
+        self.shallow()
+    }
+
+    /// Returns whether something holds for it, or for a policy in it.
+    pub fn any(&self, holds: &dyn Fn(&Self) -> bool) -> bool {
+        engine::any(self, holds)
+    }
+}
+
+impl Policies {
+    /// Returns whether there is nothing to do but to forward the request.
+    pub fn is_empty(&self) -> bool {
+        let Self { inbound, backend, outbound, on_error, .. } = self;
+        [inbound, outbound, on_error].iter().all(|section| section.is_empty())
+            && backend.iter().all(|policy| policy.statement == Statement::ForwardRequest(Forward::default()))
+    }
+}
+
+/// Finds the operation of a request and runs its policies. The response is in the call then.
+///
+/// # Errors
+/// The third party gave no response and on-error has none: the caller sees what it would have seen without Egret.
+pub async fn run<'a>(call: &mut Call<'a>, rules: &'a Rules, world: &mut dyn World) -> Result<(), Box<Fault>> {
+    engine::run::<Statement>(call, rules, world).await
+}

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Generation, Host, Identity, Statement, Workload};
-use egret::policy::{self, Call, Dry};
+use egret::model::{Generation, Host, Identity, Workload};
+use egret::policy::{self, Call, Dry, Policies, Statement};
 use http::{HeaderValue, Request, StatusCode};
 
 /// Conditions that need none.
@@ -52,10 +52,11 @@ fn with_and_without_the_interpreter_it_is_the_same() {
     std::fs::remove_file(path).unwrap();
     let model = loaded.unwrap_or_else(|errors| panic!("{errors}")).model;
     let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
-    let inbound = &api.rules.as_ref().unwrap().operations[0].policies.without.inbound;
+    let policies = &api.rules.as_ref().unwrap().operations[0].policies.without;
+    let inbound = &Policies::of(policies).unwrap().inbound;
     for (number, policy) in inbound.iter().enumerate() {
-        let Statement::Choose(branches) = &policy.statement else { panic!("{policy:?}") };
-        let when = branches[0].when.as_ref().unwrap();
+        let Statement::Choose(choose) = &policy.statement else { panic!("{policy:?}") };
+        let when = choose.branches[0].when.as_ref().unwrap();
         assert_eq!(when.condition.is_some(), number % 2 == 0, "{when:?}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -76,12 +77,12 @@ fn with_and_without_the_interpreter_it_is_the_same() {
                 let workload = Workload::from(Arc::new(identity));
                 let head = request.into_parts().0;
                 let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
-                call.steps = Some(Vec::new());
+                call.effects.steps = Some(Vec::new());
                 let mut world = Dry::new(Bytes::new(), StatusCode::OK);
                 runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world)).unwrap();
                 for (number, condition) in CONDITIONS.iter().enumerate() {
                     let [native, interpreted] =
-                        ["n", "c"].map(|way| call.request.headers.contains_key(format!("x-{way}{number}")));
+                        ["n", "c"].map(|way| call.message.request.headers.contains_key(format!("x-{way}{number}")));
                     assert_eq!(native, interpreted, "{condition} of {method} {target} {a:?}");
                     if native { yes += 1 } else { no += 1 }
                 }

@@ -71,16 +71,16 @@ impl Scene {
         let (head, body) = request.into_parts();
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], now, Duration::ZERO);
-        (call.may_be_secret, call.steps) = (self.tls, Some(Vec::new()));
+        (call.message.secrecy.allowed, call.effects.steps) = (self.tls, Some(Vec::new()));
         let mut world = Dry::new(Bytes::copy_from_slice(body), self.status);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(policy::run(&mut call, rules, &mut world)).unwrap();
-        let answer = call.response_body.take().filter(|_| call.error.is_some()).unwrap_or_default();
+        let answer = call.message.response_body.take().filter(|_| call.context.error.is_some()).unwrap_or_default();
         Outcome {
-            target: call.request.uri.to_string(),
-            headers: call.request.headers.clone(),
+            target: call.message.request.uri.to_string(),
+            headers: call.message.request.headers.clone(),
             error: serde_json::from_slice(&answer).unwrap_or_default(),
-            steps: call.steps.iter().flatten().map(|step| step.did.as_str()).collect::<Vec<_>>().join("\n"),
+            steps: call.effects.steps.iter().flatten().map(|step| step.did.as_str()).collect::<Vec<_>>().join("\n"),
         }
     }
 }

@@ -53,7 +53,7 @@ fn status(model: &Model, method: &str, target: &str, body: &str) -> u16 {
     let mut world = Dry::new(Bytes::copy_from_slice(body.as_bytes()), StatusCode::OK);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(policy::run(&mut call, rules, &mut world)).unwrap();
-    call.response.as_ref().map_or(0, |response| response.status.as_u16())
+    call.message.response.as_ref().map_or(0, |response| response.status.as_u16())
 }
 
 #[test]

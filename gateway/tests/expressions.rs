@@ -105,13 +105,13 @@ fn each_function_that_the_check_knows_is_there_when_it_runs() {
     let (api, host, workload) = (&model.apis[0], Host::parse("api.partner.example").unwrap(), Workload::default());
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_395_045_678);
     let mut call = Call::new(Request::new(()).into_parts().0, &workload, api, &host, now, Duration::ZERO);
-    call.steps = Some(Vec::new());
+    call.effects.steps = Some(Vec::new());
     let mut world = Dry::new(Bytes::new(), StatusCode::OK);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world)).unwrap();
-    assert_eq!(call.error.as_ref().map(|fault| fault.message.clone()), None);
+    assert_eq!(call.context.error.as_ref().map(|fault| fault.message.clone()), None);
     for (number, (expression, expected)) in EXPRESSIONS.iter().enumerate() {
-        let value = call.request.headers.get(format!("x-{number}")).map(|value| value.as_bytes());
+        let value = call.message.request.headers.get(format!("x-{number}")).map(|value| value.as_bytes());
         assert_eq!(value.map(String::from_utf8_lossy).as_deref(), Some(*expected), "{expression}");
     }
 }

@@ -142,15 +142,15 @@ fn call(model: &Model, request: Request<&str>, answer: Response<&str>) -> Outcom
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(policy::run(&mut call, rules, &mut world)).unwrap();
-    let body = call.response_body.clone().unwrap_or_else(|| world.answer.body().clone());
+    let body = call.message.response_body.clone().unwrap_or_else(|| world.answer.body().clone());
     Outcome {
-        status: call.response.as_ref().unwrap().status.as_u16(),
-        message: call.error.as_ref().map(|fault| fault.message.clone()).unwrap_or_default(),
+        status: call.message.response.as_ref().unwrap().status.as_u16(),
+        message: call.context.error.as_ref().map(|fault| fault.message.clone()).unwrap_or_default(),
         body: String::from_utf8_lossy(&body).into_owned(),
-        headers: fields(&call.response.as_ref().unwrap().headers),
+        headers: fields(&call.message.response.as_ref().unwrap().headers),
         sent: world.sent.map_or_else(|| body_of_request.to_owned(), |sent| String::from_utf8_lossy(&sent).into_owned()),
         sent_kind: world.sent_kind,
-        reports: call.reports.clone(),
+        reports: call.effects.reports.clone(),
         asked: world.asked,
         read: world.read,
     }

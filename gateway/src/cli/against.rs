@@ -13,11 +13,9 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{Failure, Output, out, table};
-use crate::model::{
-    Admission, Api, Expression, Host, Identity, Mode, Model, Policies, Policy, Reason, Rules, Statement,
-};
+use crate::model::{Admission, Api, Expression, FieldRead, Host, Identity, Mode, Model, Reason, Rules};
 use crate::permit;
-use crate::policy::{self, Call, Dry, Held};
+use crate::policy::{self, Call, Dry, Held, Policies, Policy, Responds, Statement};
 use crate::telemetry::{RequestFacts, RequestLine};
 
 /// Maximum number of kinds of difference in the table.
@@ -185,24 +183,28 @@ impl<'a> Replay<'a> {
         let (head, ()) = head.map_err(|error| bad(&error.to_string()))?.into_parts();
         let now = SystemTime::UNIX_EPOCH.checked_add(seconds(line.time)).ok_or_else(|| bad("its time is none"))?;
         let mut call = Call::new(head, caller, api, &host, now, seconds(line.time - first));
-        call.scheme = if facts.scheme.as_deref() == Some("http") { "http" } else { "https" };
+        call.context.scheme = if facts.scheme.as_deref() == Some("http") { "http" } else { "https" };
         let answered = StatusCode::from_u16(facts.status).ok().filter(|_| was_asked(facts));
         self.world.next(answered.unwrap_or(StatusCode::OK));
         let outcome = self.runtime.block_on(policy::run(&mut call, rules, &mut self.world));
-        let fault = outcome.as_ref().err().or(call.error.as_ref());
+        let fault = outcome.as_ref().err().or(call.context.error.as_ref());
         let source = fault.and_then(|fault| fault.source.as_ref()).map(|source| source.policy);
-        let by_product = call.operation.map_or(&rules.otherwise, |operation| &operation.policies);
-        let policies = by_product.of(rules.products.iter().position(|product| *product.name == *call.product));
-        after.operation = call.operation.map(|operation| operation.name.to_string());
-        after.outcome = match (fault, &call.response) {
+        let by_product = call.context.operation.map_or(&rules.otherwise, |operation| &operation.policies);
+        let policies = Policies::of(
+            by_product.of(rules.products.iter().position(|product| *product.name == *call.context.product)),
+        );
+        after.operation = call.context.operation.map(|operation| operation.name.to_string());
+        after.outcome = match (fault, &call.message.response) {
             (Some(fault), _) if decides(fault.reason.label(), source) => fault.reason.label().to_owned(),
             (None, Some(response)) if self.world.asked == 0 => format!("answered {}", response.status.as_u16()),
             _ => "ok".to_owned(),
         };
-        let before = before(line, Some(policies));
-        let unknown = is_unknown(policies, source) || has_keys(rules);
-        self.held
-            .push((line.time + Duration::from_micros(facts.total_us).as_secs_f64(), std::mem::take(&mut call.held)));
+        let before = before(line, policies);
+        let unknown = policies.is_none_or(|policies| is_unknown(policies, source)) || has_keys(rules);
+        self.held.push((
+            line.time + Duration::from_micros(facts.total_us).as_secs_f64(),
+            std::mem::take(&mut call.effects.held),
+        ));
         Ok((before, after, unknown))
     }
 
@@ -221,8 +223,7 @@ impl<'a> Replay<'a> {
 /// What the log says of it. That an answer was kept is not in it: where these policies look one up, it may have been.
 fn before(line: &RequestLine<'_>, policies: Option<&Policies>) -> Treatment {
     let facts = &line.request;
-    let looks_up =
-        |policy: &Arc<Policy>| policy.statement.any(&|statement| matches!(statement, Statement::CacheLookup(_)));
+    let looks_up = |policy: &Arc<Policy>| policy.statement.any(&|one| one.properties().responds == Responds::FromCache);
     let kept =
         policies.is_some_and(|policies| policies.inbound.iter().any(looks_up)) && matches!(facts.status, 200 | 304);
     let outcome = if decides(&line.outcome, facts.policy.as_deref()) {
@@ -257,21 +258,16 @@ fn is_unknown(policies: &Policies, refused_by: Option<&str>) -> bool {
     const KNOWN: [&str; 6] =
         ["limit-concurrency", "quota", "quota-by-key", "rate-limit", "rate-limit-by-key", "workload-filter"];
     let looks = |expression: &Expression| {
-        let more = ["headers", "query", "body", "response", "variables", "random", "annotations"];
-        more.iter().any(|word| expression.source.contains(word))
+        let is_more = |read: &FieldRead| match &*read.root {
+            "request" => ["headers", "query", "query_string", "body", "body_bytes"].contains(&&*read.field),
+            "workload" => *read.field == *"annotations",
+            root => ["response", "variables"].contains(&root),
+        };
+        expression.reads.iter().any(is_more) || expression.program.references().has_function("random")
     };
     let depends = |statement: &Statement| {
-        let decides = matches!(
-            statement,
-            Statement::Choose(_)
-                | Statement::LimitConcurrency(_)
-                | Statement::Quota(_)
-                | Statement::RateLimit(_)
-                | Statement::Retry(_)
-        );
-        let mut found = false;
-        statement.each_expression(&mut |expression| found |= decides && looks(expression));
-        found
+        let traits = statement.properties();
+        traits.conditions.iter().chain(&traits.counts_by).any(|expression| looks(expression))
     };
     refused_by.is_some_and(|policy| !KNOWN.contains(&policy))
         || policies.sections().into_iter().flatten().any(|policy| policy.statement.any(&depends))

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_saphyr::{Location, Spanned};
 
 use super::document::Node;
-use crate::model::Written;
+use crate::policy::Written;
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

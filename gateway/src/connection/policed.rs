@@ -18,7 +18,7 @@ use super::third_party::{Rulebook, ThirdParty, WELL};
 use super::trailers::Filter;
 use crate::flow::Bound;
 use crate::model::{Endpoint, Pending, Reason, Told};
-use crate::policy::{self, Account, Asked, Call, Peeked, Side, State, Trailers, Unanswerable, World};
+use crate::policy::{self, Account, Asked, Call, Effects, Peeked, Side, State, Trailers, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::{Held, Outgoing};
 
@@ -48,11 +48,11 @@ pub(super) async fn answer(
     head.headers.remove(TRAILER);
     let version = head.version;
     let mut call = Call::new(head, third_party.caller(), api, third_party.name(), SystemTime::now(), clock());
-    call.original_dst = Some(third_party.original_dst());
-    call.scheme = third_party.scheme();
-    call.may_be_secret = rules.plain_secrets || third_party.is_secured();
-    call.id = third_party.request_id();
-    call.steps = account.is_some().then(Vec::new);
+    call.context.original_dst = Some(third_party.original_dst());
+    call.context.scheme = third_party.scheme();
+    call.message.secrecy.allowed = rules.plain_secrets || third_party.is_secured();
+    call.context.id = third_party.request_id();
+    call.effects.steps = account.is_some().then(Vec::new);
     let mut wire = Wire {
         ask,
         body: Some(body.without_trailers()),
@@ -60,7 +60,7 @@ pub(super) async fn answer(
         trailers: None,
         third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
-        teller: Teller { request: call.id, api: &api.name, workload: &third_party.caller().identity.name },
+        teller: Teller { request: call.context.id, api: &api.name, workload: &third_party.caller().identity.name },
         record,
         asked: false,
         waited: Duration::ZERO,
@@ -68,21 +68,21 @@ pub(super) async fn answer(
         after: third_party.buffered(),
     };
     let outcome = policy::run(&mut call, rules, &mut wire).await;
-    let fault = outcome.as_ref().err().or(call.error.as_ref());
+    let fault = outcome.as_ref().err().or(call.context.error.as_ref());
     let reason = fault.map_or(WELL, |fault| fault.reason.label());
     third_party.count(&api.name, reason);
-    for (policy, reason, _) in &call.reports {
+    for (policy, reason, _) in &call.effects.reports {
         third_party.metrics().report(&api.name, policy, reason.label());
     }
     if let Some(record) = wire.record {
         let facts = &mut record.facts;
-        facts.operation = call.operation.map(|operation| Arc::clone(&operation.name));
+        facts.operation = call.context.operation.map(|operation| Arc::clone(&operation.name));
         facts.outcome = reason;
         facts.policy = fault.and_then(|fault| fault.source.as_ref()).map(|source| source.policy);
         let report = |(policy, _, message): &(&str, Reason, String)| format!("{policy}: {message}");
-        facts.reports = call.reports.iter().map(report).collect();
+        facts.reports = call.effects.reports.iter().map(report).collect();
         facts.upstream = wire.waited;
-        facts.policies = clock().saturating_sub(call.at).saturating_sub(wire.waited);
+        facts.policies = clock().saturating_sub(call.context.at).saturating_sub(wire.waited);
     }
     if let Some(account) = account {
         *account = Account::of(&mut call, wire.asked);
@@ -90,10 +90,10 @@ pub(super) async fn answer(
     if let Err(fault) = outcome {
         return Err(fault.unanswered.map_or_else(|| fault.reason.into(), |unanswered| unanswered.error));
     }
-    let mut head = call.response.take().ok_or(Reason::NotSent)?;
+    let mut head = call.message.response.take().ok_or(Reason::NotSent)?;
     // A third party may repeat a secret in its reason phrase, too, which nobody needs (RFC 9112 §4).
     head.extensions.remove::<ReasonPhrase>();
-    let response_body = call.response_body.take();
+    let response_body = call.message.response_body.take();
     let body = match (response_body, wire.answer, head.extensions.remove()) {
         (Some(whole), _, None) => Body::whole(whole),
         (Some(whole), _, Some(Trailers(trailers))) => {
@@ -103,14 +103,17 @@ pub(super) async fn answer(
         (None, Some(streamed), _) => streamed,
         (None, None, _) => Body::whole(Bytes::new()),
     };
-    let filter = Filter::of(&mut head.headers, call.decided(), call.injected());
-    let Call { held, mut meters, .. } = call;
+    let filter = Filter::of(&mut head.headers, call.decided(), call.sent_secrets());
+    let Effects { held, mut meters, .. } = call.effects;
     let body = body.holding(held).taking(wire.after.into_share().map(Arc::new)).filtering(filter);
     if meters.is_empty() {
         return Ok(Response::from_parts(head, body));
     }
     meters.begins(head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default());
-    Ok(Response::from_parts(head, body.metered(meters, third_party.later_told(call.id, api), third_party.buffered())))
+    Ok(Response::from_parts(
+        head,
+        body.metered(meters, third_party.later_told(call.context.id, api), third_party.buffered()),
+    ))
 }
 
 /// Describes a body that has trailers: HTTP/1.1 frames it in chunks then, and names them (RFC 9110 §6.6.2).

@@ -15,7 +15,7 @@ use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
 use super::third_party::ThirdParty;
 use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Pending, Protocol, Reason, Scope, Workload};
 use crate::permit;
-use crate::policy::{Account, Message};
+use crate::policy::{Account, Recorded};
 use crate::route::{self, Carriage, Route, Sharers};
 use crate::upstream::{Outgoing, Path};
 
@@ -106,13 +106,13 @@ async fn answered(
     request: Request<Outgoing>,
     asking: &Asking<'_>,
     account: &mut Account,
-) -> Result<Message, Reason> {
+) -> Result<Recorded, Reason> {
     let mut record = third_party.record(&request);
     let answered = match third_party.rulebook() {
         Some(rulebook) => policed::answer(third_party, rulebook, request, asking, &mut record, Some(account)).await,
         None => {
             let (head, body) = request.into_parts();
-            account.sent = Some(Message::request(&head, &head.uri.to_string(), None));
+            account.sent = Some(Recorded::request(&head, &head.uri.to_string(), None));
             asking.ask(Request::from_parts(head, body)).await
         }
     };
@@ -129,7 +129,7 @@ async fn answered(
     let (head, mut body) = response.into_parts();
     let (bytes, whole) = body.peek(SHOWN, &third_party.buffered()).await.map_err(|_| Reason::UpstreamReset)?;
     let shown = bytes.slice(..bytes.len().min(SHOWN));
-    Ok(Message { cut: !whole, ..Message::answer(&head, Some(shown)) })
+    Ok(Recorded { cut: !whole, ..Recorded::answer(&head, Some(shown)) })
 }
 
 struct Asking<'a> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Audience, CounterStore, Egress, Host, KeySet, Listing, NamedValue, Policies, Proxy, Reach, Rules, Secret, Service,
-    Unlisted, Wildcard, WorkloadMatch,
+    Audience, CarriedPolicies, CounterStore, Egress, Host, KeySet, Listing, NamedValue, Proxy, Reach, Rules, Secret,
+    Service, Unlisted, Wildcard, WorkloadMatch,
 };
 
 /// Version of the compiled configuration; rises by one with every accepted change.
@@ -110,8 +110,8 @@ impl Model {
         self.proxies().filter_map(|proxy| proxy.at.name()).for_each(&mut own);
         self.counters.iter().for_each(|counters| own(&counters.endpoint.host));
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
-        for policy in lists.flat_map(Policies::sections).flatten() {
-            policy.statement.each_endpoint(&mut |endpoint| own(&endpoint.host));
+        for policies in lists.filter_map(CarriedPolicies::get) {
+            policies.each_endpoint(&mut |endpoint| own(&endpoint.host));
         }
         hosts
     }

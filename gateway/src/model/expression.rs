@@ -18,8 +18,28 @@ pub struct Expression {
     pub reads_request_bytes: bool,
     /// Whether the expression reads the response body.
     pub reads_response_body: bool,
+    /// The fields that the expression reads.
+    pub reads: Arc<[FieldRead]>,
     /// Whether the result may contain a secret, because the expression reads a secret variable.
     pub is_secret: bool,
+}
+
+/// A field that an expression reads, like `request.path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRead {
+    /// The value that has the field, like `request`.
+    pub root: Arc<str>,
+    /// The name of the field, like `path`.
+    pub field: Arc<str>,
+    /// The entry of the field that it reads, where the field is a map and the key is fixed: in small letters for header fields.
+    pub entry: Option<Arc<str>>,
+}
+
+impl Expression {
+    /// Returns whether the expression reads a field.
+    pub fn reads_field(&self, root: &str, field: &str) -> bool {
+        self.reads.iter().any(|read| *read.root == *root && *read.field == *field)
+    }
 }
 
 impl PartialEq for Expression {

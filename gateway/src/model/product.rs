@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Policies, Template, WorkloadMatch};
+use super::{CarriedPolicies, Template, WorkloadMatch};
 
 /// A product: APIs for callers who have subscribed to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +31,19 @@ pub const SUBSCRIPTION_KEY: &str = "egret-subscription-key";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ByProduct {
     /// The policies for callers without a subscription.
-    pub without: Arc<Policies>,
+    pub without: CarriedPolicies,
     /// The policies for each product, in the order of [`super::Rules::products`].
-    pub with: Vec<Arc<Policies>>,
+    pub with: Vec<CarriedPolicies>,
 }
 
 impl ByProduct {
     /// Returns the policies of the product with this index.
-    pub fn of(&self, product: Option<usize>) -> &Arc<Policies> {
+    pub fn of(&self, product: Option<usize>) -> &CarriedPolicies {
         product.and_then(|index| self.with.get(index)).unwrap_or(&self.without)
     }
 
     /// Returns the policies of all products, and those without one.
-    pub fn each(&self) -> impl Iterator<Item = &Policies> {
-        std::iter::once(&self.without).chain(&self.with).map(|policies| &**policies)
+    pub fn each(&self) -> impl Iterator<Item = &CarriedPolicies> {
+        std::iter::once(&self.without).chain(&self.with)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ByProduct, Contract, Policies, Product};
+use super::{ByProduct, CarriedPolicies, Contract, Product};
 
 /// The operations of an API, and the policies for its requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub enum Segment {
 
 impl Rules {
     /// Returns the lists of policies that may apply to its requests.
-    pub fn each(&self) -> impl Iterator<Item = &Policies> {
+    pub fn each(&self) -> impl Iterator<Item = &CarriedPolicies> {
         std::iter::once(&self.otherwise)
             .chain(self.operations.iter().map(|operation| &operation.policies))
             .flat_map(ByProduct::each)

@@ -167,21 +167,21 @@ impl Scene {
         let (head, body) = request.into_parts();
         let since = Duration::from_secs(at);
         let mut call = Call::new(head, &workload, api, &api.hosts[0], UNIX_EPOCH + since, since);
-        (call.may_be_secret, call.steps) = (self.tls, Some(Vec::new()));
+        (call.message.secrecy.allowed, call.effects.steps) = (self.tls, Some(Vec::new()));
         let mut world = Scripted { scene: self, body: Bytes::from(body), answer: None };
         if let Err(fault) = policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world).await {
             panic!("{fault:?}");
         }
-        let head = call.response.take().unwrap();
-        let body = call.response_body.take().or(world.answer).unwrap_or_default();
+        let head = call.message.response.take().unwrap();
+        let body = call.message.response_body.take().or(world.answer).unwrap_or_default();
         Outcome {
             status: head.status,
             headers: head.headers,
             body: String::from_utf8(body.to_vec()).unwrap(),
-            operation: call.operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
-            steps: call.steps.iter().flatten().map(|step| step.did.as_str()).collect::<Vec<_>>().join("\n"),
-            reports: call.reports.len(),
-            held: std::mem::take(&mut call.held),
+            operation: call.context.operation.map(|operation| operation.name.to_string()).unwrap_or_default(),
+            steps: call.effects.steps.iter().flatten().map(|step| step.did.as_str()).collect::<Vec<_>>().join("\n"),
+            reports: call.effects.reports.len(),
+            held: std::mem::take(&mut call.effects.held),
         }
     }
 }

@@ -8,9 +8,8 @@ use super::openapi::{Document, Imported};
 use super::schema::{Bundle, Compiled, Fault, escaped};
 use crate::config::diagnostic::Problem;
 use crate::config::file::ApiFile;
-use crate::model::{
-    Answer, ByProduct, Content, Contract, Parameter, Place, Policies, Policy, Schema, Statement, Statuses, Style,
-};
+use crate::model::{Answer, ByProduct, Content, Contract, Parameter, Place, Schema, Statuses, Style};
+use crate::policy::{NeedsDescription, Policies, Policy};
 
 /// What the operations of an API are described to be, as far as their policies look at it.
 pub(super) struct Contracts<'a> {
@@ -88,7 +87,7 @@ struct Looks {
 impl Looks {
     fn of(policies: &ByProduct) -> Self {
         let mut looks = Self::default();
-        for Policies { inbound, backend, outbound, on_error, .. } in policies.each() {
+        for Policies { inbound, backend, outbound, on_error, .. } in policies.each().filter_map(Policies::of) {
             for (section, answers) in [(inbound, false), (backend, false), (outbound, true), (on_error, true)] {
                 looks.list(section, answers);
             }
@@ -98,22 +97,18 @@ impl Looks {
 
     fn list<'p>(&mut self, policies: impl IntoIterator<Item = &'p Arc<Policy>>, answers: bool) {
         for policy in policies {
-            if let Statement::ValidateContent(validate) = &policy.statement {
-                self.most_bytes = self.most_bytes.max(validate.max_size.unwrap_or_default());
+            let described = policy.statement.properties().described;
+            if let Some(NeedsDescription::Bodies { most, .. }) = described {
+                self.most_bytes = self.most_bytes.max(most);
             }
             self.list(policy.statement.inner(), answers);
-            let looks = match &policy.statement {
-                Statement::ValidateContent(validate) if validate.content.iter().any(|rule| rule.schema.is_none()) => {
-                    if answers {
-                        &mut self.bodies_of_answers
-                    } else {
-                        &mut self.body
-                    }
-                }
-                Statement::ValidateHeaders(_) => &mut self.headers_of_answers,
-                Statement::ValidateParameters(_) => &mut self.parameters,
-                Statement::ValidateStatusCode(_) => &mut self.answers,
-                _ => continue,
+            let looks = match described {
+                None | Some(NeedsDescription::Bodies { needed: false, .. }) => continue,
+                Some(NeedsDescription::Bodies { needed: true, .. }) if answers => &mut self.bodies_of_answers,
+                Some(NeedsDescription::Bodies { needed: true, .. }) => &mut self.body,
+                Some(NeedsDescription::ResponseHeaders) => &mut self.headers_of_answers,
+                Some(NeedsDescription::Parameters) => &mut self.parameters,
+                Some(NeedsDescription::Statuses) => &mut self.answers,
             };
             *looks = true;
             self.by.get_or_insert(policy.statement.label());

@@ -1,5 +1,6 @@
 //! Expressions and templates: names and kinds are checked when they are read, not when a request comes.
 
+mod reads;
 mod template;
 mod vocabulary;
 
@@ -105,6 +106,7 @@ impl Scope<'_> {
         let expression = Expression {
             source: source.trim().into(),
             condition: condition::of(program.expression()),
+            reads: reads::of(program.expression()).into(),
             program: Arc::new(program),
             reads_request_body,
             reads_request_bytes,

@@ -42,9 +42,9 @@ use crate::config::file::policies::{PoliciesFile, Step};
 use crate::config::file::{ApiFile, File, OperationFile};
 use crate::config::written::WrittenPolicies;
 use crate::model::{
-    ByProduct, CounterStore, Forward, KeySet, Mode, Operation, PathTemplate, Policies, Policy, Rules, Section, Service,
-    Statement, looks_at_request,
+    ByProduct, CarriedPolicies, CounterStore, Forward, KeySet, Mode, Operation, PathTemplate, Rules, Section, Service,
 };
+use crate::policy::{Policies, Policy, Statement};
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
 
@@ -197,11 +197,12 @@ impl<'a> Shared<'a> {
             plain_secrets: file.plain_secrets,
         };
         rules.strict_paths = path::strict(file, &rules, problems);
-        let needs = |policy: &Arc<Policy>| policy.statement.any(&Statement::needs_every_request);
+        let needs =
+            |policy: &Arc<Policy>| policy.statement.any(&|statement| statement.properties().needs_every_request);
         rules.every_request = rules.only_operations
             || file.operations.iter().any(|operation| operation.policies.is_some())
-            || rules.each().flat_map(Policies::sections).flatten().any(needs);
-        let policed = !products.is_empty() || rules.each().any(|policies| !policies.is_empty());
+            || each(&rules).flat_map(Policies::sections).flatten().any(needs);
+        let policed = !products.is_empty() || each(&rules).any(|policies| !policies.is_empty());
         let wants_strict = file.paths.is_some() && rules.strict_paths;
         let is_own = own.is_some() || file.operations.iter().any(|operation| operation.policies.is_some());
         let rule = match policed {
@@ -317,7 +318,7 @@ impl Scopes<'_> {
     fn compose(&self, operation: Option<&Scoped>, problems: &mut Vec<Problem>) -> ByProduct {
         let mut with = |product: Option<&Scoped>| {
             let scopes: Vec<_> = [Some(self.global), product, self.own, operation].into_iter().flatten().collect();
-            Arc::new(compose(&scopes, problems))
+            CarriedPolicies::new(compose(&scopes, problems))
         };
         ByProduct {
             without: with(None),
@@ -367,6 +368,11 @@ fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeMap<String, bool>)
     }
 }
 
+/// Returns the lists of policies that may apply to the requests of an API.
+fn each(rules: &Rules) -> impl Iterator<Item = &Policies> {
+    rules.each().filter_map(Policies::of)
+}
+
 /// Policies in their order, and where each is written.
 type Running<'a> = Vec<(Arc<Policy>, Option<&'a Spanned<()>>)>;
 
@@ -390,7 +396,5 @@ fn compose<'a>(scopes: &[&'a Scoped], problems: &mut Vec<Problem>) -> Policies {
     let policies = |running: Running<'_>| running.into_iter().map(|(policy, _)| policy).collect::<Vec<_>>();
     let [inbound, backend, outbound, on_error] =
         [inbound, backend, section(2, Vec::new()), section(3, Vec::new())].map(policies);
-    let looks_back = [&backend, &outbound, &on_error].into_iter().any(|policies| looks_at_request(policies))
-        || inbound.iter().any(|policy| policy.statement.waits_for_answer());
-    Policies { inbound, backend, outbound, on_error, looks_back }
+    Policies::new([inbound, backend, outbound, on_error])
 }

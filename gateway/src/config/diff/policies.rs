@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::ChangeKind;
-use super::facts::{facts, meaning, names_files};
-use crate::model::{Policies, Policy, Section, Statement};
+use super::facts::facts;
+use crate::model::{CarriedPolicies, Section};
+use crate::policy::{Policies, Policy, Statement, Within};
 
 /// A change in a list of policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +37,14 @@ impl PartialEq for Item {
     fn eq(&self, other: &Self) -> bool {
         let Self { scope, within, label, id, report, meaning, facts: _ } = self;
         (scope, within, *label, id, *report) == (&other.scope, &other.within, other.label, &other.id, other.report)
-            && (*meaning == other.meaning || (self.facts == other.facts && !names_files(meaning)))
+            && (*meaning == other.meaning || (self.facts == other.facts && !meaning.properties().names_files))
     }
 }
 
 /// What changes in these sections.
-pub(super) fn changes(old: &Policies, new: &Policies) -> Vec<Found> {
+pub(super) fn changes(old: &CarriedPolicies, new: &CarriedPolicies) -> Vec<Found> {
+    let none = Policies::default();
+    let (old, new) = (Policies::of(old).unwrap_or(&none), Policies::of(new).unwrap_or(&none));
     let sections = [
         (Section::Inbound, &old.inbound, &new.inbound),
         (Section::Backend, &old.backend, &new.backend),
@@ -60,17 +63,16 @@ fn items(policies: &[Arc<Policy>]) -> Vec<Item> {
                 label: policy.statement.label(),
                 id: policy.id.clone(),
                 report: policy.report,
-                meaning: meaning(policy),
+                meaning: policy.statement.without_inner(),
                 facts: facts(policy),
             });
-            let mut inner = |policies, condition| add(policies, &[within, &[condition]].concat(), items);
-            match &policy.statement {
-                Statement::Choose(branches) => branches.iter().for_each(|branch| {
-                    let when = branch.when.as_ref();
-                    inner(&branch.then, when.map_or("otherwise".to_owned(), |when| format!("when {}", when.source)));
-                }),
-                Statement::Retry(retry) => inner(&retry.policies, "retry".to_owned()),
-                _ => {}
+            for (when, policies) in policy.statement.branches() {
+                let condition = match when {
+                    Within::When(condition) => format!("when {}", condition.source),
+                    Within::Otherwise => "otherwise".to_owned(),
+                    Within::Repeated => "retry".to_owned(),
+                };
+                add(policies, &[within, &[condition]].concat(), items);
             }
         }
     }

@@ -50,7 +50,7 @@ pub struct AwsSigv4 {
 
 impl AwsSigv4 {
     /// What has holes in it.
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    pub fn templates(&self) -> Vec<&Template> {
         [&self.access_key, &self.secret_key].into_iter().chain(&self.session_token).collect()
     }
 }
@@ -76,7 +76,7 @@ pub struct Hmac {
 
 impl Hmac {
     /// What has holes in it.
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    pub fn templates(&self) -> Vec<&Template> {
         [&self.key.value, &self.string].into_iter().chain(&self.around).collect()
     }
 }
@@ -181,7 +181,7 @@ pub struct ValidateJwt {
 
 impl ValidateJwt {
     /// Who gives keys.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         let sources = self.keys.iter().filter_map(|keys| match keys {
             TokenKeys::Public(set) => Some(&set.source),
             TokenKeys::Shared { .. } => None,
@@ -196,7 +196,7 @@ impl ValidateJwt {
     }
 
     /// What has holes in it.
-    pub(super) fn templates(&self) -> Vec<&Template> {
+    pub fn templates(&self) -> Vec<&Template> {
         let text = match &self.token {
             TokenPlace::Text(text) => Some(text),
             TokenPlace::Header { .. } | TokenPlace::QueryParameter(_) => None,

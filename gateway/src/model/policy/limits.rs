@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Periods;
-use crate::model::{CounterStore, Expression};
+use crate::model::{CounterStore, Expression, LimitId, OfPlace};
 
 /// At most so many calls in any period of this length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct RateLimit {
     /// Which of the two policies it is.
     pub kind: RateKind,
     /// What its counts are kept under, over reloads.
-    pub identity: Arc<str>,
+    pub identity: OfPlace<LimitId>,
     /// How many.
     pub calls: u32,
     /// How long.
@@ -39,7 +39,7 @@ pub struct Quota {
     /// Which of the two policies it is.
     pub kind: RateKind,
     /// What its counts are kept under, over reloads and restarts.
-    pub identity: Arc<str>,
+    pub identity: OfPlace<LimitId>,
     /// How many calls.
     pub calls: Option<u64>,
     /// How many bytes, of the bodies of requests and answers.
@@ -71,20 +71,11 @@ pub enum RateKind {
     Key,
 }
 
-impl RateKind {
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Workload => "rate-limit",
-            Self::Key => "rate-limit-by-key",
-        }
-    }
-}
-
 /// At most so many requests at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitConcurrency {
     /// What its counts are kept under, over reloads.
-    pub identity: Arc<str>,
+    pub identity: OfPlace<LimitId>,
     /// How many.
     pub max: u32,
     /// What is counted on its own; everything together, if absent.

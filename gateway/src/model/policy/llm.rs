@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Periods;
-use crate::model::{Expression, Template};
+use crate::model::{Expression, LimitId, OfPlace, Template};
 
 /// Refuses requests of those who have used their tokens up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LlmTokenLimit {
     /// What its counts are kept under, over reloads and restarts.
-    pub identity: Arc<str>,
+    pub identity: OfPlace<LimitId>,
     /// What is counted on its own; each workload, if absent.
     pub key: Option<Expression>,
     /// Tokens in any minute.

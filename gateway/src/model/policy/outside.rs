@@ -7,7 +7,7 @@ use jsonwebtoken::Algorithm;
 
 use http::Method;
 
-use crate::model::{Endpoint, Expression, Service, Template};
+use crate::model::{Endpoint, Service, Template};
 
 /// Sends a request of its own, and keeps the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,14 +105,15 @@ pub enum Grant {
 }
 
 impl SendRequest {
-    pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
-        let templates = self.headers.iter().map(|(_, value)| value).chain([&self.target, &self.body]);
-        templates.flat_map(Template::expressions).for_each(see);
+    /// Returns the templates of the request.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.headers.iter().map(|(_, value)| value).chain([&self.target, &self.body])
     }
 }
 
 impl Oauth2 {
-    pub(super) fn each_expression(&self, see: &mut dyn FnMut(&Expression)) {
+    /// Returns the templates of the request for a token.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let proof = match &self.proof {
             Proof::None => [None, None],
             Proof::Secret(secret) => [Some(secret), None],
@@ -124,6 +125,6 @@ impl Oauth2 {
             Grant::JwtBearer(subject) => subject.as_ref(),
         };
         let optional = self.scope.iter().chain(&self.audience).chain(proof.into_iter().flatten()).chain(grant);
-        [&self.target, &self.client_id].into_iter().chain(optional).flat_map(Template::expressions).for_each(see);
+        [&self.target, &self.client_id].into_iter().chain(optional)
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::config::diagnostic::Problem;
 use crate::config::file::ApiFile;
-use crate::model::{Mode, Policies, Policy, Rules, Statement};
+use crate::model::{Mode, Rules};
+use crate::policy::{Policies, Policy, Statement};
 
 /// Warns of policies that put secrets into requests which can only leave without TLS: Egret will refuse these requests.
 pub(super) fn secrets(file: &ApiFile, mode: Mode, rules: &Rules, problems: &mut Vec<Problem>) {
@@ -14,7 +15,7 @@ pub(super) fn secrets(file: &ApiFile, mode: Mode, rules: &Rules, problems: &mut 
     let sending = |policy: &Policy| {
         let label = std::cell::Cell::new(None);
         policy.statement.any(&|statement| {
-            let sends = statement.sends_secret();
+            let sends = statement.properties().puts_secret;
             label.set(sends.then(|| statement.label()));
             sends
         });
@@ -25,7 +26,7 @@ pub(super) fn secrets(file: &ApiFile, mode: Mode, rules: &Rules, problems: &mut 
         let all = sections.into_iter().flatten();
         (!may_be_secured(policies, own)).then(|| all.filter_map(|policy| sending(policy)).next()).flatten()
     };
-    if let Some(label) = rules.each().find_map(of_request) {
+    if let Some(label) = super::each(rules).find_map(of_request) {
         let rule = format!(
             "`{label}` puts a secret into requests that leave without TLS: Egret refuses them (`secret_in_clear`)"
         );
@@ -40,10 +41,10 @@ pub(super) fn secrets(file: &ApiFile, mode: Mode, rules: &Rules, problems: &mut 
 fn may_be_secured(policies: &Policies, own: bool) -> bool {
     let sections = [policies.inbound.as_slice(), policies.backend.as_slice()];
     let is_always_elsewhere =
-        || sections.into_iter().flatten().any(|policy| matches!(policy.statement, Statement::SetBackend(_)));
-    let is_secured = |statement: &Statement| match statement {
-        Statement::SetBackend(set) => set.service.members.iter().all(|member| member.endpoint.tls.is_some()),
-        _ => false,
+        || sections.into_iter().flatten().any(|policy| policy.statement.properties().backend.is_some());
+    let is_secured = |statement: &Statement| {
+        let backend = statement.properties().backend;
+        backend.is_some_and(|backend| backend.members.iter().all(|member| member.endpoint.tls.is_some()))
     };
     let elsewhere = sections.into_iter().flatten().any(|policy| policy.statement.any(&is_secured));
     elsewhere || (own && !is_always_elsewhere())

@@ -3,7 +3,8 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
-use crate::model::{Converted, JsonKind, JsonToXml, Section, Statement, XmlName, XmlToJson};
+use crate::model::{Converted, JsonKind, JsonToXml, Section, XmlName, XmlToJson};
+use crate::policy::Statement;
 
 impl List<'_, '_> {
     /// What is written of these.

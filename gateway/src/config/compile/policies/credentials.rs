@@ -9,8 +9,9 @@ use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{ApiKeyFile, AwsSigv4File, HmacFile, PolicyFile};
 use crate::model::{
-    ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, Part, SecretKey, Statement, Template, TimeFormat,
+    ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, Part, SecretKey, Template, TimeFormat,
 };
+use crate::policy::Statement;
 
 /// What stands for the signature in what is said of it.
 const SIGNATURE: &str = "{signature}";

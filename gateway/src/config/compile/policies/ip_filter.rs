@@ -6,7 +6,8 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{IpFilterFile, PolicyFile};
-use crate::model::{IpFilter, Statement};
+use crate::model::IpFilter;
+use crate::policy::Statement;
 
 impl List<'_, '_> {
     /// What is written of it.

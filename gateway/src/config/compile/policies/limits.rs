@@ -11,9 +11,8 @@ use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{PolicyFile, QuotaFile, RateLimitFile};
-use crate::model::{
-    CounterStore, Expression, Length, LimitConcurrency, Periods, Quota, RateKind, RateLimit, Section, Statement,
-};
+use crate::model::{CounterStore, Expression, Length, LimitConcurrency, Periods, Quota, RateKind, RateLimit, Section};
+use crate::policy::Statement;
 
 /// Shortest period of a quota.
 const SHORTEST_QUOTA: Duration = Duration::from_secs(60);

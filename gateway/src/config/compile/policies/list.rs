@@ -8,7 +8,8 @@ use super::{Entry, Shared};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{PolicyFile, Step};
-use crate::model::{Policy, Section, Statement};
+use crate::model::{LimitId, Section};
+use crate::policy::{Policy, Responds, Sections, Statement};
 
 /// The policies of a section, as they are read.
 pub(super) struct List<'a, 'b> {
@@ -20,7 +21,7 @@ pub(super) struct List<'a, 'b> {
     /// What these would do is put on record, and not done.
     pub(super) report: bool,
     /// What counts are kept under; each once.
-    pub(super) identities: Vec<Arc<str>>,
+    pub(super) identities: Vec<LimitId>,
     pub(super) problems: &'b mut Vec<Problem>,
 }
 
@@ -123,15 +124,14 @@ impl<'a> List<'a, '_> {
         if let Some((rule, help)) = misplaced(&statement, self.section) {
             self.problems.push(Problem::at(step, format!("{} {rule}", statement.label()), help));
         }
-        if let (Some(written), true, Statement::ForwardRequest(_) | Statement::Retry(_)) =
-            (&file.enabled, report, &statement)
-        {
+        let forwards = matches!(statement.properties().responds, Responds::Forwards | Responds::Repeats);
+        if let (Some(written), true) = (&file.enabled, report && forwards) {
             let rule = format!("{} cannot be `enabled: report`: the request would not be forwarded", statement.label());
             self.problems.push(Problem::at(written, rule, "remove it"));
         }
         let id = file.id.as_ref().map(|id| id.value.as_str().into());
         let written = self.shared.written.at(step.defined);
-        Some(Arc::new(Policy { written, ..Policy::new(id, Arc::clone(&self.scope), report, statement) }))
+        Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement).written(written)))
     }
 }
 
@@ -150,75 +150,16 @@ pub(super) fn is_reported(enabled: Option<&Spanned<String>>, problems: &mut Vec<
     }
 }
 
-/// Whether a policy may end with an answer.
+/// Returns whether a policy may end with a response.
 pub(super) fn sends(policy: &Policy) -> bool {
-    policy.statement.any(&|statement| {
-        matches!(
-            statement,
-            Statement::ForwardRequest(_)
-                | Statement::ReturnResponse(_)
-                | Statement::MockResponse(_)
-                | Statement::Retry(_)
-        )
+    policy.statement.any(&|statement| match statement.properties().responds {
+        Responds::Itself | Responds::Forwards | Responds::Repeats => true,
+        Responds::Never | Responds::FromCache => false,
     })
 }
 
-/// Why a policy makes no sense in a section.
+/// Returns why a policy makes no sense in a section, and what to do about it.
 fn misplaced(statement: &Statement, section: Section) -> Option<(&'static str, &'static str)> {
-    use Section::{Backend, Inbound, OnError, Outbound};
-    let (places, rule, help): (&[Section], _, _) = match statement {
-        Statement::ForwardRequest(_) | Statement::Retry(_) => {
-            (&[Backend], "works only in the backend section", "move it to backend")
-        }
-        Statement::AuthenticationApiKey(_)
-        | Statement::AuthenticationAwsSigv4(_)
-        | Statement::AuthenticationBasic(_)
-        | Statement::AuthenticationHmac(_)
-        | Statement::AuthenticationOauth2(_)
-        | Statement::ReplacePlaceholder(_)
-        | Statement::RewriteUri(_)
-        | Statement::SetBackend(_)
-        | Statement::SetMethod(_)
-        | Statement::SetQueryParameter(_) => {
-            (&[Inbound, Backend], "cannot change a request that has been forwarded", "move it to inbound")
-        }
-        Statement::CacheLookup(_)
-        | Statement::CheckHeader(_)
-        | Statement::IpFilter(_)
-        | Statement::LimitConcurrency(_)
-        | Statement::LlmEmitTokenMetric(_)
-        | Statement::LlmTokenLimit(_)
-        | Statement::MockResponse(_)
-        | Statement::Quota(_)
-        | Statement::RateLimit(_)
-        | Statement::ValidateParameters(_)
-        | Statement::ValidateJwt(_)
-        | Statement::WorkloadFilter(_) => (&[Inbound], "works only in the inbound section", "move it to inbound"),
-        Statement::ValidateContent(_) => {
-            (&[Inbound, Outbound], "works only in inbound and outbound", "move it to inbound or outbound")
-        }
-        Statement::ValidateHeaders(_) | Statement::ValidateStatusCode(_) => {
-            (&[Outbound], "works only in the outbound section", "move it to outbound")
-        }
-        Statement::CacheStore(_) => (&[Outbound], "works only in the outbound section", "move it to outbound"),
-        Statement::JsonToXml(_) | Statement::XmlToJson(_) => {
-            (&[Inbound, Outbound, OnError], "does not work in the backend section", "move it to inbound or outbound")
-        }
-        Statement::SetStatus(_) => (&[Outbound, OnError], "has no response to change here", "move it to outbound"),
-        Statement::CacheLookupValue(_)
-        | Statement::CacheRemoveValue(_)
-        | Statement::CacheStoreValue(_)
-        | Statement::Choose(_)
-        | Statement::EmitMetric(_)
-        | Statement::FindAndReplace(_)
-        | Statement::Log(_)
-        | Statement::ReturnResponse(_)
-        | Statement::SendRequest(_)
-        | Statement::SetBody(_)
-        | Statement::SetHeader(_)
-        | Statement::SetVariable(_)
-        | Statement::Trace(_)
-        | Statement::Wait(_) => return None,
-    };
+    let Sections { places, rule, help } = statement.places();
     (!places.contains(&section)).then_some((rule, help))
 }

@@ -7,21 +7,18 @@ use serde_saphyr::Spanned;
 use crate::config::compile::schema::Fault;
 use crate::config::diagnostic::Problem;
 use crate::config::file::ApiFile;
-use crate::model::{PathTemplate, Policies, Policy, Rules, Segment, Statement, spelled};
+use crate::model::{PathTemplate, Rules, Segment, spelled};
+use crate::policy::{Policies, Policy};
 
 /// Returns whether requests are refused whose paths servers read in different ways: as written, else where the path decides which
 /// policies run.
 pub(super) fn strict(file: &ApiFile, rules: &Rules, problems: &mut Vec<Problem>) -> bool {
     let looks_at_path = |policy: &Policy| {
-        policy.statement.any(&|statement| match statement {
-            Statement::Choose(branches) => branches
-                .iter()
-                .filter_map(|branch| branch.when.as_ref())
-                .any(|when| when.source.contains("request.path")),
-            _ => false,
-        })
+        policy
+            .statement
+            .any(&|statement| statement.properties().conditions.iter().any(|when| when.reads_field("request", "path")))
     };
-    let decides = || rules.each().flat_map(Policies::sections).flatten().any(|policy| looks_at_path(policy));
+    let decides = || super::each(rules).flat_map(Policies::sections).flatten().any(|policy| looks_at_path(policy));
     match file.paths.as_ref().map(|written| (written, written.value.trim())) {
         Some((_, "strict")) => true,
         Some((_, "lenient")) => false,

@@ -15,11 +15,12 @@ use crate::config::file::policies::{
     BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
 };
 use crate::model::{
-    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping,
-    Exists, Expression, Fact, FindAndReplace, Forward, Part, PlaceholderPlace, Policy, Refusal, ReplacePlaceholder,
-    Reply, Retry, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Statement, Template,
-    WorkloadFilter, WorkloadMatch,
+    Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping, Exists,
+    Expression, Fact, FindAndReplace, Forward, LimitId, OfPlace, Part, PlaceholderPlace, Refusal, ReplacePlaceholder,
+    Reply, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Template, WorkloadFilter,
+    WorkloadMatch,
 };
+use crate::policy::{Branch, Choose, MockResponse, Policy, Retry, ReturnResponse, SetBody, SetMethod, Statement};
 
 /// Requests of a hundred that may be sent again.
 const DEFAULT_BUDGET: u32 = 20;
@@ -83,7 +84,7 @@ impl<'a> List<'a, '_> {
             statements.push(self.check_header(check).map(Statement::CheckHeader));
         }
         if let Some(branches) = &file.choose {
-            statements.push(Some(Statement::Choose(self.branches(branches))));
+            statements.push(Some(Statement::Choose(Choose { branches: self.branches(branches) })));
         }
         if let Some(replace) = &file.find_and_replace {
             if replace.from.value.is_empty() {
@@ -111,13 +112,13 @@ impl<'a> List<'a, '_> {
         self.conversion(file, &mut statements);
         self.ip_filter(file, &mut statements);
         if let Some(reply) = &file.mock_response {
-            statements.push(Some(Statement::MockResponse(self.reply(reply))));
+            statements.push(Some(Statement::MockResponse(MockResponse(self.reply(reply)))));
         }
         if let Some(retry) = &file.retry {
             statements.push(Some(Statement::Retry(self.retry(retry, file))));
         }
         if let Some(reply) = &file.return_response {
-            statements.push(Some(Statement::ReturnResponse(self.reply(reply))));
+            statements.push(Some(Statement::ReturnResponse(ReturnResponse(self.reply(reply)))));
         }
         if let Some(replace) = &file.replace_placeholder {
             let placeholder = replace.placeholder.value.trim();
@@ -157,7 +158,7 @@ impl<'a> List<'a, '_> {
         if let Some(body) = &file.set_body {
             let template = self.body(body, None);
             self.is_for_section(&template, body);
-            statements.push(Some(Statement::SetBody(template)));
+            statements.push(Some(Statement::SetBody(SetBody(template))));
         }
         if let Some(set) = &file.set_header {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
@@ -178,7 +179,7 @@ impl<'a> List<'a, '_> {
                 let rule = format!("`{}` is not an HTTP method", written.value);
                 self.problems.push(Problem::at(written, rule, "write a method like GET or POST"));
             }
-            statements.push(Some(Statement::SetMethod(method)));
+            statements.push(Some(Statement::SetMethod(SetMethod(method))));
         }
         if let Some(set) = &file.set_query_parameter {
             let (exists, values) = self.values(&set.name, set.exists_action.as_ref(), set.value.as_ref(), &set.values);
@@ -431,19 +432,18 @@ impl<'a> List<'a, '_> {
         None
     }
 
-    /// What counts are kept under: of two policies that are told apart by nothing, the second has a number.
-    pub(super) fn identity(&mut self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> Arc<str> {
-        let id = file.id.as_ref().map_or("", |id| id.value.as_str());
-        let key = key.map_or("", |key| &key.source);
-        let (scope, mut identity) = (&self.scope, format!("{}/{name}/{id}/{key}", self.scope));
+    /// Returns what counts are stored under. Policies that differ in nothing else have numbers.
+    pub(super) fn identity(&mut self, name: &str, file: &PolicyFile, key: Option<&Expression>) -> OfPlace<LimitId> {
+        let id = file.id.as_ref().map(|id| id.value.as_str());
+        let numbered = |number| LimitId::new(&self.scope, name, id, number, key.map(|key| &key.source));
         let mut number = 1;
-        while self.identities.iter().any(|known| **known == identity) {
+        let mut identity = numbered(number);
+        while self.identities.contains(&identity) {
             number += 1;
-            identity = format!("{scope}/{name}/{id}#{number}/{key}");
+            identity = numbered(number);
         }
-        let identity: Arc<str> = identity.into();
-        self.identities.push(Arc::clone(&identity));
-        identity
+        self.identities.push(identity.clone());
+        OfPlace(identity)
     }
 
     pub(super) fn expression(&mut self, written: &Spanned<String>, kind: Kind) -> Option<Expression> {

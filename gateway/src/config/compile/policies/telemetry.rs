@@ -11,7 +11,8 @@ use crate::config::compile::expression::Kind;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
 use crate::config::file::policies::telemetry::{EmitMetricFile, LogFile, RedactFile, TraceFile};
-use crate::model::{EmitMetric, Expression, Log, Pattern, Redact, Severity, Statement, Template, Trace};
+use crate::model::{EmitMetric, Expression, Log, Pattern, Redact, Severity, Template, Trace};
+use crate::policy::Statement;
 
 /// Labels of a metric.
 const MOST_DIMENSIONS: usize = 5;

@@ -9,9 +9,9 @@ use crate::config::file::policies::{
     ContentFile, DescribedFile, PolicyFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
 };
 use crate::model::{
-    ContentRule, Described, OnInvalid, Schema, Statement, ValidateContent, ValidateHeaders, ValidateParameters,
-    ValidateStatusCode,
+    ContentRule, Described, OnInvalid, Schema, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
 };
+use crate::policy::Statement;
 
 impl List<'_, '_> {
     /// What is written of these.

@@ -1,0 +1,188 @@
+//! How long an answer is fresh, and what may be done with it after that (RFC 9111 §4.2 and §5.2; RFC 5861 §4).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
+use http::{HeaderMap, HeaderName};
+
+use crate::model::CacheStore;
+
+/// Longer times mean as much.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What `Cache-Control` says. Names are in lower case, values without their quotes.
+pub(in crate::policy) struct Directives(Vec<(String, Option<String>)>);
+
+impl Directives {
+    pub(in crate::policy) fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        let items = values.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty());
+        let parts = |item: &str| match item.split_once('=') {
+            Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value.trim().trim_matches('"').to_owned())),
+            None => (item.to_ascii_lowercase(), None),
+        };
+        let mut all: Vec<_> = items.map(parts).collect();
+        // §5.4: what is said to caches of HTTP/1.0, where nothing else is.
+        let old = |value: &http::HeaderValue| value.to_str().is_ok_and(|value| value.contains("no-cache"));
+        if all.is_empty() && headers.get_all(PRAGMA).iter().any(old) {
+            all.push(("no-cache".to_owned(), None));
+        }
+        Self(all)
+    }
+
+    pub(in crate::policy) fn has(&self, wanted: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == wanted)
+    }
+
+    /// The argument in seconds; none if what is written is no number (§4.2.1: then nothing is fresh).
+    pub(in crate::policy) fn seconds(&self, wanted: &str) -> Option<Duration> {
+        let (_, value) = self.0.iter().find(|(name, _)| name == wanted)?;
+        let seconds = value.as_deref().and_then(|value| value.parse().ok()).unwrap_or(0);
+        Some(Duration::from_secs(seconds).min(LONGEST))
+    }
+
+    /// Whether there is one of this name without an argument.
+    pub(in crate::policy) fn is_bare(&self, wanted: &str) -> bool {
+        self.0.iter().any(|(name, value)| name == wanted && value.is_none())
+    }
+}
+
+/// What an answer may be used for, as it and the policy say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct Lifetime {
+    /// How old it was when it came (§4.2.3).
+    pub(in crate::policy) age: Duration,
+    /// For how long from then on it is fresh, if anybody says (§4.2.1).
+    pub(in crate::policy) fresh: Option<Duration>,
+    /// How long after that it is better than no answer, or one of 500 and more.
+    pub(in crate::policy) on_error: Duration,
+    /// Whether it is never given when it is not fresh, but then (§5.2.2.2, §5.2.2.8, §5.2.2.10).
+    pub(in crate::policy) must_revalidate: bool,
+}
+
+/// Of an answer that came at this time.
+pub(in crate::policy) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime) -> Lifetime {
+    let told = Directives::of(headers);
+    let date = time(headers, DATE);
+    let apparent = date.and_then(|date| now.duration_since(date).ok()).unwrap_or_default();
+    let age = apparent.max(said_age(headers)).min(LONGEST);
+    // Its owner's word stands for all that the third party says of it.
+    if let Some(fresh) = store.duration {
+        let on_error = store.stale_if_error.unwrap_or_default();
+        return Lifetime { age, fresh: Some(fresh), on_error, must_revalidate: false };
+    }
+    let no_cache = told.has("no-cache");
+    let explicit = told.seconds("s-maxage").or_else(|| told.seconds("max-age"));
+    let expires = || {
+        headers.contains_key(EXPIRES).then(|| {
+            let expires = time(headers, EXPIRES)?;
+            expires.duration_since(date.unwrap_or(now)).ok()
+        })
+    };
+    let total = if no_cache { Some(Duration::ZERO) } else { explicit.or_else(|| Some(expires()?.unwrap_or_default())) };
+    let must_revalidate =
+        no_cache || ["must-revalidate", "proxy-revalidate", "s-maxage"].iter().any(|name| told.has(name));
+    let on_error = match must_revalidate {
+        true => Duration::ZERO,
+        false => store.stale_if_error.or_else(|| told.seconds("stale-if-error")).unwrap_or_default(),
+    };
+    Lifetime { age, fresh: total.map(|total| total.min(LONGEST).saturating_sub(age)), on_error, must_revalidate }
+}
+
+/// Returns the age that a response says it has. Of a list, or of several fields, the first member counts; one that is not a number
+/// is ignored (§5.1).
+fn said_age(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|age| age.to_str().ok()?.split(',').next());
+    Duration::from_secs(first.and_then(|age| number(age.trim())).unwrap_or(0))
+}
+
+/// A number of seconds, the largest there is if it is larger (§1.2.2).
+fn number(text: &str) -> Option<u64> {
+    let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_one.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// Returns whether callers with credentials may share a response (§3.5).
+pub(in crate::policy) fn is_for_all(headers: &HeaderMap) -> bool {
+    let told = Directives::of(headers);
+    ["public", "must-revalidate", "s-maxage"].iter().any(|name| told.has(name))
+}
+
+/// A time that is not one is in the past (§5.3).
+pub(in crate::policy) fn time(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let field = |line: &&str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        lines.iter().map(field).collect()
+    }
+
+    /// Tue, 15 Nov 1994 08:12:31 GMT.
+    fn now() -> SystemTime {
+        httpdate::parse_http_date("Tue, 15 Nov 1994 08:12:31 GMT").unwrap()
+    }
+
+    fn of(lines: &[&str]) -> Lifetime {
+        lifetime(&headers(lines), &CacheStore::default(), now())
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_answer_says_for_how_long_it_is_fresh() {
+        let date = "date: Tue, 15 Nov 1994 08:12:31 GMT";
+        for (lines, fresh) in [
+            (&["cache-control: max-age=60"][..], Some(60)),
+            (&["cache-control: max-age=60, S-MaxAge=\"90\""], Some(90)),
+            (&["cache-control: max-age=60", "age: 20"], Some(40)),
+            (&["cache-control: max-age=60", "age: 70"], Some(0)),
+            (&["cache-control: max-age=60", "age: 20, 50"], Some(40)),
+            (&["cache-control: max-age=60", "age: 70, 0"], Some(0)),
+            (&["cache-control: max-age=60", "age: 20", "age: 50"], Some(40)),
+            (&["cache-control: max-age=60", "age: 70", "age: 0"], Some(0)),
+            (&["cache-control: max-age=60", "age: ,20"], Some(60)),
+            (&["cache-control: max-age=60", "age: -20"], Some(60)),
+            (&["cache-control: max-age=60", "age: 20.5"], Some(60)),
+            (&["cache-control: max-age=60", "age: 99999999999999999999999"], Some(0)),
+            (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT"], Some(30)),
+            (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT", "age: 40"], Some(20)),
+            (&["cache-control: max-age=soon"], Some(0)),
+            (&["cache-control: max-age=60, no-cache"], Some(0)),
+            (&[date, "expires: Tue, 15 Nov 1994 08:13:31 GMT"], Some(60)),
+            (&[date, "expires: Tue, 15 Nov 1994 08:13:31 GMT", "cache-control: max-age=5"], Some(5)),
+            (&["expires: Tue, 15 Nov 1994 08:12:41 GMT"], Some(10)),
+            (&[date, "expires: 0"], Some(0)),
+            (&["pragma: no-cache"], Some(0)),
+            (&["pragma: no-cache", "cache-control: max-age=9"], Some(9)),
+            (&[date], None),
+            (&[], None),
+        ] {
+            assert_eq!(of(lines).fresh, fresh.map(seconds), "{lines:?}");
+        }
+        assert!(of(&["cache-control: max-age=18446744073709551615"]).fresh.unwrap() >= seconds(86_400));
+    }
+
+    #[test]
+    fn what_is_not_fresh_is_for_errors_unless_the_third_party_forbids_it() {
+        let store = CacheStore { duration: None, stale_if_error: Some(seconds(100)) };
+        let on_error = |lines: &[&str], store: &CacheStore| lifetime(&headers(lines), store, now()).on_error;
+        assert_eq!(on_error(&["cache-control: max-age=1"], &store), seconds(100));
+        assert_eq!(on_error(&["cache-control: max-age=1, stale-if-error=7"], &CacheStore::default()), seconds(7));
+        for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=1", "no-cache"] {
+            let line = format!("cache-control: max-age=1, stale-if-error=7, {forbids}");
+            assert_eq!(on_error(&[&line], &store), Duration::ZERO, "{forbids}");
+            let own = CacheStore { duration: Some(seconds(5)), ..store.clone() };
+            assert_eq!(on_error(&[&line], &own), seconds(100), "its owner's word holds");
+        }
+    }
+}

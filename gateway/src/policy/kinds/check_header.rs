@@ -1,0 +1,63 @@
+use crate::model::{CheckHeader, Reason};
+use crate::policy::engine::{
+    Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
+    template,
+};
+
+impl Kind for CheckHeader {
+    const NAME: &'static str = "check-header";
+    const SECTIONS: Sections = Sections::INBOUND;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: expressions(&self.values),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for CheckHeader {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Refuses a request without the header, or whose header says something else.
+fn run(check: &CheckHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let refuse = |reason, what: &str| {
+        let message = check.failed.message.as_deref().map_or_else(|| format!("{} {what}", check.name), str::to_owned);
+        Fault::new(reason, check.failed.status, message)
+    };
+    let found: Vec<_> =
+        call.message.request.headers.get_all(&*check.name).iter().map(|value| value.as_bytes().to_vec()).collect();
+    if found.is_empty() {
+        return Err(refuse(Reason::HeaderNotFound, "is missing"));
+    }
+    if check.values.is_empty() {
+        return Ok(());
+    }
+    let allowed = check.values.iter().map(|value| template::fill(value, call)).collect::<Result<Vec<_>, _>>()?;
+    let is_allowed = |found: &Vec<u8>| {
+        let mut values = allowed.iter().map(|value| value.text.as_bytes());
+        values.any(|value| if check.ignore_case { found.eq_ignore_ascii_case(value) } else { found == value })
+    };
+    // The third party may take any of several.
+    if found.iter().all(is_allowed) {
+        return Ok(());
+    }
+    Err(refuse(Reason::HeaderValueNotAllowed, "has a value that is not allowed"))
+}

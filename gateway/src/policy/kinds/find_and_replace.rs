@@ -1,0 +1,58 @@
+use crate::model::FindAndReplace;
+use crate::policy::engine::{
+    Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
+    bodies, expressions, mask, template,
+};
+impl Kind for FindAndReplace {
+    const NAME: &'static str = "find-and-replace";
+    const SECTIONS: Sections = Sections::ALL;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: expressions([&self.from, &self.to]),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::AsTheMessageSays,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: true,
+            changes: Change::BODY.to_vec(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+
+    fn wants(&self, _: &Call<'_>) -> Want {
+        Want::Text
+    }
+}
+
+impl Now for FindAndReplace {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Replaces a text in a body that is there as a whole. Holes of what is put in are encoded for the place, in JSON, XML and forms.
+///
+/// # Errors
+/// An expression failed, or the body would become too long.
+fn run(replace: &FindAndReplace, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let from = template::fill(&replace.from, call)?;
+    let outcome = bodies::replaced(&from.text, &replace.to, call)?;
+    call.note(|| format!("{} times", outcome.times));
+    call.message.secrecy.body |= outcome.is_secret;
+    if outcome.is_secret {
+        template::fill(&replace.to, call)?.secrets().for_each(|secret| mask::add(call, secret));
+    }
+    if outcome.times > 0 {
+        bodies::put(call, outcome.body.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+use crate::model::{IpFilter, Reason};
+use crate::policy::engine::{
+    Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
+};
+
+impl Kind for IpFilter {
+    const NAME: &'static str = "ip-filter";
+    const SECTIONS: Sections = Sections::INBOUND;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: Vec::new(),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for IpFilter {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Refuses calls by the address that the caller connected to.
+fn run(filter: &IpFilter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let Some(original) = call.context.original_dst else {
+        let message = "the address that the caller connects to is not known: egret explain takes it as --address";
+        return Err(refused(message.to_owned()));
+    };
+    let address = original.0.ip().to_canonical();
+    let matched = filter.addresses.iter().any(|known| known.contains(&address));
+    call.note(|| format!("{address} {}", if matched { "matches" } else { "does not match" }));
+    if matched == filter.allow {
+        return Ok(());
+    }
+    Err(refused(format!("{} may not be called at {address}", call.context.api.name)))
+}
+
+fn refused(message: String) -> Box<Fault> {
+    Fault::new(Reason::AddressNotAllowed, 403, message)
+}

@@ -1,0 +1,168 @@
+//! `llm-token-limit`: tokens of language models.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderName, HeaderValue};
+
+use super::quota::{self, Counter, Quotas};
+use crate::model::{CountedPart, LlmTokenLimit, Reason};
+use crate::policy::engine::keyed::{Keyed, Lapse, Name, short};
+use crate::policy::engine::window::Window;
+use crate::policy::engine::{
+    Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression, meter,
+};
+
+impl Kind for LlmTokenLimit {
+    const NAME: &'static str = "llm-token-limit";
+    const SECTIONS: Sections = Sections::INBOUND;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: self.key.iter().collect(),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: if self.estimate_prompt { Reads::RequestText } else { Reads::Nothing },
+            reads_sent_request: self.estimate_prompt,
+            waits_for_response: false,
+            needs_every_request: true,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: self.key.iter().collect(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for LlmTokenLimit {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, world: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call, world.state().of(), world.state().of()).map(|()| Outcome::Continue)
+    }
+}
+
+/// Tokens of the last minute, by limit and key.
+#[derive(Clone, Debug, Default)]
+pub(in crate::policy) struct Spent(Arc<Mutex<Keyed<Window>>>);
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Lapse for Window {
+    fn is_over(&mut self, now: Duration) -> bool {
+        Self::is_over(self, now, MINUTE)
+    }
+}
+
+impl Spent {
+    /// Returns a copy that counts on its own.
+    pub(in crate::policy) fn copied(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())))
+    }
+
+    /// Returns how many tokens are left, or how long to wait until some are.
+    fn left(&self, most: u64, name: &Name, now: Duration) -> Result<u64, Duration> {
+        let mut all = self.lock();
+        let Some((_, window)) = all.find(name) else { return Ok(most) };
+        window.forget(now, MINUTE);
+        let spent = window.sum();
+        let left = u128::from(most).saturating_sub(spent);
+        if left > 0 {
+            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+        }
+        Err(window.frees(spent - u128::from(most) + 1, now, MINUTE).unwrap_or(MINUTE))
+    }
+
+    fn add(&self, name: &Name, tokens: u64, now: Duration) {
+        if tokens > 0 {
+            let mut all = self.lock();
+            let window = all.entry(name, now, Window::default);
+            window.forget(now, MINUTE);
+            window.add(now, tokens, MINUTE);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Keyed<Window>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses a request whose key has used its tokens up; counts what its answer will have cost.
+fn run(limit: &LlmTokenLimit, call: &mut Call<'_>, spent: &Spent, quotas: &Quotas) -> Result<(), Box<Fault>> {
+    let key = match &limit.key {
+        Some(key) => short(expression::text(key, call)?),
+        None => call.context.workload.identity.owner.to_string(),
+    };
+    let guessed = match (&call.message.request_body, limit.estimate_prompt) {
+        (Some(body), true) => meter::guess(body.len() as u64),
+        _ => 0,
+    };
+    let mut left = u64::MAX;
+    let owner = Arc::clone(&call.context.workload.identity.owner);
+    let name = Name { limit: limit.identity.0.clone(), key: key.clone(), owner: Arc::clone(&owner) };
+    if let Some(most) = limit.tokens_per_minute {
+        let now = spent.left(most, &name, call.context.at).map_err(|wait| refused(most).after(wait))?;
+        if guessed > now {
+            return Err(refused(most).after(MINUTE));
+        }
+        left = now;
+    }
+    let tokens = Name { limit: limit.identity.0.part(CountedPart::Tokens), key: key.clone(), owner };
+    let counter = limit.quota.map(|(most, period)| (most, Counter::new(tokens, most, period, call.context.time)));
+    if let Some((most, counter)) = &counter {
+        left = left.min(quotas.take(counter, 0).map_err(|wait| quota::used_up(*most, "tokens", wait))?);
+    }
+    call.note(|| format!("{key}: {left} tokens left"));
+    if let Some(name) = limit.remaining_header.as_deref().and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+    {
+        call.message.response_fields.push((name, HeaderValue::from(left.saturating_sub(guessed))));
+    }
+    watch(call);
+    let (spent, quotas) = (spent.clone(), quotas.clone());
+    call.effects.meters.add(move |passed| {
+        let tokens = passed.usage.total();
+        spent.add(&name, tokens, passed.at);
+        if let Some((_, counter)) = &counter {
+            quotas.add(counter, tokens);
+        }
+        Vec::new()
+    });
+    Ok(())
+}
+
+/// What is compressed cannot be read as it passes.
+pub(in crate::policy) fn watch(call: &mut Call<'_>) {
+    call.message.request.headers.remove(ACCEPT_ENCODING);
+    call.effects.meters.reads_tokens();
+}
+
+fn refused(most: u64) -> Box<Fault> {
+    Fault::new(Reason::RateLimitExceeded, 429, format!("more than {most} tokens in a minute"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LimitId;
+
+    #[test]
+    fn tokens_come_back_after_their_minute() {
+        let (spent, at) = (Spent::default(), Duration::from_secs);
+        let name = |key: &str| Name { limit: LimitId::saved("limit"), key: key.to_owned(), owner: "owner".into() };
+        assert_eq!(spent.left(100, &name("a"), at(0)), Ok(100));
+        spent.add(&name("a"), 30, at(0));
+        spent.add(&name("a"), 90, at(10));
+        assert_eq!(spent.left(100, &name("a"), at(20)), Err(at(40)));
+        assert_eq!(spent.left(100, &name("b"), at(20)), Ok(100));
+        assert_eq!(spent.left(100, &name("a"), at(60)), Ok(10));
+        assert_eq!(spent.left(100, &name("a"), at(70)), Ok(100));
+        // Whatever a third party says.
+        spent.add(&name("a"), u64::MAX, at(80));
+        spent.add(&name("a"), u64::MAX, at(81));
+        assert_eq!(spent.left(100, &name("a"), at(90)), Err(at(51)));
+    }
+}

@@ -1,0 +1,140 @@
+use http::{HeaderName, HeaderValue};
+
+use crate::model::{PlaceholderPlace, ReplacePlaceholder};
+use crate::policy::engine::query::{ENCODED, parameters};
+use crate::policy::engine::template::{self, Filled};
+use crate::policy::engine::{
+    Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, bodies,
+    expressions, fields, mask, paths,
+};
+
+impl Kind for ReplacePlaceholder {
+    const NAME: &'static str = "replace-placeholder";
+    const SECTIONS: Sections = Sections::REQUEST;
+
+    fn traits(&self) -> Traits<'_> {
+        let is_in_body = self.places.contains(&PlaceholderPlace::Body);
+        Traits {
+            expressions: expressions([&self.value]),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: if is_in_body { Reads::RequestText } else { Reads::Nothing },
+            reads_sent_request: is_in_body,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: vec![Change::Header("authorization"), Change::Query],
+            puts_secret: self.value.is_secret(),
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for ReplacePlaceholder {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Puts a secret in the place of a placeholder that the caller has written, where its owner says that one may stand. So the caller
+/// never has the secret.
+///
+/// # Errors
+/// The secret cannot be sent there, or not without TLS.
+fn run(replace: &ReplacePlaceholder, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let placeholder = &*replace.placeholder;
+    let mut filled: Option<Filled<'_>> = None;
+    for place in &replace.places {
+        if !stands_in(place, placeholder, call) {
+            continue;
+        }
+        let filled = match &mut filled {
+            Some(filled) => filled,
+            none => none.insert(template::fill(&replace.value, call)?),
+        };
+        filled.secrets().for_each(|secret| mask::add(call, secret));
+        mask::add(call, filled.text.to_string());
+        match place {
+            PlaceholderPlace::Header(name) => in_header(name, placeholder, &filled.text, call)?,
+            PlaceholderPlace::Query(name) => in_query(name.as_deref(), placeholder, &filled.text, call)?,
+            PlaceholderPlace::Body => in_body(replace, call)?,
+        }
+    }
+    if filled.is_none() {
+        call.note(|| "the placeholder is not there".to_owned());
+    }
+    Ok(())
+}
+
+fn stands_in(place: &PlaceholderPlace, placeholder: &str, call: &Call<'_>) -> bool {
+    match place {
+        PlaceholderPlace::Header(name) => {
+            call.message.request.headers.get_all(name).iter().any(|value| has(value, placeholder))
+        }
+        PlaceholderPlace::Query(name) => {
+            query(call).split('&').any(|pair| is_in_value(pair, name.as_deref(), placeholder))
+        }
+        PlaceholderPlace::Body => {
+            let body = call.message.request_body.as_deref().unwrap_or_default();
+            mask::find(body, placeholder.as_bytes()).is_some()
+        }
+    }
+}
+
+fn has(value: &HeaderValue, placeholder: &str) -> bool {
+    value.to_str().is_ok_and(|text| text.contains(placeholder))
+}
+
+fn query<'a>(call: &'a Call<'_>) -> &'a str {
+    call.message.request.uri.query().unwrap_or_default()
+}
+
+/// Returns whether a placeholder is in the value of a parameter, of this name if there is one. A name is no place for a secret: by
+/// their names parameters are known as such.
+fn is_in_value(pair: &str, name: Option<&str>, placeholder: &str) -> bool {
+    let is_named = || name.is_none_or(|name| parameters(pair).any(|(known, _)| known == name));
+    pair.split_once('=').is_some_and(|(_, value)| value.contains(placeholder)) && is_named()
+}
+
+fn in_header(name: &HeaderName, placeholder: &str, secret: &str, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    if let http::header::Entry::Occupied(mut values) = call.message.request.headers.entry(name) {
+        for value in values.iter_mut().filter(|value| has(value, placeholder)) {
+            let text = value.to_str().unwrap_or_default().replace(placeholder, secret);
+            *value = fields::value(name, &text)?;
+            value.set_sensitive(true);
+        }
+    }
+    call.note(|| format!("in {name}"));
+    Ok(())
+}
+
+fn in_query(name: Option<&str>, placeholder: &str, secret: &str, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let query = query(call).to_owned();
+    let encoded = percent_encoding::utf8_percent_encode(secret, ENCODED).to_string();
+    let mut replaced = Vec::new();
+    for pair in query.split('&') {
+        match pair.split_once('=').filter(|_| is_in_value(pair, name, placeholder)) {
+            Some((name, value)) => {
+                call.message.secrecy.parameters.extend(parameters(pair).map(|(name, _)| name.as_ref().into()));
+                replaced.push(format!("{name}={}", value.replace(placeholder, &encoded)));
+            }
+            None => replaced.push(pair.to_owned()),
+        }
+    }
+    paths::set_target(&format!("{}?{}", call.message.request.uri.path(), replaced.join("&")), call)?;
+    call.note(|| "in the query".to_owned());
+    Ok(())
+}
+
+fn in_body(replace: &ReplacePlaceholder, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let replaced = bodies::replaced(&replace.placeholder, &replace.value, call)?;
+    call.message.secrecy.body = true;
+    bodies::put(call, replaced.body.into());
+    call.note(|| "in the body".to_owned());
+    Ok(())
+}

@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use crate::model::SetBackend;
+use crate::policy::engine::{
+    Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
+};
+impl Kind for SetBackend {
+    const NAME: &'static str = "set-backend";
+    const SECTIONS: Sections = Sections::REQUEST;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: Vec::new(),
+            conditions: Vec::new(),
+            endpoints: self.service.members.iter().map(|member| &*member.endpoint).collect(),
+            backend: Some(&self.service),
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: vec![Change::Host, Change::Path],
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for SetBackend {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Sends the request to a server of a backend.
+fn run(set: &SetBackend, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    call.note(|| set.service.name.to_string());
+    let is_secured = set.service.members.iter().all(|member| member.endpoint.tls.is_some());
+    let message = &mut call.message;
+    message.secrecy.allowed = call.context.plain_secrets || is_secured;
+    (message.backend, message.tried) = (Some(Arc::clone(&set.service)), Vec::new());
+    Ok(())
+}

@@ -1,0 +1,45 @@
+use http::StatusCode;
+
+use crate::model::{Section, SetStatus};
+use crate::policy::engine::{
+    Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
+};
+impl Kind for SetStatus {
+    const NAME: &'static str = "set-status";
+    const SECTIONS: Sections = Sections {
+        places: &[Section::Outbound, Section::OnError],
+        rule: "has no response to change here",
+        help: "move it to outbound",
+    };
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: Vec::new(),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for SetStatus {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        call.note(|| self.code.to_string());
+        if let (Some(response), Ok(status)) = (&mut call.message.response, StatusCode::from_u16(self.code)) {
+            response.status = status;
+        }
+        Ok(Outcome::Continue)
+    }
+}

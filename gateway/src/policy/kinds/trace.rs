@@ -1,0 +1,69 @@
+use std::sync::Arc;
+
+use crate::model::{Template, Told, Trace, Traced};
+use crate::policy::engine::{
+    Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
+    template,
+};
+
+impl Kind for Trace {
+    const NAME: &'static str = "trace";
+    const SECTIONS: Sections = Sections::ALL;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: expressions(
+                std::iter::once(&self.message).chain(self.metadata.iter().map(|(_, value)| value)),
+            ),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for Trace {
+    fn run(&self, site: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, site, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Bytes of a message, and of each value: a caller may have a hand in them.
+const LONGEST: usize = 4096;
+
+/// Says something, for the records.
+fn run(trace: &Trace, site: Site<'_>, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let message = said(&trace.message, call)?;
+    let mut metadata = Vec::with_capacity(trace.metadata.len());
+    for (name, value) in &trace.metadata {
+        metadata.push((Arc::clone(name), said(value, call)?));
+    }
+    call.note(|| format!("{}: {message}", trace.severity.label()));
+    call.effects.told.push(Told::Trace(Box::new(Traced {
+        section: call.context.section,
+        id: site.id.cloned(),
+        severity: trace.severity,
+        source: trace.source.clone(),
+        message,
+        metadata,
+    })));
+    Ok(())
+}
+
+fn said(template: &Template, call: &Call<'_>) -> Result<String, Box<Fault>> {
+    let filled = template::fill(template, call)?;
+    let shown = filled.shown();
+    Ok(shown[..shown.floor_char_boundary(LONGEST)].to_owned())
+}

@@ -1,0 +1,226 @@
+//! `validate-content`. A body is read as a whole only where that tells something: other types are streamed.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method};
+
+use crate::model::{Content, OnInvalid, Reason, Schema, Section, ValidateContent, fits};
+use crate::policy::engine::findings::{Findings, shortened, wrong};
+use crate::policy::engine::{
+    Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Side, Site, Traits, Want,
+    WhenReported, World, bodies, charset, json,
+};
+
+impl Kind for ValidateContent {
+    const NAME: &'static str = "validate-content";
+    const SECTIONS: Sections = Sections {
+        places: &[Section::Inbound, Section::Outbound],
+        rule: "works only in inbound and outbound",
+        help: "move it to inbound or outbound",
+    };
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: Vec::new(),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::AsTheMessageSays,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: true,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: Some(NeedsDescription::Bodies {
+                needed: self.content.iter().any(|rule| rule.schema.is_none()),
+                most: self.max_size.unwrap_or_default(),
+            }),
+            names_files: true,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+
+    fn wants(&self, call: &Call<'_>) -> Want {
+        if wants_body(self, call) { Want::Text } else { Want::Nothing }
+    }
+}
+
+impl Now for ValidateContent {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Looks at the body that the section is about.
+fn run(validate: &ValidateContent, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let mut findings = Findings::new("validate-content");
+    match Body::of(call) {
+        Some(body) => look(validate, call, &body, &mut findings),
+        None => call.note(|| "no body".to_owned()),
+    }
+    findings.end(validate.errors_variable.as_ref(), call)
+}
+
+/// Whether it needs all of a body that is not there as a whole.
+fn wants_body(validate: &ValidateContent, call: &Call<'_>) -> bool {
+    let Some(body) = Body::of(call) else { return false };
+    if body.length.is_some_and(|length| length > most(validate, call)) {
+        return false;
+    }
+    let measures = body.length.is_none()
+        && (validate.max_size.is_some()
+            || (body.may_be_none && validate.unspecified_content_type != OnInvalid::Ignore));
+    let looks = matches!(kind(validate, call, &body.kind), Described::As(Some(_), _));
+    measures || (looks && body.coding.is_none() && body.charset.is_none())
+}
+
+/// What is known of a body before it is read.
+struct Body {
+    /// Its media type, in lower case and without parameters; empty, if it has none.
+    kind: String,
+    /// How it is compressed.
+    coding: Option<String>,
+    /// Its charset, if it is not UTF-8.
+    charset: Option<String>,
+    /// In bytes.
+    length: Option<usize>,
+    /// Whether nothing says that there is one.
+    may_be_none: bool,
+}
+
+impl Body {
+    /// Of the section's message; none where there cannot be one.
+    fn of(call: &Call<'_>) -> Option<Self> {
+        let (headers, whole) = match call.side() {
+            Side::Request => (&call.message.request.headers, &call.message.request_body),
+            Side::Response => (&call.message.response.as_ref()?.headers, &call.message.response_body),
+        };
+        let bare = match (call.side(), &call.message.response) {
+            // RFC 9110 §9.3: what a body of theirs means is not defined.
+            (Side::Request, _) => [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE]
+                .contains(&call.message.request.method),
+            (Side::Response, Some(response)) => {
+                let status = response.status;
+                // RFC 9110 §6.4.1: these have none.
+                if call.message.request.method == Method::HEAD
+                    || status.is_informational()
+                    || [204, 304].contains(&status.as_u16())
+                {
+                    return None;
+                }
+                false
+            }
+            (Side::Response, None) => return None,
+        };
+        let said = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        // Of two, the third party may take either: they are no type that is known.
+        let is_one = headers.get_all(CONTENT_TYPE).iter().count() == 1;
+        let kind = text(headers, &CONTENT_TYPE).filter(|_| is_one).and_then(|kind| kind.split(';').next());
+        let kind = kind.unwrap_or_default();
+        Some(Self {
+            coding: bodies::coding(headers),
+            charset: charset::other_than_utf8(headers),
+            length: whole.as_ref().map(bytes::Bytes::len).or(said),
+            may_be_none: bare || kind.trim().is_empty(),
+            kind: kind.trim().to_ascii_lowercase(),
+        })
+    }
+}
+
+/// What is said of a type.
+enum Described<'a> {
+    /// What it is to be, and what is done where it is not.
+    As(Option<&'a Schema>, OnInvalid),
+    /// Nothing.
+    Unspecified,
+}
+
+fn kind<'a>(validate: &'a ValidateContent, call: &Call<'a>, kind: &str) -> Described<'a> {
+    let Some(rule) = validate.content.iter().find(|rule| fits(&rule.kind, kind)) else {
+        return Described::Unspecified;
+    };
+    if let Some(schema) = &rule.schema {
+        return Described::As(Some(schema), rule.action);
+    }
+    let described = content(call).and_then(|content| {
+        let family = kind.split_once('/').map(|(family, _)| format!("{family}/*")).unwrap_or_default();
+        let named = |name: &str| content.kinds.iter().find(|(known, _)| **known == *name);
+        named(kind).or_else(|| named(&family)).or_else(|| named("*/*"))
+    });
+    described.map_or(Described::Unspecified, |(_, schema)| Described::As(schema.as_ref(), rule.action))
+}
+
+/// What the operation says of the body.
+fn content<'a>(call: &Call<'a>) -> Option<&'a Content> {
+    let contract = call.context.operation?.contract.as_deref()?;
+    match (call.side(), &call.message.response) {
+        (Side::Request, _) => contract.body.as_ref(),
+        (Side::Response, Some(response)) => contract.answer(response.status.as_u16()).map(|answer| &answer.content),
+        (Side::Response, None) => None,
+    }
+}
+
+fn look(validate: &ValidateContent, call: &mut Call<'_>, body: &Body, findings: &mut Findings) {
+    let most = most(validate, call);
+    if let Some(length) = body.length.filter(|length| *length > most) {
+        let what = format!("the body has {length} bytes, more than {most}");
+        return findings.add(validate.size_exceeded, Reason::ContentTooLarge, what);
+    }
+    if body.length == Some(0) && body.may_be_none {
+        let described = validate.content.iter().find(|rule| rule.schema.is_none());
+        if let Some(rule) = described.filter(|_| content(call).is_some_and(|content| content.required)) {
+            findings.add(rule.action, Reason::ContentNotValid, "there is no body, and there must be one".to_owned());
+        }
+        return call.note(|| "no body".to_owned());
+    }
+    match kind(validate, call, &body.kind) {
+        Described::Unspecified => {
+            let what = match (body.kind.as_str(), call.context.operation) {
+                ("", _) => "the body is of no type (Content-Type)".to_owned(),
+                (kind, _) => format!("bodies of type {} are not described here", shortened(kind)),
+            };
+            findings.add(validate.unspecified_content_type, Reason::ContentTypeNotAllowed, what);
+        }
+        Described::As(None, _) => call.note(|| format!("{} is not looked into", body.kind)),
+        Described::As(Some(schema), action) => {
+            if let Some(coding) = &body.coding {
+                let what = format!("the body is encoded ({coding})");
+                return findings.add(action, Reason::BodyEncoded, what);
+            }
+            if let Some(charset) = &body.charset {
+                let what = format!("the body is in {}, not in UTF-8", shortened(charset));
+                return findings.add(action, Reason::ContentNotValid, what);
+            }
+            let bytes = match call.side() {
+                Side::Request => call.message.request_body.clone(),
+                Side::Response => call.message.response_body.clone(),
+            };
+            let bytes = bytes.unwrap_or_default();
+            if charset::looks_like_utf16(&bytes) {
+                let what = "the body is in UTF-16 or UTF-32, not in UTF-8".to_owned();
+                return findings.add(action, Reason::ContentNotValid, what);
+            }
+            let faults = match json::parse(&bytes) {
+                Ok(json) => wrong(schema, &json.into_value()).into_iter().map(|wrong| wrong.what).collect(),
+                Err(fault) => vec![fault],
+            };
+            if faults.is_empty() {
+                call.note(|| format!("{} is as described", body.kind));
+            }
+            for fault in faults {
+                findings.add(action, Reason::ContentNotValid, format!("body: {fault}"));
+            }
+        }
+    }
+}
+
+/// Most bytes.
+fn most(validate: &ValidateContent, call: &Call<'_>) -> usize {
+    validate.max_size.unwrap_or(call.context.max_body).min(call.context.max_body)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,95 @@
+use std::borrow::Cow;
+
+use http::HeaderMap;
+
+use crate::model::{Contract, Place, Reason, ValidateParameters};
+use crate::policy::engine::described::{self, Pair};
+use crate::policy::engine::findings::Findings;
+use crate::policy::engine::query::encoded_parameters;
+use crate::policy::engine::{
+    Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
+};
+
+impl Kind for ValidateParameters {
+    const NAME: &'static str = "validate-parameters";
+    const SECTIONS: Sections = Sections::INBOUND;
+
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            expressions: Vec::new(),
+            conditions: Vec::new(),
+            endpoints: Vec::new(),
+            backend: None,
+            reads: Reads::Nothing,
+            reads_sent_request: false,
+            waits_for_response: false,
+            needs_every_request: true,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: Some(NeedsDescription::Parameters),
+            names_files: false,
+            when_reported: WhenReported::Evaluated,
+        }
+    }
+}
+
+impl Now for ValidateParameters {
+    fn run(&self, _: Site<'_>, call: &mut Call<'_>, _: &dyn World) -> Result<Outcome, Box<Fault>> {
+        run(self, call).map(|()| Outcome::Continue)
+    }
+}
+
+/// Headers that are no parameters: they say how the message is sent (RFC 9110 §7.6.1, §8, §10.1), or OpenAPI 3.1 §4.8.12.1
+/// says so of them. Cookies are not looked at.
+const NO_PARAMETERS: [&str; 15] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Looks at what the request says beside its body.
+fn run(validate: &ValidateParameters, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
+    let mut findings = Findings::new("validate-parameters");
+    let none = Contract::default();
+    let contract = call.context.operation.and_then(|operation| operation.contract.as_deref());
+    if contract.is_none() {
+        call.note(|| "the operation is not described".to_owned());
+    }
+    let contract = contract.unwrap_or(&none);
+    let query = call.message.request.uri.query().unwrap_or_default();
+    let path = call.context.parameters.iter().map(|(name, text)| (Cow::from(&**name), Cow::from(text.as_str())));
+    for (place, rule, pairs) in [
+        (Place::Path, &validate.path, path.collect()),
+        (Place::Query, &validate.query, encoded_parameters(query).collect()),
+        (Place::Header, &validate.headers, fields(&call.message.request.headers)),
+    ] {
+        let parameters: Vec<_> = contract.parameters.iter().filter(|parameter| parameter.place == place).collect();
+        let is_known = |name: &str| {
+            (place == Place::Header && NO_PARAMETERS.contains(&name))
+                || contract.credentials.iter().any(|(of, known)| *of == place && **known == *name)
+        };
+        let found = (Reason::ParameterNotValid, &mut findings);
+        described::check(place, &pairs, &parameters, rule, &is_known, found);
+    }
+    findings.end(validate.errors_variable.as_ref(), call)
+}
+
+/// The names, in lower case, and values of a head.
+pub(in crate::policy) fn fields(headers: &HeaderMap) -> Vec<Pair<'_>> {
+    headers.iter().map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()))).collect()
+}

@@ -1,0 +1,75 @@
+//! `wait`: several requests at once.
+
+use futures_util::future::{join_all, select_ok};
+
+use super::send_request;
+use crate::model::{Pending, SendRequest, Wait};
+use crate::policy::engine::{
+    Call, Fault, Kind, Outcome, Reads, Responds, Sections, Site, Timed, Traits, WhenReported, World, expressions,
+};
+impl Kind for Wait {
+    const NAME: &'static str = "wait";
+    const SECTIONS: Sections = Sections::ALL;
+
+    fn traits(&self) -> Traits<'_> {
+        let copies = self.requests.iter().any(|request| request.copy);
+        Traits {
+            expressions: expressions(self.requests.iter().flat_map(SendRequest::templates)),
+            conditions: Vec::new(),
+            endpoints: self.requests.iter().map(|request| &*request.endpoint).collect(),
+            backend: None,
+            reads: if copies { Reads::RequestText } else { Reads::Nothing },
+            reads_sent_request: copies,
+            waits_for_response: false,
+            needs_every_request: false,
+            changes: Vec::new(),
+            puts_secret: false,
+            signs: None,
+            responds: Responds::Never,
+            counts_by: Vec::new(),
+            described: None,
+            names_files: true,
+            when_reported: WhenReported::Withheld,
+        }
+    }
+}
+
+impl Timed for Wait {
+    fn run<'a>(
+        &'a self,
+        _: Site<'a>,
+        call: &'a mut Call<'_>,
+        world: &'a mut dyn World,
+    ) -> Pending<'a, Result<Outcome, Box<Fault>>> {
+        Box::pin(async move { run(self, call, world).await.map(|()| Outcome::Continue) })
+    }
+}
+
+/// Sends all of them at once.
+async fn run(wait: &Wait, call: &mut Call<'_>, world: &dyn World) -> Result<(), Box<Fault>> {
+    let mut sent = Vec::new();
+    for request in &wait.requests {
+        let asked = send_request::prepared(request, call)?;
+        let answer = world.fetch(&request.endpoint, asked, call.context.max_body, request.timeout);
+        sent.push(Box::pin(async move { answer.await.map(|answer| (request, answer)).map_err(|why| (request, why)) }));
+    }
+    let answered = if wait.any {
+        // Those that are given up leave null.
+        for request in &wait.requests {
+            send_request::nothing(request, call);
+        }
+        vec![select_ok(sent).await.map(|(first, _)| first)]
+    } else {
+        join_all(sent).await
+    };
+    for outcome in answered {
+        let (request, answer) = match outcome {
+            Ok((request, answer)) => (request, Ok(answer)),
+            Err((request, why)) => (request, Err(why)),
+        };
+        if let Some(variable) = &request.variable {
+            send_request::keep(request, variable, answer, call)?;
+        }
+    }
+    Ok(())
+}
