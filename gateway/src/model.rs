@@ -60,15 +60,9 @@ pub use path::{ambiguity, has_dot_segment, spelled};
 pub use pending::Pending;
 pub use pod::{Pod, PodContainer, PodDescription, PodOf};
 pub use policy::{
-    Answer, ApiKey, AssertionKey, AwsSigv4, Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore,
-    CacheStoreValue, CheckHeader, Content, ContentRule, Contract, Converted, CredentialPlace, Described, EmitMetric,
-    Encoding, Exists, FindAndReplace, Forward, Grant, Hmac, HmacAlgorithm, IpFilter, JsonKind, JsonToXml, Length,
-    LimitConcurrency, LlmTokenLimit, LlmTokenMetric, Log, Oauth2, OnInvalid, Parameter, Pattern, Periods, Place,
-    PlaceholderPlace, Proof, Quota, RateKind, RateLimit, Redact, Refusal, ReplacePlaceholder, Reply, RequiredClaim,
-    RewriteUri, Schema, SecretKey, Section, SendRequest, SetBackend, SetHeader, SetQueryParameter, SetStatus,
-    SetVariable, Severity, Statuses, Style, Telling, TimeFormat, TokenKeys, TokenPlace, Trace, ValidateContent,
-    ValidateHeaders, ValidateJwt, ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, WorkloadMatch, XmlName,
-    XmlToJson,
+    Answer, Content, Contract, Converted, CredentialPlace, Described, Encoding, Exists, Length, OnInvalid, Parameter,
+    Pattern, Periods, Place, RateKind, Redact, Refusal, Reply, Schema, SecretKey, Section, Severity, Statuses, Style,
+    Telling, WorkloadFilter, WorkloadMatch, XmlName,
 };
 pub use printable::{number, printable, printable_json};
 pub use product::{ByProduct, Product, SUBSCRIPTION_KEY, Subscription};

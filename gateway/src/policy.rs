@@ -9,13 +9,7 @@ use std::sync::Arc;
 
 use self::engine::{Compiled, Next, Now, Site, SometimesTimed, Timed};
 use self::kinds::cache;
-use crate::model::{
-    ApiKey, AwsSigv4, Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader,
-    EmitMetric, FindAndReplace, Forward, Hmac, IpFilter, JsonToXml, LimitConcurrency, LlmTokenLimit, LlmTokenMetric,
-    Log, Oauth2, Quota, RateLimit, ReplacePlaceholder, RewriteUri, Rules, Section, SendRequest, SetBackend, SetHeader,
-    SetQueryParameter, SetStatus, SetVariable, Trace, ValidateContent, ValidateHeaders, ValidateJwt,
-    ValidateParameters, ValidateStatusCode, Wait, WorkloadFilter, XmlToJson,
-};
+use crate::model::{Rules, Section, WorkloadFilter};
 
 pub use self::engine::mask::fields as mask_fields;
 pub use self::engine::meter::{Meters, Passed, Usage};
@@ -28,11 +22,7 @@ pub use self::engine::{
 };
 pub use self::kinds::authentication_oauth2::RefreshRow;
 pub use self::kinds::forward_request::backends::BackendRow;
-pub use self::kinds::mock_response::MockResponse;
 pub use self::kinds::quota::QuotaRow;
-pub use self::kinds::return_response::ReturnResponse;
-pub use self::kinds::set_body::SetBody;
-pub use self::kinds::set_method::SetMethod;
 
 /// A policy, and where it is written.
 pub type Policy = engine::Policy<Statement>;
@@ -52,7 +42,12 @@ pub type Retry = kinds::retry::Retry<Statement>;
 /// - `forward`: it waits, and its future is a part of the caller's, because nearly every request has one;
 /// - `branches` and `repeats`: it has other policies in it.
 macro_rules! policies {
-    ($($kind:ident($type:ty): $manner:ident,)*) => {
+    ($($kind:ident($type:ty) $(from $($part:ident)::+)?: $manner:ident,)*) => {
+        $($(
+            #[allow(unreachable_pub, unused_imports, reason = "kinds of one family are in one file")]
+            pub use self::kinds::$($part)::+::*;
+        )?)*
+
         /// What a policy does: one of all kinds.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the names are the policies'")]
@@ -150,51 +145,51 @@ macro_rules! policies {
 }
 
 policies! {
-    AuthenticationApiKey(ApiKey): now,
-    AuthenticationAwsSigv4(Box<AwsSigv4>): now,
-    AuthenticationBasic(Basic): now,
-    AuthenticationHmac(Box<Hmac>): now,
-    AuthenticationOauth2(Oauth2): timed,
-    CacheLookup(CacheLookup): sometimes,
-    CacheLookupValue(CacheLookupValue): now,
-    CacheRemoveValue(CacheRemoveValue): now,
-    CacheStore(CacheStore): now,
-    CacheStoreValue(CacheStoreValue): now,
-    CheckHeader(CheckHeader): now,
+    AuthenticationApiKey(ApiKey) from authentication_api_key: now,
+    AuthenticationAwsSigv4(Box<AwsSigv4>) from authentication_aws_sigv4: now,
+    AuthenticationBasic(Basic) from authentication_basic: now,
+    AuthenticationHmac(Box<Hmac>) from authentication_hmac: now,
+    AuthenticationOauth2(Oauth2) from authentication_oauth2: timed,
+    CacheLookup(CacheLookup) from cache::compiled: sometimes,
+    CacheLookupValue(CacheLookupValue) from cache::compiled: now,
+    CacheRemoveValue(CacheRemoveValue) from cache::compiled: now,
+    CacheStore(CacheStore) from cache::compiled: now,
+    CacheStoreValue(CacheStoreValue) from cache::compiled: now,
+    CheckHeader(CheckHeader) from check_header: now,
     Choose(Choose): branches,
-    EmitMetric(EmitMetric): now,
-    FindAndReplace(FindAndReplace): now,
-    ForwardRequest(Forward): forward,
-    IpFilter(IpFilter): now,
-    JsonToXml(JsonToXml): now,
-    LimitConcurrency(LimitConcurrency): now,
-    LlmEmitTokenMetric(LlmTokenMetric): now,
-    LlmTokenLimit(LlmTokenLimit): now,
-    Log(Log): now,
-    MockResponse(MockResponse): now,
-    Quota(Quota): sometimes,
-    RateLimit(RateLimit): sometimes,
-    ReplacePlaceholder(ReplacePlaceholder): now,
+    EmitMetric(EmitMetric) from emit_metric: now,
+    FindAndReplace(FindAndReplace) from find_and_replace: now,
+    ForwardRequest(Forward) from forward_request: forward,
+    IpFilter(IpFilter) from ip_filter: now,
+    JsonToXml(JsonToXml) from json_to_xml: now,
+    LimitConcurrency(LimitConcurrency) from limit_concurrency: now,
+    LlmEmitTokenMetric(LlmTokenMetric) from llm_emit_token_metric: now,
+    LlmTokenLimit(LlmTokenLimit) from llm_token_limit: now,
+    Log(Log) from log: now,
+    MockResponse(MockResponse) from mock_response: now,
+    Quota(Quota) from quota: sometimes,
+    RateLimit(RateLimit) from rate_limit: sometimes,
+    ReplacePlaceholder(ReplacePlaceholder) from replace_placeholder: now,
     Retry(Retry): repeats,
-    ReturnResponse(ReturnResponse): now,
-    RewriteUri(RewriteUri): now,
-    SendRequest(SendRequest): timed,
-    SetBackend(SetBackend): now,
-    SetBody(SetBody): now,
-    SetHeader(SetHeader): now,
-    SetMethod(SetMethod): now,
-    SetQueryParameter(SetQueryParameter): now,
-    SetStatus(SetStatus): now,
-    SetVariable(SetVariable): now,
-    Trace(Trace): now,
-    ValidateContent(ValidateContent): now,
-    ValidateHeaders(ValidateHeaders): now,
-    ValidateJwt(Box<ValidateJwt>): sometimes,
-    ValidateParameters(ValidateParameters): now,
-    ValidateStatusCode(ValidateStatusCode): now,
-    Wait(Wait): timed,
+    ReturnResponse(ReturnResponse) from return_response: now,
+    RewriteUri(RewriteUri) from rewrite_uri: now,
+    SendRequest(SendRequest) from send_request: timed,
+    SetBackend(SetBackend) from set_backend: now,
+    SetBody(SetBody) from set_body: now,
+    SetHeader(SetHeader) from set_header: now,
+    SetMethod(SetMethod) from set_method: now,
+    SetQueryParameter(SetQueryParameter) from set_query_parameter: now,
+    SetStatus(SetStatus) from set_status: now,
+    SetVariable(SetVariable) from set_variable: now,
+    Trace(Trace) from trace: now,
+    ValidateContent(ValidateContent) from validate_content: now,
+    ValidateHeaders(ValidateHeaders) from validate_headers: now,
+    ValidateJwt(Box<ValidateJwt>) from validate_jwt::compiled: sometimes,
+    ValidateParameters(ValidateParameters) from validate_parameters: now,
+    ValidateStatusCode(ValidateStatusCode) from validate_status_code: now,
+    Wait(Wait) from wait: timed,
     WorkloadFilter(WorkloadFilter): now,
-    XmlToJson(XmlToJson): now,
+    XmlToJson(XmlToJson) from xml_to_json: now,
 }
 
 impl Statement {

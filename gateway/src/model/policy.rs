@@ -1,37 +1,28 @@
 //! What is done with requests and answers, each policy in the file of its family.
 
-mod cache;
 mod contract;
 mod conversion;
 mod credentials;
 mod filters;
 mod flow;
 mod limits;
-mod llm;
 mod message;
-mod outside;
 mod period;
 mod telemetry;
 mod validation;
 
-pub use cache::{CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue};
 pub use contract::{Answer, Content, Contract, Parameter, Place, Schema, Statuses, Style, Telling};
-pub use conversion::{Converted, JsonKind, JsonToXml, XmlName, XmlToJson};
-pub use credentials::{
-    ApiKey, AwsSigv4, Basic, CredentialPlace, Encoding, Hmac, HmacAlgorithm, PlaceholderPlace, ReplacePlaceholder,
-    RequiredClaim, SecretKey, TimeFormat, TokenKeys, TokenPlace, ValidateJwt,
-};
-pub use filters::{CheckHeader, IpFilter, Refusal, WorkloadFilter, WorkloadMatch};
-pub use flow::{Forward, Reply, SetVariable};
-pub use limits::{LimitConcurrency, Quota, RateKind, RateLimit};
-pub use llm::{LlmTokenLimit, LlmTokenMetric};
-pub use message::{Exists, FindAndReplace, RewriteUri, SetHeader, SetQueryParameter, SetStatus};
-pub use outside::{AssertionKey, Grant, Oauth2, Proof, SendRequest, SetBackend, Wait};
+pub use conversion::{Converted, XmlName};
+pub use credentials::{CredentialPlace, Encoding, SecretKey};
+pub use filters::{Refusal, WorkloadFilter, WorkloadMatch};
+pub use flow::Reply;
+pub use limits::RateKind;
+
+pub use message::Exists;
+
 pub use period::{Length, Periods};
-pub use telemetry::{EmitMetric, Log, Pattern, Redact, Severity, Trace};
-pub use validation::{
-    ContentRule, Described, OnInvalid, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
-};
+pub use telemetry::{Pattern, Redact, Severity};
+pub use validation::{Described, OnInvalid};
 
 /// A section of policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -42,9 +42,9 @@ use crate::config::file::policies::{PoliciesFile, Step};
 use crate::config::file::{ApiFile, File, OperationFile};
 use crate::config::written::WrittenPolicies;
 use crate::model::{
-    ByProduct, CarriedPolicies, CounterStore, Forward, KeySet, Mode, Operation, PathTemplate, Rules, Section, Service,
+    ByProduct, CarriedPolicies, CounterStore, KeySet, Mode, Operation, PathTemplate, Rules, Section, Service,
 };
-use crate::policy::{Policies, Policy, Statement};
+use crate::policy::{Forward, Policies, Policy, Statement};
 
 const DEFAULT_MAX_BODY: u32 = 1 << 20;
 

@@ -9,33 +9,6 @@ pub struct Converted {
     pub consider_accept: bool,
 }
 
-/// Makes XML of JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonToXml {
-    /// When.
-    pub when: Converted,
-    /// The element that is around all, where the JSON has no single key.
-    pub root: XmlName,
-}
-
-/// Makes JSON of XML.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XmlToJson {
-    /// When.
-    pub when: Converted,
-    /// What it looks like.
-    pub kind: JsonKind,
-}
-
-/// What JSON of XML looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JsonKind {
-    /// All that is in the elements can be told apart: attributes are `@name`, texts beside others `#text`.
-    Direct,
-    /// As a program likes it: attributes are like elements, and names have no prefixes.
-    JavascriptFriendly,
-}
-
 /// The name of an element (XML 1.0 §2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XmlName(Arc<str>);

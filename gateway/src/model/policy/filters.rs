@@ -1,30 +1,6 @@
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
-use crate::model::{Fact, Template};
-
-/// Lets calls to some addresses of the third party through, or all but those to some.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IpFilter {
-    /// Whether those that match are let through; else they are refused.
-    pub allow: bool,
-    /// Any of these.
-    pub addresses: Vec<IpNet>,
-}
-
-/// Refuses requests without a field of one of these values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckHeader {
-    /// In lower case.
-    pub name: Arc<str>,
-    /// Any, if there are none.
-    pub values: Vec<Template>,
-    /// Whether `A` is `a`.
-    pub ignore_case: bool,
-    /// What is answered: the status, 400 to 599, and why.
-    pub failed: Refusal,
-}
+use crate::model::Fact;
 
 /// What a caller is told whose request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,32 +4,6 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::model::{Expression, Template};
-
-/// Adds to a counter of the owner's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmitMetric {
-    /// As metrics are named (Prometheus), without `egret_custom_` before it and `_total` after it.
-    pub name: Arc<str>,
-    /// How much, zero or more; 1, if absent.
-    pub value: Option<Expression>,
-    /// By what it is counted on its own: the names of labels, and their values.
-    pub dimensions: Vec<(Arc<str>, Template)>,
-}
-
-/// Puts the request, or the answer, on record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// What is said beside it.
-    pub message: Option<Template>,
-    /// Whether its body is on record, too.
-    pub body: bool,
-    /// Bytes of the body that are.
-    pub max_bytes: usize,
-    /// What is masked, beside what always is.
-    pub redact: Redact,
-}
-
 /// What is masked before people read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redact {
@@ -59,19 +33,6 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
-
-/// Says something, for the records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Who says it.
-    pub source: Option<Arc<str>>,
-    /// What.
-    pub message: Template,
-    /// Names and values.
-    pub metadata: Vec<(Arc<str>, Template)>,
-}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use super::world::World;
 use super::{charset, mask, template};
 use crate::model::{Reason, Scanner, Syntax, Template};
 
-/// Most bytes of what is made, for each that policies may look at.
+/// The longest body that a replacement may make, as a multiple of what policies may read.
 const MOST_GROWTH: usize = 4;
 
-/// A body in which a text was replaced.
+/// A body in which a text was replaced, and how often.
 pub(in crate::policy) struct Replaced {
     pub(in crate::policy) body: Vec<u8>,
     pub(in crate::policy) times: usize,
@@ -89,7 +89,7 @@ pub(in crate::policy) fn is_plain(side: Side, call: &Call<'_>) -> Result<(), Box
     }
 }
 
-/// Whether an answer has no body, whatever policies have made of it (RFC 9110 §6.4.1); then its head does not announce one.
+/// Returns whether a response has no body, whatever policies have made of it (RFC 9110 §6.4.1). Its head does not announce one then.
 pub(in crate::policy) fn has_none(asks_for_head: bool, response: &mut response::Parts) -> bool {
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status);
     if response.status == StatusCode::NO_CONTENT {
@@ -101,13 +101,13 @@ pub(in crate::policy) fn has_none(asks_for_head: bool, response: &mut response::
     bodiless || asks_for_head
 }
 
-/// How a body is compressed, if it is: one field of several is enough.
+/// Returns the coding of a compressed body; of several fields, one is enough.
 pub(in crate::policy) fn coding(headers: &HeaderMap) -> Option<String> {
     let coding = headers.get_all(CONTENT_ENCODING).iter().find(|coding| *coding != "identity")?;
     Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
 }
 
-/// In the place of the body that the section is about.
+/// Puts a body in the place of the one that the section is about.
 pub(in crate::policy) fn put(call: &mut Call<'_>, body: Bytes) {
     if let Some(headers) = call.headers() {
         describe(headers, body.len());
@@ -118,13 +118,13 @@ pub(in crate::policy) fn put(call: &mut Call<'_>, body: Bytes) {
     }
 }
 
-/// The head of another body, of this length.
+/// Describes another body, of this length, in the head.
 pub(in crate::policy) fn describe(headers: &mut HeaderMap, length: usize) {
     headers.remove(CONTENT_ENCODING);
     describe_whole(headers, length);
 }
 
-/// The head of the same body, which is sent as a whole.
+/// Describes the same body, which is sent as a whole, in the head.
 pub(in crate::policy) fn describe_whole(headers: &mut HeaderMap, length: usize) {
     for name in [TRANSFER_ENCODING, TRAILER, EXPECT] {
         headers.remove(name);
@@ -190,7 +190,7 @@ pub(in crate::policy) fn keep_trailers(call: &mut Call<'_>, world: &mut dyn Worl
     }
 }
 
-/// Why it cannot be had.
+/// Returns the failure of a request whose body could not be read.
 pub(in crate::policy) fn broken(side: Side, reason: Reason, most: usize) -> Box<Fault> {
     let (status, whose) = match side {
         Side::Request => (413, "request's"),

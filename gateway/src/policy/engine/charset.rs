@@ -1,4 +1,4 @@
-//! Charsets of bodies. Policies read UTF-8; what a third party reads in another charset, they have not seen.
+//! Charsets of bodies. Policies read UTF-8: they do not see what a third party reads in another charset.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;

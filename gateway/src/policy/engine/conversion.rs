@@ -1,4 +1,4 @@
-//! What `json-to-xml` and `xml-to-json` share: when they do something, and what becomes of the head.
+//! What `json-to-xml` and `xml-to-json` have in common: when they convert a body, and how they change the head.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::side::Side;
 use crate::model::{Converted, Reason};
 
-/// What a body is, or becomes.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Format {
     Json,
@@ -18,7 +18,7 @@ pub(in crate::policy) enum Format {
 }
 
 impl Format {
-    /// Whether a media type is of it (RFC 8259, RFC 7303, RFC 6839).
+    /// Returns whether a media type is of this format (RFC 8259, RFC 7303, RFC 6839).
     fn is(self, kind: &str) -> bool {
         let (name, suffix) = match self {
             Self::Json => ("json", "+json"),
@@ -44,7 +44,10 @@ impl Format {
     }
 }
 
-/// Whether the body that the section is about is to be converted to this; else why not.
+/// Checks whether the body that the section is about is to be converted to this format.
+///
+/// # Errors
+/// Says why it is not.
 pub(in crate::policy) fn applies(when: Converted, to: Format, call: &Call<'_>) -> Result<(), String> {
     let from = if to == Format::Json { Format::Xml } else { Format::Json };
     let headers = match (call.side(), &call.message.response) {
@@ -72,7 +75,7 @@ pub(in crate::policy) fn applies(when: Converted, to: Format, call: &Call<'_>) -
     Ok(())
 }
 
-/// Whether Accept names it (RFC 9110 §12.5.1).
+/// Returns whether `Accept` names the format (RFC 9110 §12.5.1).
 fn is_accepted(format: Format, headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges = values.flat_map(|value| value.split(','));
@@ -83,7 +86,7 @@ fn is_accepted(format: Format, headers: &HeaderMap) -> bool {
     })
 }
 
-/// Converts the body that the section is about, if it is to be, and there is one.
+/// Converts the body that the section is about, where it is to be converted.
 pub(in crate::policy) fn run(
     when: Converted,
     to: Format,

@@ -13,7 +13,7 @@ use super::state::State;
 use super::uses::LimitUse;
 use crate::model::{Count, CounterStore, Left, LimitId, Reason, Within};
 
-/// What is counted by a policy: its kind, what its counts are kept under, and the key.
+/// What a policy counts: its kind, its limit and the key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::policy) struct Subject<'a> {
     pub(in crate::policy) kind: &'static str,
@@ -22,7 +22,7 @@ pub(in crate::policy) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// What is counted. Keys may be secrets of callers, and long: a digest stands for them.
+    /// Returns the count for the shared store. Keys may be secrets of callers, and long: a digest stands for them.
     pub(in crate::policy) fn count(&self, within: Within, most: u64, add: u64) -> Count {
         let mut name = format!("egret:{}:", self.identity);
         for byte in &digest(&SHA256, self.key.as_bytes()).as_ref()[..16] {
@@ -31,10 +31,10 @@ impl Subject<'_> {
         Count { name, within, most, add }
     }
 
-    /// Counts with other nodes, if that is wanted; `None`, if this one is to count on its own.
+    /// Counts together with other nodes. Returns `None` where this node is to count on its own.
     ///
     /// # Errors
-    /// There is no count, and its owner wants none of this node alone.
+    /// The store cannot be reached, and the owner of the limit does not want this node to count on its own.
     pub(in crate::policy) async fn shared(
         &self,
         store: &Arc<CounterStore>,
@@ -69,7 +69,7 @@ pub(in crate::policy) fn unavailable() -> Box<Fault> {
     Fault::new(Reason::CountersUnavailable, 503, "the counts of a limit cannot be had")
 }
 
-/// What this node saw last of counts that it shares, for people.
+/// The shared counts as this node saw them last, for people.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Seen(Mutex<HashMap<(LimitId, String), Last>>);
 
@@ -78,11 +78,11 @@ struct Last {
     kind: &'static str,
     used: u64,
     most: u64,
-    /// When it says nothing any more, on the clock of [`Call::at`].
+    /// When the count is out of date, on the clock of [`super::call::Context::at`].
     until: Duration,
 }
 
-/// Counts that are kept; beyond, those that are over go, or all.
+/// The most counts that are remembered. Beyond it, those that are out of date are dropped, or all.
 const KEPT: usize = 10_000;
 
 impl Seen {

@@ -1,5 +1,4 @@
-//! What limits of calls have in common: how many calls one counts as, and that it may turn out with the answer that it does
-//! not count.
+//! What limits of calls have in common: how many calls one counts as, and that the response may decide whether it counts.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use super::fault::Fault;
 use super::state::State;
 use crate::model::{Expression, Reason};
 
-/// What a limit says of the calls that count.
+/// Which calls a limit counts.
 pub(in crate::policy) struct Counts<'a> {
     pub(in crate::policy) condition: Option<&'a Expression>,
     pub(in crate::policy) by_answer: bool,
@@ -21,10 +20,10 @@ pub(in crate::policy) struct Counts<'a> {
 }
 
 impl Counts<'_> {
-    /// How many calls this one counts as, before there is an answer.
+    /// Returns how many calls this one counts as, before there is a response.
     ///
     /// # Errors
-    /// It cannot be said.
+    /// An expression failed.
     pub(in crate::policy) fn now(&self, call: &mut Call<'_>) -> Result<u64, Box<Fault>> {
         if let Some(condition) = self.condition.filter(|_| !self.by_answer)
             && !expression::holds(condition, call)?
@@ -60,7 +59,7 @@ fn whole(count: &Expression, call: &Call<'_>) -> Result<u64, Box<Fault>> {
     })
 }
 
-/// Says how many are left, to the caller and to later policies.
+/// Tells the caller and later policies how many calls are left.
 pub(in crate::policy) fn tell(call: &mut Call<'_>, left: u64, header: Option<&str>, variable: Option<&Arc<str>>) {
     let name = header.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
     call.message.response_fields.extend(name.map(|name| (name, HeaderValue::from(left))));

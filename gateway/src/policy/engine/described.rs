@@ -1,4 +1,4 @@
-//! Values in the head of a message, as an operation's contract describes them.
+//! Validates the values in the head of a message by the description of the operation.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::model::{Described, Parameter, Place, Reason, Schema, Style};
 /// A name, and its value as it was sent: it is decoded after it has been split.
 pub(in crate::policy) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Finds what is not as described, of one place.
+/// Finds what is not as described in one place of the message.
 pub(in crate::policy) fn check(
     place: Place,
     pairs: &[Pair<'_>],

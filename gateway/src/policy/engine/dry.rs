@@ -10,26 +10,26 @@ use super::state::State;
 use super::world::{Asked, Unanswerable, World};
 use crate::model::{Endpoint, Pending, Reason, Told};
 
-/// A world in which nothing is sent: the third party gives an answer that is assumed. No time passes.
+/// A world in which nothing is sent: the response of the third party is assumed, and no time passes.
 #[derive(Debug)]
 pub struct Dry {
     /// The request's body.
     pub body: Bytes,
-    /// The assumed answer's status.
+    /// The status of the assumed response.
     pub status: StatusCode,
-    /// How often it was asked.
+    /// How often the request was forwarded.
     pub asked: u32,
     state: State,
     at: Duration,
 }
 
 impl Dry {
-    /// Assumes this answer from now on; what policies remember stays.
+    /// Assumes this status from now on; what policies remember stays.
     pub fn next(&mut self, status: StatusCode) {
         (self.status, self.asked) = (status, 0);
     }
 
-    /// That assumes this answer.
+    /// Returns a world that assumes this response.
     pub fn new(body: Bytes, status: StatusCode) -> Self {
         Self::begun(body, status, State::default(), Duration::ZERO)
     }
@@ -69,7 +69,7 @@ impl World for Dry {
         Box::pin(std::future::ready(Ok(head)))
     }
 
-    /// The assumed answer, with what a token would come in.
+    /// Returns the assumed status, with a body in which a token would come.
     fn fetch(
         &self,
         _: &Arc<Endpoint>,

@@ -1,4 +1,4 @@
-//! What a caller is told when its request has failed, in the protocol that it speaks.
+//! The response to a caller whose request has failed, in the protocol that it speaks.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::bodies;
 use super::call::Call;
 use super::fault::Fault;
 
-/// What gRPC's messages encode (gRPC over HTTP/2, `Percent-Encoded`).
+/// The characters that messages of gRPC encode (gRPC over HTTP/2, `Percent-Encoded`).
 const GRPC: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The answer, before on-error changes it.
+/// Returns the response, before on-error changes it.
 pub(in crate::policy) fn answer(fault: &Fault, call: &Call<'_>) -> (response::Parts, Bytes) {
     let (mut head, ()) = Response::new(()).into_parts();
     if let Some(wait) = fault.retry_after {
@@ -52,12 +52,12 @@ pub(in crate::policy) fn answer(fault: &Fault, call: &Call<'_>) -> (response::Pa
     (head, body)
 }
 
-/// Whoever waits for so long does not come too early.
+/// Returns the wait in whole seconds, rounded up so that nobody comes too early.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
-/// The codes of gRPC for statuses of HTTP, as its own mapping has them, and for those it leaves out.
+/// Returns the code of gRPC for a status of HTTP, by gRPC's own mapping where that has one.
 fn grpc_status(status: u16) -> u16 {
     match status {
         400 | 413 => 3,

@@ -1,5 +1,5 @@
-//! What expressions come to. A header, a parameter or a part of the query that is not there is an empty text; `in` tells the
-//! one from the other.
+//! Evaluates expressions. A header field, a parameter or a part of the query that is missing is an empty text; `in` tells the
+//! difference.
 
 mod condition;
 mod functions;
@@ -8,9 +8,8 @@ mod view;
 
 use std::sync::{Arc, LazyLock};
 
-pub(in crate::policy) use number::{in_json, of_json, spelled};
-
 use cel::{Context, Env, Value};
+pub(in crate::policy) use number::{in_json, of_json, spelled};
 
 use super::call::Call;
 use super::fault::Fault;
@@ -19,10 +18,10 @@ use crate::model::{Expression, Reason};
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::environment()));
 
-/// What it comes to.
+/// Returns the value of an expression.
 ///
 /// # Errors
-/// It cannot be said: a division by zero, a text that is no number.
+/// The expression failed: a division by zero, or a text that is no number.
 pub(in crate::policy) fn value(expression: &Expression, call: &Call<'_>) -> Result<Value, Box<Fault>> {
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     context.set_variable_resolver(call);
@@ -37,7 +36,7 @@ pub(in crate::policy) fn value(expression: &Expression, call: &Call<'_>) -> Resu
     })
 }
 
-/// Whether it holds.
+/// Returns whether a condition holds.
 pub(in crate::policy) fn holds(expression: &Expression, call: &Call<'_>) -> Result<bool, Box<Fault>> {
     if let Some(condition) = &expression.condition {
         return Ok(condition::holds(condition, call));
@@ -51,12 +50,12 @@ pub(in crate::policy) fn holds(expression: &Expression, call: &Call<'_>) -> Resu
     }
 }
 
-/// As a text.
+/// Returns the value of an expression as a text.
 pub(in crate::policy) fn text(expression: &Expression, call: &Call<'_>) -> Result<String, Box<Fault>> {
     value(expression, call).map(|value| spelled(&value))
 }
 
-/// A value for people.
+/// Returns a value for people.
 pub(in crate::policy) fn shown(value: &Value, secret: bool) -> String {
     if secret { MASK.to_owned() } else { spelled(value) }
 }

@@ -1,4 +1,4 @@
-//! What validation has found, and what is done about it.
+//! What validation finds in a message, and what happens then.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::fault::Fault;
 use super::side::Side;
 use crate::model::{OnInvalid, Reason, Schema, Telling};
 
-/// What is told of at most.
+/// The most findings that are listed.
 const MOST: usize = 5;
 
-/// Longest part of a message that is of the message that was looked at, in bytes.
+/// The longest part of a finding that comes from the message, in bytes.
 const LONGEST: usize = 100;
 
-/// What a policy has found.
+/// What a policy has found in a message.
 #[derive(Debug)]
 pub(in crate::policy) struct Findings {
     policy: &'static str,
@@ -23,7 +23,7 @@ pub(in crate::policy) struct Findings {
     prevented: Found,
 }
 
-/// What is dealt with in one way.
+/// Findings that have the same consequence.
 #[derive(Debug, Default)]
 struct Found {
     reason: Option<Reason>,
@@ -32,12 +32,12 @@ struct Found {
 }
 
 impl Findings {
-    /// Of this policy, none yet.
+    /// Returns no findings of this policy.
     pub(in crate::policy) fn new(policy: &'static str) -> Self {
         Self { policy, detected: Found::default(), prevented: Found::default() }
     }
 
-    /// Something is not as it should be.
+    /// Adds a finding.
     pub(in crate::policy) fn add(&mut self, action: OnInvalid, reason: Reason, what: String) {
         let found = match action {
             OnInvalid::Detect => &mut self.detected,
@@ -52,7 +52,10 @@ impl Findings {
         }
     }
 
-    /// Puts it on record, and refuses what is to be refused.
+    /// Records the findings, and refuses the message where one of them asks for it.
+    ///
+    /// # Errors
+    /// The message is refused.
     pub(in crate::policy) fn end(self, variable: Option<&Arc<str>>, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
         let Self { policy, detected, prevented } = self;
         if let Some(name) = variable {
@@ -89,7 +92,7 @@ const FEW: usize = 200;
 /// Levels of a value for which that is so, where the schema refers to itself.
 const SHALLOW: usize = 4;
 
-/// Something that is wrong with a value.
+/// A difference between a value and its schema.
 #[derive(Debug)]
 pub(in crate::policy) struct Wrong {
     /// Where, and which rule of the schema is broken; nothing of the value but the names in it.
@@ -98,7 +101,7 @@ pub(in crate::policy) struct Wrong {
     pub(in crate::policy) is_type: bool,
 }
 
-/// What is wrong with a value; of a long one only the first, or only that something is.
+/// Returns the differences between a value and its schema; of a long value only the first, or only that there is one.
 pub(in crate::policy) fn wrong(schema: &Schema, value: &serde_json::Value) -> Vec<Wrong> {
     if schema.validator.is_valid(value) {
         return Vec::new();
@@ -125,7 +128,7 @@ pub(in crate::policy) fn wrong(schema: &Schema, value: &serde_json::Value) -> Ve
     told
 }
 
-/// How many values are in a value, itself included, and in how many levels.
+/// Returns how many values are in a value, itself included, and in how many levels.
 fn extent(value: &serde_json::Value) -> (usize, usize) {
     let inner: Vec<_> = match value {
         serde_json::Value::Array(items) => items.iter().map(extent).collect(),
@@ -136,7 +139,7 @@ fn extent(value: &serde_json::Value) -> (usize, usize) {
     (values + 1, inner.iter().map(|(_, levels)| *levels).max().unwrap_or_default() + 1)
 }
 
-/// Its beginning.
+/// Returns the beginning of a text.
 pub(in crate::policy) fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST)]
 }

@@ -44,7 +44,7 @@ pub(in crate::policy) struct Name {
     pub(in crate::policy) owner: Arc<str>,
 }
 
-/// What is remembered under a key.
+/// A value that is remembered under a key.
 pub(in crate::policy) trait Lapse {
     /// Returns whether forgetting it changes nothing.
     fn is_over(&mut self, now: Duration) -> bool;
@@ -166,7 +166,7 @@ impl<V: Lapse> Keyed<V> {
         })
     }
 
-    /// Changes each value.
+    /// Calls a function with each value.
     pub(in crate::policy) fn each(&mut self, mut change: impl FnMut(&mut V)) {
         for table in self.limits.values_mut() {
             table.keys.values_mut().for_each(|entry| change(&mut entry.value));

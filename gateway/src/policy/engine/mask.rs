@@ -13,7 +13,7 @@ use super::call::Call;
 use super::query::{ENCODED, parameters};
 use super::secrecy::MASK;
 
-/// Bytes of the shortest text that is looked for: a shorter one is found by chance.
+/// The shortest secret that is looked for, in bytes: a shorter one would be found by chance.
 const SHORTEST: usize = 6;
 
 /// Remembers the secrets of the request that is sent now.
@@ -37,7 +37,7 @@ pub(in crate::policy) fn remember(call: &mut Call<'_>) {
     }
 }
 
-/// Remembers a secret of the request's.
+/// Remembers a secret of the request.
 pub(in crate::policy) fn add(call: &mut Call<'_>, secret: String) {
     if secret.len() >= SHORTEST && !call.message.secrecy.sent.contains(&secret) {
         call.message.secrecy.sent.push(secret);

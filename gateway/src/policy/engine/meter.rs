@@ -1,4 +1,4 @@
-//! What is known only when an answer has ended: how many bytes there were, how many tokens a language model has used.
+//! What is known only when a response has ended: how many bytes passed, and how many tokens a language model has used.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::model::Told;
 
-/// Bytes of an answer, or of a line of one, that are kept to find its usage in.
+/// The most bytes of a response, or of a line of one, that are kept to find its usage.
 const LARGEST: usize = 1 << 20;
 
-/// Of a larger answer, the end: its usage is there.
+/// The end of a longer response that is kept, in bytes: its usage is there.
 const END: usize = 64 << 10;
 
-/// Watches a request and its answer as they pass, and settles when the answer has ended.
+/// Watches a request and its response as they pass, and settles when the response has ended.
 #[derive(Default)]
 pub struct Meters {
-    /// Bytes of the request's body so far, where they are counted.
+    /// The bytes of the request's body so far, where they are counted.
     sent: Option<Arc<AtomicU64>>,
     received: u64,
     tokens: Option<Tokens>,
@@ -27,7 +27,7 @@ pub struct Meters {
 
 type Run = dyn FnOnce(&Passed) -> Vec<Told> + Send + Sync;
 
-/// What happens with what has passed. The records that it returns are dropped where its policy only reports.
+/// What happens when the response has ended. The records that it returns are dropped where its policy only reports.
 struct Settle {
     run: Box<Run>,
     is_silent: bool,
@@ -36,34 +36,34 @@ struct Settle {
 /// What has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// Bytes of both bodies.
+    /// The bytes of both bodies.
     pub bytes: u64,
-    /// Tokens, where an answer says, or lets guess.
+    /// The tokens, as the response says or as Egret estimates.
     pub usage: Usage,
-    /// When it had ended, on the clock of [`super::call::Context::at`].
+    /// When the response ended, on the clock of [`super::call::Context::at`].
     pub at: Duration,
 }
 
-/// Tokens of a language model.
+/// The tokens of a language model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Of the request.
+    /// The tokens of the request.
     pub prompt: u64,
-    /// Of the answer.
+    /// The tokens of the response.
     pub completion: u64,
-    /// Whether the answer did not say, and they are guessed.
+    /// Whether they are estimated, because the response does not say.
     pub guessed: bool,
 }
 
 impl Usage {
-    /// Of both.
+    /// Returns the tokens of both.
     pub fn total(self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
 }
 
 impl Meters {
-    /// Whether there is nothing to watch for.
+    /// Returns whether there is nothing to watch for.
     pub fn is_empty(&self) -> bool {
         self.settle.is_empty()
     }
@@ -82,24 +82,24 @@ impl Meters {
         self.settle.iter_mut().skip(mark).for_each(|settle| settle.is_silent = true);
     }
 
-    /// From now on tokens are counted.
+    /// Counts tokens from now on.
     pub(in crate::policy) fn reads_tokens(&mut self) {
         self.tokens.get_or_insert_default();
     }
 
-    /// Where bytes of the request's body are counted.
+    /// Returns the counter for the bytes of the request's body.
     pub fn sent(&mut self) -> Arc<AtomicU64> {
         Arc::clone(self.sent.get_or_insert_default())
     }
 
-    /// An answer begins, of this kind.
+    /// Is told that a response of this content type begins.
     pub fn begins(&mut self, content_type: &str) {
         if let Some(tokens) = &mut self.tokens {
             tokens.stream = content_type.trim_start().starts_with("text/event-stream");
         }
     }
 
-    /// Bytes of the answer.
+    /// Is told of further bytes of the response.
     pub fn see(&mut self, bytes: &[u8]) {
         self.received += bytes.len() as u64;
         if let Some(tokens) = &mut self.tokens {
@@ -112,14 +112,14 @@ impl Meters {
         self.tokens.as_ref().map_or(0, |tokens| tokens.kept.len())
     }
 
-    /// Keeps nothing of the answer: there is no room. Its tokens are guessed, as those of one that is too large.
+    /// Keeps nothing of the response more, because there is no room. Its tokens are estimated, as those of one that is too long.
     pub fn give_up(&mut self) {
         if let Some(tokens) = &mut self.tokens {
             (tokens.kept, tokens.given_up) = (Vec::new(), true);
         }
     }
 
-    /// Nothing follows.
+    /// Is told that the response has ended. Returns the records about it.
     pub fn settle(&mut self, at: Duration) -> Vec<Told> {
         let sent = self.sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
         let usage = self.tokens.take().map(|tokens| tokens.usage(sent)).unwrap_or_default();
@@ -139,7 +139,7 @@ impl fmt::Debug for Meters {
     }
 }
 
-/// Finds the usage in an answer of a language model's API: in its JSON, or in one of the events of a stream.
+/// Finds the usage in a response of a language model's API: in its JSON, or in an event of a stream.
 #[derive(Debug, Default)]
 struct Tokens {
     stream: bool,
@@ -234,7 +234,7 @@ impl Tokens {
     }
 }
 
-/// Tokens of so many bytes of a request: about four bytes each.
+/// Returns an estimate of the tokens in so many bytes of a request: about four bytes each.
 pub(in crate::policy) fn guess(bytes: u64) -> u64 {
     bytes.div_ceil(4)
 }

@@ -12,7 +12,7 @@ use crate::route;
 /// Refuses a request whose path servers read in different ways.
 ///
 /// # Errors
-/// It is one of those that `paths: strict` lists.
+/// The path is one that `paths: strict` refuses.
 pub(in crate::policy) fn is_unambiguous(call: &Call<'_>, rules: &Rules) -> Result<(), Box<Fault>> {
     let (method, path) = (call.message.request.method.as_str(), call.message.request.uri.path());
     if let Some(what) = ambiguity(path) {

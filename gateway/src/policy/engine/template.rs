@@ -1,4 +1,4 @@
-//! Texts with holes, filled: the value of each is encoded for where it stands.
+//! Fills templates: the value of each hole is encoded for where it stands.
 
 mod escape;
 

@@ -13,7 +13,7 @@ const PARTS: u32 = 256;
 /// The most that is counted at once: whatever a third party says, sums stay exact.
 const LARGEST: u64 = 1 << 40;
 
-/// When, and how much.
+/// What was counted, and when.
 #[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Window {
     log: VecDeque<(Duration, u64)>,
@@ -21,7 +21,7 @@ pub(in crate::policy) struct Window {
 }
 
 impl Window {
-    /// Forgets what is older than the period.
+    /// Drops what is older than the period.
     pub(in crate::policy) fn forget(&mut self, now: Duration, period: Duration) {
         while let Some((_, count)) = self.log.pop_front_if(|(at, _)| now.saturating_sub(*at) >= period) {
             self.sum -= u128::from(count);

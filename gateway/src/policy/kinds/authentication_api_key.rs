@@ -2,11 +2,20 @@ use std::iter;
 use std::sync::Arc;
 
 use super::set_query_parameter;
-use crate::model::{ApiKey, CredentialPlace};
+use crate::model::{CredentialPlace, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, MASK, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
     expressions, fields, template,
 };
+
+/// Adds an API key to the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Where the key stands in the request.
+    pub place: CredentialPlace,
+    /// The key.
+    pub value: Template,
+}
 
 impl Kind for ApiKey {
     const NAME: &'static str = "authentication-api-key";
@@ -40,13 +49,12 @@ impl Now for ApiKey {
     }
 }
 
-/// Says who the third party is called by.
 fn run(key: &ApiKey, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let value = template::fill(&key.value, call)?;
     put(&key.place, &value.text, call)
 }
 
-/// Puts a credential where it belongs, in the place of any that is there. It is a secret from then on.
+/// Puts a credential into the request, in the place of any that is there. It is secret from then on.
 pub(in crate::policy) fn put(place: &CredentialPlace, credential: &str, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     match place {
         CredentialPlace::Header(name) => {

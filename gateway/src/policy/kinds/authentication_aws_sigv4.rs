@@ -1,6 +1,7 @@
 //! AWS Signature Version 4, in the head of the request: "Create a signed AWS API request" in the IAM user guide.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
@@ -9,12 +10,35 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, percent_decode_str, percent_encode};
 
-use crate::model::{AwsSigv4, Encoding, Reason};
+use crate::model::{Encoding, Reason, Template};
 use crate::policy::engine::query::{ENCODED, pairs};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Signature, Site, Traits, WhenReported, World,
     expressions, fields, template,
 };
+
+/// Signs the request with AWS Signature Version 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsSigv4 {
+    /// The region, like `eu-central-1`.
+    pub region: Arc<str>,
+    /// The service, like `s3`.
+    pub service: Arc<str>,
+    /// The access key, which is sent.
+    pub access_key: Template,
+    /// The secret key, which signs and is never sent.
+    pub secret_key: Template,
+    /// The session token of temporary credentials, which is sent.
+    pub session_token: Option<Template>,
+    /// Whether the body is not signed, and can be streamed.
+    pub unsigned_payload: bool,
+}
+
+impl AwsSigv4 {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        [&self.access_key, &self.secret_key].into_iter().chain(&self.session_token)
+    }
+}
 
 impl Kind for AwsSigv4 {
     const NAME: &'static str = "authentication-aws-sigv4";
@@ -52,16 +76,16 @@ const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// What is signed in the place of a body that is not (S3).
+/// The text that is signed in the place of a body that is not signed (S3).
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// What the caller has said of a body in chunks that are not signed: it says the same of it when it is signed again (S3).
+/// The text by which a caller announces a body in unsigned chunks; Egret signs the same text (S3).
 const UNSIGNED_CHUNKS: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-/// What is not encoded in a path.
+/// The characters that are encoded in a path.
 const ENCODED_IN_PATHS: &AsciiSet = &ENCODED.remove(b'/');
 
-/// Signs the request as it is now, with the time at which it came.
+/// Signs the request as it is now, with the time at which it arrived.
 fn run(sign: &AwsSigv4, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let access_key = template::fill(&sign.access_key, call)?;
     let secret_key = template::bytes(&sign.secret_key, call)?;
@@ -120,7 +144,10 @@ fn signature_of(sign: &AwsSigv4) -> Signature<'_> {
     Signature { by: AwsSigv4::NAME, at: None, covers, covers_headers_like: Some("x-amz-") }
 }
 
-/// What is signed of the body.
+/// Returns what is signed of the body.
+///
+/// # Errors
+/// The caller has signed its body in chunks.
 fn payload(unsigned: bool, call: &Call<'_>) -> Result<Cow<'static, str>, Box<Fault>> {
     // Those who store take it at its word: chunks that are not announced would be stored as they are framed.
     let said = call.message.request.headers.get(CONTENT_SHA256).map_or(&b""[..], HeaderValue::as_bytes);
@@ -139,10 +166,10 @@ fn payload(unsigned: bool, call: &Call<'_>) -> Result<Cow<'static, str>, Box<Fau
     Ok(sha256(body).into())
 }
 
-/// As it is sent: where a request's target names it, its Host field does not count (RFC 9112 §3.2.2).
+/// Returns the host as it is sent. Where the target of the request names one, the Host field does not count (RFC 9112 §3.2.2).
 ///
 /// # Errors
-/// Which server gets the request, and below which path, is decided when it is sent.
+/// The server of the backend, or the path below which it is, is chosen only when the request is sent.
 fn host(call: &Call<'_>) -> Result<String, Box<Fault>> {
     match call.message.backend.as_ref().map(|service| service.members.as_slice()) {
         None => {}
@@ -162,7 +189,7 @@ struct Canonical<'a> {
     method: &'a str,
     path: String,
     query: String,
-    /// In their order.
+    /// The names and values of the signed header fields, in their order.
     fields: Vec<(String, String)>,
     payload: &'a str,
 }
@@ -194,7 +221,7 @@ fn sha256(bytes: &[u8]) -> String {
     Encoding::Hex.encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// Those that say what is asked for; what a connection on the way may change is not signed.
+/// Returns the header fields that are signed: not those that a connection on the way may change.
 fn signed_fields(headers: &HeaderMap, host: &str) -> Vec<(String, String)> {
     let signed = |name: &&HeaderName| {
         let name = name.as_str();
@@ -209,12 +236,12 @@ fn signed_fields(headers: &HeaderMap, host: &str) -> Vec<(String, String)> {
     fields
 }
 
-/// Without the spaces around it, and with one in the place of several.
+/// Returns a value without spaces around it, and with one space in the place of several.
 fn folded(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Without empty segments and those of dots, encoded once more than it is.
+/// Returns a path without empty segments and dot segments, encoded once more.
 fn normal_path(path: &str) -> String {
     let mut segments = Vec::new();
     for segment in path.split('/') {

@@ -3,11 +3,20 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
-use crate::model::{Basic, Reason};
+use crate::model::{Reason, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     mask, template,
 };
+
+/// Sets `Authorization: Basic` on the request (RFC 7617).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basic {
+    /// The name of the user.
+    pub username: Template,
+    /// The password.
+    pub password: Template,
+}
 
 impl Kind for Basic {
     const NAME: &'static str = "authentication-basic";

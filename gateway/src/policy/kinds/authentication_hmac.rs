@@ -2,13 +2,61 @@ use std::time::SystemTime;
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, SecondsFormat, Utc};
+use http::HeaderName;
 
 use super::authentication_api_key::put;
-use crate::model::{Hmac, HmacAlgorithm, TimeFormat};
+use crate::model::{CredentialPlace, Encoding, SecretKey, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Signature, Site, Traits, WhenReported, World,
     expressions, fields, template,
 };
+
+/// Signs the request with a key that the third party has, too (RFC 2104).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hmac {
+    /// The hash function.
+    pub algorithm: HmacAlgorithm,
+    /// The key, which signs and is never sent.
+    pub key: SecretKey,
+    /// The text that is signed.
+    pub string: Template,
+    /// How the signature is encoded.
+    pub encoding: Encoding,
+    /// Where the signature stands in the request.
+    pub place: CredentialPlace,
+    /// The texts before and after the signature.
+    pub around: [Template; 2],
+    /// The header field that carries the time of the signature, and how the time is written.
+    pub time: Option<(HeaderName, TimeFormat)>,
+}
+
+impl Hmac {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        [&self.key.value, &self.string].into_iter().chain(&self.around)
+    }
+}
+
+/// The hash function of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the hashes'")]
+pub enum HmacAlgorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+/// How the time of a signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// RFC 9110 §5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    Http,
+    /// RFC 3339: `1994-11-06T08:49:37Z`.
+    Iso8601,
+    /// The seconds since 1970.
+    Unix,
+    /// The milliseconds since 1970.
+    UnixMilliseconds,
+}
 
 impl Kind for Hmac {
     const NAME: &'static str = "authentication-hmac";
@@ -42,7 +90,7 @@ impl Now for Hmac {
     }
 }
 
-/// Signs what the owner says of the request (RFC 2104). The key is not sent, so that no TLS is needed for its sake.
+/// Signs the text of the policy (RFC 2104). The key is not sent, so TLS is not needed for it.
 fn run(sign: &Hmac, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     if let Some((name, format)) = &sign.time {
         let time = written(call.context.time, *format);

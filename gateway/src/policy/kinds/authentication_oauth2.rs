@@ -1,4 +1,4 @@
-//! A token for the gateway itself: fetched once for all requests that need it, and again before it expires (RFC 6749).
+//! `authentication-oauth2`: a token for the gateway itself, which is fetched once for all requests and again before it expires (RFC 6749).
 
 mod assertion;
 pub(in crate::policy) mod rotated;
@@ -7,30 +7,103 @@ mod slots;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use assertion::Says;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Uri};
+use jsonwebtoken::Algorithm;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+pub use rotated::RefreshRow;
+use rotated::Rotated;
 use serde_json::Value;
+use slots::{Slot, Slots, Token};
 
-use crate::model::{Grant, Oauth2, Pending, Proof, Reason, Secret, Template};
+use crate::model::{Endpoint, Pending, Reason, Secret, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Outcome, Reads, Responds, Sections, Site, Timed, Traits, WhenReported, World,
     expressions, template,
 };
-use assertion::Says;
-use rotated::Rotated;
-use slots::{Slot, Slots, Token};
-
-pub use rotated::RefreshRow;
 
 /// The token that the request was sent with, and where it is stored.
 #[derive(Clone, Debug)]
 struct Used {
     slot: Arc<Slot>,
     token: HeaderValue,
+}
+
+/// Sets `Authorization: Bearer` on the request, with a token that Egret fetches for itself (RFC 6749).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oauth2 {
+    /// The authorization server.
+    pub endpoint: Arc<Endpoint>,
+    /// The path and query of its token endpoint.
+    pub target: Template,
+    /// The client that Egret is there.
+    pub client_id: Template,
+    /// How the client proves who it is.
+    pub proof: Proof,
+    /// The grant by which it asks for a token.
+    pub grant: Grant,
+    /// The scope of the token.
+    pub scope: Option<Template>,
+    /// The audience of the token: a parameter of many servers that is not in the standard.
+    pub audience: Option<Template>,
+    /// Whether client and secret are in the body (RFC 6749 §2.3.1), not in `Authorization: Basic`.
+    pub in_body: bool,
+    /// The longest wait for a token.
+    pub timeout: Duration,
+}
+
+impl Oauth2 {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let proof = match &self.proof {
+            Proof::None => [None, None],
+            Proof::Secret(secret) => [Some(secret), None],
+            Proof::Key(key) => [Some(&key.pem), key.id.as_ref()],
+        };
+        let grant = match &self.grant {
+            Grant::ClientCredentials => None,
+            Grant::RefreshToken(token) => Some(token),
+            Grant::JwtBearer(subject) => subject.as_ref(),
+        };
+        let optional = self.scope.iter().chain(&self.audience).chain(proof.into_iter().flatten()).chain(grant);
+        [&self.target, &self.client_id].into_iter().chain(optional)
+    }
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It proves nothing.
+    None,
+    /// By a secret that the server knows, too.
+    Secret(Template),
+    /// By a signed statement (RFC 7523 §2.2). The key is never sent.
+    Key(AssertionKey),
+}
+
+/// The key that signs statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssertionKey {
+    /// The private key, in PEM.
+    pub pem: Template,
+    /// The id by which the server knows the public key.
+    pub id: Option<Template>,
+    /// The algorithm of the signature.
+    pub algorithm: Algorithm,
+}
+
+/// The grant by which a client asks for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The client's own credentials (RFC 6749 §4.4).
+    ClientCredentials,
+    /// The refresh token of a user who has consented once (RFC 6749 §6).
+    RefreshToken(Template),
+    /// A signed statement (RFC 7523 §2.1) about this subject; about the client itself, where it is absent.
+    JwtBearer(Option<Template>),
 }
 
 impl Kind for Oauth2 {
@@ -70,19 +143,19 @@ impl Timed for Oauth2 {
     }
 }
 
-/// Most bytes of an answer with a token.
+/// The longest response with a token, in bytes.
 const LARGEST: usize = 64 << 10;
 
-/// Life of a token that does not say (RFC 6749 §5.1 recommends that it does).
+/// The lifetime of a token where the server names none, in seconds (RFC 6749 §5.1 recommends that it does).
 const UNSAID: u64 = 300;
 
-/// Longest life that counts.
+/// The longest lifetime of a token that counts.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The least time between two tokens that are dropped because the third party refused them.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// Before its end.
+/// How long before the end of a token another one is fetched.
 const EARLY: Duration = Duration::from_secs(60);
 
 async fn run(credentials: &Oauth2, call: &mut Call<'_>, world: &dyn World) -> Result<(), Box<Fault>> {
@@ -149,9 +222,9 @@ pub(in crate::policy) fn refused(call: &Call<'_>, now: Duration) {
     }
 }
 
-/// What a token is asked for with.
+/// A request for a token.
 struct Asked {
-    /// Where, as a URL and as it is sent.
+    /// The URL of the token endpoint without its query, and the path and query as they are sent.
     url: String,
     target: String,
     client: String,
@@ -159,13 +232,13 @@ struct Asked {
     proof: Secret,
     /// The refresh token of the configuration.
     refresh: Option<Secret>,
-    /// Both: a token is as good as what it was fetched with.
+    /// Both together: a token is as good as the secrets that it was fetched with.
     secret: Secret,
     scope: Option<String>,
     audience: Option<String>,
     /// The key's name.
     key_id: Option<String>,
-    /// On whose behalf.
+    /// The subject of the token.
     subject: Option<String>,
     now: SystemTime,
 }
@@ -205,7 +278,7 @@ impl Asked {
         })
     }
 
-    /// Under which name its token is kept.
+    /// Returns the name under which the token is stored.
     fn name(&self, credentials: &Oauth2) -> String {
         let Self { target, client, scope, audience, subject, .. } = self;
         let grant = match credentials.grant {
@@ -281,7 +354,7 @@ impl Asked {
     }
 }
 
-/// As in a form: what nobody reserves (RFC 3986 §2.3) stays as it is.
+/// Encodes a text for a form: unreserved characters (RFC 3986 §2.3) stay as they are.
 fn encoded(text: &str) -> String {
     const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, &RESERVED).to_string()

@@ -1,5 +1,6 @@
 //! `cache-lookup` and `cache-store`: a shared cache of responses (RFC 9111). [`values`] has the policies that cache values.
 
+pub(in crate::policy) mod compiled;
 mod credentials;
 mod freshness;
 mod in_flight;
@@ -16,11 +17,12 @@ use futures_util::future::select;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, response};
 
+use self::compiled::{CacheLookup, CacheStore};
 use self::freshness::{Directives, is_for_all, lifetime};
 use self::in_flight::{Joined, Leader};
 pub(in crate::policy) use self::stored::Caches;
 use self::stored::Stored;
-use crate::model::{CacheLookup, CacheStore, Pending, Section};
+use crate::model::{Pending, Section};
 use crate::policy::engine::query::{pairs, parameters};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, SometimesTimed, State, Traits, Want,
@@ -252,7 +254,7 @@ fn lookup(lookup: &CacheLookup, site: Site<'_>, call: &mut Call<'_>, world: &dyn
     nothing_else(&asked, call)
 }
 
-/// Whether an answer may be given without a question (RFC 9111 §4.2, and what the caller says, §5.2.1).
+/// Returns whether a stored response may be used as it is (RFC 9111 §4.2, and the directives of the caller, §5.2.1).
 fn suits(kept: &Stored, asked: &Directives, at: Duration) -> bool {
     let (fresh_for, stale_for) = (kept.fresh_until.saturating_sub(at), at.saturating_sub(kept.fresh_until));
     let too_old = asked.seconds("max-age").is_some_and(|most| kept.age(at) >= most);
@@ -262,7 +264,7 @@ fn suits(kept: &Stored, asked: &Directives, at: Duration) -> bool {
     !asked.has("no-cache") && !too_old && !too_near && (!is_stale || (bears && !kept.must_revalidate))
 }
 
-/// Refuses where nothing but what is kept was asked for (RFC 9111 §5.2.1.7); whether it did.
+/// Refuses a request that accepts only a stored response (RFC 9111 §5.2.1.7). Returns whether it did.
 fn nothing_else(asked: &Directives, call: &mut Call<'_>) -> bool {
     let refuses = asked.has("only-if-cached");
     if refuses {
@@ -274,7 +276,7 @@ fn nothing_else(asked: &Directives, call: &mut Call<'_>) -> bool {
     refuses
 }
 
-/// Answers with what is kept.
+/// Responds with a stored response.
 fn give(kept: &Stored, call: &mut Call<'_>) {
     let (mut head, ()) = Response::new(()).into_parts();
     head.status = kept.status;
@@ -312,7 +314,7 @@ pub(in crate::policy) fn forwarded(failed: bool, call: &mut Call<'_>, state: &St
     better
 }
 
-/// Answers with what was kept, which is still so, and keeps it for longer (RFC 9111 §4.3.4).
+/// Responds with a stored response that the third party has confirmed, and stores it for longer (RFC 9111 §4.3.4).
 fn renew(kept: &Stored, not_modified: &response::Parts, call: &mut Call<'_>, caches: &Caches) {
     let headers = validation::renewed(&kept.headers, &not_modified.headers, &kept.changed);
     let renewed = Arc::new(made(call, (kept.status, headers, kept.body.clone()), kept.store.clone(), Some(kept)));
@@ -331,7 +333,7 @@ fn renew(kept: &Stored, not_modified: &response::Parts, call: &mut Call<'_>, cac
     }
 }
 
-/// Keeps the answer, if it may be kept.
+/// Stores the response, if it may be stored.
 fn store(store: &CacheStore, call: &mut Call<'_>, caches: &Caches) {
     let outcome = keep(store, call, caches);
     if let Some(exchange) = call.message.slots.get_mut::<Exchange>() {
@@ -365,7 +367,10 @@ fn may_be_stored(call: &Call<'_>) -> bool {
     keys(call).is_some() && is_whole && call.message.request.method == Method::GET
 }
 
-/// For how long it is fresh.
+/// Stores the response. Returns for how long it is fresh.
+///
+/// # Errors
+/// Says why it may not be stored.
 fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration, &'static str> {
     let keys = keys(call).ok_or("it was not looked up")?;
     let response = call.message.response.as_ref().ok_or("there is none")?;
@@ -400,7 +405,7 @@ fn keep(store: &CacheStore, call: &Call<'_>, caches: &Caches) -> Result<Duration
     Ok(time)
 }
 
-/// As it is kept; instead of one before, if it is the same answer.
+/// Returns a response as it is stored, in the place of an earlier one if it is the same response.
 fn made(
     call: &Call<'_>,
     (status, headers, body): (StatusCode, HeaderMap, Bytes),
@@ -435,7 +440,7 @@ fn received_fields<'c>(call: &'c Call<'_>) -> Option<&'c HeaderMap> {
     call.message.slots.get().and_then(|exchange: &Exchange| exchange.received.as_deref())
 }
 
-/// With values of its own.
+/// Returns header fields whose values share no memory with others.
 fn owned(headers: &HeaderMap) -> HeaderMap {
     let value = |value: &HeaderValue| {
         let mut own = HeaderValue::from_bytes(value.as_bytes()).ok()?;
@@ -455,8 +460,8 @@ fn changed_since(came: Option<&HeaderMap>, headers: &HeaderMap) -> Vec<HeaderNam
     names
 }
 
-/// Forgets what a request has changed, if it has: all that is kept of its place, and of those that the answer names
-/// (RFC 9111 §4.4). Where it has changed nothing, its answer's `Location` says nothing of what is kept.
+/// Removes the stored responses that a successful request invalidates: those of its own place, and those of the places that the
+/// response names (RFC 9111 §4.4). Where the request changes nothing, `Location` in its response invalidates nothing.
 pub(in crate::policy) fn accepted(call: &mut Call<'_>, state: &State) {
     let exchange = call.message.slots.get_mut::<Exchange>();
     let Some(changed) = exchange.map(|exchange| std::mem::take(&mut exchange.changed)).filter(|all| !all.is_empty())
@@ -476,7 +481,7 @@ pub(in crate::policy) fn accepted(call: &mut Call<'_>, state: &State) {
     changed.iter().chain(named.iter().flatten()).for_each(|place| caches.forget(place));
 }
 
-/// What a request changes if it succeeds; nothing, if it is safe (RFC 9110 §9.2.1).
+/// Returns the place that a request changes if it succeeds; none, if the request is safe (RFC 9110 §9.2.1).
 fn changed(call: &Call<'_>, state: &State) -> Option<String> {
     let is_unsafe =
         !matches!(call.message.request.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
@@ -487,7 +492,7 @@ fn place(call: &Call<'_>, path: &str) -> String {
     format!("{}\n{}\n{path}\n", call.context.api.name, call.context.host)
 }
 
-/// Whose answer is kept under a key.
+/// Returns the place whose responses are stored under a key.
 fn place_of(key: &str) -> String {
     key.split_inclusive('\n').take(3).collect()
 }
@@ -508,8 +513,8 @@ const NOT_IN_THE_TARGET: [&str; 11] = [
     "x-rewrite-url",
 ];
 
-/// By API, host, path and query, what the policy adds, and the backend. All as it is written: decoded, a part of the one could
-/// be read as the other.
+/// Returns the key of a response: API, host, path and query, what the policy adds, and the backend. All parts are as they were sent:
+/// decoded, one could be read as another.
 fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
     let uri = &call.message.request.uri;
     let mut key = place(call, uri.path());
@@ -547,7 +552,7 @@ fn key(lookup: &CacheLookup, call: &Call<'_>) -> String {
     key
 }
 
-/// What was looked up, without the headers by which it differs and with secrets masked.
+/// Returns the request that was looked up, for people: without the header fields by which responses differ, and with secrets masked.
 fn shown(key: &str, call: &Call<'_>) -> String {
     let mut lines = key.split('\n').skip(1);
     let mut line = || lines.next().unwrap_or_default();
@@ -555,7 +560,7 @@ fn shown(key: &str, call: &Call<'_>) -> String {
     format!("GET {host}{}", call.message.shown(path, query))
 }
 
-/// By which headers answers differ; `None` by more than is known.
+/// Returns the header fields by which responses differ; `None`, if they differ by more than is known.
 fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     let values = headers.get_all(VARY).iter().map(|value| value.to_str().ok());
     let mut names = Vec::new();
@@ -572,7 +577,7 @@ fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     Some(names)
 }
 
-/// All that a request says in these.
+/// Returns the values of these fields in a request.
 fn said(by: &[HeaderName], headers: &HeaderMap) -> Vec<Vec<u8>> {
     by.iter()
         .map(|name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b'\n'))

@@ -1,8 +1,23 @@
-use crate::model::{CheckHeader, Reason};
+use std::sync::Arc;
+
+use crate::model::{Reason, Refusal, Template};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     template,
 };
+
+/// Refuses requests that lack a header field or have another value in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckHeader {
+    /// The name of the field, in lower case.
+    pub name: Arc<str>,
+    /// The values that it may have; any, if there are none.
+    pub values: Vec<Template>,
+    /// Whether upper and lower case are the same.
+    pub ignore_case: bool,
+    /// What the caller receives.
+    pub failed: Refusal,
+}
 
 impl Kind for CheckHeader {
     const NAME: &'static str = "check-header";
@@ -36,7 +51,6 @@ impl Now for CheckHeader {
     }
 }
 
-/// Refuses a request without the header, or whose header says something else.
 fn run(check: &CheckHeader, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let refuse = |reason, what: &str| {
         let message = check.failed.message.as_deref().map_or_else(|| format!("{} {what}", check.name), str::to_owned);

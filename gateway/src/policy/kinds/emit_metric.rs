@@ -2,11 +2,22 @@ use std::sync::Arc;
 
 use cel::Value;
 
-use crate::model::{Counted, EmitMetric, Reason, Template, Told};
+use crate::model::{Counted, Expression, Reason, Template, Told};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression,
     expressions, template,
 };
+
+/// Adds to a counter of the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmitMetric {
+    /// The name of the metric (Prometheus), without `egret_custom_` before it and `_total` after it.
+    pub name: Arc<str>,
+    /// The number that is added, zero or more; 1, if absent.
+    pub value: Option<Expression>,
+    /// The names and values of the labels.
+    pub dimensions: Vec<(Arc<str>, Template)>,
+}
 
 impl Kind for EmitMetric {
     const NAME: &'static str = "emit-metric";
@@ -40,10 +51,9 @@ impl Now for EmitMetric {
     }
 }
 
-/// Bytes of a label's value: a caller may have a hand in it.
+/// The longest value of a label, in bytes: a caller may choose it.
 const LONGEST_VALUE: usize = 128;
 
-/// Adds to a counter.
 fn run(emit: &EmitMetric, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let value = match &emit.value {
         Some(expression) => amount(&expression::value(expression, call)?).ok_or_else(|| {
@@ -61,7 +71,7 @@ fn run(emit: &EmitMetric, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     Ok(())
 }
 
-/// Names and values of labels.
+/// Returns the names and values of labels.
 pub(in crate::policy) fn filled(
     dimensions: &[(Arc<str>, Template)],
     call: &Call<'_>,
@@ -74,7 +84,7 @@ pub(in crate::policy) fn filled(
     dimensions.iter().map(label).collect()
 }
 
-/// What a counter can be raised by.
+/// Returns the number by which a counter can be raised.
 fn amount(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Int(number) => *number as f64,

@@ -1,8 +1,17 @@
-use crate::model::FindAndReplace;
+use crate::model::Template;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
     bodies, expressions, mask, template,
 };
+/// Replaces a text in the body of the message that the section is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindAndReplace {
+    /// The text that is replaced.
+    pub from: Template,
+    /// The text that takes its place.
+    pub to: Template,
+}
+
 impl Kind for FindAndReplace {
     const NAME: &'static str = "find-and-replace";
     const SECTIONS: Sections = Sections::ALL;

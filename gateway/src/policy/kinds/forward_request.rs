@@ -4,16 +4,32 @@ pub(in crate::policy) mod backends;
 mod redirect;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, response};
 
 use self::backends::Backends;
 use super::{authentication_oauth2, cache};
-use crate::model::{Forward, Member, Reason};
+use crate::model::{Member, Reason};
 use crate::policy::engine::{
     Asked, Call, Fault, Kind, Reads, Responds, Sections, Side, Traits, Unanswerable, WhenReported, World, bodies,
     fields, mask, paths,
 };
+
+/// Forwards the request to the third party.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// The longest wait for the head of the response.
+    pub timeout: Option<Duration>,
+    /// Whether a response of 400 or more is a failure.
+    pub fail_on_error_status: bool,
+    /// How many redirects to the third party itself are followed.
+    pub follow_redirects: u32,
+    /// Whether the body of the request is read as a whole before it is sent.
+    pub buffer_request: bool,
+    /// Whether the body of the response is read as a whole first, if it is not too long.
+    pub buffer_response: bool,
+}
 
 impl Kind for Forward {
     const NAME: &'static str = "forward-request";
@@ -41,8 +57,7 @@ impl Kind for Forward {
     }
 }
 
-/// Sends the request, and what its answers ask for, as far as they are followed.
-/// Its future is a part of the caller's: nearly every request has one.
+/// Sends the request, and follows the redirects that the policy allows. Its future is a part of the caller's: nearly every request has one.
 ///
 /// # Errors
 /// There is no response, or its status is an error where that counts as a failure.
@@ -69,8 +84,8 @@ pub(in crate::policy) async fn run(
     }
 }
 
-/// Sends the request, and waits for the head of the answer: below which path, if it went to a server of `set-backend`. The first
-/// time it asks only for another answer than one that is kept.
+/// Sends the request and waits for the head of the response. Returns the path below which the server of a backend is. The first time,
+/// the request is conditional where a stored response may be confirmed.
 async fn send(
     forward: &Forward,
     call: &mut Call<'_>,
@@ -142,7 +157,7 @@ async fn send(
     }
 }
 
-/// The server that it goes to, where it does not go to the third party's own.
+/// Chooses a server of the backend, where the request goes to one.
 fn chosen(call: &mut Call<'_>, world: &dyn World) -> Result<Option<usize>, Box<Fault>> {
     let Some(service) = call.message.backend.clone() else { return Ok(None) };
     // Before one is chosen: a request that is not sent must not be the one that decides whether a server is well.

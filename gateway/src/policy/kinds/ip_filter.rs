@@ -1,7 +1,18 @@
-use crate::model::{IpFilter, Reason};
+use ipnet::IpNet;
+
+use crate::model::Reason;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+
+/// Allows requests to some addresses of the third party, or forbids those to some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpFilter {
+    /// Whether requests to these addresses are allowed; else they are refused.
+    pub allow: bool,
+    /// The addresses.
+    pub addresses: Vec<IpNet>,
+}
 
 impl Kind for IpFilter {
     const NAME: &'static str = "ip-filter";
@@ -35,7 +46,7 @@ impl Now for IpFilter {
     }
 }
 
-/// Refuses calls by the address that the caller connected to.
+/// Refuses requests by the address that the caller connected to.
 fn run(filter: &IpFilter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let Some(original) = call.context.original_dst else {
         let message = "the address that the caller connects to is not known: egret explain takes it as --address";

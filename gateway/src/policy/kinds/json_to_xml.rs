@@ -6,12 +6,21 @@ use std::fmt::Write as _;
 
 use quick_xml::escape::{escape, partial_escape};
 
-use crate::model::{JsonToXml, Section, XmlName};
+use crate::model::{Converted, Section, XmlName};
 use crate::policy::engine::conversion::{self, Format};
 use crate::policy::engine::json::{self, Json};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
 };
+
+/// Converts a JSON body to XML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonToXml {
+    /// When the body is converted.
+    pub when: Converted,
+    /// The element around all others, where the JSON has no single key.
+    pub root: XmlName,
+}
 
 impl Kind for JsonToXml {
     const NAME: &'static str = "json-to-xml";
@@ -53,7 +62,7 @@ impl Now for JsonToXml {
     }
 }
 
-/// Most bytes of what is made, for each that policies may look at: a name is there once in a list, and twice in each element.
+/// The longest document that is made, as a multiple of what policies may read: a name is there once in a list, and twice in each element.
 const MOST_GROWTH: usize = 4;
 
 fn run(convert: &JsonToXml, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
@@ -83,10 +92,10 @@ fn xml(json: &Json, root: &XmlName, most: usize) -> Result<Vec<u8>, String> {
     Ok(writer.text.into_bytes())
 }
 
-/// What another converter makes of an XML declaration: it says how bytes that are no more were written.
+/// The key that other converters make of an XML declaration. It describes bytes that are gone.
 const DECLARATION: &str = "?xml";
 
-/// What items are called that have no name.
+/// The name of items that have none.
 const ITEM: &str = "item";
 
 struct Writer {

@@ -2,13 +2,24 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::{LimitConcurrency, LimitId, Reason, number};
+use crate::model::{Expression, LimitId, OfPlace, Reason, number};
 use crate::policy::engine::keyed::short;
 use crate::policy::engine::uses::LimitUse;
 use crate::policy::engine::{
     Call, Fault, Held, Kind, Now, Outcome, Place, Reads, Responds, Sections, Site, Traits, WhenReported, World,
     expression,
 };
+
+/// Refuses requests beyond a number of concurrent ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConcurrency {
+    /// What its counts are stored under, across reloads.
+    pub identity: OfPlace<LimitId>,
+    /// The most concurrent requests.
+    pub max: u32,
+    /// Requests with different values are counted apart; all are counted together, if absent.
+    pub key: Option<Expression>,
+}
 
 impl Kind for LimitConcurrency {
     const NAME: &'static str = "limit-concurrency";
@@ -50,11 +61,11 @@ struct Count {
     max: u32,
 }
 
-/// Requests that are on their way, by limit and key.
+/// The concurrent requests, by limit and key.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Concurrency(Counts);
 
-/// A place among them, until it is dropped.
+/// A place among the concurrent requests, until it is dropped.
 #[derive(Debug)]
 struct Taken {
     counts: Counts,
@@ -76,7 +87,7 @@ impl Drop for Taken {
 }
 
 impl Concurrency {
-    /// How many are on their way, by limit and key.
+    /// Returns the numbers of concurrent requests, by limit and key.
     pub(in crate::policy) fn uses(&self) -> Vec<LimitUse> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let one = |((identity, key), count): (&(LimitId, String), &Count)| LimitUse {
@@ -87,7 +98,7 @@ impl Concurrency {
     }
 }
 
-/// Takes a place until the answer has ended, or refuses.
+/// Takes a place until the response has ended, or refuses the request.
 fn run(limit: &LimitConcurrency, call: &mut Call<'_>, concurrency: &Concurrency) -> Result<(), Box<Fault>> {
     let key = limit.key.as_ref().map(|key| expression::text(key, call).map(short)).transpose()?.unwrap_or_default();
     let key = (limit.identity.0.clone(), key);

@@ -1,10 +1,19 @@
 use std::sync::Arc;
 
 use super::{emit_metric, llm_token_limit};
-use crate::model::{Counted, LlmTokenMetric, Told};
+use crate::model::{Counted, Template, Told};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
 };
+/// Counts the tokens of a language model in a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LlmTokenMetric {
+    /// The name of the metric, as of `emit-metric`.
+    pub name: Arc<str>,
+    /// The names and values of the labels, beside `kind`: `prompt` or `completion`.
+    pub dimensions: Vec<(Arc<str>, Template)>,
+}
+
 impl Kind for LlmTokenMetric {
     const NAME: &'static str = "llm-emit-token-metric";
     const SECTIONS: Sections = Sections::INBOUND;
@@ -37,7 +46,6 @@ impl Now for LlmTokenMetric {
     }
 }
 
-/// Counts them in the metrics.
 fn run(metric: &LlmTokenMetric, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let dimensions = emit_metric::filled(&metric.dimensions, call)?;
     call.note(|| format!("egret_custom_{}_total", metric.name));

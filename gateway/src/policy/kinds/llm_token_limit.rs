@@ -7,12 +7,29 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
 
 use super::quota::{self, Counter, Quotas};
-use crate::model::{CountedPart, LlmTokenLimit, Reason};
+use crate::model::{CountedPart, Expression, LimitId, OfPlace, Periods, Reason};
 use crate::policy::engine::keyed::{Keyed, Lapse, Name, short};
 use crate::policy::engine::window::Window;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression, meter,
 };
+
+/// Refuses requests of callers that have used up their tokens of a language model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LlmTokenLimit {
+    /// What its counts are stored under, across reloads and restarts.
+    pub identity: OfPlace<LimitId>,
+    /// Requests with different values are counted apart; workloads are, if absent.
+    pub key: Option<Expression>,
+    /// The most tokens in any minute.
+    pub tokens_per_minute: Option<u64>,
+    /// The most tokens in a long period; for ever, where it has no period.
+    pub quota: Option<(u64, Option<Periods>)>,
+    /// Whether a request is refused whose prompt alone is likely too long.
+    pub estimate_prompt: bool,
+    /// The field of the response that says how many tokens were left.
+    pub remaining_header: Option<Arc<str>>,
+}
 
 impl Kind for LlmTokenLimit {
     const NAME: &'static str = "llm-token-limit";
@@ -46,7 +63,7 @@ impl Now for LlmTokenLimit {
     }
 }
 
-/// Tokens of the last minute, by limit and key.
+/// The tokens of the last minute, by limit and key.
 #[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Spent(Arc<Mutex<Keyed<Window>>>);
 
@@ -91,7 +108,7 @@ impl Spent {
     }
 }
 
-/// Refuses a request whose key has used its tokens up; counts what its answer will have cost.
+/// Refuses a request whose key has used up its tokens. Otherwise counts its tokens when the response has ended.
 fn run(limit: &LlmTokenLimit, call: &mut Call<'_>, spent: &Spent, quotas: &Quotas) -> Result<(), Box<Fault>> {
     let key = match &limit.key {
         Some(key) => short(expression::text(key, call)?),
@@ -134,7 +151,7 @@ fn run(limit: &LlmTokenLimit, call: &mut Call<'_>, spent: &Spent, quotas: &Quota
     Ok(())
 }
 
-/// What is compressed cannot be read as it passes.
+/// Counts the tokens of the response. It must not be compressed: then it could not be read as it passes.
 pub(in crate::policy) fn watch(call: &mut Call<'_>) {
     call.message.request.headers.remove(ACCEPT_ENCODING);
     call.effects.meters.reads_tokens();

@@ -1,16 +1,29 @@
-//! A request or an answer on record, with what nobody is to see masked.
+//! `log`: a request or a response in the access log, with secrets masked.
 
 use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::model::{Log, Logged, LoggedBody, Redact, Told};
+use crate::model::{Logged, LoggedBody, Redact, Template, Told};
 use crate::policy::engine::json::{self, Json};
 use crate::policy::engine::{
     Call, Fault, Kind, MASK, Now, Outcome, Peeked, Reads, Responds, Sections, Side, Site, Traits, Want, WhenReported,
     World, bodies, expressions, mask, template,
 };
+
+/// Writes the request or the response to the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A message beside it.
+    pub message: Option<Template>,
+    /// Whether the body is written, too.
+    pub body: bool,
+    /// The most bytes of the body that are written.
+    pub max_bytes: usize,
+    /// What is masked, beside what always is.
+    pub redact: Redact,
+}
 
 impl Kind for Log {
     const NAME: &'static str = "log";
@@ -48,11 +61,11 @@ impl Now for Log {
     }
 }
 
-/// Headers that are always masked, beside those that are marked.
+/// The header fields that are always masked, beside those that are marked as secret.
 const ALWAYS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, HeaderName::from_static("x-api-key")];
 
-/// Puts what the section is about on record; of an answer that is not there as a whole, what was seen of its body.
+/// Writes the message that the section is about to the log. Of a response whose body was not read, it writes the beginning.
 fn run(log: &Log, site: Site<'_>, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let message = log.message.as_ref().map(|message| template::fill(message, call)).transpose()?;
     let message = message.map(|filled| masked(filled.shown(), &log.redact).into_owned());
@@ -79,13 +92,13 @@ fn run(log: &Log, site: Site<'_>, call: &mut Call<'_>) -> Result<(), Box<Fault>>
     Ok(())
 }
 
-/// Whether the body of a request is read as a whole first.
+/// Returns whether the body of the request is read as a whole first.
 fn reads_request(log: &Log, call: &Call<'_>) -> bool {
     // When the answer has come, it was sent.
     log.body && call.side() == Side::Request && call.message.response.is_none() && encoding(call).is_none()
 }
 
-/// How many bytes of the answer's body are looked at first, if it is not there.
+/// Returns how many bytes of the response's body are read first, where it was not read.
 fn looks_at(log: &Log, call: &Call<'_>) -> Option<usize> {
     let missing = call.side() == Side::Response && call.message.response_body.is_none() && encoding(call).is_none();
     (log.body && missing).then_some(if log.redact.looks_at_bodies() { call.context.max_body } else { log.max_bytes })
@@ -139,7 +152,7 @@ fn cut(text: Cow<'_, str>, most: usize, whole: bool) -> LoggedBody {
     LoggedBody { text: text[..end].to_owned(), cut: !whole || end < text.len() }
 }
 
-/// Masks what is at this place; `*` stands for each part.
+/// Masks the value at a place; `*` stands for each part.
 fn mask(json: &mut Json, place: &[impl AsRef<str>]) {
     let Some((name, rest)) = place.split_first() else {
         *json = Json::Text(MASK.to_owned());

@@ -1,4 +1,4 @@
-//! So many calls in a period that was agreed on: a day, a month, for ever. Periods follow one another from the start of 1970
+//! `quota` and `quota-by-key`: calls and bytes in a long period, like a day or a month. Periods follow one another from the start of 1970
 //! (UTC); counts outlive the process.
 
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 
 use crate::model::{
-    Count, CountedPart, CounterStore, Left, LimitId, OfPlace, Pending, Periods, Quota, RateKind, Reason, Within,
+    Count, CountedPart, CounterStore, Expression, Left, LimitId, OfPlace, Pending, Periods, RateKind, Reason, Within,
 };
 use crate::policy::engine::counters::{Subject, unavailable};
 use crate::policy::engine::counting::{self, Counts};
@@ -18,6 +18,35 @@ use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, SometimesTimed, State, Traits, WhenReported,
     World, expression,
 };
+
+/// Refuses calls beyond a number, or bytes beyond a number, in a long period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are stored under, across reloads and restarts.
+    pub identity: OfPlace<LimitId>,
+    /// The most calls in a period.
+    pub calls: Option<u64>,
+    /// The most bytes of bodies, of requests and responses together, in a period.
+    pub bytes: Option<u64>,
+    /// The period; for ever, if absent.
+    pub period: Option<Periods>,
+    /// Calls with different values are counted apart; workloads are, if absent.
+    pub key: Option<Expression>,
+    /// The condition on calls that count; all count, if absent.
+    pub condition: Option<Expression>,
+    /// Whether the condition is known only with the response: until then a call counts.
+    pub by_answer: bool,
+    /// How many calls one counts as; one, if absent.
+    pub count: Option<Expression>,
+    /// The field of the response that says how many calls are left.
+    pub remaining_header: Option<Arc<str>>,
+    /// The variable that says how many calls are left.
+    pub remaining_variable: Option<Arc<str>>,
+    /// The store in which nodes count together; each counts on its own, if absent.
+    pub shared: Option<Arc<CounterStore>>,
+}
 
 impl Kind for Quota {
     const NAME: &'static str = "quota";
@@ -52,7 +81,7 @@ impl Kind for Quota {
     }
 }
 
-/// What was used, by quota and key.
+/// What was used of quotas, by quota and key.
 #[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct Quotas(Arc<Mutex<All>>);
 
@@ -70,9 +99,9 @@ struct Used {
     until: Option<u64>,
     /// The periods that it is of, once they are known.
     periods: Option<Periods>,
-    /// How many there may be, once that is known.
+    /// The limit, once it is known.
     limit: Option<u64>,
-    /// Whether it is among those that have changed.
+    /// Whether it is in the list of changed counts.
     changed: bool,
 }
 
@@ -95,7 +124,7 @@ impl All {
         self.used.entry(&counter.name, Duration::from_secs(counter.seconds), || counter.unused())
     }
 
-    /// Changes a count, and remembers to save it if it is another one then.
+    /// Changes a count, and adds it to the changed ones if it differs then.
     fn change<T>(&mut self, counter: &Counter, change: impl FnOnce(&mut Used) -> T) -> T {
         let used = self.used(counter);
         let before = used.count;
@@ -107,7 +136,7 @@ impl All {
     }
 }
 
-/// What is counted, how far, and until when.
+/// A count of a period, and its limit.
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct Counter {
     name: Name,
@@ -133,7 +162,7 @@ impl Counter {
         Subject { kind: "quota", identity: &self.name.limit, key: &self.name.key }
     }
 
-    /// So many more, as all nodes count them.
+    /// Returns the count for the shared store, with so many more.
     fn shared(&self, add: u64) -> Count {
         self.subject().count(Within::Until(self.until), self.most, add)
     }
@@ -218,7 +247,7 @@ impl Quotas {
         running.map(row).collect()
     }
 
-    /// Goes on from these counts, of which a later one replaces an earlier one.
+    /// Restores these counts, of which a later one replaces an earlier one.
     pub(in crate::policy) fn restore(&self, rows: Vec<QuotaRow>, now: SystemTime) {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut all = self.lock();

@@ -1,12 +1,12 @@
-//! At most so many calls in any period of a length: a log of the calls that were let through, so that the promise holds over
-//! every period, not over those that begin on the minute.
+//! `rate-limit` and `rate-limit-by-key`: calls in any period of a length. A log of the calls makes the limit hold for every period, not
+//! only for those that begin on the minute.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use crate::model::{OfPlace, Pending, RateKind, RateLimit, Reason, Within};
+use crate::model::{CounterStore, Expression, LimitId, OfPlace, Pending, RateKind, Reason, Within};
 use crate::policy::engine::counters::{Subject, unavailable};
 use crate::policy::engine::counting::{self, Counts};
 use crate::policy::engine::keyed::{Kept, Keyed, Lapse, Name, short};
@@ -16,6 +16,35 @@ use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, SometimesTimed, State, Traits, WhenReported,
     World, expression,
 };
+
+/// Refuses calls beyond a number in any period of a length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Which of the two policies it is.
+    pub kind: RateKind,
+    /// What its counts are stored under, across reloads.
+    pub identity: OfPlace<LimitId>,
+    /// The most calls in a period.
+    pub calls: u32,
+    /// The length of the period.
+    pub period: Duration,
+    /// Calls with different values are counted apart; workloads are, if absent.
+    pub key: Option<Expression>,
+    /// The condition on calls that count; all count, if absent.
+    pub condition: Option<Expression>,
+    /// Whether the condition is known only with the response: until then a call counts.
+    pub by_answer: bool,
+    /// How many calls one counts as; one, if absent.
+    pub count: Option<Expression>,
+    /// The field of the response that says how many calls are left.
+    pub remaining_header: Option<Arc<str>>,
+    /// The variable that says how many calls are left.
+    pub remaining_variable: Option<Arc<str>>,
+    /// The field of the response that says how many calls there are in all.
+    pub total_header: Option<Arc<str>>,
+    /// The store in which nodes count together; each counts on its own, if absent.
+    pub shared: Option<Arc<CounterStore>>,
+}
 
 impl Kind for RateLimit {
     const NAME: &'static str = "rate-limit";
@@ -190,8 +219,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use super::RateLimit;
     use super::{Name, Rates};
-    use crate::model::{LimitId, OfPlace, RateKind, RateLimit};
+    use crate::model::{LimitId, OfPlace, RateKind};
 
     fn limit(calls: u32, period: u64) -> RateLimit {
         RateLimit {

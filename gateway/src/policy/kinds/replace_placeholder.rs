@@ -1,12 +1,36 @@
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
-use crate::model::{PlaceholderPlace, ReplacePlaceholder};
+use crate::model::Template;
 use crate::policy::engine::query::{ENCODED, parameters};
 use crate::policy::engine::template::{self, Filled};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, bodies,
     expressions, fields, mask, paths,
 };
+
+/// Puts a secret in the place of a text by which callers name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacePlaceholder {
+    /// The text that callers write.
+    pub placeholder: Arc<str>,
+    /// The secret that the third party receives.
+    pub value: Template,
+    /// The places in which the text is replaced; elsewhere it stays.
+    pub places: Vec<PlaceholderPlace>,
+}
+
+/// A place in which a placeholder is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlaceholderPlace {
+    /// A header field of the request.
+    Header(HeaderName),
+    /// The values of the query, or of this parameter in it.
+    Query(Option<Arc<str>>),
+    /// The body of the request.
+    Body,
+}
 
 impl Kind for ReplacePlaceholder {
     const NAME: &'static str = "replace-placeholder";
@@ -41,8 +65,8 @@ impl Now for ReplacePlaceholder {
     }
 }
 
-/// Puts a secret in the place of a placeholder that the caller has written, where its owner says that one may stand. So the caller
-/// never has the secret.
+/// Puts a secret in the place of a placeholder that the caller has written, in the places that the policy names. The caller never
+/// has the secret.
 ///
 /// # Errors
 /// The secret cannot be sent there, or not without TLS.

@@ -91,19 +91,19 @@ impl<K: Compiled> Retry<K> {
     }
 }
 
-/// What may still be sent again: each request adds its share, each further sending takes one. So a third party that is down
-/// gets little more than the requests that there are.
+/// The tries that are left: each request adds its share, and each further try takes one. A third party that is down receives little
+/// more than the requests that there are.
 #[derive(Debug, Default)]
 struct Budgets(Mutex<HashMap<LimitId, u32>>);
 
-/// In hundredths of a sending: what there is at first, so that a few requests can be sent again at any time...
+/// The tries that there are at first, in hundredths: a few requests can be sent again at any time.
 const RESERVE: u32 = 10 * ONE;
-/// ...and at most.
+/// The most tries that add up, in hundredths.
 const MOST: u32 = 100 * ONE;
 const ONE: u32 = 100;
 
 impl Budgets {
-    /// A request.
+    /// Adds the share of a request.
     fn earn<K>(&self, retry: &Retry<K>) {
         let Some(share) = retry.budget else { return };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +111,7 @@ impl Budgets {
         *left = left.saturating_add(share).min(MOST);
     }
 
-    /// Takes one, if there is one.
+    /// Takes a try, if one is left.
     fn spend<K>(&self, retry: &Retry<K>) -> bool {
         if retry.budget.is_none() {
             return true;
@@ -124,10 +124,10 @@ impl Budgets {
     }
 }
 
-/// Whether it is done again, after so many times, and after which pause.
+/// Returns the pause after which the policies run again after so many tries, if they do.
 ///
 /// # Errors
-/// Its condition cannot be said.
+/// The condition failed.
 fn pause<K>(
     retry: &Retry<K>,
     call: &Call<'_>,

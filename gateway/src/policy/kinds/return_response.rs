@@ -1,4 +1,4 @@
-//! Answers of the owner's own: `return-response`, `mock-response`.
+//! `return-response`: a response of the owner's own.
 
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode};

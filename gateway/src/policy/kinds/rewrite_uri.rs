@@ -1,8 +1,17 @@
-use crate::model::{Part, RewriteUri, Template};
+use crate::model::{Part, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     paths, template,
 };
+
+/// Sets the path that the third party receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewriteUri {
+    /// The path, perhaps with a query.
+    pub template: Template,
+    /// Whether the query of the request is kept.
+    pub copy_query: bool,
+}
 
 impl Kind for RewriteUri {
     const NAME: &'static str = "rewrite-uri";

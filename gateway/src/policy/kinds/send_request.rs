@@ -1,18 +1,50 @@
-//! `send-request`, `send-one-way-request`.
+//! `send-request` and `send-one-way-request`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cel::Value;
 use cel::objects::{Key, Map};
+use http::Method;
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 
-use crate::model::{Endpoint, Pending, Reason, SendRequest};
+use crate::model::{Endpoint, Pending, Reason, Template};
 use crate::policy::engine::{
     Call, Fault, Kind, Outcome, Reads, Responds, Sections, Site, Timed, Traits, WhenReported, World, expressions,
     fields, paths, template,
 };
+
+/// Sends a request of its own, and stores the response in a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendRequest {
+    /// The server.
+    pub endpoint: Arc<Endpoint>,
+    /// The path and query.
+    pub target: Template,
+    /// The method.
+    pub method: Method,
+    /// The header fields.
+    pub headers: Vec<(Arc<str>, Template)>,
+    /// The body.
+    pub body: Template,
+    /// Whether it begins as a copy of the caller's request: method, head and body.
+    pub copy: bool,
+    /// The longest wait for the whole response.
+    pub timeout: Duration,
+    /// The variable for the response: `status`, `headers` and `body`. Absent: nothing waits for the response.
+    pub variable: Option<Arc<str>>,
+    /// Whether a missing response is no failure: the variable is null then.
+    pub ignore_error: bool,
+}
+
+impl SendRequest {
+    /// Returns the templates of the request.
+    pub(in crate::policy) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.headers.iter().map(|(_, value)| value).chain([&self.target, &self.body])
+    }
+}
 
 impl Kind for SendRequest {
     const NAME: &'static str = "send-request";
@@ -55,7 +87,7 @@ impl Timed for SendRequest {
     }
 }
 
-/// Sends it, and keeps the answer where somebody waits for it.
+/// Sends the request, and stores the response where the policy waits for it.
 async fn run(request: &SendRequest, call: &mut Call<'_>, world: &dyn World) -> Result<(), Box<Fault>> {
     let asked = prepared(request, call)?;
     let Some(variable) = &request.variable else {
@@ -91,13 +123,13 @@ pub(in crate::policy) fn nothing(request: &SendRequest, call: &mut Call<'_>) {
     call.message.variables.extend(request.variable.iter().map(|variable| (Arc::clone(variable), Value::Null)));
 }
 
-/// No answer of one that was asked beside the third party.
+/// Returns the failure of a request to which a server gave no response.
 pub(in crate::policy) fn unanswered(endpoint: &Endpoint, reason: Reason) -> Box<Fault> {
     let status = if reason == Reason::UpstreamTimeout { 504 } else { 502 };
     Fault::new(reason, status, format!("no answer of {endpoint}: {reason}"))
 }
 
-/// As it is sent.
+/// Returns the request as it is sent.
 pub(in crate::policy) fn prepared(request: &SendRequest, call: &mut Call<'_>) -> Result<Request<Bytes>, Box<Fault>> {
     let own = call.secrets_for(&request.endpoint);
     let filled = filled(request, call);
@@ -142,7 +174,7 @@ fn filled(request: &SendRequest, call: &mut Call<'_>) -> Result<Request<Bytes>, 
     Ok(asked)
 }
 
-/// What is not about the connection, the body's length or the third party's name; and no secret of the third party's.
+/// Returns the header fields without secrets, and without those about the connection, the length of the body or the third party's name.
 fn copied(headers: &HeaderMap) -> HeaderMap {
     const OWN: [HeaderName; 6] = [
         header::HOST,
@@ -156,7 +188,7 @@ fn copied(headers: &HeaderMap) -> HeaderMap {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// For expressions: `status`, `headers`, `body`.
+/// Returns the response for expressions: `status`, `headers` and `body`.
 fn described(answer: &Response<Bytes>) -> Value {
     let text = |text: &str| Key::String(Arc::new(text.to_owned()));
     let mut headers: HashMap<Key, Value> = HashMap::new();

@@ -1,9 +1,16 @@
 use std::sync::Arc;
 
-use crate::model::SetBackend;
+use crate::model::Service;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+/// Forwards the request to a server of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetBackend {
+    /// The backend.
+    pub service: Arc<Service>,
+}
+
 impl Kind for SetBackend {
     const NAME: &'static str = "set-backend";
     const SECTIONS: Sections = Sections::REQUEST;
@@ -36,7 +43,6 @@ impl Now for SetBackend {
     }
 }
 
-/// Sends the request to a server of a backend.
 fn run(set: &SetBackend, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     call.note(|| set.service.name.to_string());
     let is_secured = set.service.members.iter().all(|member| member.endpoint.tls.is_some());

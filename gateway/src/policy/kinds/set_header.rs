@@ -1,9 +1,25 @@
-use crate::model::{Exists, SetHeader, Template};
+use http::HeaderName;
+use http::HeaderValue;
+
+use crate::model::{Exists, Template};
 use crate::policy::engine::template::{self, Filled};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     fields, mask,
 };
+
+/// Sets a header field of the message that the section is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetHeader {
+    /// The field.
+    pub name: HeaderName,
+    /// What happens where there is one already.
+    pub exists: Exists,
+    /// The values, each in a field of its own.
+    pub values: Vec<Template>,
+    /// The same values, where they are always the same.
+    pub fixed: Option<Vec<HeaderValue>>,
+}
 
 impl Kind for SetHeader {
     const NAME: &'static str = "set-header";

@@ -1,11 +1,24 @@
+use std::sync::Arc;
+
 use percent_encoding::utf8_percent_encode;
 
-use crate::model::{Exists, SetQueryParameter, Template};
+use crate::model::{Exists, Template};
 use crate::policy::engine::query::{self, ENCODED, pairs, parameters};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     paths, template,
 };
+
+/// Sets a parameter of the request's query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetQueryParameter {
+    /// The name of the parameter, decoded.
+    pub name: Arc<str>,
+    /// What happens where there is one already.
+    pub exists: Exists,
+    /// The values.
+    pub values: Vec<Template>,
+}
 
 impl Kind for SetQueryParameter {
     const NAME: &'static str = "set-query-parameter";
@@ -57,7 +70,7 @@ fn run(set: &SetQueryParameter, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     put(&set.name, filled.iter().map(|value| &*value.text), set.exists == Exists::Append, call)
 }
 
-/// Puts parameters of this name at the end, after those that are there or instead of them.
+/// Adds parameters of this name at the end of the query, after those that are there or in their place.
 pub(in crate::policy) fn put<'v>(
     own: &str,
     values: impl Iterator<Item = &'v str>,

@@ -1,9 +1,16 @@
 use http::StatusCode;
 
-use crate::model::{Section, SetStatus};
+use crate::model::Section;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+/// Sets the status of the response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetStatus {
+    /// The status, from 200 to 599.
+    pub code: u16,
+}
+
 impl Kind for SetStatus {
     const NAME: &'static str = "set-status";
     const SECTIONS: Sections = Sections {

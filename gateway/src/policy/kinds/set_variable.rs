@@ -1,7 +1,20 @@
-use crate::model::SetVariable;
+use std::sync::Arc;
+
+use crate::model::Expression;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression,
 };
+/// Stores a value for later expressions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetVariable {
+    /// The name; expressions write `variables.NAME`.
+    pub name: Arc<str>,
+    /// Whether the value is secret.
+    pub secret: bool,
+    /// The value.
+    pub value: Expression,
+}
+
 impl Kind for SetVariable {
     const NAME: &'static str = "set-variable";
     const SECTIONS: Sections = Sections::ALL;

@@ -1,10 +1,23 @@
 use std::sync::Arc;
 
-use crate::model::{Template, Told, Trace, Traced};
+use crate::model::{Severity, Template, Told, Traced};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     template,
 };
+
+/// Writes a message to the access log, to `egret tail` and to Egret's own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// How severe it is.
+    pub severity: Severity,
+    /// The source of the message, as its owner names it.
+    pub source: Option<Arc<str>>,
+    /// The message.
+    pub message: Template,
+    /// The names and values beside the message.
+    pub metadata: Vec<(Arc<str>, Template)>,
+}
 
 impl Kind for Trace {
     const NAME: &'static str = "trace";
@@ -40,10 +53,9 @@ impl Now for Trace {
     }
 }
 
-/// Bytes of a message, and of each value: a caller may have a hand in them.
+/// The longest message or value, in bytes: a caller may choose a part of it.
 const LONGEST: usize = 4096;
 
-/// Says something, for the records.
 fn run(trace: &Trace, site: Site<'_>, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let message = said(&trace.message, call)?;
     let mut metadata = Vec::with_capacity(trace.metadata.len());

@@ -1,14 +1,42 @@
 //! `validate-content`. A body is read as a whole only where that tells something: other types are streamed.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 
-use crate::model::{Content, OnInvalid, Reason, Schema, Section, ValidateContent, fits};
+use crate::model::{Content, OnInvalid, Reason, Schema, Section, fits};
 use crate::policy::engine::findings::{Findings, shortened, wrong};
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Side, Site, Traits, Want,
     WhenReported, World, bodies, charset, json,
 };
+
+/// Validates the body of the message that the section is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateContent {
+    /// The most bytes; as many as policies may read, if absent.
+    pub max_size: Option<usize>,
+    /// What happens to a longer body.
+    pub size_exceeded: OnInvalid,
+    /// What happens to a body of a type that is not described.
+    pub unspecified_content_type: OnInvalid,
+    /// The rules for types of bodies; the first that fits applies.
+    pub content: Vec<ContentRule>,
+    /// The variable that receives what was found.
+    pub errors_variable: Option<Arc<str>>,
+}
+
+/// A rule for bodies of a type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentRule {
+    /// The media type, in lower case; `*` stands for anything.
+    pub kind: Arc<str>,
+    /// The schema; that of the operation's description, if absent.
+    pub schema: Option<Schema>,
+    /// What happens to a body that does not fit.
+    pub action: OnInvalid,
+}
 
 impl Kind for ValidateContent {
     const NAME: &'static str = "validate-content";
@@ -53,7 +81,6 @@ impl Now for ValidateContent {
     }
 }
 
-/// Looks at the body that the section is about.
 fn run(validate: &ValidateContent, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let mut findings = Findings::new("validate-content");
     match Body::of(call) {
@@ -63,7 +90,7 @@ fn run(validate: &ValidateContent, call: &mut Call<'_>) -> Result<(), Box<Fault>
     findings.end(validate.errors_variable.as_ref(), call)
 }
 
-/// Whether it needs all of a body that is not there as a whole.
+/// Returns whether the policy needs the whole body.
 fn wants_body(validate: &ValidateContent, call: &Call<'_>) -> bool {
     let Some(body) = Body::of(call) else { return false };
     if body.length.is_some_and(|length| length > most(validate, call)) {
@@ -80,18 +107,18 @@ fn wants_body(validate: &ValidateContent, call: &Call<'_>) -> bool {
 struct Body {
     /// Its media type, in lower case and without parameters; empty, if it has none.
     kind: String,
-    /// How it is compressed.
+    /// Its content coding, if it is compressed.
     coding: Option<String>,
     /// Its charset, if it is not UTF-8.
     charset: Option<String>,
-    /// In bytes.
+    /// Its length in bytes.
     length: Option<usize>,
     /// Whether nothing says that there is one.
     may_be_none: bool,
 }
 
 impl Body {
-    /// Of the section's message; none where there cannot be one.
+    /// Returns what is known of the body of the section's message; none, if there cannot be one.
     fn of(call: &Call<'_>) -> Option<Self> {
         let (headers, whole) = match call.side() {
             Side::Request => (&call.message.request.headers, &call.message.request_body),
@@ -129,11 +156,11 @@ impl Body {
     }
 }
 
-/// What is said of a type.
+/// What the rules say of a media type.
 enum Described<'a> {
-    /// What it is to be, and what is done where it is not.
+    /// The schema of such bodies, and what happens to one that does not fit.
     As(Option<&'a Schema>, OnInvalid),
-    /// Nothing.
+    /// The rules say nothing.
     Unspecified,
 }
 
@@ -152,7 +179,7 @@ fn kind<'a>(validate: &'a ValidateContent, call: &Call<'a>, kind: &str) -> Descr
     described.map_or(Described::Unspecified, |(_, schema)| Described::As(schema.as_ref(), rule.action))
 }
 
-/// What the operation says of the body.
+/// Returns what the description of the operation says of the body.
 fn content<'a>(call: &Call<'a>) -> Option<&'a Content> {
     let contract = call.context.operation?.contract.as_deref()?;
     match (call.side(), &call.message.response) {
@@ -216,7 +243,7 @@ fn look(validate: &ValidateContent, call: &mut Call<'_>, body: &Body, findings: 
     }
 }
 
-/// Most bytes.
+/// Returns the most bytes that the body may have.
 fn most(validate: &ValidateContent, call: &Call<'_>) -> usize {
     validate.max_size.unwrap_or(call.context.max_body).min(call.context.max_body)
 }

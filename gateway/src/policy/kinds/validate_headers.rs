@@ -1,10 +1,21 @@
+use std::sync::Arc;
+
 use super::validate_parameters::fields;
-use crate::model::{Place, Reason, ValidateHeaders};
+use crate::model::{Described, Place, Reason};
 use crate::policy::engine::findings::Findings;
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
     described,
 };
+
+/// Validates the header fields of responses by the operation's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateHeaders {
+    /// What happens to header fields.
+    pub headers: Described,
+    /// The variable that receives what was found.
+    pub errors_variable: Option<Arc<str>>,
+}
 
 impl Kind for ValidateHeaders {
     const NAME: &'static str = "validate-headers";
@@ -52,7 +63,6 @@ const NOT_DESCRIBED: [&str; 9] = [
     "upgrade",
 ];
 
-/// Looks at the head of the answer.
 fn run(validate: &ValidateHeaders, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let mut findings = Findings::new("validate-headers");
     let Some(response) = &call.message.response else { return Ok(()) };

@@ -1,5 +1,6 @@
-//! Tokens of callers (RFC 7519): by whom, for whom, until when.
+//! `validate-jwt`: tokens of callers (RFC 7519).
 
+pub(in crate::policy) mod compiled;
 mod remote;
 mod signature;
 
@@ -9,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use self::compiled::{RequiredClaim, ValidateJwt};
 use self::signature::{Refused, keys, signed, token};
-use crate::model::{Pending, Reason, RequiredClaim, Template, ValidateJwt};
+use crate::model::{Pending, Reason, Template};
 use crate::policy::engine::expression::of_json;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, SometimesTimed, Traits, WhenReported, World,
@@ -67,7 +69,7 @@ impl SometimesTimed for ValidateJwt {
     }
 }
 
-/// Lets requests through whose token is valid (RFC 7519). What is said of others says nothing of what is in their tokens.
+/// Allows requests with a valid token (RFC 7519). The message of a refusal tells nothing of what is in the token.
 fn run(validate: &ValidateJwt, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let refuse = |Refused(reason, what): Refused| {
         let message = validate.failed.message.as_deref().map_or(what, str::to_owned);

@@ -1,14 +1,28 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::model::{Contract, Place, Reason, ValidateParameters};
+use crate::model::{Contract, Described, Place, Reason};
 use crate::policy::engine::described::{self, Pair};
 use crate::policy::engine::findings::Findings;
 use crate::policy::engine::query::encoded_parameters;
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+
+/// Validates the parameters of requests by the operation's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateParameters {
+    /// What happens to parameters in header fields.
+    pub headers: Described,
+    /// What happens to parameters in the query.
+    pub query: Described,
+    /// What happens to parameters in the path.
+    pub path: Described,
+    /// The variable that receives what was found.
+    pub errors_variable: Option<Arc<str>>,
+}
 
 impl Kind for ValidateParameters {
     const NAME: &'static str = "validate-parameters";
@@ -62,7 +76,6 @@ const NO_PARAMETERS: [&str; 15] = [
     "upgrade",
 ];
 
-/// Looks at what the request says beside its body.
 fn run(validate: &ValidateParameters, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let mut findings = Findings::new("validate-parameters");
     let none = Contract::default();
@@ -89,7 +102,7 @@ fn run(validate: &ValidateParameters, call: &mut Call<'_>) -> Result<(), Box<Fau
     findings.end(validate.errors_variable.as_ref(), call)
 }
 
-/// The names, in lower case, and values of a head.
+/// Returns the names, in lower case, and the values of header fields.
 pub(in crate::policy) fn fields(headers: &HeaderMap) -> Vec<Pair<'_>> {
     headers.iter().map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes()))).collect()
 }

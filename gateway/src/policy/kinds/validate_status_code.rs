@@ -1,8 +1,21 @@
-use crate::model::{Reason, ValidateStatusCode};
+use std::sync::Arc;
+
+use crate::model::{OnInvalid, Reason};
 use crate::policy::engine::findings::Findings;
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+
+/// Validates the status of responses by the operation's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateStatusCode {
+    /// What happens to a status that is not described.
+    pub unspecified: OnInvalid,
+    /// The statuses that are allowed all the same.
+    pub except: Vec<u16>,
+    /// The variable that receives what was found.
+    pub errors_variable: Option<Arc<str>>,
+}
 
 impl Kind for ValidateStatusCode {
     const NAME: &'static str = "validate-status-code";
@@ -36,7 +49,6 @@ impl Now for ValidateStatusCode {
     }
 }
 
-/// Looks at the status of the answer.
 fn run(validate: &ValidateStatusCode, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     let mut findings = Findings::new("validate-status-code");
     let Some(response) = &call.message.response else { return Ok(()) };

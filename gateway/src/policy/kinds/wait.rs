@@ -2,11 +2,20 @@
 
 use futures_util::future::{join_all, select_ok};
 
-use super::send_request;
-use crate::model::{Pending, SendRequest, Wait};
+use super::send_request::{self, SendRequest};
+use crate::model::Pending;
 use crate::policy::engine::{
     Call, Fault, Kind, Outcome, Reads, Responds, Sections, Site, Timed, Traits, WhenReported, World, expressions,
 };
+/// Sends several requests at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Whether one response is enough; the other requests are given up then.
+    pub any: bool,
+    /// The requests.
+    pub requests: Vec<SendRequest>,
+}
+
 impl Kind for Wait {
     const NAME: &'static str = "wait";
     const SECTIONS: Sections = Sections::ALL;
@@ -45,7 +54,6 @@ impl Timed for Wait {
     }
 }
 
-/// Sends all of them at once.
 async fn run(wait: &Wait, call: &mut Call<'_>, world: &dyn World) -> Result<(), Box<Fault>> {
     let mut sent = Vec::new();
     for request in &wait.requests {

@@ -1,5 +1,4 @@
-//! `xml-to-json`. What a document may ask of its reader beside being read, it does not get: there is no document type, and of
-//! entities only the five that are always there.
+//! `xml-to-json`. Documents with a document type are refused, and only the five entities that XML itself defines are known.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,12 +7,30 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use crate::model::{JsonKind, Section, XmlToJson};
+use crate::model::{Converted, Section};
 use crate::policy::engine::conversion::{self, Format};
 use crate::policy::engine::json::Json;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
 };
+
+/// Converts an XML body to JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XmlToJson {
+    /// When the body is converted.
+    pub when: Converted,
+    /// The form of the JSON.
+    pub kind: JsonKind,
+}
+
+/// The form of JSON that is made of XML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonKind {
+    /// It keeps all differences: attributes are `@name`, texts beside elements `#text`.
+    Direct,
+    /// It is easy for programs: attributes are like elements, and names have no prefixes.
+    JavascriptFriendly,
+}
 
 impl Kind for XmlToJson {
     const NAME: &'static str = "xml-to-json";
@@ -55,14 +72,14 @@ impl Now for XmlToJson {
     }
 }
 
-/// Most elements in one another.
+/// The deepest nesting of elements.
 const DEEPEST: usize = 100;
 
 fn run(convert: &XmlToJson, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
     conversion::run(convert.when, Format::Json, call, |body| Ok(json(body, convert.kind)?.to_string().into_bytes()))
 }
 
-/// What is in a document.
+/// Returns a document as JSON.
 fn json(body: &[u8], kind: JsonKind) -> Result<Json, String> {
     let text = std::str::from_utf8(body).map_err(|_| OTHER_ENCODING.to_owned())?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
@@ -129,7 +146,7 @@ fn json(body: &[u8], kind: JsonKind) -> Result<Json, String> {
     }
 }
 
-/// XML 1.0 §2.3.
+/// The white space of XML (XML 1.0 §2.3).
 const WHITE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 const OTHER_ENCODING: &str = "XML in another encoding than UTF-8";
@@ -158,10 +175,10 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
 struct Element {
     kind: JsonKind,
     name: String,
-    /// Attributes, elements and texts, by name, in the order of their first.
+    /// The attributes, elements and texts, by name, each name where it occurs first.
     members: Vec<(String, Json)>,
     places: HashMap<String, usize>,
-    /// Since the last element.
+    /// The text since the last element.
     text: String,
     /// Whether it is more than how the document is set out.
     is_said: bool,
@@ -175,7 +192,7 @@ impl Element {
         Self { kind, name, members, places, text: String::new(), is_said: false, is_empty }
     }
 
-    /// With its attributes, if they are well-formed.
+    /// Begins an element with its attributes, if they are well-formed.
     fn begin(kind: JsonKind, start: &BytesStart<'_>, is_empty: bool) -> Option<Self> {
         let name = start.name();
         let name = match kind {
@@ -203,12 +220,12 @@ impl Element {
         Some(element)
     }
 
-    /// Whether something is in it.
+    /// Returns whether something is in it.
     fn is_full(&self) -> bool {
         !self.members.is_empty()
     }
 
-    /// Of one name there may be many.
+    /// Adds a value; there may be several of one name.
     fn add(&mut self, name: String, value: Json) {
         match self.places.get(&name).and_then(|place| self.members.get_mut(*place)) {
             Some((_, Json::List(items))) => items.push(value),
@@ -220,7 +237,7 @@ impl Element {
         }
     }
 
-    /// White space between elements is how the document is set out.
+    /// Ends the text before an element; white space alone is the layout of the document.
     fn end_text(&mut self) {
         let text = std::mem::take(&mut self.text);
         if std::mem::take(&mut self.is_said) && !text.is_empty() || !text.trim_matches(WHITE).is_empty() {
@@ -247,8 +264,8 @@ impl Element {
 
 #[cfg(test)]
 mod tests {
+    use super::JsonKind;
     use super::json;
-    use crate::model::JsonKind;
 
     fn converted(xml: &str, kind: JsonKind) -> Result<String, String> {
         json(xml.as_bytes(), kind).map(|json| json.to_string())

@@ -3,8 +3,8 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
-use crate::model::{Converted, JsonKind, JsonToXml, Section, XmlName, XmlToJson};
-use crate::policy::Statement;
+use crate::model::{Converted, Section, XmlName};
+use crate::policy::{JsonKind, JsonToXml, Statement, XmlToJson};
 
 impl List<'_, '_> {
     /// What is written of these.

@@ -8,10 +8,8 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{ApiKeyFile, AwsSigv4File, HmacFile, PolicyFile};
-use crate::model::{
-    ApiKey, AwsSigv4, CredentialPlace, Encoding, Hmac, HmacAlgorithm, Part, SecretKey, Template, TimeFormat,
-};
-use crate::policy::Statement;
+use crate::model::{CredentialPlace, Encoding, Part, SecretKey, Template};
+use crate::policy::{ApiKey, AwsSigv4, Hmac, HmacAlgorithm, Statement, TimeFormat};
 
 /// What stands for the signature in what is said of it.
 const SIGNATURE: &str = "{signature}";

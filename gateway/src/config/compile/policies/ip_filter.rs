@@ -6,8 +6,7 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{IpFilterFile, PolicyFile};
-use crate::model::IpFilter;
-use crate::policy::Statement;
+use crate::policy::{IpFilter, Statement};
 
 impl List<'_, '_> {
     /// What is written of it.

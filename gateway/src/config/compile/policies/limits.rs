@@ -11,8 +11,8 @@ use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{PolicyFile, QuotaFile, RateLimitFile};
-use crate::model::{CounterStore, Expression, Length, LimitConcurrency, Periods, Quota, RateKind, RateLimit, Section};
-use crate::policy::Statement;
+use crate::model::{CounterStore, Expression, Length, Periods, RateKind, Section};
+use crate::policy::{LimitConcurrency, Quota, RateLimit, Statement};
 
 /// Shortest period of a quota.
 const SHORTEST_QUOTA: Duration = Duration::from_secs(60);

@@ -4,8 +4,7 @@ use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
 use crate::config::file::policies::llm::LlmTokenMetricFile;
-use crate::model::{LlmTokenLimit, LlmTokenMetric};
-use crate::policy::Statement;
+use crate::policy::{LlmTokenLimit, LlmTokenMetric, Statement};
 
 impl<'a> List<'a, '_> {
     /// What is written of them.

@@ -7,7 +7,8 @@ use serde_saphyr::Spanned;
 use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::Oauth2File;
-use crate::model::{AssertionKey, Grant, Oauth2, Proof, SIGNING, Signer};
+use crate::model::{SIGNING, Signer};
+use crate::policy::{AssertionKey, Grant, Oauth2, Proof};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Right {

@@ -13,8 +13,8 @@ use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::TlsFile;
 use crate::config::file::policies::{PolicyFile, SendRequestFile, WaitFile};
-use crate::model::{Endpoint, SendRequest, SetBackend, Template, Wait};
-use crate::policy::Statement;
+use crate::model::{Endpoint, Template};
+use crate::policy::{SendRequest, SetBackend, Statement, Wait};
 
 impl<'a> List<'a, '_> {
     /// What is written of it; `None` for what cannot be.

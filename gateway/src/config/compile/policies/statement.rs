@@ -15,12 +15,14 @@ use crate::config::file::policies::{
     BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
 };
 use crate::model::{
-    Basic, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Escaping, Exists,
-    Expression, Fact, FindAndReplace, Forward, LimitId, OfPlace, Part, PlaceholderPlace, Refusal, ReplacePlaceholder,
-    Reply, RewriteUri, Section, SetHeader, SetQueryParameter, SetStatus, SetVariable, Template, WorkloadFilter,
+    Escaping, Exists, Expression, Fact, LimitId, OfPlace, Part, Refusal, Reply, Section, Template, WorkloadFilter,
     WorkloadMatch,
 };
-use crate::policy::{Branch, Choose, MockResponse, Policy, Retry, ReturnResponse, SetBody, SetMethod, Statement};
+use crate::policy::{
+    Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Choose,
+    FindAndReplace, Forward, MockResponse, PlaceholderPlace, Policy, ReplacePlaceholder, Retry, ReturnResponse,
+    RewriteUri, SetBody, SetHeader, SetMethod, SetQueryParameter, SetStatus, SetVariable, Statement,
+};
 
 /// Requests of a hundred that may be sent again.
 const DEFAULT_BUDGET: u32 = 20;

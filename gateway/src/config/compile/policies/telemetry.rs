@@ -11,8 +11,8 @@ use crate::config::compile::expression::Kind;
 use crate::config::diagnostic::Problem;
 use crate::config::file::policies::PolicyFile;
 use crate::config::file::policies::telemetry::{EmitMetricFile, LogFile, RedactFile, TraceFile};
-use crate::model::{EmitMetric, Expression, Log, Pattern, Redact, Severity, Template, Trace};
-use crate::policy::Statement;
+use crate::model::{Expression, Pattern, Redact, Severity, Template};
+use crate::policy::{EmitMetric, Log, Statement, Trace};
 
 /// Labels of a metric.
 const MOST_DIMENSIONS: usize = 5;

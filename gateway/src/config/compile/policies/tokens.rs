@@ -11,9 +11,8 @@ use super::list::List;
 use crate::config::diagnostic::Problem;
 use crate::config::file::TlsFile;
 use crate::config::file::policies::{JwtKeyFile, RequiredClaimFile, ValidateJwtFile};
-use crate::model::{
-    Discovery, Endpoint, KeySet, KeySource, Part, Refusal, RequiredClaim, Template, TokenKeys, TokenPlace, ValidateJwt,
-};
+use crate::model::{Discovery, Endpoint, KeySet, KeySource, Part, Refusal, Template};
+use crate::policy::{RequiredClaim, TokenKeys, TokenPlace, ValidateJwt};
 
 /// Where an issuer's OpenID configuration is, below the issuer's own URL (OpenID Connect Discovery 1.0 §4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";

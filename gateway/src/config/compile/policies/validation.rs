@@ -8,10 +8,8 @@ use crate::config::diagnostic::Problem;
 use crate::config::file::policies::{
     ContentFile, DescribedFile, PolicyFile, ValidateContentFile, ValidateHeadersFile, ValidateParametersFile,
 };
-use crate::model::{
-    ContentRule, Described, OnInvalid, Schema, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode,
-};
-use crate::policy::Statement;
+use crate::model::{Described, OnInvalid, Schema};
+use crate::policy::{ContentRule, Statement, ValidateContent, ValidateHeaders, ValidateParameters, ValidateStatusCode};
 
 impl List<'_, '_> {
     /// What is written of these.

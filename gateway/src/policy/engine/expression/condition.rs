@@ -9,7 +9,7 @@ use crate::model::{Condition, Field, HeadersOf, Like, Order};
 use crate::policy::engine::call::Call;
 use crate::policy::engine::secrecy::MASK;
 
-/// Whether it holds.
+/// Returns whether a condition holds.
 pub(in crate::policy) fn holds(condition: &Condition, call: &Call<'_>) -> bool {
     match condition {
         Condition::All(parts) => parts.iter().all(|part| holds(part, call)),
@@ -64,7 +64,7 @@ fn headers<'a>(whose: HeadersOf, call: &'a Call<'_>) -> Option<&'a HeaderMap> {
     }
 }
 
-/// Several fields of one name are one, with commas (RFC 9110 §5.3).
+/// Returns the value of a header field; several fields of one name are joined with commas (RFC 9110 §5.3).
 pub(in crate::policy) fn one<'a>(
     headers: &'a HeaderMap,
     name: impl AsHeaderName,

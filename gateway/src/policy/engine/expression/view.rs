@@ -141,7 +141,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What an outside party has called so; several of one name are one, with commas (as RFC 9110 §5.3 has it for fields).
+    /// Returns the entry with a name that an outside party has chosen; several of one name are joined with commas, as RFC 9110
+    /// §5.3 does for header fields.
     fn entry(&self, name: &str) -> Option<String> {
         match *self {
             Self::Headers(call, headers) => {

@@ -1,4 +1,4 @@
-//! A statement of the gateway's own, signed with a key that never leaves it (RFC 7523).
+//! Statements of the gateway, signed with a key that is never sent (RFC 7523).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,19 +10,19 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{SIGNING, Signer};
 
-/// How long it may be used: the request with it is on its way at once.
+/// How long a statement is valid: it is sent at once.
 const LIFE: Duration = Duration::from_secs(300);
 
-/// Who says it, of whom, and to whom.
+/// The issuer, the subject and the audience of a statement.
 pub(in crate::policy) struct Says<'a> {
     pub(in crate::policy) issuer: &'a str,
     pub(in crate::policy) subject: &'a str,
     pub(in crate::policy) audience: &'a str,
-    /// What for, where that is a part of it.
+    /// The scope, where it is a part of the statement.
     pub(in crate::policy) scope: Option<&'a str>,
 }
 
-/// A JWT; none, if the key is not one of the algorithm.
+/// Returns a signed JWT; none, if the key does not fit the algorithm.
 pub(in crate::policy) fn signed(
     says: &Says<'_>,
     (pem, algorithm, id): (&[u8], Algorithm, Option<&str>),

@@ -1,4 +1,4 @@
-//! Refresh tokens that servers have given in the place of others (RFC 6749 §6): the old ones may be worth nothing then, so these
+//! Refresh tokens that servers have issued in the place of others (RFC 6749 §6). The old ones may be invalid then, so the new ones
 //! outlive the process.
 
 use std::collections::HashMap;
@@ -13,13 +13,13 @@ use crate::model::Secret;
 /// The most refresh tokens that are kept: what a token is asked for may come from callers.
 const MOST: usize = 10_000;
 
-/// By the name of the token that they are for.
+/// The refresh tokens, by the name of the access token that they are for.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Rotated(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Instead of which one of the configuration (a digest), and what.
+    /// A digest of the token in the configuration, and the token that takes its place.
     tokens: HashMap<String, (String, Secret)>,
     changed: bool,
 }
@@ -28,7 +28,7 @@ struct Kept {
 pub type RefreshRow = (String, String, String);
 
 impl Rotated {
-    /// What is used where the configuration says this: another one there is another beginning.
+    /// Returns the token that is used in the place of the configured one. A new token in the configuration is used itself.
     pub(in crate::policy) fn instead_of(&self, name: &str, first: &Secret) -> Secret {
         let kept = self.lock();
         let next = kept.tokens.get(name).filter(|(of, _)| *of == short(first)).map(|(_, next)| next);
@@ -46,7 +46,7 @@ impl Rotated {
         }
     }
 
-    /// All, if they have changed since this was asked.
+    /// Returns all tokens, if they have changed since the last call.
     pub(in crate::policy) fn changed(&self) -> Option<Vec<RefreshRow>> {
         let mut kept = self.lock();
         let row = |(name, (of, next)): (&String, &(String, Secret))| {

@@ -1,5 +1,5 @@
-//! Where tokens are kept. What a token is asked for may come from the caller: the tokens that the callers of one owner make
-//! Egret fetch take no room from those of others.
+//! The tokens that are stored. A caller may choose what a token is for: tokens that the callers of one owner make Egret fetch take no
+//! room from those of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use http::HeaderValue;
 
 use crate::model::Secret;
 
-/// Tokens that are kept; beyond, the one that was used longest ago is forgotten.
+/// The most tokens that are stored; beyond it, the one that was used longest ago is dropped.
 const KEPT: usize = 1000;
 
-/// Those of them that the calls of one owner may add; beyond, one of its own is forgotten.
+/// The most tokens that the calls of one owner may add; beyond it, one of its own is dropped.
 const SHARE: usize = KEPT / 4;
 
 /// A token that is stored. Whoever comes first fetches it, and others wait for it.
@@ -22,23 +22,23 @@ pub(in crate::policy) type Slot = Turn<Kept>;
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Kept {
     pub(in crate::policy) token: Option<Token>,
-    /// With which secret the last one was asked for that did not come, and why.
+    /// The secret of the last request for a token that failed, and why it failed.
     pub(in crate::policy) failed: Option<(Secret, String)>,
-    /// When the last one was dropped because the third party refused it.
+    /// When the last token was dropped because the third party refused it.
     pub(in crate::policy) dropped: Option<Duration>,
 }
 
 #[derive(Debug)]
 pub(in crate::policy) struct Token {
     pub(in crate::policy) value: HeaderValue,
-    /// With which secret it was fetched.
+    /// The secret that it was fetched with.
     pub(in crate::policy) secret: Secret,
-    /// From when on another is fetched.
+    /// When another token is fetched.
     pub(in crate::policy) renewed: Duration,
     pub(in crate::policy) until: Duration,
 }
 
-/// Tokens, by what they were asked for.
+/// The tokens, by what they were fetched for.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Slots(Mutex<HashMap<String, Entry>>);
 
@@ -73,7 +73,7 @@ impl Slots {
     }
 }
 
-/// Forgets the token that was used longest ago of those that no request uses: as many requests as there are use one each.
+/// Drops the token that was used longest ago of those that no request uses.
 fn forget_oldest(slots: &mut HashMap<String, Entry>, of: impl Fn(&Entry) -> bool) {
     let idle = slots.iter().filter(|(_, entry)| Arc::strong_count(&entry.slot) == 1 && of(entry));
     if let Some(name) = idle.min_by_key(|(_, entry)| entry.used).map(|(name, _)| name.clone()) {

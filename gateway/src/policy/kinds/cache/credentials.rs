@@ -1,11 +1,11 @@
-//! Whose a response is: one to a request with credentials is its caller's, unless the third party or the API's owner says otherwise.
+//! Responses to requests with credentials belong to their caller, unless the third party or the API's owner says otherwise.
 
 use http::{HeaderMap, HeaderName};
 
-use crate::model::CacheLookup;
+use super::compiled::CacheLookup;
 use crate::policy::engine::Call;
 
-/// What is in the names of headers by which callers show who they are: `X-Api-Key`, `X-Auth-Token`, `Ocp-Apim-Subscription-Key`.
+/// Parts of the names of header fields by which callers show who they are: `X-Api-Key`, `X-Auth-Token`, `Ocp-Apim-Subscription-Key`.
 const PARTS: [&str; 12] = [
     "accesskey",
     "apikey",
@@ -21,7 +21,7 @@ const PARTS: [&str; 12] = [
     "token",
 ];
 
-/// The same, where they are whole words.
+/// Whole words in such names.
 const WORDS: [&str; 5] = ["auth", "bearer", "jwt", "key", "sid"];
 
 /// Returns whether a caller shows who it is, in a header by which cached responses do not differ. What policies add is not the

@@ -1,16 +1,16 @@
-//! How long an answer is fresh, and what may be done with it after that (RFC 9111 §4.2 and §5.2; RFC 5861 §4).
+//! How long a response is fresh, and how it may be used after that (RFC 9111 §4.2 and §5.2; RFC 5861 §4).
 
 use std::time::{Duration, SystemTime};
 
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderName};
 
-use crate::model::CacheStore;
+use super::compiled::CacheStore;
 
-/// Longer times mean as much.
+/// The longest time that counts.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What `Cache-Control` says. Names are in lower case, values without their quotes.
+/// The directives of `Cache-Control`: names in lower case, values without quotes.
 pub(in crate::policy) struct Directives(Vec<(String, Option<String>)>);
 
 impl Directives {
@@ -47,20 +47,20 @@ impl Directives {
     }
 }
 
-/// What an answer may be used for, as it and the policy say.
+/// How a response may be used, as it and the policy say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Lifetime {
-    /// How old it was when it came (§4.2.3).
+    /// How old the response was when it came (§4.2.3).
     pub(in crate::policy) age: Duration,
-    /// For how long from then on it is fresh, if anybody says (§4.2.1).
+    /// For how long it is fresh from then on, if anything says so (§4.2.1).
     pub(in crate::policy) fresh: Option<Duration>,
-    /// How long after that it is better than no answer, or one of 500 and more.
+    /// How long after that it is better than no response, or one of 500 and more.
     pub(in crate::policy) on_error: Duration,
     /// Whether it is never given when it is not fresh, but then (§5.2.2.2, §5.2.2.8, §5.2.2.10).
     pub(in crate::policy) must_revalidate: bool,
 }
 
-/// Of an answer that came at this time.
+/// Returns how a response that came at this time may be used.
 pub(in crate::policy) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: SystemTime) -> Lifetime {
     let told = Directives::of(headers);
     let date = time(headers, DATE);

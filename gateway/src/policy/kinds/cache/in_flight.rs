@@ -9,7 +9,7 @@ use futures_util::lock::{Mutex as Turn, OwnedMutexGuard};
 #[derive(Clone, Debug, Default)]
 pub(in crate::policy) struct InFlight(Arc<Mutex<HashMap<String, Arc<Turn<()>>>>>);
 
-/// What a request does that joins.
+/// What a request does that wants a response.
 pub(in crate::policy) enum Joined {
     /// It is the first: it goes on, and others wait for it until this is dropped.
     First(Leader),
@@ -32,7 +32,7 @@ impl Drop for Leader {
 }
 
 impl InFlight {
-    /// Joins those who want the response with this key.
+    /// Joins the requests for the response with this key.
     pub(in crate::policy) fn join(&self, key: &str) -> Joined {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = all.get(key) {

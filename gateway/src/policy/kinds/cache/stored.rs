@@ -10,25 +10,25 @@ use cel::Value;
 use http::{HeaderMap, HeaderName, StatusCode};
 use moka::sync::Cache;
 
+use super::compiled::CacheStore;
 use super::in_flight::InFlight;
 use super::validation;
-use crate::model::CacheStore;
 use crate::policy::engine::expression;
 use crate::policy::engine::uses::CacheUse;
 
-/// Bytes of all answers that are kept; those that were used longest ago go first.
+/// The most bytes of stored responses; those that were used longest ago are dropped first.
 const ANSWERS: u64 = 64 << 20;
 
-/// Bytes of all values that are kept.
+/// The most bytes of stored values.
 const VALUES: u64 = 16 << 20;
 
-/// Variants of an answer that are kept at most.
+/// The most variants of a response.
 const VARIANTS: usize = 16;
 
-/// Bytes of the keys of places before those without answers are looked for.
+/// The bytes of keys from which on places without responses are dropped.
 const PLACES: usize = 1 << 20;
 
-/// What is kept.
+/// The stored responses and values.
 #[derive(Debug)]
 pub(in crate::policy) struct Caches {
     answers: Cache<String, Arc<Variants>>,
@@ -37,13 +37,13 @@ pub(in crate::policy) struct Caches {
     pub(in crate::policy) in_flight: InFlight,
 }
 
-/// The keys of the answers of a path, which go together when it changes.
+/// The keys of the responses of each path, which are removed together when it changes.
 #[derive(Debug, Default)]
 struct Places {
     keys: HashMap<String, HashSet<String>>,
-    /// How long all of them are.
+    /// The bytes of all keys.
     bytes: usize,
-    /// How long they are when those without answers are looked for: seldom enough that a key costs the same, however many there are.
+    /// The bytes of keys at which places without responses are dropped next: seldom enough that the cost of a key does not grow.
     sweep_at: usize,
 }
 
@@ -74,21 +74,21 @@ fn weight(key: &str) -> usize {
     2 * key.len() + 64
 }
 
-/// A value that policies keep.
+/// A value that a policy has stored.
 #[derive(Clone, Debug)]
 pub(in crate::policy) struct StoredValue {
-    /// Whose it is, if it is not shared.
+    /// The API that it belongs to, if it is not shared.
     pub(in crate::policy) api: Option<Arc<str>>,
-    /// What its policy calls it.
+    /// The key that its policy has given it.
     pub(in crate::policy) key: String,
     pub(in crate::policy) value: Value,
     /// Whether it came of a secret.
     pub(in crate::policy) secret: bool,
-    /// On the clock of [`Context::at`](crate::policy::Context::at).
+    /// When it expires, on the clock of [`Context::at`](crate::policy::Context::at).
     pub(in crate::policy) until: Duration,
 }
 
-/// The answers to a request that differ by headers of it.
+/// The responses to a request that differ by its header fields.
 #[derive(Debug)]
 pub(in crate::policy) struct Variants {
     /// The headers.
@@ -96,28 +96,28 @@ pub(in crate::policy) struct Variants {
     pub(in crate::policy) answers: Vec<Arc<Stored>>,
 }
 
-/// An answer. Times are on the clock of [`Context::at`](crate::policy::Context::at).
+/// A stored response. Times are on the clock of [`Context::at`](crate::policy::Context::at).
 #[derive(Debug)]
 pub(in crate::policy) struct Stored {
-    /// Whose it is, and the request, for people.
+    /// The API and the request, for people.
     pub(in crate::policy) api: Arc<str>,
     pub(in crate::policy) shown: String,
-    /// How often it was given.
+    /// How often it was used.
     pub(in crate::policy) hits: Arc<AtomicU64>,
-    /// What the request said in the headers by which answers differ.
+    /// The values of the request in the fields by which responses differ.
     pub(in crate::policy) said: Vec<Vec<u8>>,
     /// The headers that are not as they came: policies have changed them.
     pub(in crate::policy) changed: Vec<HeaderName>,
     pub(in crate::policy) status: StatusCode,
     pub(in crate::policy) headers: HeaderMap,
     pub(in crate::policy) body: Bytes,
-    /// How it was to be kept.
+    /// The policy that stored it.
     pub(in crate::policy) store: CacheStore,
-    /// When it came, or was still so, and how old it was then.
+    /// When it came or was confirmed, and how old it was then.
     pub(in crate::policy) came: Duration,
     pub(in crate::policy) age: Duration,
     pub(in crate::policy) fresh_until: Duration,
-    /// Until then it is better than an error.
+    /// Until when it is better than an error.
     pub(in crate::policy) stale_until: Duration,
     pub(in crate::policy) must_revalidate: bool,
     /// Whether callers with `Authorization` may share it.
@@ -146,7 +146,7 @@ impl Stored {
         self.age.saturating_add(at.saturating_sub(self.came))
     }
 
-    /// About as many as it takes.
+    /// Returns about as many bytes as it takes.
     fn bytes(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64);
         let said = self.said.iter().map(|said| said.len() + 24);
@@ -159,7 +159,7 @@ impl Stored {
 }
 
 impl Caches {
-    /// All that is of use still.
+    /// Returns all that can still be used.
     pub(in crate::policy) fn uses(&self, at: Duration) -> Vec<CacheUse> {
         let each = |(_, variants): (_, Arc<Variants>)| {
             let of_use = variants.answers.iter().filter(|kept| kept.is_of_use(at));
@@ -188,17 +188,17 @@ impl Caches {
         answers.chain(values.filter(|value| !value.fresh_for.is_zero())).collect()
     }
 
-    /// What is kept under a key.
+    /// Returns the responses with a key.
     pub(in crate::policy) fn variants(&self, key: &str) -> Option<Arc<Variants>> {
         self.answers.get(key)
     }
 
-    /// Whether any answer is kept.
+    /// Returns whether any response is stored.
     pub(in crate::policy) fn has_answers(&self) -> bool {
         !self.places.lock().unwrap_or_else(PoisonError::into_inner).keys.is_empty()
     }
 
-    /// Keeps an answer under a key, which is one of a place.
+    /// Stores a response under a key, which is one of a place.
     pub(in crate::policy) fn put(&self, key: &str, place: String, by: Vec<HeaderName>, kept: Arc<Stored>) {
         let at = kept.came;
         let mut answers = vec![Arc::clone(&kept)];
@@ -211,7 +211,7 @@ impl Caches {
         places.add(place, key, |key| self.answers.contains_key(key));
     }
 
-    /// Forgets all answers of a place.
+    /// Removes all responses of a place.
     pub(in crate::policy) fn forget(&self, place: &str) {
         let keys = self.places.lock().unwrap_or_else(PoisonError::into_inner).take(place);
         keys.iter().for_each(|key| self.answers.invalidate(key));

@@ -1,4 +1,4 @@
-//! Whether an answer that was kept is still so: what the third party is asked, and what callers ask (RFC 9110 §13, RFC 9111 §4.3).
+//! Confirms stored responses: conditional requests to the third party, and conditions of callers (RFC 9110 §13, RFC 9111 §4.3).
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -8,13 +8,12 @@ use http::{HeaderMap, HeaderName};
 
 use super::freshness::time;
 
-/// Whether the third party can be asked.
+/// Returns whether the third party can confirm the response.
 pub(in crate::policy) fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED)
 }
 
-/// Asks for an answer only if it is another one than that with these headers. A caller's own conditions are its cache's, and
-/// are looked at when there is an answer.
+/// Makes a request conditional on the stored response. The caller's own conditions are evaluated when there is a response.
 pub(in crate::policy) fn ask(request: &mut HeaderMap, kept: &HeaderMap) {
     request.remove(IF_NONE_MATCH);
     request.remove(IF_MODIFIED_SINCE);
@@ -30,7 +29,7 @@ pub(in crate::policy) fn is_particular(request: &HeaderMap) -> bool {
     [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
 }
 
-/// Whether the caller has this answer already (RFC 9110 §13.2.2).
+/// Returns whether the caller has this response already (RFC 9110 §13.2.2).
 pub(in crate::policy) fn has_already(request: &HeaderMap, kept: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         let tag = kept.get(ETAG).map(|tag| opaque(tag.as_bytes()));
@@ -42,7 +41,7 @@ pub(in crate::policy) fn has_already(request: &HeaderMap, kept: &HeaderMap) -> b
     times.is_some_and(|(modified, since)| modified <= since)
 }
 
-/// Without what makes it weak: bytes that mean the same are the same here (RFC 9110 §8.8.3.2).
+/// Returns an entity tag without its mark of weakness: weak comparison is enough here (RFC 9110 §8.8.3.2).
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }

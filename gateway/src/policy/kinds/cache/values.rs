@@ -1,11 +1,13 @@
-//! Values that policies keep: `cache-*-value`. They belong to an API and an owner, unless they are shared by a name.
+//! `cache-lookup-value`, `cache-store-value` and `cache-remove-value`: values that belong to an API and an owner, unless they are shared
+//! under a name.
 
 use std::sync::Arc;
 
 use cel::Value;
 
+use super::compiled::{CacheLookupValue, CacheRemoveValue, CacheStoreValue};
 use super::stored::{Caches, StoredValue};
-use crate::model::{CacheLookupValue, CacheRemoveValue, CacheStoreValue, Reason};
+use crate::model::Reason;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression,
 };

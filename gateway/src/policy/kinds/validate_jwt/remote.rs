@@ -8,8 +8,9 @@ use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use serde::Deserialize;
 
+use super::compiled::{TokenKeys, ValidateJwt};
 use super::signature::{Refused, candidates, keys, token};
-use crate::model::{Discovery, Endpoint, KeySource, Reason, TokenKeys, ValidateJwt};
+use crate::model::{Discovery, Endpoint, KeySource, Reason};
 use crate::policy::engine::{Call, World};
 
 /// From one time that a server is asked for keys to the next: while there are none, or whoever asked has gone meanwhile,

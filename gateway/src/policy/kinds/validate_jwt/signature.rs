@@ -6,7 +6,8 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::Value;
 
-use crate::model::{Reason, TokenKeys, TokenPlace, VerifyingKey};
+use super::compiled::{TokenKeys, TokenPlace};
+use crate::model::{Reason, VerifyingKey};
 use crate::policy::engine::json::{self, Json};
 use crate::policy::engine::query::parameters;
 use crate::policy::engine::{Call, Fault, template};
