@@ -7,6 +7,7 @@ use std::process::Stdio;
 use egret_tests::{Behaviour, Container, DNS, Dns, EGRESS, EGRESS_V6, Lab, Mood, ThirdParty, eventually};
 
 use crate::dns::{CLIENT, V6, forwarded};
+use crate::dns_hostile::CROWD;
 
 const NAME: &str = "api.partner.example";
 const URL: &str = "http://api.partner.example/";
@@ -377,6 +378,16 @@ print(sent, flush=True)
     assert!(scene.at_the_containers.sources().is_empty());
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", egret.pid())).unwrap().count();
     assert!(descriptors < 1500, "{descriptors}");
+}
+
+#[test]
+fn a_connected_socket_of_a_container_whose_queries_find_no_room_is_told() {
+    let scene = Scene::new();
+    scene.dns.set("host.example", 60, &["198.51.100.1"]);
+    scene.lab.dns_at(SECOND).is(Mood::Silent);
+    let _egret = scene.lab.egret(&scene.lab.configure(APIS), &[]);
+    assert_eq!(scene.served().python(CROWD, &[SECOND, SERVER]), "told\nTrue\ntold\nTrue");
+    assert_ne!(scene.lab.json(&["status"])["dns"]["disconnected_no_room"], 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use aya::maps::{Array, HashMap, MapData, SkStorage};
 use egret_kernel::{DNS_SLOTS, DnsSender, DnsSettings, Port, map};
 
 use super::maps::{local_port, lock, monotonic, take};
-use super::{Capture, Error, map_error, rows};
+use super::{Capture, Error, map_error, rows, sockets};
 use crate::model::{DnsSender as Sender, Origin, OriginalDst};
 
 /// The maps of the forwarder.
@@ -83,6 +83,20 @@ impl Capture {
     pub fn leave_dns_of(&self, cgroup: u64, time: Duration) -> Result<(), Error> {
         let until = u64::try_from((monotonic() + time).as_nanos()).unwrap_or(u64::MAX);
         lock(&self.maps.dns.direct).insert(cgroup, until, 0).map_err(map_error(map::DNS_DIRECT))
+    }
+
+    /// Disconnects the socket of a caller at `local` that asks the forwarder at `remote`: datagrams of connected sockets pass no hook.
+    /// Its program must connect again, to where the hooks let it. Returns false if the socket has no peer. `netlink` is a socket of
+    /// `NETLINK_SOCK_DIAG` in the network namespace of that socket.
+    ///
+    /// # Errors
+    /// The kernel lacks CONFIG_INET_DIAG_DESTROY, or the socket has gone.
+    pub fn disconnect_from_dns(
+        netlink: BorrowedFd<'_>,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> std::io::Result<bool> {
+        sockets::disconnect(netlink, local, remote)
     }
 
     /// Writes the forwarder's heartbeat.

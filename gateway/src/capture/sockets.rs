@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use egret_kernel::Passed;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -31,6 +31,8 @@ const STORAGE_VALUE: u16 = 3;
 
 /// Established connections, and those that are being opened or closed by one side (`TCP_*` in net/tcp_states.h).
 const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8;
+
+const ANY_STATE: u32 = u32::MAX;
 
 /// A protocol whose sockets are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,12 +77,13 @@ pub(super) fn connections(
     passed: BorrowedFd<'_>,
     mut on_connection: impl FnMut(Connection),
 ) -> io::Result<()> {
+    let netlink = open()?;
     for family in [libc::AF_INET, libc::AF_INET6] {
         let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, transport, STATES, &[0; 48]);
         // A list of maps, as attributes in an attribute.
         let maps = [marks, passed].map(|map| attribute(REQUEST_STORAGE_MAP, &map.as_raw_fd().to_ne_bytes()));
         request.extend(attribute(REQUEST_STORAGES | NESTED, &maps.concat()));
-        converse(request, |body| {
+        converse(netlink.as_fd(), request, |body| {
             if let Some(connection) = connection(transport, body) {
                 on_connection(connection);
             }
@@ -94,9 +97,45 @@ pub(super) fn connections(
 /// # Errors
 /// `EOPNOTSUPP` on a kernel without CONFIG_INET_DIAG_DESTROY; `ENOENT` if it has ended meanwhile.
 pub(super) fn destroy(connection: &Connection) -> io::Result<()> {
-    let any_state = u32::MAX;
+    destroy_by(open()?.as_fd(), connection)
+}
+
+fn destroy_by(netlink: BorrowedFd<'_>, connection: &Connection) -> io::Result<()> {
     let Connection { family, transport, identity, .. } = connection;
-    converse(request(SOCK_DESTROY, NLM_F_ACK, *family, *transport, any_state, identity), |_| {})
+    converse(netlink, request(SOCK_DESTROY, NLM_F_ACK, *family, *transport, ANY_STATE, identity), |_| {})
+}
+
+/// Disconnects the UDP socket at `local` whose peer is `remote`: its owner sees ECONNABORTED, and must connect again. Returns false if
+/// the socket there has no peer. `netlink` is a socket of `NETLINK_SOCK_DIAG` in the network namespace of that socket.
+///
+/// # Errors
+/// `EOPNOTSUPP` on a kernel without CONFIG_INET_DIAG_DESTROY; `ENOENT` if no socket is there.
+pub(super) fn disconnect(netlink: BorrowedFd<'_>, local: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
+    let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // For UDP, the source in the request for one socket is the peer of that socket (`udp_dump_one` in net/ipv4/udp_diag.c).
+    let identity = identity(remote, local);
+    let mut found = None;
+    let one = request(SOCK_DIAG_BY_FAMILY, NLM_F_ACK, family as u8, Transport::Udp, ANY_STATE, &identity);
+    converse(netlink, one, |body| found = connection(Transport::Udp, body))?;
+    match found {
+        Some(connection) if connection.remote == remote => destroy_by(netlink, &connection).map(|()| true),
+        _ => Ok(false),
+    }
+}
+
+/// Returns the identity of a socket whose cookie is not known.
+fn identity(source: SocketAddr, destination: SocketAddr) -> [u8; 48] {
+    let mut identity = [0; 48];
+    for (end, port, address) in [(source, 0, 4), (destination, 2, 20)] {
+        identity[port..port + 2].copy_from_slice(&end.port().to_be_bytes());
+        match end.ip() {
+            IpAddr::V4(v4) => identity[address..address + 4].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => identity[address..address + 16].copy_from_slice(&v6.octets()),
+        }
+    }
+    // INET_DIAG_NOCOOKIE.
+    identity[40..].fill(0xff);
+    identity
 }
 
 fn request(kind: u16, flags: u16, family: u8, transport: Transport, states: u32, identity: &[u8; 48]) -> Vec<u8> {
@@ -117,12 +156,14 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
+fn open() -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?)
+}
+
 /// Sends a request, and passes on what comes back until the kernel says that this was all.
-fn converse(mut request: Vec<u8>, mut on_message: impl FnMut(&[u8])) -> io::Result<()> {
+fn converse(netlink: BorrowedFd<'_>, mut request: Vec<u8>, mut on_message: impl FnMut(&[u8])) -> io::Result<()> {
     let length = u32::try_from(request.len()).unwrap_or(u32::MAX);
     request[..4].copy_from_slice(&length.to_ne_bytes());
-    let netlink: OwnedFd =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     send(netlink.as_raw_fd(), &request, MsgFlags::empty())?;
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -3,6 +3,7 @@
 //! addresses of a listed host are in the kernel's table before its caller gets the response.
 
 mod bindings;
+mod crowded;
 mod datagram;
 mod exit;
 mod message;
@@ -25,12 +26,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::crowded::Disconnects;
 use self::places::Places;
 use self::refusal::Refusals;
 use self::upstream::Upstreams;
 use super::Seen;
 use crate::model::{DnsSender, Exempt};
 
+pub(super) use crowded::Disconnect;
 pub use exit::Exit;
 pub use sockets::{ForeignSockets, Sockets};
 
@@ -42,10 +45,6 @@ const LEARNING: Duration = Duration::from_secs(1);
 
 /// The time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(250);
-
-/// How long the queries of a cgroup that has too many on their way leave directly, from the newest one: as long as these may be on
-/// their way. A caller that lost a query asks again within that time.
-const RELIEF: Duration = PATIENCE;
 
 /// Age of the heartbeat from which the hooks let DNS queries leave directly.
 pub const STALE_AFTER: Duration = Duration::from_secs(2);
@@ -78,6 +77,8 @@ pub struct Rooms {
     pub observe: Observe,
     /// Writes the heartbeat. Without it the hooks let DNS queries leave directly.
     pub beat: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Disconnects a caller's socket.
+    pub disconnect: Disconnect,
     /// Has the hooks let the queries of a cgroup leave directly for this time.
     pub leave: Box<dyn Fn(u64, Duration) -> Result<(), String> + Send + Sync>,
 }
@@ -87,6 +88,7 @@ pub struct Forwarder {
     rooms: Rooms,
     places: Places,
     refusals: Refusals,
+    disconnects: Disconnects,
     upstreams: Upstreams,
     counts: Counts,
     receivers: TaskTracker,
@@ -110,6 +112,7 @@ struct Counts {
     learnt_late: AtomicU64,
     no_sender: AtomicU64,
     no_room: AtomicU64,
+    disconnected: AtomicU64,
     unreachable: AtomicU64,
     timeouts: AtomicU64,
     mismatched: AtomicU64,
@@ -147,13 +150,24 @@ impl Forwarder {
         let (receivers, queries) = (TaskTracker::new(), TaskTracker::new());
         queries.close();
         let (upstreams, counts, has_stopped) = (Upstreams::default(), Counts::default(), AtomicBool::new(false));
-        Ok(Self { rooms, places, refusals, upstreams, counts, receivers, queries, has_stopped })
+        let disconnects = Disconnects::default();
+        Ok(Self { rooms, places, refusals, disconnects, upstreams, counts, receivers, queries, has_stopped })
     }
 
     /// Returns the counters by the names that metrics and the CLI show.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let Counts { queries, learnt, changed, learnt_late, no_sender, no_room, unreachable, timeouts, mismatched } =
-            &self.counts;
+        let Counts {
+            queries,
+            learnt,
+            changed,
+            learnt_late,
+            no_sender,
+            no_room,
+            disconnected,
+            unreachable,
+            timeouts,
+            mismatched,
+        } = &self.counts;
         [
             ("forwarded", queries),
             ("learnt", learnt),
@@ -161,6 +175,7 @@ impl Forwarder {
             ("learnt_late", learnt_late),
             ("dropped_no_sender", no_sender),
             ("dropped_no_room", no_room),
+            ("disconnected_no_room", disconnected),
             ("server_unreachable", unreachable),
             ("server_timeout", timeouts),
             ("response_mismatched", mismatched),
@@ -197,13 +212,6 @@ impl Forwarder {
     /// Returns once no query is on its way.
     pub async fn responded(&self) {
         self.queries.wait().await;
-    }
-
-    /// Has the queries of a cgroup leave directly for a moment: it has too many on their way here.
-    fn relieve(&self, cgroup: u64) {
-        if let Err(error) = (self.rooms.leave)(cgroup, RELIEF) {
-            tracing::warn!(%error, "cannot let the DNS queries of a busy caller leave directly: further ones are dropped");
-        }
     }
 
     async fn beat(&self) {

@@ -79,6 +79,12 @@ impl Exit {
         self.make(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW))).await
     }
 
+    /// Opens a socket through which the kernel tells of sockets there, and closes them (sock_diag(7)).
+    pub(super) async fn diagnostics(&self) -> io::Result<Socket> {
+        let protocol = Protocol::from(libc::NETLINK_SOCK_DIAG);
+        self.make(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol)).await
+    }
+
     async fn make(&self, domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
         let make = move || {
             let socket = Socket::new(domain, kind, protocol)?;

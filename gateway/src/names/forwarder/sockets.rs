@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
+use nix::sys::socket::sockopt::RcvBufForce;
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -162,8 +163,10 @@ fn bind(address: SocketAddr, receive_buffer: usize) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // As much as the node allows.
-    let _ = socket.set_recv_buffer_size(receive_buffer);
+    // Beyond `net.core.rmem_max`, or without CAP_NET_ADMIN as much as that allows (socket(7)).
+    if setsockopt(&socket, RcvBufForce, &receive_buffer).is_err() {
+        let _ = socket.set_recv_buffer_size(receive_buffer);
+    }
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -213,7 +216,10 @@ impl Forwarder {
         if place.as_ref().is_none_or(|place| place.is_scarce) {
             self.relieve(sender.origin.cgroup);
         }
-        let Some(place) = place else { return add(&self.counts.no_room) };
+        let Some(place) = place else {
+            add(&self.counts.no_room);
+            return self.disconnect(from, socket, exit);
+        };
         add(&self.counts.queries);
         let (forwarder, socket, exit) = (Arc::clone(self), Arc::clone(socket), exit.clone());
         self.queries.spawn(async move {
