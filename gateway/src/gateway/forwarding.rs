@@ -92,7 +92,7 @@ impl Forwarding {
                 });
             }),
             beat: Box::new(move || beat.beat_for_dns().map_err(|error| error.to_string())),
-            disconnect: Arc::new(|netlink, caller, at| Capture::disconnect_from_dns(netlink, caller, at)),
+            disconnect: Capture::disconnect_from_dns,
             leave: Box::new(move |cgroup, time| leave.leave_dns_of(cgroup, time).map_err(|error| error.to_string())),
         };
         let (forwarder, stop) = (Arc::new(Forwarder::new(rooms)?), CancellationToken::new());

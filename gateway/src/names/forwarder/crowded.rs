@@ -22,8 +22,7 @@ const AT_ONCE: usize = 4;
 
 /// Disconnects a caller's socket at the first address from the forwarder's at the second, by a netlink socket in its network namespace.
 /// Returns whether the socket was connected.
-pub(in crate::names) type Disconnect =
-    Arc<dyn Fn(BorrowedFd<'_>, SocketAddr, SocketAddr) -> io::Result<bool> + Send + Sync>;
+pub(in crate::names) type Disconnect = fn(BorrowedFd<'_>, SocketAddr, SocketAddr) -> io::Result<bool>;
 
 /// Sockets that are being disconnected.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl Forwarder {
 
     async fn disconnected(&self, caller: SocketAddr, asked: SocketAddr, exit: &Exit) -> io::Result<bool> {
         let netlink = exit.diagnostics().await?;
-        let disconnect = Arc::clone(&self.rooms.disconnect);
+        let disconnect = self.rooms.disconnect;
         // The kernel may have other requests of this kind before it.
         tokio::task::spawn_blocking(move || disconnect(netlink.as_fd(), caller, asked))
             .await
