@@ -1,13 +1,14 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::rewound::Rewound;
+use crate::model::Reason;
 use crate::telemetry::Bytes;
 use crate::upstream::Upload;
 
@@ -26,6 +27,8 @@ pub(super) struct Handle(Arc<Facts>);
 #[derive(Debug, Default)]
 struct Facts {
     broken: AtomicBool,
+    /// Why Egret ends the connection, if it does.
+    reason: Mutex<Option<Reason>>,
     heard: AtomicBool,
     answering: AtomicBool,
     /// Whether a part of the last response may not have been written yet.
@@ -40,6 +43,16 @@ impl Handle {
     /// Ends the connection with a reset.
     pub(super) fn reset(&self) {
         self.0.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes why Egret ends the connection.
+    pub(super) fn ends_for(&self, reason: Reason) {
+        *self.0.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Why Egret ends the connection, if it does.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        *self.0.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the connection ends with a reset.

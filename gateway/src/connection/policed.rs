@@ -14,19 +14,14 @@ use super::buffered::{self, Buffered};
 use super::clock::clock;
 use super::elsewhere::Elsewhere;
 use super::requests::{Body, Record, Unanswered};
-use super::third_party::{Rulebook, ThirdParty, WELL};
+use super::sender::Sender;
+use super::third_party::{Rulebook, WELL};
 use super::trailers::Filter;
 use crate::flow::Bound;
 use crate::model::{Endpoint, Pending, Reason, Told};
 use crate::policy::{self, Account, Asked, Call, Effects, Peeked, Side, State, Trailers, Unanswerable, World};
 use crate::telemetry::Teller;
 use crate::upstream::{Held, Outgoing};
-
-/// How a request is sent to the third party.
-pub(super) trait Ask: Send + Sync {
-    /// Sends a request and returns the response, whose body is still to come.
-    fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>>;
-}
 
 /// Concurrent requests whose responses nobody waits for, of all and of one owner; beyond it they are not sent.
 const AWAY: Bound = Bound { all: 1000, each: 250 };
@@ -36,14 +31,15 @@ const LARGEST_AWAY: usize = 1 << 20;
 
 /// Answers a request as its API's policies say, and fills in an account of it where one is wanted.
 pub(super) async fn answer(
-    third_party: &ThirdParty,
+    sender: &Sender,
     rulebook: Rulebook,
     request: Request<Outgoing>,
-    ask: &dyn Ask,
+    upgrade: Option<&HeaderValue>,
     record: &mut Record,
     account: Option<&mut Account>,
 ) -> Result<Response<Body>, Unanswered> {
-    let Some((api, rules)) = rulebook.read() else { return ask.ask(request).await };
+    let Some((api, rules)) = rulebook.read() else { return sender.send(request, upgrade).await };
+    let third_party = sender.third_party();
     let (mut head, body) = request.into_parts();
     head.headers.remove(TRAILER);
     let version = head.version;
@@ -54,11 +50,11 @@ pub(super) async fn answer(
     call.context.id = third_party.request_id();
     call.effects.steps = account.is_some().then(Vec::new);
     let mut wire = Wire {
-        ask,
+        sender,
+        upgrade,
         body: Some(body.without_trailers()),
         answer: None,
         trailers: None,
-        third_party,
         elsewhere: &|| third_party.elsewhere(&rulebook, api),
         teller: Teller { request: call.context.id, api: &api.name, workload: &third_party.caller().identity.name },
         record,
@@ -130,7 +126,9 @@ fn announce(trailers: &HeaderMap, version: Version, headers: &mut HeaderMap) {
 
 /// The world of one request.
 struct Wire<'a> {
-    ask: &'a dyn Ask,
+    sender: &'a Sender,
+    /// The protocol that the caller may change its connection to.
+    upgrade: Option<&'a HeaderValue>,
     /// The caller's body, as it comes.
     body: Option<Outgoing>,
     /// The third party's response body, as it comes.
@@ -138,7 +136,6 @@ struct Wire<'a> {
     /// The trailers of a response whose body was read.
     trailers: Option<HeaderMap>,
     elsewhere: &'a (dyn Fn() -> Elsewhere + Send + Sync),
-    third_party: &'a ThirdParty,
     /// Who tells something.
     teller: Teller<'a>,
     record: &'a mut Record,
@@ -224,9 +221,11 @@ impl World for Wire<'_> {
             let since = self.record.is_some().then(Instant::now);
             let request = Request::from_parts(head, body);
             let elsewhere = to.map(|to| (to, (self.elsewhere)()));
-            let asked = match &elsewhere {
-                None => self.ask.ask(request),
-                Some((to, elsewhere)) => Box::pin(elsewhere.send(to, request)),
+            let asked = async {
+                match &elsewhere {
+                    None => self.sender.send(request, self.upgrade).await,
+                    Some((to, elsewhere)) => Box::pin(elsewhere.send(to, request)).await,
+                }
             };
             let answered = match within {
                 None => asked.await,
@@ -256,11 +255,11 @@ impl World for Wire<'_> {
 
     fn send_away(&self, to: &Arc<Endpoint>, request: Request<Bytes>, within: Duration) {
         let (to, elsewhere) = (Arc::clone(to), (self.elsewhere)());
-        let Some(place) = self.third_party.sent_away(AWAY) else {
+        let Some(place) = self.sender.third_party().sent_away(AWAY) else {
             tracing::warn!(%to, "a request that nobody waits for was not sent: too many are on their way");
             return;
         };
-        let buffered = self.third_party.buffered();
+        let buffered = self.sender.third_party().buffered();
         tokio::spawn(async move {
             let _place = place;
             if let Err(reason) = elsewhere.fetch(&to, request, LARGEST_AWAY, within, &buffered).await {
@@ -277,7 +276,7 @@ impl World for Wire<'_> {
         if let Some(record) = self.record {
             record.told(&told);
         }
-        self.third_party.telemetry().told(told, self.teller);
+        self.sender.third_party().telemetry().told(told, self.teller);
     }
 
     fn pause(&mut self, time: Duration) -> Pending<'_, ()> {
@@ -285,7 +284,7 @@ impl World for Wire<'_> {
     }
 
     fn state(&self) -> &State {
-        self.third_party.policy_state()
+        self.sender.third_party().policy_state()
     }
 }
 

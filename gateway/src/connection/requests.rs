@@ -21,6 +21,9 @@ use crate::policy::{Held, Meters};
 use crate::telemetry::RequestRecord;
 use crate::upstream::{Http1, Http2, Leased, has_unknown_coding};
 
+/// The wish of one side to end the connection after a message (RFC 9112 §9.6).
+pub(super) const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// RFC 9110 §15.6.4.
 pub(super) fn no_room() -> Response<Body> {
     answer(StatusCode::SERVICE_UNAVAILABLE, "egret: buffers_full: this caller's requests take too much memory\n")
@@ -321,8 +324,9 @@ impl Body {
         Self { _record: record, ..self }
     }
 
-    pub(super) fn with(self, answering: Answering) -> Self {
-        Self { _answering: Some(answering), ..self }
+    /// With the guard of a request that is being answered.
+    pub(super) fn with(self, answering: Option<Answering>) -> Self {
+        Self { _answering: answering, ..self }
     }
 }
 

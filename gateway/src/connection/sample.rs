@@ -1,19 +1,19 @@
 //! A request that nobody's connection brings: the operator's, to see what becomes of it. It goes the way of any other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::UPGRADE;
+use hyper::Request;
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::Rooms;
-use super::policed::{self, Ask};
-use super::requests::{Body, From, Unanswered, hop_by_hop, noted};
+use super::downstream::Handle;
+use super::exchange::Exchange;
+use super::sender::Connections;
 use super::third_party::ThirdParty;
-use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Pending, Protocol, Reason, Scope, Workload};
+use crate::model::{Alpn, ApiId, Flow, Host, Model, OriginalDst, Protocol, Reason, Scope, Workload};
 use crate::permit;
 use crate::policy::{Account, Recorded};
 use crate::route::{self, Carriage, Route, Sharers};
@@ -60,7 +60,7 @@ pub struct Sampled {
 /// # Errors
 /// Such a request is not carried.
 pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Result<Sampled, Reason> {
-    let Sample { mut head, body, plain, host, api, workload, original_dst } = sample;
+    let Sample { head, body, plain, host, api, workload, original_dst } = sample;
     let protocol = match plain {
         true => Protocol::Http1 { host: Some(host.clone()) },
         false => Protocol::Tls { sni: Some(host.clone()), alpn: Alpn::HTTP1 },
@@ -82,14 +82,11 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         return Err(Reason::NotHttp);
     }
     tracing::info!(flow = flow.id, api = %api.name, workload = %flow.workload.identity.name, "a request of `egret explain --send`");
-    // It asks for no other protocol: nobody would speak it.
-    hop_by_hop(&mut head.headers);
-    head.headers.remove(UPGRADE);
     let third_party = ThirdParty::new(rooms, Arc::clone(&model), flow, &route, carriage, host, Arc::default());
+    let exchange = Exchange::new(third_party, Handle::default(), Connections::Sample(Mutex::default()));
     let request = Request::from_parts(head, Outgoing::from(body));
-    let asking = Asking { third_party: &third_party, path: Mutex::default() };
     let mut account = Account::default();
-    let answered = timeout(SAMPLE_PATIENCE, answered(&third_party, request, &asking, &mut account)).await;
+    let answered = timeout(SAMPLE_PATIENCE, answered(&exchange, request, &mut account)).await;
     let broken = match answered.unwrap_or(Err(Reason::UpstreamTimeout)) {
         Ok(message) => {
             account.answered = Some(message);
@@ -97,57 +94,14 @@ pub async fn sample(sample: Sample, model: Arc<Model>, rooms: Arc<Rooms>) -> Res
         }
         Err(reason) => Some(reason),
     };
-    let path = *asking.path.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Sampled { account, path, broken })
+    Ok(Sampled { account, path: exchange.path(), broken })
 }
 
-async fn answered(
-    third_party: &ThirdParty,
-    request: Request<Outgoing>,
-    asking: &Asking<'_>,
-    account: &mut Account,
-) -> Result<Recorded, Reason> {
-    let mut record = third_party.record(&request);
-    let answered = match third_party.rulebook() {
-        Some(rulebook) => policed::answer(third_party, rulebook, request, asking, &mut record, Some(account)).await,
-        None => {
-            let (head, body) = request.into_parts();
-            account.sent = Some(Recorded::request(&head, &head.uri.to_string(), None));
-            asking.ask(Request::from_parts(head, body)).await
-        }
-    };
-    let response = match answered {
-        Ok(response) => noted(response, record),
-        Err(error) => {
-            let reason = error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset);
-            if let Some(record) = &mut record {
-                record.failed(reason);
-            }
-            return Err(reason);
-        }
-    };
+async fn answered(exchange: &Exchange, request: Request<Outgoing>, account: &mut Account) -> Result<Recorded, Reason> {
+    let response = exchange.respond_to_sample(request, account).await?;
     let (head, mut body) = response.into_parts();
-    let (bytes, whole) = body.peek(SHOWN, &third_party.buffered()).await.map_err(|_| Reason::UpstreamReset)?;
+    let (bytes, whole) =
+        body.peek(SHOWN, &exchange.third_party().buffered()).await.map_err(|_| Reason::UpstreamReset)?;
     let shown = bytes.slice(..bytes.len().min(SHOWN));
     Ok(Recorded { cut: !whole, ..Recorded::answer(&head, Some(shown)) })
-}
-
-struct Asking<'a> {
-    third_party: &'a ThirdParty,
-    /// Which way it went.
-    path: Mutex<Option<Path>>,
-}
-
-impl Ask for Asking<'_> {
-    fn ask(&self, request: Request<Outgoing>) -> Pending<'_, Result<Response<Body>, Unanswered>> {
-        Box::pin(async move {
-            let (connection, mut response) = self.third_party.send(None, request).await?;
-            *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.path());
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return Err(Reason::UpstreamReset.into());
-            }
-            hop_by_hop(response.headers_mut());
-            Ok(response.map(|body| Body::streamed(body, From::Http1(connection))))
-        })
-    }
 }
