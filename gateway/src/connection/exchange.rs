@@ -39,9 +39,15 @@ struct Admitted {
 /// What becomes of a request that is not sent.
 enum Refused {
     /// It gets this response.
-    Answered(Response<Body>),
+    Answered(Box<Response<Body>>),
     /// Its stream is reset, with an error code of HTTP/2 (RFC 9113 §7).
     Reset(h2::Reason, Reason),
+}
+
+impl Refused {
+    fn with(response: Response<Body>) -> Self {
+        Self::Answered(Box::new(response))
+    }
 }
 
 impl Exchange {
@@ -60,7 +66,7 @@ impl Exchange {
             Ok(Admitted { request, upgrade, place, _room }) => {
                 (self.answer(request, upgrade.as_ref(), &mut record, None).await?, place)
             }
-            Err(Refused::Answered(response)) => (response, None),
+            Err(Refused::Answered(response)) => (*response, None),
             Err(Refused::Reset(code, reason)) => {
                 if let Some(record) = &mut record {
                     record.failed(reason);
@@ -89,21 +95,21 @@ impl Exchange {
         // How far the body of a request of HTTP/1.1 gets decides about the connection.
         let request = if is_http2 { request.map(Outgoing::from) } else { outgoing(request, self.caller().upload()) };
         if request.method() == Method::CONNECT {
-            return Err(Refused::Answered(no_connect()));
+            return Err(Refused::with(no_connect()));
         }
         if is_http2 && has_blank_edges(request.headers()) {
             return Err(Refused::Reset(h2::Reason::PROTOCOL_ERROR, Reason::BadRequest));
         }
         if let Err(reason) = judge(self.third_party().hosts(), &request) {
             self.caller().ends_for(reason);
-            return Err(Refused::Answered(refusal(reason)));
+            return Err(Refused::with(refusal(reason)));
         }
         if is_http2 { self.admit_http2(request) } else { self.admit_http1(request) }
     }
 
     fn admit_http1(&self, mut request: Request<Outgoing>) -> Result<Admitted, Refused> {
         if has_unknown_coding(request.headers()) {
-            return Err(Refused::Answered(unknown_coding()));
+            return Err(Refused::with(unknown_coding()));
         }
         let asks = hop_by_hop(request.headers_mut());
         let upgrade = upgrade::wanted(&mut request, asks, self.third_party().upgrades());
@@ -116,7 +122,7 @@ impl Exchange {
         };
         let room = self.third_party().buffered();
         if room.take(head_size(&request)).is_err() {
-            return Err(Refused::Answered(no_room()));
+            return Err(Refused::with(no_room()));
         }
         // Its body may go on after the response.
         let held = Arc::clone(&place);
