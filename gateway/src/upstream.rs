@@ -36,9 +36,6 @@ pub use pool::{Key, Lease, Leased, Path, Pool, PoolEntry};
 pub use request::{Held, Outgoing, Reuse, SendError, Upload, has_blank_edges, has_unknown_coding, outgoing};
 pub use transport::Transport;
 
-/// Header fields of a message of HTTP/1.1.
-pub const MAX_FIELDS: usize = 256;
-
 /// Bytes of the header of a message of HTTP/2, as it counts them (RFC 9113 §6.5.2).
 pub const MAX_HEADER_BYTES: u32 = 64 << 10;
 

@@ -15,6 +15,8 @@ mod names_load;
 mod passthrough;
 mod policies;
 mod report;
+mod scale;
+mod soak;
 mod third_party;
 
 use std::path::PathBuf;
@@ -50,6 +52,14 @@ enum Bench {
     Names(Options),
     /// Policies: none, ten headers set, a condition, a condition that needs CEL's interpreter; against nginx, HAProxy and Envoy.
     Policies(Options),
+    /// Egret alone: a request with 1, 100 and 10,000 APIs, operations and connections, and on two CPUs.
+    Scale(Options),
+    /// Mixed load with a reload each second, take-overs and third parties that fail; fails if Egret holds more and more.
+    Soak {
+        /// How long, in minutes.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+    },
     /// The application of a run.
     #[command(hide = true, subcommand)]
     Load(load::Load),
@@ -87,6 +97,11 @@ fn main() {
             on_cpu(APPLICATIONS);
             policies::run(options.rounds).publish(&options.json);
         }
+        Bench::Scale(options) => {
+            on_cpu(APPLICATIONS);
+            scale::run(options.rounds).publish(&options.json);
+        }
+        Bench::Soak { minutes } => soak::run(minutes),
         Bench::Load(load) => load.run(),
     }
 }
@@ -98,7 +113,16 @@ const GATEWAY: usize = 1;
 
 /// Puts the calling thread, and what it starts from now on, on this CPU.
 fn on_cpu(number: usize) {
+    on_cpus(&[number]);
+}
+
+/// The same on both CPUs of a bench.
+fn on_any_cpu() {
+    on_cpus(&[APPLICATIONS, GATEWAY]);
+}
+
+fn on_cpus(numbers: &[usize]) {
     let mut set = CpuSet::new();
-    set.set(number).expect("a CPU number");
+    numbers.iter().for_each(|number| set.set(*number).expect("a CPU number"));
     sched_setaffinity(Pid::from_raw(0), &set).expect("two CPUs are needed: one for the gateway alone");
 }

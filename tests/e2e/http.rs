@@ -142,6 +142,20 @@ fn answers_arrive_as_they_were_sent() {
 }
 
 #[test]
+fn a_head_has_at_most_a_hundred_fields() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let head = |fields: usize| {
+        let others = "X-Field: a\r\n".repeat(fields - 2);
+        format!("GET / HTTP/1.1\r\nHost: api.partner.example\r\nConnection: close\r\n{others}\r\n")
+    };
+    assert!(exchange(&lab, &head(100)).starts_with("HTTP/1.1 200 "));
+    assert!(exchange(&lab, &head(101)).starts_with("HTTP/1.1 431 "));
+    assert_eq!(partner.seen().len(), 1);
+}
+
+#[test]
 fn a_third_party_that_dies_in_an_answer_is_no_orderly_end() {
     let lab = Lab::new();
     let _partner = answering(&lab, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nnot all of it", Then::Resets);

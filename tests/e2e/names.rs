@@ -89,6 +89,17 @@ fn a_name_that_resolves_late_is_captured_then_and_holds_up_no_other() {
 }
 
 #[test]
+fn heavy_thousands_of_hosts_of_a_hosts_file_are_captured_when_egret_is_ready() {
+    let lab = Lab::new();
+    let hosts: Vec<_> =
+        (0..4_000).map(|n| (format!("198.18.{}.{}", n / 256, n % 256), format!("api{n}.partner.example"))).collect();
+    lab.hosts(&hosts.iter().map(|(address, name)| (address.as_str(), name.as_str())).collect::<Vec<_>>());
+    let apis = hosts.iter().map(|(_, name)| format!("  - name: {name}\n    hosts: [{name}]\n    ports: [80]\n"));
+    let _egret = lab.egret(&lab.configure(&apis.collect::<String>()), &[]);
+    assert_eq!(captured(&lab).len(), hosts.len());
+}
+
+#[test]
 fn many_addresses_come_over_tcp_and_aliases_are_followed() {
     let lab = Lab::new();
     let dns = lab.dns();

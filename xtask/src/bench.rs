@@ -10,6 +10,9 @@ pub(crate) struct Bench {
     /// Number of runs of each candidate; results are medians.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
+    /// Length of `soak` in minutes.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
     /// Run only this scenario; `--scenario help` lists all.
     #[arg(long)]
     scenario: Option<String>,
@@ -27,6 +30,10 @@ enum What {
     Passthrough,
     /// Policies, compared with nginx, HAProxy and Envoy.
     Policies,
+    /// Egret alone, with 1, 100 and 10,000 APIs, operations and connections.
+    Scale,
+    /// Egret under mixed load for `--minutes`: whether it holds more and more.
+    Soak,
 }
 
 impl Bench {
@@ -38,9 +45,13 @@ impl Bench {
             What::Names => "names",
             What::Passthrough => "passthrough",
             What::Policies => "policies",
+            What::Scale => "scale",
+            What::Soak => "soak",
         };
         let (peers, proxies) = match self.what {
-            What::Connect => (&[][..], false),
+            What::Connect | What::Soak => (&[][..], false),
+            // nginx is the third party.
+            What::Scale => (setup::PEERS, false),
             What::Names => (setup::RESOLVERS, false),
             What::Http | What::Passthrough | What::Policies => (setup::PEERS, true),
         };
@@ -49,11 +60,16 @@ impl Bench {
         kernel::build()?;
         let build = ["build", "--quiet", "--locked", "--release", "--package", "egret", "--package", "egret-tests"];
         run(cargo().args(build).args(["--bin", "egret", "--bin", "egret-bench"]))?;
-        run(as_root(target().join("release/egret-bench"))?
-            .args([name, "--rounds", &self.rounds.to_string(), "--json"])
-            .arg(target().join(format!("bench/{name}.json")))
-            .args(self.scenario.iter().flat_map(|scenario| ["--scenario", scenario]))
-            .envs(envoy.map(|path| ("ENVOY_BIN", path)))
-            .env("EGRET_BIN", target().join("release/egret")))
+        let mut bench = as_root(target().join("release/egret-bench"))?;
+        bench.arg(name);
+        if self.what == What::Soak {
+            bench.args(["--minutes", &self.minutes.to_string()]);
+        } else {
+            bench
+                .args(["--rounds", &self.rounds.to_string(), "--json"])
+                .arg(target().join(format!("bench/{name}.json")));
+            bench.args(self.scenario.iter().flat_map(|scenario| ["--scenario", scenario]));
+        }
+        run(bench.envs(envoy.map(|path| ("ENVOY_BIN", path))).env("EGRET_BIN", target().join("release/egret")))
     }
 }

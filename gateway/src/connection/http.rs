@@ -26,7 +26,7 @@ use super::rewound::Rewound;
 use super::sender::{Connections, Kept, Tunnel};
 use super::third_party::ThirdParty;
 use crate::model::Reason;
-use crate::upstream::{Http1, Leased, MAX_BUFFER, MAX_FIELDS};
+use crate::upstream::{Http1, Leased, MAX_BUFFER};
 
 /// Time without a request after which a connection gives up its buffers.
 const REST: Duration = Duration::from_secs(1);
@@ -164,6 +164,7 @@ pub(super) async fn refuse(
     Err(reason)
 }
 
+/// A head has at most 100 fields, hyper's default, and so has one of a third party: for more it would allocate room for each message.
 fn server() -> Builder {
     let mut server = Builder::new();
     server
@@ -171,7 +172,6 @@ fn server() -> Builder {
         // Its own begins before the head does: it would end connections that are kept alive.
         .header_read_timeout(None)
         .preserve_header_case(true)
-        .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_BUFFER)
         .auto_date_header(false)
         .half_close(true);

@@ -1,4 +1,8 @@
+use std::collections::HashMap;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::ResolverBuilder;
@@ -22,11 +26,19 @@ pub(super) enum Families {
     V6,
 }
 
+/// The system's files that a resolver is made of.
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// What tells whether the files have changed: of each the device, the inode, the time of the last change and the size.
+type Versions = [Option<(u64, u64, i64, i64, u64)>; FILES.len()];
+
 /// Resolves names by asking these servers, or the system's.
 #[derive(Clone)]
 pub(super) struct Resolver {
     servers: Vec<SocketAddr>,
     runtime: Runtime,
+    /// What was made, of these versions of the files. Thousands of hosts are looked up at once, and a hosts file may name them all.
+    made: Arc<Mutex<HashMap<Families, (Versions, hickory_resolver::Resolver<Runtime>)>>>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -38,7 +50,7 @@ impl std::fmt::Debug for Resolver {
 impl Resolver {
     /// Creates it. Without a server it asks those of the system.
     pub(super) fn new(servers: Vec<SocketAddr>, exempt: Exempt) -> Self {
-        Self { servers, runtime: Runtime::new(exempt) }
+        Self { servers, runtime: Runtime::new(exempt), made: Arc::default() }
     }
 
     /// Returns the addresses of a host; /etc/hosts is honoured. The addresses are canonical (no `::ffff:`).
@@ -48,7 +60,7 @@ impl Resolver {
     pub(super) async fn resolve(&self, host: &Host, families: Families) -> Result<Response, String> {
         let asking = self.clone();
         // It reads files, and callers decide how often.
-        let made = tokio::task::spawn_blocking(move || asking.make(families)).await;
+        let made = tokio::task::spawn_blocking(move || asking.current(families)).await;
         let resolver = made.map_err(|error| error.to_string())??;
         // The trailing dot: the name is complete, no search list applies.
         let lookup = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| error.to_string())?;
@@ -56,13 +68,27 @@ impl Resolver {
         Ok(Response { addresses, ttl: lookup.valid_until().saturating_duration_since(Instant::now()) })
     }
 
-    /// Makes a resolver. The system's files are read anew each time: they may have changed.
-    fn make(self, families: Families) -> Result<hickory_resolver::Resolver<Runtime>, String> {
-        let Self { servers, runtime } = self;
+    /// Returns a resolver of the system's files as they are now.
+    fn current(&self, families: Families) -> Result<hickory_resolver::Resolver<Runtime>, String> {
+        let versions = FILES.map(|path| {
+            let file = fs::metadata(path).ok()?;
+            Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
+        });
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, resolver)) = made.get(&families).filter(|(of, _)| *of == versions) {
+            return Ok(resolver.clone());
+        }
+        let resolver = self.make(families)?;
+        made.insert(families, (versions, resolver.clone()));
+        Ok(resolver)
+    }
+
+    fn make(&self, families: Families) -> Result<hickory_resolver::Resolver<Runtime>, String> {
+        let Self { servers, runtime, .. } = self;
         let mut builder = match &servers[..] {
             // Without a usable /etc/resolv.conf there still is /etc/hosts.
-            [] => hickory_resolver::Resolver::builder(runtime.clone()).unwrap_or_else(|_| asking(&[], runtime)),
-            servers => asking(servers, runtime),
+            [] => hickory_resolver::Resolver::builder(runtime.clone()).unwrap_or_else(|_| asking(&[], runtime.clone())),
+            servers => asking(servers, runtime.clone()),
         };
         let options = builder.options_mut();
         options.ip_strategy = match families {

@@ -19,7 +19,7 @@ use super::pace::{self, Pace};
 use super::replay::Again;
 use super::request::{Held, Outgoing, SendError, has_unknown_coding};
 use super::transport::{Line, Transport};
-use super::{MAX_BUFFER, MAX_FIELDS, idle_limit, tcp_info};
+use super::{MAX_BUFFER, idle_limit, tcp_info};
 use crate::model::Reason;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -55,7 +55,6 @@ impl Http1 {
         let line = transport.line();
         let (sender, connection) = Builder::new()
             .preserve_header_case(true)
-            .max_headers(MAX_FIELDS)
             .max_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(transport))
             .await
