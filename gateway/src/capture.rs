@@ -32,6 +32,8 @@ mod origins;
 
 mod pins;
 
+mod ports;
+
 mod proof;
 
 mod rows;
@@ -57,6 +59,7 @@ pub use cgroup::{CgroupPaths, cgroup_root};
 pub use decisions::Decisions;
 pub use features::{Feature, features};
 pub use namespaces::{Arrivals, netns_cookie};
+pub use ports::ports;
 pub use proof::was_caller;
 
 use crate::model::{HookCounters, Origin, Redirect, Scope};

@@ -10,6 +10,8 @@ mod deserted;
 
 mod egress;
 
+mod expiries;
+
 mod forwarding;
 
 mod health;
@@ -25,6 +27,8 @@ mod leftovers;
 mod log;
 
 mod memory;
+
+mod metrics;
 
 mod models;
 

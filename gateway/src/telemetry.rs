@@ -13,6 +13,8 @@ mod record;
 mod request_line;
 mod requests;
 
+mod responses;
+
 mod told;
 
 mod unlisted;
@@ -28,10 +30,11 @@ use std::time::Instant;
 pub use access_log::AccessLog;
 pub use callers::{Newest, Owner};
 pub use http::serve;
-pub use metrics::{Counter, Gauges, Metrics};
+pub use metrics::{Counter, Gauges, Metrics, Process};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use request_line::{RequestFacts, RequestLine};
 pub use requests::{RequestRecord, RequestSnapshot};
+pub use responses::Responses;
 pub use told::Teller;
 pub use unlisted::UnlistedDestination;
 

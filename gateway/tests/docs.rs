@@ -169,6 +169,27 @@ fn every_reason_has_its_row_in_troubleshooting() {
 }
 
 #[test]
+fn every_alert_has_its_section_in_the_runbook_and_names_it() {
+    let text = read("config/deploy/kubernetes/monitoring/rules.yaml");
+    let rules: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let alerts: Vec<_> = groups.map(|rule| (rule["alert"].as_str().unwrap(), &rule["annotations"])).collect();
+    for (alert, annotations) in &alerts {
+        assert_eq!(annotations["runbook"], format!("docs/runbook.md#{}", alert.to_lowercase()));
+    }
+    let page = read("docs/runbook.md");
+    let sections: Vec<_> = page.split("\n## ").skip(1).collect();
+    let titles: Vec<_> = sections.iter().map(|section| section.lines().next().unwrap()).collect();
+    assert_eq!(titles, alerts.iter().map(|(alert, _)| *alert).collect::<Vec<_>>());
+    for (title, section) in titles.iter().zip(&sections) {
+        let parts = ["**Meaning.**", "**What users see.**", "**Check.**", "**Remedy.**"];
+        let missing: Vec<_> = parts.iter().filter(|part| !section.contains(**part)).collect();
+        assert!(missing.is_empty(), "{title} lacks {missing:?}");
+        assert!(!commands(section).is_empty() || section.contains("(#"), "{title} names no command");
+    }
+}
+
+#[test]
 fn every_policy_and_every_limit_is_in_the_docs() {
     let schema: serde_json::Value = serde_json::from_str(&read("config/schema.json")).unwrap();
     let keys =

@@ -79,7 +79,8 @@ impl Capture {
         let mut on_connection = on_connection;
         everywhere::each(|namespace| {
             for transport in [Transport::Tcp, Transport::Udp] {
-                self.maps.connections(transport, |connection| on_connection(namespace, connection))?;
+                self.maps
+                    .connections((transport, sockets::CONNECTED), |connection| on_connection(namespace, connection))?;
             }
             Ok(())
         })

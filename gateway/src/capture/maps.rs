@@ -226,8 +226,8 @@ impl Maps {
     }
 
     /// Lists the connections of this thread's network namespace, and what the hooks and Egret have noted of each.
-    pub(super) fn connections(&self, transport: Transport, on_connection: impl FnMut(Connection)) -> io::Result<()> {
-        sockets::connections(transport, self.marks_fd.as_fd(), self.passed_fd.as_fd(), on_connection)
+    pub(super) fn connections(&self, of: (Transport, u32), on_connection: impl FnMut(Connection)) -> io::Result<()> {
+        sockets::connections(of, self.marks_fd.as_fd(), self.passed_fd.as_fd(), on_connection)
     }
 }
 

@@ -30,7 +30,10 @@ const CGROUP: u16 = 21;
 const STORAGE_VALUE: u16 = 3;
 
 /// Established connections, and those that are being opened or closed by one side (`TCP_*` in net/tcp_states.h).
-const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8;
+pub(super) const CONNECTED: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8;
+
+/// Connections that take a source port: also those that both sides have closed, for a minute (TIME_WAIT).
+pub(super) const TAKING_A_PORT: u32 = CONNECTED | 1 << 6 | 1 << 9 | 1 << 11;
 
 const ANY_STATE: u32 = u32::MAX;
 
@@ -70,16 +73,17 @@ pub(super) struct Connection {
     identity: [u8; 48],
 }
 
-/// Calls this for each connection of the thread's network namespace, with its entries in these socket storages.
+/// Calls this for each connection of the thread's network namespace in one of these states, with its entries in these socket
+/// storages.
 pub(super) fn connections(
-    transport: Transport,
+    (transport, states): (Transport, u32),
     marks: BorrowedFd<'_>,
     passed: BorrowedFd<'_>,
     mut on_connection: impl FnMut(Connection),
 ) -> io::Result<()> {
     let netlink = open()?;
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, transport, STATES, &[0; 48]);
+        let mut request = request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, transport, states, &[0; 48]);
         // A list of maps, as attributes in an attribute.
         let maps = [marks, passed].map(|map| attribute(REQUEST_STORAGE_MAP, &map.as_raw_fd().to_ne_bytes()));
         request.extend(attribute(REQUEST_STORAGES | NESTED, &maps.concat()));

@@ -11,7 +11,7 @@ use super::buffered::Buffered;
 use super::downstream::{Answering, Handle};
 use super::judged::{judge, no_connect, refusal, unknown_coding};
 use super::policed;
-use super::requests::{Body, CLOSE, Record, Unanswered, hop_by_hop, join_cookies, no_room, noted};
+use super::requests::{Body, CLOSE, Counted, Record, Unanswered, hop_by_hop, join_cookies, no_room, noted};
 use super::sender::{Connections, Sender, Tunnel};
 use super::third_party::ThirdParty;
 use super::upgrade;
@@ -61,7 +61,7 @@ impl Exchange {
     /// There is none, and the caller sees a broken connection or a reset stream, as it would without Egret.
     pub(super) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
         let answering = self.begins();
-        let mut record = self.third_party().record(&request);
+        let (mut record, counted) = (self.third_party().record(&request), self.third_party().counted());
         let (mut response, place) = match self.admit(request) {
             Ok(Admitted { request, upgrade, place, _room }) => {
                 (self.answer(request, upgrade.as_ref(), &mut record, None).await?, place)
@@ -77,7 +77,7 @@ impl Exchange {
         if self.caller().upload().ends_connection() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
-        Ok(noted(response, record).map(|body| body.with(answering).taking(place)))
+        Ok(noted(response, record, counted).map(|body| body.with(answering).taking(place)))
     }
 
     /// Notes that a request has come. Over HTTP/1.1 what else comes belongs to it until its response has ended.
@@ -188,7 +188,7 @@ impl Exchange {
         request.headers_mut().remove(UPGRADE);
         let mut record = self.third_party().record(&request);
         match self.answer(request, None, &mut record, Some(account)).await {
-            Ok(response) => Ok(noted(response, record)),
+            Ok(response) => Ok(noted(response, record, Counted::new(None))),
             Err(error) => Err(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset)),
         }
     }

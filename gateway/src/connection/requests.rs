@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
@@ -18,7 +19,7 @@ use super::trailers::Filter;
 use crate::flow::Share;
 use crate::model::{Reason, Told};
 use crate::policy::{Held, Meters};
-use crate::telemetry::RequestRecord;
+use crate::telemetry::{RequestRecord, Responses};
 use crate::upstream::{Http1, Http2, Leased, has_unknown_coding};
 
 /// The wish of one side to end the connection after a message (RFC 9112 §9.6).
@@ -43,11 +44,31 @@ pub(super) fn ended(error: &hyper::Error) -> Reason {
 /// Why there is no answer.
 pub(super) type Unanswered = Box<dyn std::error::Error + Send + Sync>;
 
+/// Counts the response to a request of an API when it begins.
+pub(super) struct Counted {
+    responses: Option<Arc<Responses>>,
+    since: Instant,
+}
+
+impl Counted {
+    /// Returns the count for a request that begins now.
+    pub(super) fn new(responses: Option<&Arc<Responses>>) -> Self {
+        Self { responses: responses.map(Arc::clone), since: Instant::now() }
+    }
+
+    fn begins(self, status: u16) {
+        if let Some(responses) = self.responses {
+            responses.count(status, self.since.elapsed());
+        }
+    }
+}
+
 /// A request that is watched, if it is.
 pub(super) type Record = Option<Box<RequestRecord>>;
 
-/// An answer that has begun, on record.
-pub(super) fn noted(response: Response<Body>, mut record: Record) -> Response<Body> {
+/// A response that has begun, counted and on record.
+pub(super) fn noted(response: Response<Body>, mut record: Record, counted: Counted) -> Response<Body> {
+    counted.begins(response.status().as_u16());
     if let Some(record) = &mut record {
         record.answered(response.status().as_u16());
     }

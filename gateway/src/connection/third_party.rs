@@ -9,7 +9,7 @@ use hyper::{Request, Response};
 use super::Rooms;
 use super::buffered::Buffered;
 use super::elsewhere::Elsewhere;
-use super::requests::Tell;
+use super::requests::{Counted, Tell};
 use crate::flow::{Bound, Share};
 use crate::model::{
     Alpn, Api, ApiId, Flow, Host, Limits, Model, OriginalDst, Pool as PoolSettings, Reason, Rules, Workload,
@@ -17,7 +17,7 @@ use crate::model::{
 use crate::permit::{self, Permit};
 use crate::policy::State;
 use crate::route::{Carriage, Route};
-use crate::telemetry::{Bytes, Counter, FlowRecord, Metrics, RequestRecord, Telemetry, Teller};
+use crate::telemetry::{Bytes, Counter, FlowRecord, Metrics, RequestRecord, Responses, Telemetry, Teller};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError, Windows};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -52,6 +52,8 @@ pub(super) struct ThirdParty {
     counts: Arc<Bytes>,
     /// Where those that went well are counted.
     well: OnceLock<Counter>,
+    /// Where the responses of its API are counted.
+    responses: Option<Arc<Responses>>,
 }
 
 /// What is done with a request: it ends under the configuration that it began with.
@@ -108,7 +110,9 @@ impl ThirdParty {
             idle: pool.idle,
             workload: pool.isolate_workloads.then(|| Arc::clone(&flow.workload.identity.owner)),
         });
+        let counted = api.and_then(|id| model.api(id)).map(|api| rooms.telemetry.metrics().responses(&api.name));
         Self {
+            responses: counted,
             rooms,
             model,
             flow,
@@ -324,6 +328,11 @@ impl ThirdParty {
         let called = (self.scheme(), self.flow.original_dst.0.port());
         let (caller, method) = (&self.flow.workload, request.method().as_str());
         self.rooms.telemetry.request(self.flow.id, &api.name, caller, called, method, target)
+    }
+
+    /// Counts the response to a request that begins now.
+    pub(super) fn counted(&self) -> Counted {
+        Counted::new(self.responses.as_ref())
     }
 
     /// Where things are put on record.

@@ -16,13 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use super::admin_state::AdminState;
 use super::bypasses::Bypasses;
-use super::egress::{NodeAddresses, all_egress, egress_on_node};
+use super::egress::{NodeAddresses, egress_on_node};
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat::{self, Runtime};
 use super::instance::{Instance, Turn};
 use super::kubernetes::{described_by, spawn_kubernetes};
 use super::log;
+use super::metrics::Scraped;
 use super::models::Models;
 use super::namespaces::{Namespaces, Serve};
 use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
@@ -36,12 +37,11 @@ use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
 use crate::connection::{self, CarryDns, Rooms};
 use crate::flow::{self, Kubelet, Shares, Workloads};
-use crate::kubernetes::State;
 use crate::listener::{Entrance, Listeners};
 use crate::model::{Exempt, Generation, Model, number};
 use crate::names::{self, Names};
 use crate::policy;
-use crate::telemetry::{self, AccessLog, Gauges, Metrics, Telemetry};
+use crate::telemetry::{self, AccessLog, Metrics, Telemetry};
 use crate::tls::{Files, Leaves};
 use crate::upstream::{Dialer, Pool, Redis};
 
@@ -554,33 +554,9 @@ fn spawn_telemetry(
     left_out: Arc<AtomicUsize>,
     stop: &CancellationToken,
 ) {
-    let (state, telemetry, stop) = (Arc::clone(state), Arc::clone(telemetry), stop.clone());
-    let served = Arc::clone(&state);
-    let metrics = move || {
-        let model = state.models.current();
-        let gauges = Gauges {
-            flows: telemetry.running(),
-            kernel: state.capture.counters(),
-            egress: all_egress(&model).into_iter().map(|address| (address, state.node.has(address))).collect(),
-            generation: model.generation.0,
-            config_refused: state.config_error.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
-            origins: state.capture.origins_used(),
-            namespaces: state.namespaces.count(),
-            namespaces_refused: state.namespaces.refusals(),
-            kubernetes: state.kubernetes.as_ref().map(|pods| (pods.status().state == State::Watching, pods.count())),
-            lost_events: state.capture.events_lost(),
-            stalls: runtime.stalls(),
-            lost_lines: telemetry.lost_lines(),
-            suppressed_lines: telemetry.suppressed_lines(),
-            buffered_bytes: state.connection.buffers.used(),
-            dns_refused: state.names.status().iter().map(|name| name.refused.len()).sum(),
-            dns_dropped: state.names.dropped(),
-            dns: state.dns_counters().collect(),
-            bypasses: state.bypasses.counted().into_iter().map(|found| (found.cause, found.open, found.all)).collect(),
-            rows_left_out: left_out.load(Ordering::Relaxed),
-        };
-        telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
-    };
+    let (served, stop) = (Arc::clone(state), stop.clone());
+    let scraped = Scraped { state: Arc::clone(state), telemetry: Arc::clone(telemetry), runtime, left_out };
+    let metrics = move || scraped.text();
     let ready = move || served.readiness();
     tokio::spawn(async move { stop.run_until_cancelled(telemetry::serve(&listener, metrics, ready)).await });
 }

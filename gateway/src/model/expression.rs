@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use super::{Condition, Escaping, Secret};
 
@@ -133,6 +134,8 @@ pub struct NamedValue {
     pub name: Arc<str>,
     /// The place where the value is stored.
     pub source: ValueSource,
+    /// When it expires, as far as the configuration says so.
+    pub expires: Option<SystemTime>,
     /// The current value: a file may change at any time.
     current: RwLock<Arc<Secret>>,
 }
@@ -150,8 +153,8 @@ pub enum ValueSource {
 
 impl NamedValue {
     /// Creates a named value with its current content.
-    pub fn new(name: Arc<str>, source: ValueSource, current: Secret) -> Self {
-        Self { name, source, current: RwLock::new(Arc::new(current)) }
+    pub fn new(name: Arc<str>, source: ValueSource, expires: Option<SystemTime>, current: Secret) -> Self {
+        Self { name, source, expires, current: RwLock::new(Arc::new(current)) }
     }
 
     /// Returns whether the value is a secret.
@@ -178,7 +181,7 @@ impl NamedValue {
 /// Compares the place, not the content: the content changes without the configuration.
 impl PartialEq for NamedValue {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.source) == (&other.name, &other.source)
+        (&self.name, &self.source, self.expires) == (&other.name, &other.source, other.expires)
     }
 }
 

@@ -1,6 +1,7 @@
-use std::fmt::Write;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,8 +9,8 @@ pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Snapshot;
 use super::told::Custom;
+use super::{Owner, Responses, Snapshot};
 
 /// The counters of the gateway.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Metrics {
     bytes: Family<ByteLabels, Counter>,
     requests: Family<FlowLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
+    /// Responses by API.
+    responses: Mutex<BTreeMap<Arc<str>, Arc<Responses>>>,
     custom: Custom,
     /// The label of flows without an API.
     none: Arc<str>,
@@ -84,7 +87,35 @@ pub struct Gauges {
     pub bypasses: Vec<(&'static str, u64, u64)>,
     /// Rows that the kernel's table has no room for.
     pub rows_left_out: usize,
+    /// The owners of workloads that have called, the one that called last first.
+    pub owners: Vec<Owner>,
+    /// Source ports in use, by egress address and destination.
+    pub ports_used: Vec<(IpAddr, SocketAddr, usize)>,
+    /// Number of source ports that the kernel may use for connections to one destination.
+    pub ports: usize,
+    /// When certificates and credentials expire: kind, name, seconds since 1970.
+    pub expiries: Vec<(&'static str, String, f64)>,
+    /// APIs with `fail: open`, and whether their connections leave from another address than their egress address.
+    pub fail_open: Vec<(Arc<str>, bool)>,
+    /// What the process uses.
+    pub process: Process,
 }
+
+/// What the process uses of the node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// Seconds of processor time.
+    pub cpu: f64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Open file descriptors.
+    pub descriptors: u64,
+    /// Most file descriptors that it may open.
+    pub most_descriptors: u64,
+}
+
+/// Number of workloads that metrics show: those that called last. Each of them has seven series.
+const WORKLOADS: usize = 200;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -99,7 +130,7 @@ impl Default for Metrics {
         registry.register("policy_reports", help, reports.clone());
         let custom = Custom::default();
         registry.register_collector(Box::new(custom.clone()));
-        Self { registry, flows, bytes, requests, reports, custom, none: "none".into() }
+        Self { registry, flows, bytes, requests, reports, responses: Mutex::default(), custom, none: "none".into() }
     }
 }
 
@@ -114,6 +145,12 @@ impl Metrics {
     /// Counts a request of an API with policies by its outcome.
     pub fn requests(&self, api: &Arc<str>, outcome: &'static str) -> Counter {
         self.requests.get_or_create(&FlowLabels { api: Arc::clone(api), outcome }).clone()
+    }
+
+    /// Returns the counters of the responses of an API.
+    pub fn responses(&self, api: &Arc<str>) -> Arc<Responses> {
+        let mut responses = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(responses.entry(Arc::clone(api)).or_default())
     }
 
     /// Counts a request that a policy in report mode would have refused.
@@ -182,8 +219,94 @@ impl Metrics {
         let decisions = gauges.kernel.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count));
         let help = "Decisions of the kernel hooks";
         section(&mut body, "egret_kernel_decisions_total", "counter", help, decisions)?;
+        self.write_responses(&mut body)?;
+        write_workloads(&mut body, &gauges.owners)?;
+        write_node(&mut body, gauges)?;
         Ok(body)
     }
+
+    fn write_responses(&self, body: &mut String) -> std::fmt::Result {
+        let responses = self.responses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (name, help) = ("egret_responses_total", "HTTP responses that have begun, by API and class of status");
+        writeln!(body, "# HELP {name} {help}.\n# TYPE {name} counter")?;
+        responses.iter().try_for_each(|(api, responses)| responses.write_classes(body, name, api))?;
+        let (name, help) = ("egret_response_seconds", "Time from a request to the beginning of its response, by API");
+        writeln!(body, "# HELP {name} {help}.\n# TYPE {name} histogram")?;
+        responses.iter().try_for_each(|(api, responses)| responses.write_durations(body, name, api))
+    }
+}
+
+/// Writes what the workloads did that called last. Owners that people call the same are one row.
+fn write_workloads(body: &mut String, owners: &[Owner]) -> std::fmt::Result {
+    #[derive(Clone, Copy, Default)]
+    struct Sums {
+        flows: u64,
+        failed: u64,
+        running: u64,
+        requests: u64,
+        sent: u64,
+        received: u64,
+    }
+    let mut rows: BTreeMap<String, Sums> = BTreeMap::new();
+    for owner in owners.iter().take(WORKLOADS) {
+        let sums = rows.entry(escaped(&owner.newest.identity.name)).or_default();
+        sums.flows += owner.flows;
+        sums.failed += owner.failed;
+        sums.running += owner.running;
+        sums.requests += owner.requests;
+        sums.sent += owner.sent;
+        sums.received += owner.received;
+    }
+    let by_name = |value: fn(&Sums) -> u64| {
+        rows.iter().map(|(name, sums)| (format!("{{workload=\"{name}\"}}"), value(sums))).collect::<Vec<_>>()
+    };
+    let help = "Flows of the workloads that called last, running ones included";
+    section(body, "egret_workload_flows_total", "counter", help, by_name(|sums| sums.flows))?;
+    let help = "Flows of the workloads that called last that were refused or broken";
+    section(body, "egret_workload_failed_total", "counter", help, by_name(|sums| sums.failed))?;
+    let help = "Running flows of the workloads that called last";
+    section(body, "egret_workload_flows_running", "gauge", help, by_name(|sums| sums.running))?;
+    let help = "HTTP requests of the workloads that called last";
+    section(body, "egret_workload_requests_total", "counter", help, by_name(|sums| sums.requests))?;
+    let bytes = rows.iter().flat_map(|(name, sums)| {
+        [("sent", sums.sent), ("received", sums.received)]
+            .map(|(direction, bytes)| (format!("{{workload=\"{name}\",direction=\"{direction}\"}}"), bytes))
+    });
+    let help = "Bytes carried for the workloads that called last, running flows included";
+    section(body, "egret_workload_bytes_total", "counter", help, bytes)
+}
+
+/// Writes what the node has, and what of it is used.
+fn write_node(body: &mut String, gauges: &Gauges) -> std::fmt::Result {
+    let used = gauges.ports_used.iter().map(|(address, destination, count)| {
+        (format!("{{address=\"{address}\",destination=\"{destination}\"}}"), *count)
+    });
+    let help = "Source ports of an egress address in use towards a destination, of the destinations with most";
+    section(body, "egret_egress_ports_used", "gauge", help, used)?;
+    let ports = gauges.egress.iter().map(|(address, _)| (format!("{{address=\"{address}\"}}"), gauges.ports));
+    let help = "Source ports of an egress address that the kernel may use towards one destination";
+    section(body, "egret_egress_ports_capacity", "gauge", help, ports)?;
+    let expiries = gauges
+        .expiries
+        .iter()
+        .map(|(kind, name, time)| (format!("{{kind=\"{kind}\",name=\"{}\"}}", escaped(name)), *time));
+    let help = "When a certificate or a credential expires, in seconds since 1970";
+    section(body, "egret_expiry_timestamp_seconds", "gauge", help, expiries)?;
+    let open = gauges.fail_open.iter().map(|(api, open)| (format!("{{api=\"{api}\"}}"), u64::from(*open)));
+    let help = "Whether connections of an API with fail: open leave from another address than its egress address";
+    section(body, "egret_fail_open", "gauge", help, open)?;
+    let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    section(body, "egret_build_info", "gauge", "The version of Egret", [(version, 1)])?;
+    let Process { cpu, memory, descriptors, most_descriptors } = gauges.process;
+    section(body, "process_cpu_seconds_total", "counter", "Processor time of Egret", [("", cpu)])?;
+    section(body, "process_resident_memory_bytes", "gauge", "Memory of Egret", [("", memory)])?;
+    section(body, "process_open_fds", "gauge", "Open file descriptors", [("", descriptors)])?;
+    section(body, "process_max_fds", "gauge", "Most file descriptors", [("", most_descriptors)])
+}
+
+/// Returns the text as the value of a label.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn section(
@@ -191,7 +314,7 @@ fn section(
     name: &str,
     kind: &str,
     help: &str,
-    rows: impl IntoIterator<Item = (impl std::fmt::Display, u64)>,
+    rows: impl IntoIterator<Item = (impl Display, impl Display)>,
 ) -> std::fmt::Result {
     writeln!(body, "# HELP {name} {help}.\n# TYPE {name} {kind}")?;
     rows.into_iter().try_for_each(|(labels, value)| writeln!(body, "{name}{labels} {value}"))

@@ -95,6 +95,11 @@ impl Leaves {
         }
     }
 
+    /// Returns when the CA, or one that it depends on, expires; none while no CA is in use.
+    pub fn ends(&self) -> Option<SystemTime> {
+        Some(self.current.load_full()?.authority.ends())
+    }
+
     /// Returns the programs that refused leaves.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals

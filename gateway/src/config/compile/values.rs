@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use serde_saphyr::Spanned;
 
 use super::Outside;
@@ -52,12 +54,13 @@ pub(super) fn compile(
     problems: &mut Vec<Problem>,
 ) -> Values {
     let mut values = Values::default();
-    let mut add = |name: &str, source: ValueSource, current: Secret| {
-        values.by_name.insert(name.to_owned(), Arc::new(NamedValue::new(name.into(), source, current)));
+    let mut add = |name: &str, source: ValueSource, expires: Option<SystemTime>, current: Secret| {
+        values.by_name.insert(name.to_owned(), Arc::new(NamedValue::new(name.into(), source, expires, current)));
     };
     let mut unread = BTreeSet::new();
     for (name, written) in files {
-        let NamedValueFile { file, env, credential, value } = &written.value;
+        let NamedValueFile { file, env, credential, value, expires } = &written.value;
+        let expires = expires.as_ref().and_then(|written| time(written, problems));
         if [file, env, credential, value].into_iter().flatten().count() != 1 {
             let help = "write exactly one of `file`, `env`, `credential` and `value`";
             let problem = Problem::at(written, format!("the value `{name}` has no source, or several"), help);
@@ -93,7 +96,7 @@ pub(super) fn compile(
             (None, None, None, None) => continue,
         };
         match found {
-            Ok((source, current)) => add(name, source, current),
+            Ok((source, current)) => add(name, source, expires, current),
             Err(problem) => {
                 problems.push(problem);
                 unread.insert(name.clone());
@@ -101,7 +104,7 @@ pub(super) fn compile(
         }
     }
     for name in &unread {
-        add(name, ValueSource::Environment(name.as_str().into()), Secret::new(Vec::new()));
+        add(name, ValueSource::Environment(name.as_str().into()), None, Secret::new(Vec::new()));
     }
     Values { unread, ..values }
 }
@@ -114,6 +117,18 @@ fn of_file(written: &Spanned<String>, path: PathBuf, outside: &Outside<'_>) -> R
             Err(Problem::at(written, rule, "name a file that has the value and nothing else"))
         }
     }
+}
+
+/// A day, which begins at midnight in UTC, or a time (RFC 3339).
+fn time(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Option<SystemTime> {
+    let text = written.value.trim();
+    let day = || text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()).or_else(day);
+    if time.is_none() {
+        let rule = format!("`{}` is neither a date nor a time", written.value);
+        problems.push(Problem::at(written, rule, "write it like 2027-01-31 or 2027-01-31T12:00:00Z"));
+    }
+    time.map(SystemTime::from)
 }
 
 /// A text that is about no request: named values, no expressions.

@@ -26,4 +26,10 @@ pub(in crate::config) struct NamedValueFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) value: Option<Text>,
+    /// When the credential expires: a date (the beginning of that day in UTC) or a time as in RFC 3339. It changes nothing but the
+    /// metric `egret_expiry_timestamp_seconds`, on which an alert warns in time. Default: what the value says itself, if it is a JSON
+    /// Web Token or a certificate in PEM. Example: `2027-01-31`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(in crate::config) expires: Option<Text>,
 }
