@@ -61,7 +61,33 @@ fn assert_valid(object: &Value) {
         let typed: T = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object:#}"));
         serde_json::to_value(typed).unwrap()
     }
+    // Of custom resources there are no types here: their keys are checked one by one.
+    fn has_only(object: &Value, keys: &[&str]) {
+        let strange: Vec<_> = object.as_object().unwrap().keys().filter(|key| !keys.contains(&key.as_str())).collect();
+        assert!(strange.is_empty(), "{strange:?} in {object:#}");
+    }
     let again = match object["kind"].as_str().unwrap() {
+        "PodMonitor" => {
+            let spec = &object["spec"];
+            has_only(spec, &["selector", "podMetricsEndpoints"]);
+            for endpoint in spec["podMetricsEndpoints"].as_array().unwrap() {
+                has_only(endpoint, &["path", "interval", "relabelings"]);
+                for relabeling in endpoint["relabelings"].as_array().unwrap() {
+                    has_only(relabeling, &["sourceLabels", "targetLabel", "replacement", "action", "regex"]);
+                }
+            }
+            object.clone()
+        }
+        "PrometheusRule" => {
+            has_only(&object["spec"], &["groups"]);
+            for group in object["spec"]["groups"].as_array().unwrap() {
+                has_only(group, &["name", "rules"]);
+                for rule in group["rules"].as_array().unwrap() {
+                    has_only(rule, &["alert", "expr", "for", "labels", "annotations"]);
+                }
+            }
+            object.clone()
+        }
         "ClusterRole" => again::<ClusterRole>(object),
         "ClusterRoleBinding" => again::<ClusterRoleBinding>(object),
         "ConfigMap" => again::<ConfigMap>(object),
@@ -95,6 +121,13 @@ fn deployment_manifests_are_valid() {
     with_api.iter().for_each(assert_valid);
     assert_eq!(of(&with_api, "ClusterRole")["rules"][0]["resources"], serde_json::json!(["pods"]));
     assert_eq!(of(&with_api, "DaemonSet")["spec"]["template"]["spec"]["automountServiceAccountToken"], true);
+    let monitored = with_component(&lab, "monitoring");
+    monitored.iter().for_each(assert_valid);
+    let address = container(&monitored)["env"].as_array().unwrap().last().unwrap();
+    assert_eq!(address, &serde_json::json!({"name": "EGRET_TELEMETRY_ADDRESS", "value": "$(HOST_IP):9464"}));
+    let dashboard = monitored.iter().find_map(|object| object["data"].get("egret.json")).unwrap().as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    assert_eq!(dashboard["title"], "Egret");
     let mut wrong = of(&shipped, "DaemonSet").clone();
     wrong["spec"]["template"]["spec"]["hostNetwrk"] = true.into();
     assert!(std::panic::catch_unwind(|| assert_valid(&wrong)).is_err(), "a misspelled key would pass");
@@ -125,7 +158,8 @@ fn deployment_by_helm_is_the_same_as_by_kustomize() {
         // Helm creates the namespace itself, and writes the configuration from values.
         kustomized.retain(|object| object["kind"] != "Namespace");
         for objects in [&mut kustomized, &mut templated] {
-            let map = objects.iter_mut().find(|object| object["kind"] == "ConfigMap").unwrap();
+            let is_configuration = |object: &&mut Value| object["data"].get("egret.yaml").is_some();
+            let map = objects.iter_mut().find(is_configuration).unwrap();
             let text = map["data"]["egret.yaml"].as_str().unwrap().to_owned();
             map["data"]["egret.yaml"] = serde_saphyr::from_str(&text).unwrap();
         }
@@ -134,6 +168,7 @@ fn deployment_by_helm_is_the_same_as_by_kustomize() {
     compare(kustomize(&deploy().join("kubernetes")), helm(&[]).unwrap());
     compare(with_component(&lab, "capabilities"), helm(&["--set", "privileged=false"]).unwrap());
     compare(with_component(&lab, "api"), helm(&["--set", "api=true"]).unwrap());
+    compare(with_component(&lab, "monitoring"), helm(&["--set", "monitoring=true"]).unwrap());
 
     let changed =
         helm(&["--set-string", "image.tag=2", "--set", "nodeAddress=false", "--set", "config.apis[0].fail=open"])

@@ -40,7 +40,7 @@ fn in_the_lab(lab: &Lab, words: &[String]) -> Vec<String> {
             "/etc/egret" | "/etc/egret/egret.yaml" | "my.yaml" => at("egret.yaml"),
             "access.log" | "order.json" => at(word),
             "/usr/local/share/egret" => at("trust"),
-            "4xx" => "2xx".to_owned(),
+            "4xx" | "5xx" => "2xx".to_owned(),
             _ => word.clone(),
         })
         .collect();

@@ -82,6 +82,7 @@ mod limits;
 
 mod load;
 
+mod monitoring;
 mod names;
 mod namespaces;
 
