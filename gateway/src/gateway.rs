@@ -34,6 +34,8 @@ mod models;
 
 mod namespaces;
 
+mod otlp;
+
 mod publish;
 
 mod remembered;

@@ -8,6 +8,8 @@ mod http;
 
 mod metrics;
 
+mod otlp;
+
 mod record;
 
 mod request_line;
@@ -30,7 +32,8 @@ use std::time::Instant;
 pub use access_log::AccessLog;
 pub use callers::{Newest, Owner};
 pub use http::serve;
-pub use metrics::{Counter, Gauges, Metrics, Process};
+pub use metrics::{Counter, Exported, Gauges, Metrics, Process};
+pub use otlp::{Backoff, Dropped, Exports, Resource, TraceContext, Verdict, rejected};
 pub use record::{Bytes, Decided, FlowRecord, Snapshot};
 pub use request_line::{RequestFacts, RequestLine};
 pub use requests::{RequestRecord, RequestSnapshot};
@@ -47,6 +50,7 @@ pub struct Telemetry {
     volume: volume::Volume,
     callers: callers::Callers,
     metrics: Arc<Metrics>,
+    exports: Arc<Exports>,
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<record::Shared>>>,
     decided: Mutex<VecDeque<(Snapshot, &'static str)>>,
@@ -60,8 +64,10 @@ const REMEMBERED: usize = 512;
 impl Telemetry {
     /// Returns a telemetry with an access log, which may include requests, and metrics.
     pub fn new(log: AccessLog, log_requests: bool, metrics: Arc<Metrics>) -> Self {
+        let exports = Arc::new(Exports::default());
         Self {
-            log,
+            log: log.exported(Arc::clone(&exports)),
+            exports,
             volume: volume::Volume::default(),
             callers: callers::Callers::default(),
             metrics,
@@ -129,6 +135,11 @@ impl Telemetry {
     /// Returns the number of lines of the access log that were dropped.
     pub fn lost_lines(&self) -> u64 {
         self.log.lost()
+    }
+
+    /// Returns what waits to be sent to a collector.
+    pub fn exports(&self) -> &Arc<Exports> {
+        &self.exports
     }
 
     /// Returns the metrics of the gateway.

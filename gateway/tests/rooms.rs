@@ -55,6 +55,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["names"]),
     ("hyper", &["connection", "telemetry", "upstream"]),
     ("jsonschema", &["config", "model", "policy"]),
+    ("opentelemetry_proto", &["telemetry"]),
+    ("prost", &["telemetry"]),
     ("quick_xml", &["policy"]),
     ("k8s_openapi", &["kubernetes"]),
     ("kube", &["kubernetes"]),

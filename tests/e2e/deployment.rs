@@ -175,7 +175,7 @@ fn deployment_by_helm_is_the_same_as_by_kustomize() {
             .unwrap();
     changed.iter().for_each(assert_valid);
     assert_eq!(container(&changed)["image"], "localhost/egret:2");
-    assert_eq!(container(&changed)["env"].as_array().unwrap().len(), 2);
+    assert_eq!(container(&changed)["env"].as_array().unwrap().len(), 3);
     assert!(of(&changed, "ConfigMap")["data"]["egret.yaml"].as_str().unwrap().contains("fail: open"));
     let misspelled = helm(&["--set", "imag.tag=2"]).unwrap_err();
     assert!(misspelled.contains("imag"), "{misspelled}");

@@ -87,6 +87,7 @@ mod names;
 mod namespaces;
 
 mod origination;
+mod otlp;
 
 mod package;
 

@@ -175,11 +175,16 @@ const APIS: &str = "  - name: partner
 fn config(lab: &Lab) -> PathBuf {
     let path = lab.configure(APIS);
     let text = fs::read_to_string(path).unwrap();
+    let text = text.replace("telemetry:\n", "telemetry:\n  otlp: {endpoint: 'http://otel.example:4318'}\n");
     lab.write_config(&text.replace("\napis:", "\nvalues:\n  key: {value: abc, expires: 2020-01-31}\napis:"))
 }
 
 fn third_parties(lab: &Lab) -> [egret_tests::ThirdParty; 3] {
-    lab.hosts(&[("203.0.113.7", "api.partner.example"), ("203.0.113.8", "shop.example")]);
+    lab.hosts(&[
+        ("203.0.113.7", "api.partner.example"),
+        ("203.0.113.8", "shop.example"),
+        ("203.0.113.9", "otel.example"),
+    ]);
     let allowed = || Behaviour::Http(vec![EGRESS.parse().unwrap()]);
     [
         lab.third_party("203.0.113.7", 80, allowed()),

@@ -6,6 +6,7 @@
 
 mod api_server;
 
+mod collector;
 mod container;
 
 mod daemon;
@@ -35,6 +36,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use api_server::{ApiServer, NODE_NAME};
+pub use collector::{Collector, Export, attribute};
 pub use container::Container;
 pub use daemon::{Egret, executable};
 pub use dns::{DNS, Dns, Mood};
@@ -178,6 +180,16 @@ impl Lab {
         command.args(arguments);
         Place { namespace: &self.internet, cgroup: cgroup_root(), ..self.place("") }.put(&mut command);
         Service::start(command, port)
+    }
+
+    /// Starts a collector of OpenTelemetry in the internet.
+    pub fn collector(&self, address: &str, port: u16) -> Collector {
+        Collector::start(self.listen(address, port), None)
+    }
+
+    /// The same that speaks TLS.
+    pub fn tls_collector(&self, address: &str, port: u16, identity: Identity) -> Collector {
+        Collector::start(self.listen(address, port), Some(identity))
     }
 
     /// A socket that listens in the internet, for a third party of the caller's own.

@@ -11,6 +11,7 @@ mod expression;
 mod hosts;
 mod lasting;
 mod openapi;
+mod otlp;
 mod policies;
 mod schema;
 mod strangers;
@@ -79,6 +80,8 @@ pub(super) fn compile(
     let ways = Ways::new(file, &values, problems);
     let named = values.all();
     let counters = file.counters.as_ref().and_then(|file| counters::compile(&file.value, &values, outside, problems));
+    let otlp = file.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref());
+    let otlp = otlp.and_then(|file| otlp::compile(file, &values, outside, problems));
     let services = endpoint::services(&file.backends, outside, problems);
     let backends = services.values().cloned().collect();
     let policies = Shared::new(file, written, values, services, counters.clone(), outside, problems);
@@ -94,6 +97,7 @@ pub(super) fn compile(
         values: named,
         backends,
         counters,
+        otlp,
         keys: policies.keys(),
         unlisted: unlisted::compile(file, problems),
         limits,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::text::{
-    access_log, addresses, audience, counted, duration, kubernetes, offered, optional, path, plain, proxy, served,
-    source, summary, target, tls_version, unlisted,
+    access_log, addresses, audience, counted, duration, exported, kubernetes, offered, optional, path, plain, proxy,
+    served, source, summary, target, tls_version, unlisted,
 };
 use super::{Compiled, Settings, base};
 use crate::model::{Api, Backend, Model, NamedValue, Operation, Product, Rules, number};
@@ -282,6 +282,8 @@ impl Changes {
         }
         let counted = |model: &Model| model.counters.as_ref().map(|counters| counted(counters));
         self.changed("counters", "counters", counted(old), counted(new));
+        let exported = |model: &Model| model.otlp.as_ref().map(|otlp| exported(otlp));
+        self.changed("telemetry", "otlp", exported(old), exported(new));
     }
 
     /// What is there by this name, if it is not what was.

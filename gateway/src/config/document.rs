@@ -86,12 +86,14 @@ impl Check<'_> {
             // A scalar is a text as it is written: `name: 42` is a name.
             (Node::Text(_) | Node::Bool(_) | Node::Float(_) | Node::Integer(_), "string") => {}
             (Node::Bool(_), "boolean") => {}
+            (Node::Float(_) | Node::Integer(_), "number") => {}
             (Node::Integer(number), "integer") => self.range(&schema, node, *number),
             (found, kind) => {
                 let expected = match kind {
                     "object" => "keys and values",
                     "array" => "a list",
                     "integer" => "a whole number",
+                    "number" => "a number",
                     "boolean" => "true or false",
                     _ => "a text",
                 };
@@ -108,7 +110,7 @@ impl Check<'_> {
             _ if name.is_empty() => format!("write keys and values, for example:\n{SMALLEST}"),
             ("array", Node::Text(text)) if !text.contains(['\n', ',']) => format!("write a list: `{name}: [{text}]`"),
             ("boolean", _) => format!("write true or false without quotes, for example `{}`", key.line()),
-            ("integer", _) => format!("write a number without quotes or unit, for example `{}`", key.line()),
+            ("integer" | "number", _) => format!("write a number without quotes or unit, for example `{}`", key.line()),
             _ => format!("write, for example, `{}`", key.line()),
         }
     }

@@ -5,6 +5,7 @@ mod counters;
 mod egress;
 mod openapi;
 mod operation;
+mod otlp;
 pub(super) mod policies;
 mod product;
 mod tls;
@@ -23,6 +24,7 @@ pub(super) use counters::CountersFile;
 pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use openapi::OpenApiFile;
 pub(super) use operation::OperationFile;
+pub(super) use otlp::OtlpFile;
 use policies::{PoliciesFile, ServiceFile, Step, WorkloadFile};
 pub(super) use product::{ProductFile, SubscriptionFile};
 pub(super) use tls::{ClientCertificateFile, TlsFile};
@@ -97,7 +99,7 @@ pub(super) struct File {
     /// How Egret treats the DNS queries of callers.
     #[serde(default)]
     pub(super) dns: Option<DnsFile>,
-    /// Metrics, health endpoints and the access log.
+    /// Metrics, health endpoints, the access log, and the export to a collector.
     #[serde(default)]
     pub(super) telemetry: Option<TelemetryFile>,
     /// Limits on what callers can use up.
@@ -510,7 +512,7 @@ pub(super) struct DnsFile {
     pub(super) forward: Option<bool>,
 }
 
-/// Metrics, health endpoints and the access log.
+/// Metrics, health endpoints, the access log, and the export to a collector.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
@@ -526,6 +528,10 @@ pub(super) struct TelemetryFile {
     /// Whether the access log also has a line for each request that Egret sees. Default: false.
     #[serde(default)]
     pub(super) log_requests: bool,
+    /// The collector of OpenTelemetry to which Egret sends metrics, traces and logs. Default: none. Example: `{endpoint:
+    /// https://otel.example:4318}`.
+    #[serde(default)]
+    pub(super) otlp: Option<OtlpFile>,
 }
 
 /// A socket address, or an address with this port.

@@ -114,6 +114,7 @@ fn example(root: &Value, schema: &Value, default: Option<&str>, depth: usize) ->
     }
     match kind(schema) {
         "boolean" => (default != Some("true")).to_string(),
+        "number" => default.unwrap_or("1").to_owned(),
         "integer" => {
             let default = default.and_then(|default| default.parse::<i64>().ok());
             default.or(schema["minimum"].as_i64()).unwrap_or(1).to_string()
@@ -149,6 +150,7 @@ fn label(root: &Value, schema: &Value) -> String {
     let schema = resolve(root, schema);
     match kind(schema) {
         "boolean" => "true or false".to_owned(),
+        "number" => "number".to_owned(),
         "integer" => match (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
             (Some(least), Some(most)) if most < u64::from(u32::MAX) => format!("number, {least} to {most}"),
             (least, _) => format!("number, at least {}", least.unwrap_or_default()),

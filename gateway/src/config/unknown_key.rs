@@ -215,8 +215,8 @@ impl UnknownKeys<'_> {
             Node::List(_) => kind == "array",
             Node::Text(_) => kind == "string",
             Node::Bool(_) => kind == "boolean" || kind == "string",
-            Node::Integer(_) => kind == "integer" || kind == "string",
-            Node::Float(_) => kind == "string",
+            Node::Integer(_) => matches!(kind, "integer" | "number" | "string"),
+            Node::Float(_) => kind == "number" || kind == "string",
         }
     }
 }

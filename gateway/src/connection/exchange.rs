@@ -59,9 +59,9 @@ impl Exchange {
     ///
     /// # Errors
     /// There is none, and the caller sees a broken connection or a reset stream, as it would without Egret.
-    pub(super) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
+    pub(super) async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, Unanswered> {
         let answering = self.begins();
-        let (mut record, counted) = (self.third_party().record(&request), self.third_party().counted());
+        let (mut record, counted) = (self.third_party().record(&mut request), self.third_party().counted());
         let (mut response, place) = match self.admit(request) {
             Ok(Admitted { request, upgrade, place, _room }) => {
                 (self.answer(request, upgrade.as_ref(), &mut record, None).await?, place)
@@ -186,7 +186,7 @@ impl Exchange {
         hop_by_hop(request.headers_mut());
         // It asks for no other protocol: nobody would speak it.
         request.headers_mut().remove(UPGRADE);
-        let mut record = self.third_party().record(&request);
+        let mut record = self.third_party().record(&mut request);
         match self.answer(request, None, &mut record, Some(account)).await {
             Ok(response) => Ok(noted(response, record, Counted::new(None))),
             Err(error) => Err(error.downcast_ref::<Reason>().copied().unwrap_or(Reason::UpstreamReset)),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 
 use super::Rooms;
@@ -17,7 +18,9 @@ use crate::model::{
 use crate::permit::{self, Permit};
 use crate::policy::State;
 use crate::route::{Carriage, Route};
-use crate::telemetry::{Bytes, Counter, FlowRecord, Metrics, RequestRecord, Responses, Telemetry, Teller};
+use crate::telemetry::{
+    Bytes, Counter, FlowRecord, Metrics, RequestRecord, Responses, Telemetry, Teller, TraceContext,
+};
 use crate::upstream::{Http1, Http2, Key, Lease, Leased, Outgoing, PoolEntry, Reuse, SendError, Windows};
 
 /// How long a permit holds for further requests: addresses of names and of the node are looked at no more often.
@@ -25,6 +28,10 @@ const PERMITTED: Duration = Duration::from_millis(500);
 
 /// The owner of idle connections to original destinations. They cannot be taken for an API's.
 const STRANGER: &str = "(stranger)";
+
+/// The fields of W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The outcome of a request that went well.
 pub(super) const WELL: &str = "ok";
@@ -320,19 +327,37 @@ impl ThirdParty {
         (self.flow.id, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Counts a request. Returns the record of it, if somebody watches.
-    pub(super) fn record<B>(&self, request: &Request<B>) -> Option<Box<RequestRecord>> {
+    /// Counts a request, and tells the third party its trace if the configuration says so. Returns the record of it, if somebody watches.
+    pub(super) fn record<B>(&self, request: &mut Request<B>) -> Option<Box<RequestRecord>> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let api = self.api()?;
+        let trace = self.trace(request.headers_mut());
         let target = || format!("{}{}", self.name, request.uri().path());
         let called = (self.scheme(), self.flow.original_dst.0.port());
         let (caller, method) = (&self.flow.workload, request.method().as_str());
-        self.rooms.telemetry.request(self.flow.id, &api.name, caller, called, method, target)
+        self.rooms.telemetry.request((self.flow.id, trace), &api.name, caller, called, method, target)
     }
 
     /// Counts the response to a request that begins now.
     pub(super) fn counted(&self) -> Counted {
         Counted::new(self.responses.as_ref())
+    }
+
+    /// Returns the place of a request in a trace, which is in its header fields from now on if the configuration says so.
+    fn trace(&self, headers: &mut HeaderMap) -> Option<TraceContext> {
+        let (parents, states) = (headers.get_all(TRACEPARENT), headers.get_all(TRACESTATE));
+        let exports = self.rooms.telemetry.exports();
+        let (parents, states) =
+            (|| parents.iter().map(HeaderValue::as_bytes), || states.iter().map(HeaderValue::as_bytes));
+        let (trace, propagate) = exports.trace(parents, states)?;
+        if propagate && let Ok(value) = HeaderValue::try_from(trace.header()) {
+            headers.insert(TRACEPARENT, value);
+            if trace.parent.is_none() {
+                // It belongs to a trace that is not continued (W3C Trace Context §4.3).
+                headers.remove(TRACESTATE);
+            }
+        }
+        Some(trace)
     }
 
     /// Where things are put on record.

@@ -61,6 +61,7 @@ impl Scraped {
             expiries: expiries(&model, &state.connection.leaves, &state.ca),
             fail_open: fail_open(&model, |address| state.node.has(address)),
             process: process(),
+            exports: telemetry.exports().counts(),
         };
         telemetry.metrics().text(&gauges).unwrap_or_else(|error| format!("# {error}\n"))
     }

@@ -19,13 +19,14 @@ use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, egress_on_node};
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
-use super::heartbeat::{self, Runtime};
+use super::heartbeat;
 use super::instance::{Instance, Turn};
 use super::kubernetes::{described_by, spawn_kubernetes};
 use super::log;
 use super::metrics::Scraped;
 use super::models::Models;
 use super::namespaces::{Namespaces, Serve};
+use super::otlp::spawn_otlp;
 use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
 use super::remembered::Remembered;
 use super::stop::{self, Ending, Running};
@@ -246,9 +247,13 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         kubernetes,
     });
     let metrics_listener = metrics_listener.map(Arc::new);
+    let (state, measured) = (Arc::clone(&admin_state), Arc::clone(&telemetry));
+    let scraped = Arc::new(Scraped { state, telemetry: measured, runtime, left_out });
     if let Some(listener) = &metrics_listener {
-        spawn_telemetry(Arc::clone(listener), &admin_state, &telemetry, runtime, left_out, &stop);
+        spawn_telemetry(Arc::clone(listener), &scraped, &stop);
     }
+    let located = Arc::clone(&names);
+    spawn_otlp(&scraped, &rooms.pool, move |host| located.addresses(host), &rooms.changes, &stop);
     let server = admin::Server::bind(&settings.admin_socket)
         .with_context(|| format!("admin.socket: cannot listen on {}", settings.admin_socket.display()))?;
     let socket = server.file();
@@ -546,16 +551,8 @@ fn spawn_decisions(capture: &Capture, rooms: Arc<Rooms>, stop: CancellationToken
     }));
 }
 
-fn spawn_telemetry(
-    listener: Arc<TcpListener>,
-    state: &Arc<AdminState>,
-    telemetry: &Arc<Telemetry>,
-    runtime: Arc<Runtime>,
-    left_out: Arc<AtomicUsize>,
-    stop: &CancellationToken,
-) {
-    let (served, stop) = (Arc::clone(state), stop.clone());
-    let scraped = Scraped { state: Arc::clone(state), telemetry: Arc::clone(telemetry), runtime, left_out };
+fn spawn_telemetry(listener: Arc<TcpListener>, scraped: &Arc<Scraped>, stop: &CancellationToken) {
+    let (served, scraped, stop) = (Arc::clone(&scraped.state), Arc::clone(scraped), stop.clone());
     let metrics = move || scraped.text();
     let ready = move || served.readiness();
     tokio::spawn(async move { stop.run_until_cancelled(telemetry::serve(&listener, metrics, ready)).await });

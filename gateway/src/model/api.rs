@@ -6,8 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Audience, CarriedPolicies, CounterStore, Egress, Host, KeySet, Listing, NamedValue, Proxy, Reach, Rules, Secret,
-    Service, Unlisted, Wildcard, WorkloadMatch,
+    Audience, CarriedPolicies, CounterStore, Egress, Host, KeySet, Listing, NamedValue, Otlp, Proxy, Reach, Rules,
+    Secret, Service, Unlisted, Wildcard, WorkloadMatch,
 };
 
 /// Version of the compiled configuration; rises by one with every accepted change.
@@ -39,6 +39,8 @@ pub struct Model {
     pub backends: Vec<Arc<Service>>,
     /// The server that counts limits for all nodes.
     pub counters: Option<Arc<CounterStore>>,
+    /// Where metrics, traces and logs are sent.
+    pub otlp: Option<Arc<Otlp>>,
     /// The key sets that policies check signatures with.
     pub keys: Vec<Arc<KeySet>>,
     /// What happens to connections that no API lists.
@@ -94,7 +96,7 @@ impl Model {
     }
 
     /// Returns the names that Egret must know the addresses of, and which addresses each may have: the hosts of third parties, and
-    /// the servers that the configuration names (proxies, backends, counters, and those that policies send to).
+    /// the servers that the configuration names (proxies, backends, counters, the collector, and those that policies send to).
     pub fn hosts(&self) -> BTreeMap<Host, Reach> {
         let mut hosts: BTreeMap<Host, Reach> = BTreeMap::new();
         for (host, api) in self.apis.iter().flat_map(|api| api.hosts.iter().map(move |host| (host, api))) {
@@ -109,6 +111,7 @@ impl Model {
         self.backends.iter().flat_map(|service| &service.members).for_each(|member| own(&member.endpoint.host));
         self.proxies().filter_map(|proxy| proxy.at.name()).for_each(&mut own);
         self.counters.iter().for_each(|counters| own(&counters.endpoint.host));
+        self.otlp.iter().for_each(|otlp| own(&otlp.endpoint.host));
         let lists = self.apis.iter().filter_map(|api| api.rules.as_deref()).flat_map(Rules::each);
         for policies in lists.filter_map(CarriedPolicies::get) {
             policies.each_endpoint(&mut |endpoint| own(&endpoint.host));

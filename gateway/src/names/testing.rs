@@ -38,6 +38,7 @@ pub(super) fn model_of(apis: Vec<Api>) -> Model {
         values: Vec::new(),
         backends: Vec::new(),
         counters: None,
+        otlp: None,
         keys: Vec::new(),
         unlisted: Unlisted::default(),
         limits: Limits::default(),

@@ -42,6 +42,7 @@ fn model(apis: Vec<Api>) -> Model {
         values: Vec::new(),
         backends: Vec::new(),
         counters: None,
+        otlp: None,
         keys: Vec::new(),
         unlisted: Unlisted::default(),
         limits: Limits::default(),

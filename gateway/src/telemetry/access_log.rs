@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{RequestLine, RequestSnapshot, Snapshot};
-use crate::model::{Workload, printable_json};
+use super::{Exports, RequestLine, RequestSnapshot, Snapshot};
+use crate::model::{Signal, Workload, printable_json};
 
 /// The access log: one JSON line for each flow, and for each request if wanted. A thread of its own writes it, so a slow disk delays
 /// no flow.
@@ -22,6 +22,8 @@ pub struct AccessLog {
     queue: Option<Arc<Queue>>,
     writer: Option<JoinHandle<()>>,
     lost: AtomicU64,
+    /// Where lines are sent, too.
+    exports: Option<Arc<Exports>>,
 }
 
 /// Maximum number of bytes that wait for the writer. Further lines are dropped and counted.
@@ -83,7 +85,13 @@ impl AccessLog {
             let queue = Arc::clone(&queue);
             std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(output, &queue))?
         };
-        Ok(Self { queue: Some(queue), writer: Some(writer), lost: AtomicU64::new(0) })
+        Ok(Self { queue: Some(queue), writer: Some(writer), lost: AtomicU64::new(0), exports: None })
+    }
+
+    /// Returns the log whose lines are sent to a collector, too, while the configuration says so.
+    pub(super) fn exported(mut self, exports: Arc<Exports>) -> Self {
+        self.exports = Some(exports);
+        self
     }
 
     /// Returns the number of lines that were dropped because the output was too slow or failed.
@@ -102,12 +110,19 @@ impl AccessLog {
 
     /// Adds a line that the callers of this owner have caused.
     pub(super) fn line(&self, owner: &str, line: &impl Serialize) {
-        let Some(queue) = &self.queue else { return };
+        let exports = self.exports.as_ref().filter(|exports| exports.sends(Signal::Logs));
+        if self.queue.is_none() && exports.is_none() {
+            return;
+        }
         let Ok(line) = serde_json::to_string(line) else { return };
         let mut line = match printable_json(&line) {
             Cow::Borrowed(_) => line,
             Cow::Owned(escaped) => escaped,
         };
+        if let Some(exports) = exports {
+            exports.line(&line);
+        }
+        let Some(queue) = &self.queue else { return };
         line.push('\n');
         let mut lines = queue.lock();
         if lines.closed || !lines.has_room(owner, line.len()) {

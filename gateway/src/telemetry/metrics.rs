@@ -99,6 +99,21 @@ pub struct Gauges {
     pub fail_open: Vec<(Arc<str>, bool)>,
     /// What the process uses.
     pub process: Process,
+    /// What became of what is sent to a collector, by signal: items sent, items dropped by reason, failed exports.
+    pub exports: Vec<Exported>,
+}
+
+/// What became of a signal that is sent to a collector.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// The name of the signal.
+    pub signal: &'static str,
+    /// Items that the collector has taken.
+    pub sent: u64,
+    /// Items that are lost, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Exports that failed, those that were repeated included.
+    pub failures: u64,
 }
 
 /// What the process uses of the node.
@@ -297,11 +312,33 @@ fn write_node(body: &mut String, gauges: &Gauges) -> std::fmt::Result {
     section(body, "egret_fail_open", "gauge", help, open)?;
     let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     section(body, "egret_build_info", "gauge", "The version of Egret", [(version, 1)])?;
+    write_exports(body, &gauges.exports)?;
     let Process { cpu, memory, descriptors, most_descriptors } = gauges.process;
     section(body, "process_cpu_seconds_total", "counter", "Processor time of Egret", [("", cpu)])?;
     section(body, "process_resident_memory_bytes", "gauge", "Memory of Egret", [("", memory)])?;
     section(body, "process_open_fds", "gauge", "Open file descriptors", [("", descriptors)])?;
     section(body, "process_max_fds", "gauge", "Most file descriptors", [("", most_descriptors)])
+}
+
+/// Writes what became of what is sent to a collector.
+fn write_exports(body: &mut String, exports: &[Exported]) -> std::fmt::Result {
+    if exports.is_empty() {
+        return Ok(());
+    }
+    let by_signal = |value: fn(&Exported) -> u64| {
+        exports.iter().map(|row| (format!("{{signal=\"{}\"}}", row.signal), value(row))).collect::<Vec<_>>()
+    };
+    let help = "Data points, spans and log records that the OTLP collector has taken";
+    section(body, "egret_otlp_sent_total", "counter", help, by_signal(|row| row.sent))?;
+    let help = "Exports to the OTLP collector that failed, those that were repeated included";
+    section(body, "egret_otlp_failures_total", "counter", help, by_signal(|row| row.failures))?;
+    let dropped = exports.iter().flat_map(|row| {
+        let signal = row.signal;
+        let by_reason = row.dropped.iter();
+        by_reason.map(move |(reason, count)| (format!("{{signal=\"{signal}\",reason=\"{reason}\"}}"), *count))
+    });
+    let help = "Data points, spans and log records that did not reach the OTLP collector";
+    section(body, "egret_otlp_dropped_total", "counter", help, dropped)
 }
 
 /// Returns the text as the value of a label.

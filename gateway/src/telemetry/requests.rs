@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Telemetry;
 use super::told::listed;
-use crate::model::{Reason, Told, Workload};
+use super::{Telemetry, TraceContext};
+use crate::model::{Reason, Signal, Told, Workload};
 
 /// Requests that have ended, for `egret tail`. Without a reader nothing is kept.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub struct RequestSnapshot {
     pub reports: Vec<String>,
     /// Messages of `trace` policies.
     pub traces: Vec<String>,
+    /// Its place in a trace, if it gets a span.
+    pub trace: Option<TraceContext>,
     /// Time that policies took.
     pub policies: Duration,
     /// Time until the third party's response began, for all attempts.
@@ -95,17 +97,18 @@ pub struct RequestRecord {
 }
 
 impl Telemetry {
-    /// Returns a record, if there is a reader or requests are logged.
+    /// Returns a record, if there is a reader, or the request is logged or gets a span.
     pub fn request(
         self: &Arc<Self>,
-        flow: u64,
+        (flow, trace): (u64, Option<TraceContext>),
         api: &Arc<str>,
         workload: &Workload,
         (scheme, port): (&'static str, u16),
         method: &str,
         target: impl FnOnce() -> String,
     ) -> Option<Box<RequestRecord>> {
-        if !self.requests.logged && !self.requests.is_watched() {
+        let trace = trace.filter(|trace| trace.is_sampled && self.exports.sends(Signal::Traces));
+        if !self.requests.logged && trace.is_none() && !self.requests.is_watched() {
             return None;
         }
         let facts = RequestSnapshot {
@@ -124,6 +127,7 @@ impl Telemetry {
             policy: None,
             reports: Vec::new(),
             traces: Vec::new(),
+            trace,
             policies: Duration::ZERO,
             upstream: Duration::ZERO,
             first_byte: Duration::ZERO,
@@ -175,6 +179,9 @@ impl Drop for RequestRecord {
         let (owner, api) = (&self.facts.workload.identity.owner, &self.facts.api);
         if self.telemetry.requests.logged && self.telemetry.admits(Some(owner), self.facts.outcome, Some(api)) {
             self.telemetry.log.write_request(&self.facts);
+        }
+        if self.facts.trace.is_some() {
+            self.telemetry.exports.span(&self.facts);
         }
         if !self.telemetry.requests.is_watched() {
             return;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::config::document::Node;
 use crate::config::{AccessLog, Kubernetes};
 use crate::model::{
-    Api, Audience, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Product, Proxy, Service,
-    TlsVersion, Unlisted, UnlistedClass, ValueSource, number,
+    Api, Audience, Backend, Breaker, CounterStore, FailMode, Health, Member, Operation, Otlp, Product, Proxy, Service,
+    Signal, TlsVersion, Unlisted, UnlistedClass, ValueSource, number,
 };
 
 /// Returns the workloads that an API is for.
@@ -136,6 +136,20 @@ pub(super) fn counted(counters: &CounterStore) -> String {
         optional(&endpoint.tls, |settings| tls(settings))
     );
     format!("{where_to}, as {name}, password {password}; timeout {}; on_failure {failure}", duration(timeout))
+}
+
+pub(super) fn exported(otlp: &Otlp) -> String {
+    let Otlp { endpoint, base, headers, interval, sampling, propagate, signals: _ } = otlp;
+    let signals = Signal::ALL.into_iter().filter(|signal| otlp.sends(*signal)).map(Signal::label);
+    let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
+    let share = f64::from(*sampling) / f64::from(Otlp::EVERY_REQUEST);
+    format!(
+        "{endpoint}{base}, TLS {}; signals {}; headers {}; interval {}; sampling {share}; propagate {propagate}",
+        optional(&endpoint.tls, |settings| tls(settings)),
+        signals.collect::<Vec<_>>().join(", "),
+        headers.join(", "),
+        duration(interval)
+    )
 }
 
 pub(super) fn unlisted(unlisted: &Unlisted) -> String {
