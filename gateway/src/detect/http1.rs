@@ -8,7 +8,7 @@ pub(super) fn request(prefix: &[u8]) -> Detection {
         return if may_be(prefix) { Detection::Incomplete } else { Detection::Done(Protocol::Opaque) };
     };
     let Some(target) = target(line) else { return Detection::Done(Protocol::Opaque) };
-    if let Some((_, rest)) = target.split_once("://") {
+    if let Some(rest) = absolute(target) {
         return found(Some(authority(rest)));
     }
     while let Some((line, after)) = split(rest) {
@@ -54,6 +54,14 @@ fn may_be(prefix: &[u8]) -> bool {
         None => prefix.len() <= LONGEST_METHOD,
         Some(end) => end > 0 && matches!(prefix[end], b' ' | b'\t'),
     }
+}
+
+/// Returns what follows `://` in a target that begins with a scheme (RFC 3986 §3.1). Any other target may have a URL in its query.
+fn absolute(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(is_part);
+    is_scheme.then_some(rest)
 }
 
 fn authority(rest: &str) -> &str {

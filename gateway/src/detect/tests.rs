@@ -51,6 +51,8 @@ fn first_bytes_have_a_protocol() {
         (client_hello(None, 16384), Protocol::Tls { sni: None, alpn: Alpn::HTTP1 }),
         (b"GET / HTTP/1.1\r\nHost: API.example:8080\r\n\r\n".to_vec(), http(host("api.example"))),
         (b"GET http://api.example/x HTTP/1.1\r\nHost: other.example\r\n\r\n".to_vec(), http(host("api.example"))),
+        (b"GET /?to=https://other.example/x HTTP/1.1\r\nHost: api.example\r\n\r\n".to_vec(), http(host("api.example"))),
+        (b"GET a/b://other.example/ HTTP/1.1\r\nHost: api.example\r\n\r\n".to_vec(), http(host("api.example"))),
         (b"GET / HTTP/1.0\r\n\r\n".to_vec(), http(None)),
         (b"GET / HTTP/1.1\r\nHost: 203.0.113.7\r\n\r\n".to_vec(), http(None)),
         // Malformed requests are requests.
