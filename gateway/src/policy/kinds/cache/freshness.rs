@@ -15,11 +15,15 @@ pub(in crate::policy) struct Directives(Vec<(String, Option<String>)>);
 
 impl Directives {
     pub(in crate::policy) fn of(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-        let items = values.flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty());
-        let parts = |item: &str| match item.split_once('=') {
-            Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value.trim().trim_matches('"').to_owned())),
-            None => (item.to_ascii_lowercase(), None),
+        let items = headers.get_all(CACHE_CONTROL).iter().flat_map(|value| members(value.as_bytes()));
+        let parts = |item: &[u8]| {
+            let item = String::from_utf8_lossy(item);
+            match item.split_once('=') {
+                Some((name, value)) => {
+                    (name.trim().to_ascii_lowercase(), Some(value.trim().trim_matches('"').to_owned()))
+                }
+                None => (item.to_ascii_lowercase(), None),
+            }
         };
         let mut all: Vec<_> = items.map(parts).collect();
         // §5.4: what is said to caches of HTTP/1.0, where nothing else is.
@@ -37,7 +41,7 @@ impl Directives {
     /// The argument in seconds; none if what is written is no number (§4.2.1: then nothing is fresh).
     pub(in crate::policy) fn seconds(&self, wanted: &str) -> Option<Duration> {
         let (_, value) = self.0.iter().find(|(name, _)| name == wanted)?;
-        let seconds = value.as_deref().and_then(|value| value.parse().ok()).unwrap_or(0);
+        let seconds = value.as_deref().and_then(number).unwrap_or(0);
         Some(Duration::from_secs(seconds).min(LONGEST))
     }
 
@@ -47,14 +51,47 @@ impl Directives {
     }
 }
 
-/// How a response may be used, as it and the policy say.
+/// Returns the members of a list (RFC 9110 §5.6.1). A comma in a quoted string is part of a member. A quotation mark that none
+/// closes quotes nothing, so that it hides no directive.
+fn members(list: &[u8]) -> Vec<&[u8]> {
+    let (mut members, mut begin, mut at) = (Vec::new(), 0, 0);
+    while let Some(byte) = list.get(at) {
+        match byte {
+            b',' => {
+                members.push(&list[begin..at]);
+                begin = at + 1;
+                at += 1;
+            }
+            b'"' => at += quoted(&list[at..]).unwrap_or(1),
+            _ => at += 1,
+        }
+    }
+    members.push(&list[begin..]);
+    members.into_iter().map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()).collect()
+}
+
+/// Returns the length of the quoted string that begins a text, if it has an end (RFC 9110 §5.6.4).
+fn quoted(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// What an answer may be used for, as it and the policy say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Lifetime {
-    /// How old the response was when it came (§4.2.3).
+    /// How old it was when it came (§4.2.3).
     pub(in crate::policy) age: Duration,
-    /// For how long it is fresh from then on, if anything says so (§4.2.1).
+    /// For how long from then on it is fresh, if anybody says (§4.2.1).
     pub(in crate::policy) fresh: Option<Duration>,
-    /// How long after that it is better than no response, or one of 500 and more.
+    /// For how long it had been stale when it came.
+    pub(in crate::policy) overdue: Duration,
+    /// How long after that it is better than no answer, or one of 500 and more.
     pub(in crate::policy) on_error: Duration,
     /// Whether it is never given when it is not fresh, but then (§5.2.2.2, §5.2.2.8, §5.2.2.10).
     pub(in crate::policy) must_revalidate: bool,
@@ -69,7 +106,7 @@ pub(in crate::policy) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: 
     // Its owner's word stands for all that the third party says of it.
     if let Some(fresh) = store.duration {
         let on_error = store.stale_if_error.unwrap_or_default();
-        return Lifetime { age, fresh: Some(fresh), on_error, must_revalidate: false };
+        return Lifetime { age, fresh: Some(fresh), overdue: Duration::ZERO, on_error, must_revalidate: false };
     }
     let no_cache = told.has("no-cache");
     let explicit = told.seconds("s-maxage").or_else(|| told.seconds("max-age"));
@@ -86,7 +123,10 @@ pub(in crate::policy) fn lifetime(headers: &HeaderMap, store: &CacheStore, now: 
         true => Duration::ZERO,
         false => store.stale_if_error.or_else(|| told.seconds("stale-if-error")).unwrap_or_default(),
     };
-    Lifetime { age, fresh: total.map(|total| total.min(LONGEST).saturating_sub(age)), on_error, must_revalidate }
+    let total = total.map(|total| total.min(LONGEST));
+    let (fresh, overdue) =
+        (total.map(|total| total.saturating_sub(age)), age.saturating_sub(total.unwrap_or_default()));
+    Lifetime { age, fresh, overdue, on_error, must_revalidate }
 }
 
 /// Returns the age that a response says it has. Of a list, or of several fields, the first member counts; one that is not a number
@@ -157,6 +197,10 @@ mod tests {
             (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT"], Some(30)),
             (&["cache-control: max-age=60", "date: Tue, 15 Nov 1994 08:12:01 GMT", "age: 40"], Some(20)),
             (&["cache-control: max-age=soon"], Some(0)),
+            (&["cache-control: max-age=+60"], Some(0)),
+            (&["cache-control: ext=\"a, max-age=60\", max-age=5"], Some(5)),
+            (&["cache-control: ext=\", max-age=5"], Some(5)),
+            (&["cache-control: no-cache, ext=\"\u{e9}\"", "expires: Tue, 15 Nov 1994 09:12:31 GMT"], Some(0)),
             (&["cache-control: max-age=60, no-cache"], Some(0)),
             (&[date, "expires: Tue, 15 Nov 1994 08:13:31 GMT"], Some(60)),
             (&[date, "expires: Tue, 15 Nov 1994 08:13:31 GMT", "cache-control: max-age=5"], Some(5)),
@@ -169,7 +213,10 @@ mod tests {
         ] {
             assert_eq!(of(lines).fresh, fresh.map(seconds), "{lines:?}");
         }
-        assert!(of(&["cache-control: max-age=18446744073709551615"]).fresh.unwrap() >= seconds(86_400));
+        for large in ["18446744073709551615", "99999999999999999999"] {
+            let said = format!("cache-control: max-age={large}");
+            assert!(of(&[&said]).fresh.unwrap() >= seconds(86_400), "{large}");
+        }
     }
 
     #[test]
