@@ -214,3 +214,48 @@ fn what_may_choose_another_target_is_told_apart() {
     scene.send(get("/"));
     assert_eq!(scene.times(), before + 1);
 }
+
+/// RFC 9111 §4.3.4: what a 304 says replaces what the cached response said.
+#[test]
+fn a_response_that_may_no_longer_be_kept_is_forgotten() {
+    for forbids in ["no-store", "private", "max-age=60, no-store"] {
+        let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+        scene.will(answer(200, &[("etag", "\"1\""), ("cache-control", "max-age=600")], "body"));
+        scene.will(answer(304, &[("etag", "\"1\""), ("cache-control", forbids)], ""));
+        scene.send(get("/"));
+        assert_eq!(scene.send(with(get("/"), &[("cache-control", "no-cache")])).body, "body");
+        scene.send(get("/"));
+        assert_eq!(scene.times(), 3, "{forbids}");
+        assert!(!scene.last().headers.contains_key("if-none-match"));
+    }
+}
+
+/// RFC 9111 §5.2.3: a directive that is not known does not hide the others.
+#[test]
+fn a_strange_directive_does_not_hide_another() {
+    for (control, is_kept) in [
+        (&b"no-store, ext=\"\xe9\""[..], false),
+        (b"ext=\"a, max-age=600, b\"", false),
+        (b"ext=\xe9, max-age=600", true),
+    ] {
+        let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+        let mut said = answer(200, &[], "body").map(bytes::Bytes::from);
+        said.headers_mut().insert("cache-control", http::HeaderValue::from_bytes(control).unwrap());
+        scene.answers.lock().unwrap().push_back(said);
+        scene.send(get("/"));
+        scene.send(get("/"));
+        assert_eq!(scene.times(), if is_kept { 1 } else { 2 }, "{}", control.escape_ascii());
+    }
+}
+
+/// RFC 9111 §4.2: a response is stale since its age has passed its lifetime, not since it came.
+#[test]
+fn a_response_that_came_stale_is_stale_since_before() {
+    let scene = Scene::policies(&[("inbound", "- cache-lookup: {}"), ("outbound", "- cache-store: {}")]);
+    scene.will(answer(200, &[("etag", "\"1\""), ("cache-control", "max-age=10"), ("age", "30")], "body"));
+    scene.send(get("/"));
+    for (most, times) in [("max-stale=20", 1), ("max-stale=19", 2)] {
+        scene.send(with(get("/"), &[("cache-control", most)]));
+        assert_eq!(scene.times(), times, "{most}");
+    }
+}

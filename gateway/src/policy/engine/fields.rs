@@ -23,7 +23,9 @@ pub(in crate::policy) fn value(name: &HeaderName, text: &str) -> Result<HeaderVa
 pub(in crate::policy) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let until = || httpdate::parse_http_date(value).ok().map(|time| time.duration_since(now).unwrap_or_default());
-    value.parse().ok().map(Duration::from_secs).or_else(until)
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = is_number.then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    seconds.or_else(until)
 }
 
 #[cfg(test)]
@@ -40,6 +42,9 @@ mod tests {
         assert_eq!(asked("120"), Some(120));
         assert_eq!(asked("Fri, 31 Dec 1999 23:59:59 GMT"), Some(60));
         assert_eq!(asked("Fri, 31 Dec 1999 22:59:59 GMT"), Some(0));
-        assert_eq!(asked("soon"), None);
+        assert_eq!(asked("99999999999999999999"), Some(u64::MAX));
+        for value in ["soon", "+5", "-5", ""] {
+            assert_eq!(asked(value), None, "{value}");
+        }
     }
 }

@@ -256,7 +256,8 @@ fn lookup(lookup: &CacheLookup, site: Site<'_>, call: &mut Call<'_>, world: &dyn
 
 /// Returns whether a stored response may be used as it is (RFC 9111 §4.2, and the directives of the caller, §5.2.1).
 fn suits(kept: &Stored, asked: &Directives, at: Duration) -> bool {
-    let (fresh_for, stale_for) = (kept.fresh_until.saturating_sub(at), at.saturating_sub(kept.fresh_until));
+    let fresh_for = kept.fresh_until.saturating_sub(at);
+    let stale_for = at.saturating_sub(kept.fresh_until).saturating_add(kept.overdue);
     let too_old = asked.seconds("max-age").is_some_and(|most| kept.age(at) >= most);
     let too_near = asked.seconds("min-fresh").is_some_and(|least| fresh_for < least);
     let bears = asked.is_bare("max-stale") || asked.seconds("max-stale").is_some_and(|most| stale_for <= most);
@@ -324,6 +325,9 @@ fn renew(kept: &Stored, not_modified: &response::Parts, call: &mut Call<'_>, cac
         && let Some(key) = key_for(keys, &renewed.headers, call)
     {
         caches.put(key, place_of(key), by, Arc::clone(&renewed));
+    } else if let Some(keys) = keys(call) {
+        // What it says now holds for what is stored, too, which must not be used by what it said before.
+        caches.forget(&place_of(&keys.shared));
     }
     give(&renewed, call);
     // Its caller's alone.
@@ -430,7 +434,8 @@ fn made(
         came: call.context.at,
         age: life.age,
         fresh_until,
-        stale_until: fresh_until.saturating_add(life.on_error),
+        overdue: life.overdue,
+        stale_until: fresh_until.saturating_add(life.on_error).saturating_sub(life.overdue),
         must_revalidate: life.must_revalidate,
     }
 }

@@ -117,6 +117,8 @@ pub(in crate::policy) struct Stored {
     pub(in crate::policy) came: Duration,
     pub(in crate::policy) age: Duration,
     pub(in crate::policy) fresh_until: Duration,
+    /// How long it had been stale when it came.
+    pub(in crate::policy) overdue: Duration,
     /// Until when it is better than an error.
     pub(in crate::policy) stale_until: Duration,
     pub(in crate::policy) must_revalidate: bool,
@@ -237,6 +239,7 @@ mod tests {
             came: Duration::ZERO,
             age: Duration::ZERO,
             fresh_until: Duration::from_secs(1),
+            overdue: Duration::ZERO,
             stale_until: Duration::from_secs(1),
             must_revalidate: false,
             for_all: true,
