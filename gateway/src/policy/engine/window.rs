@@ -44,17 +44,19 @@ impl Window {
 
     /// Takes back what was counted at a time, if it is still there.
     pub(in crate::policy) fn take_back(&mut self, at: Duration, count: u64, period: Duration) {
-        let is_it = |(time, counted): &(Duration, u64)| {
-            *counted >= count && (*time == at || (*time > at && part(*time, period) == part(at, period)))
-        };
-        let Some(index) = self.log.iter().rposition(is_it) else { return };
-        self.sum -= u128::from(count);
-        if let Some(entry) = self.log.get_mut(index) {
-            entry.1 -= count;
+        let mut left = count;
+        let is_it = |time: Duration| time == at;
+        // What was counted together with it has the time of the last.
+        let has_it = |time: Duration| time > at && part(time, period) == part(at, period);
+        for matches in [&is_it as &dyn Fn(Duration) -> bool, &has_it] {
+            for (_, counted) in self.log.iter_mut().filter(|(time, _)| matches(*time)) {
+                let taken = left.min(*counted);
+                *counted -= taken;
+                left -= taken;
+            }
         }
-        if self.log.get(index).is_some_and(|(_, left)| *left == 0) {
-            self.log.remove(index);
-        }
+        self.sum -= u128::from(count - left);
+        self.log.retain(|(_, counted)| *counted > 0);
     }
 
     /// Returns how much there is.
@@ -131,5 +133,16 @@ mod tests {
         assert_eq!(window.sum(), 8);
         window.forget(at(0) + PERIOD, PERIOD);
         assert_eq!((window.sum(), window.first()), (5, Some(at(20_000))));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_what_was_counted_then() {
+        let mut window = Window::default();
+        [1, 2].into_iter().for_each(|time| window.add(at(time), 1, PERIOD));
+        window.take_back(at(1), 1, PERIOD);
+        assert_eq!((window.first(), window.sum()), (Some(at(2)), 1));
+        [3, 1].into_iter().for_each(|count| window.add(at(3), count, PERIOD));
+        [1, 3].into_iter().for_each(|count| window.take_back(at(3), count, PERIOD));
+        assert_eq!((window.first(), window.sum()), (Some(at(2)), 1));
     }
 }
