@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Months, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, TimeDelta, Utc};
 
 /// Periods that follow one another without a gap, before and after one that begins at a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl Periods {
             Length::Of(length) => {
                 let length = i64::try_from(length.as_secs()).unwrap_or(i64::MAX).max(1);
                 let passed = (now - self.start).num_seconds().div_euclid(length);
-                self.start + TimeDelta::seconds((passed + 1).saturating_mul(length))
+                let until_end = TimeDelta::try_seconds((passed + 1).saturating_mul(length));
+                until_end.and_then(|time| self.start.checked_add_signed(time)).unwrap_or(DateTime::<Utc>::MAX_UTC)
             }
             Length::Month => self.month_after(now),
         };
@@ -37,14 +38,17 @@ impl Periods {
 
     /// All months are counted from the same start: that of the 31st ends on the 30th of April, and on the 31st of May.
     fn month_after(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let later = |months| self.start.checked_add_months(Months::new(months)).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        let earlier = |months| self.start.checked_sub_months(Months::new(months)).unwrap_or(DateTime::<Utc>::MIN_UTC);
-        if now < self.start {
-            let before = (1..).take_while(|months| earlier(*months) > now).last().unwrap_or(0);
-            return earlier(before);
-        }
-        let passed = u32::try_from((now - self.start).num_days() / 31).unwrap_or_default();
-        (passed..).map(later).find(|end| *end > now).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let passed = 12 * (i64::from(now.year()) - i64::from(self.start.year())) + i64::from(now.month0())
+            - i64::from(self.start.month0());
+        let end = |months: i64| {
+            let count = Months::new(u32::try_from(months.unsigned_abs()).unwrap_or(u32::MAX));
+            match months {
+                0.. => self.start.checked_add_months(count).unwrap_or(DateTime::<Utc>::MAX_UTC),
+                _ => self.start.checked_sub_months(count).unwrap_or(DateTime::<Utc>::MIN_UTC),
+            }
+        };
+        // The first is in this month of the calendar, and may be over.
+        [passed, passed + 1].map(end).into_iter().find(|end| *end > now).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 
