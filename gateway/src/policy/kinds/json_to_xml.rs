@@ -2,6 +2,7 @@
 //! text beside others, `#cdata-section` a text as it is.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use quick_xml::escape::{escape, partial_escape};
@@ -71,7 +72,7 @@ fn run(convert: &JsonToXml, call: &mut Call<'_>) -> Result<(), Box<Fault>> {
 }
 
 /// An element with all that is in the JSON, in its order.
-fn xml(json: &Json, root: &XmlName, most: usize) -> Result<Vec<u8>, String> {
+pub(super) fn xml(json: &Json, root: &XmlName, most: usize) -> Result<Vec<u8>, String> {
     let mut writer = Writer { text: String::new(), most };
     match json {
         Json::Object(entries) => {
@@ -122,9 +123,11 @@ impl Writer {
                 self.open(name, &attributes)?;
                 for (key, value) in members {
                     match key.as_str() {
-                        "#text" => self.texts(value, |text| partial_escape(text))?,
+                        "#text" => self.texts(value, encoded)?,
                         "#cdata-section" => self.texts(value, |text| {
-                            format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>")).into()
+                            // A section ends where a character can only be encoded.
+                            let text = text.replace("]]>", "]]]]><![CDATA[>").replace('\r', "]]>&#13;<![CDATA[");
+                            format!("<![CDATA[{text}]]>").into()
                         })?,
                         key => self.element(&self::name(key), value)?,
                     }
@@ -133,7 +136,7 @@ impl Writer {
             }
             Json::Bool(_) | Json::Number(_) | Json::Text(_) => {
                 self.open(name, &[])?;
-                self.texts(value, |text| partial_escape(text))?;
+                self.texts(value, encoded)?;
                 self.close(name)
             }
         }
@@ -141,11 +144,16 @@ impl Writer {
 
     fn open(&mut self, name: &str, attributes: &[&(String, Json)]) -> Result<(), String> {
         let mut tag = format!("<{name}");
+        let mut names = HashSet::new();
         for (key, value) in attributes {
+            let name = self::name(key.strip_prefix('@').unwrap_or(key));
             let text = said(value)?.ok_or("not to be converted: an attribute is a text, a number, true or false")?;
             // What is not encoded comes back as a space (XML 1.0 §3.3.3).
-            let text = escape(text.as_ref()).replace('\n', "&#10;").replace('\t', "&#9;");
-            let _ = write!(tag, " {}=\"{text}\"", self::name(key.trim_start_matches('@')));
+            let text = escape(text.as_ref()).replace('\n', "&#10;").replace('\t', "&#9;").replace('\r', "&#13;");
+            let _ = write!(tag, " {name}=\"{text}\"");
+            if !names.insert(name) {
+                return Err("not to be converted: an element would have two attributes of one name".to_owned());
+            }
         }
         self.push(&(tag + ">"))
     }
@@ -168,6 +176,14 @@ impl Writer {
         }
         self.text.push_str(text);
         Ok(())
+    }
+}
+
+/// A text for an element. What ends a line is encoded where a reader would take it for another end (XML 1.0 §2.11).
+fn encoded(text: &str) -> Cow<'_, str> {
+    match partial_escape(text) {
+        text if text.contains('\r') => text.replace('\r', "&#13;").into(),
+        text => text,
     }
 }
 
@@ -245,6 +261,11 @@ mod tests {
                 "<a href=\"&lt;&quot;&#10;&amp;&gt;\">1 &lt; 2<b/></a>",
             ),
             (r##"{"a": {"#cdata-section": "<]]>"}}"##, "<a><![CDATA[<]]]]><![CDATA[>]]></a>"),
+            (r##"{"a": {"#cdata-section": "x\r\n"}}"##, "<a><![CDATA[x]]>&#13;<![CDATA[\n]]></a>"),
+            (
+                r#"{"a": {"@b": 1, "@@b": "\r\n", "c": "x\ry"}}"#,
+                "<a b=\"1\" _x0040_b=\"&#13;&#10;\"><c>x&#13;y</c></a>",
+            ),
             (
                 r#"{"s:a": {"@xmlns:s": "urn:s", "two words": 1, "1": 2, "a:b:c": 3, "_x0041_": 4, "": 5}}"#,
                 "<s:a xmlns:s=\"urn:s\"><two_x0020_words>1</two_x0020_words><_x0031_>2</_x0031_><a:b_x003A_c>3</a:b_x003A_c>\
@@ -260,6 +281,7 @@ mod tests {
         for (json, told) in [
             (r#"{"a": "\u0000"}"#, "XML has no such character"),
             (r#"{"a": {"@b": {}}}"#, "an attribute is"),
+            (r#"{"a": {"@": 1, "@_": 2}}"#, "two attributes of one name"),
             (r##"{"a": {"#text": {}}}"##, "a text beside elements"),
             ("{", "not JSON"),
         ] {

@@ -7,7 +7,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use crate::model::{Converted, Section};
+use crate::model::{Converted, Section, XmlName};
 use crate::policy::engine::conversion::{self, Format};
 use crate::policy::engine::json::Json;
 use crate::policy::engine::{
@@ -171,6 +171,11 @@ fn character(reference: &BytesRef<'_>) -> Option<char> {
     }
 }
 
+/// Returns whether a text is a name, with one prefix at most (Namespaces in XML 1.0 §4).
+fn is_name(text: &str) -> bool {
+    XmlName::parse(text).is_some()
+}
+
 /// An element that is read.
 struct Element {
     kind: JsonKind,
@@ -195,6 +200,9 @@ impl Element {
     /// Begins an element with its attributes, if they are well-formed.
     fn begin(kind: JsonKind, start: &BytesStart<'_>, is_empty: bool) -> Option<Self> {
         let name = start.name();
+        if !is_name(name.as_ref()) {
+            return None;
+        }
         let name = match kind {
             JsonKind::Direct => name.into_inner(),
             JsonKind::JavascriptFriendly => name.local_name().into_inner(),
@@ -205,7 +213,7 @@ impl Element {
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.ok()?;
             let key = attribute.key.into_inner();
-            if !seen.insert(key) {
+            if !is_name(key) || !seen.insert(key) {
                 return None;
             }
             let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned();
@@ -305,6 +313,9 @@ mod tests {
             ("<a>&secret;</a>", "an entity that is not known"),
             ("<a b='&secret;'/>", "ill-formed"),
             ("<a b='1' b='2'/>", "ill-formed"),
+            ("<a &lt;b='1'/>", "ill-formed"),
+            ("<1a/>", "ill-formed"),
+            ("<a:b:c/>", "ill-formed"),
             ("<a></b>", "ill-formed"),
             ("<a>", "ends too early"),
             ("", "ends too early"),
