@@ -155,8 +155,11 @@ impl Problem {
             _ => return self,
         };
         if !written.value.contains('\n') && part.end <= written.value.len() {
-            self.place.column += quotes + written.value[..part.start].chars().count();
-            self.place.length = part.len();
+            // What found the place may count in bytes, and end within a character.
+            let (start, end) =
+                (written.value.floor_char_boundary(part.start), written.value.ceil_char_boundary(part.end));
+            self.place.column += quotes + written.value[..start].chars().count();
+            self.place.length = end - start;
         }
         self
     }
