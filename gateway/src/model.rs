@@ -51,7 +51,7 @@ pub use dns::{DNS, DnsSender};
 pub use egress::{Egress, Names, Proxy, ProxyHost};
 pub use endpoint::{Breaker, Endpoint, Health, Member, Service};
 pub use escaping::{Escaping, Scanner, Syntax};
-pub use expression::{Expression, FieldRead, NamedValue, Part, Template, ValueSource};
+pub use expression::{Expression, FieldRead, NamedValue, Part, Template, ValueSource, with_stack};
 pub use flow::{Alpn, Exempt, Flow, Origin, OriginalDst, Protocol};
 pub use host::{Host, InvalidHost};
 pub use keys::{Discovery, InvalidKeys, KeySet, KeySource, VerifyingKey};

@@ -37,10 +37,20 @@ pub struct FieldRead {
 }
 
 impl Expression {
+    /// Most levels of operations in one another.
+    pub const DEEPEST: usize = 100;
+
     /// Returns whether the expression reads a field.
     pub fn reads_field(&self, root: &str, field: &str) -> bool {
         self.reads.iter().any(|read| *read.root == *root && *read.field == *field)
     }
+}
+
+/// Runs what reads or evaluates an expression, on a stack that has room for it: the interpreter calls itself for each level. Without
+/// optimisation a level takes up to 100 KiB.
+pub fn with_stack<T>(run: impl FnOnce() -> T) -> T {
+    const NEEDED: usize = if cfg!(debug_assertions) { 16 << 20 } else { 1 << 20 };
+    stacker::maybe_grow(NEEDED, 64 << 20, run)
 }
 
 impl PartialEq for Expression {

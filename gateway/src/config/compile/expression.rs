@@ -17,7 +17,7 @@ use super::condition;
 use super::values::Values;
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
-use crate::model::{Expression, Fact, Section};
+use crate::model::{Expression, Fact, Section, with_stack};
 
 /// Longest expression, in bytes: what it costs is bounded by its length and by what it looks at.
 const MOST_BYTES: usize = 4096;
@@ -61,6 +61,10 @@ impl Scope<'_> {
     }
 
     fn compiled(&self, source: &str) -> Result<(Expression, Kind), Fault> {
+        with_stack(|| self.checked(source))
+    }
+
+    fn checked(&self, source: &str) -> Result<(Expression, Kind), Fault> {
         if source.len() > MOST_BYTES {
             return Err(Fault::whole("this expression is too long", format!("write at most {MOST_BYTES} bytes")));
         }
@@ -79,6 +83,10 @@ impl Scope<'_> {
             let rule = format!("this is not an expression: {message}");
             Fault { place: Some((column, column + 1)), ..Fault::whole(rule, help.into()) }
         })?;
+        if is_too_deep(program.expression()) {
+            let rule = format!("this expression has more than {} operations in one another", Expression::DEEPEST);
+            return Err(Fault::whole(rule, "compute a part of it before, with set-variable".to_owned()));
+        }
         let mut check = Check {
             scope: self,
             program: &program,
@@ -115,6 +123,37 @@ impl Scope<'_> {
         };
         Ok((expression, found))
     }
+}
+
+/// Returns whether more operations are in one another than are evaluated. It does not call itself.
+fn is_too_deep(whole: &IdedExpr) -> bool {
+    let mut open = vec![(whole, 1)];
+    while let Some((expression, depth)) = open.pop() {
+        if depth > Expression::DEEPEST {
+            return true;
+        }
+        let mut add = |part| open.push((part, depth + 1));
+        match &expression.expr {
+            Expr::Select(select) => add(&select.operand),
+            Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).for_each(add),
+            Expr::List(list) => list.elements.iter().for_each(add),
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        add(&entry.key);
+                        add(&entry.value);
+                    }
+                }
+            }
+            Expr::Comprehension(each) => {
+                [&each.iter_range, &each.accu_init, &each.loop_cond, &each.loop_step, &each.result]
+                    .into_iter()
+                    .for_each(add);
+            }
+            Expr::Literal(_) | Expr::Ident(_) | Expr::Struct(_) | Expr::Unspecified => {}
+        }
+    }
+    false
 }
 
 /// What is wrong with an expression.

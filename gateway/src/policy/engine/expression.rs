@@ -14,7 +14,7 @@ pub(in crate::policy) use number::{in_json, of_json, spelled};
 use super::call::Call;
 use super::fault::Fault;
 use super::secrecy::MASK;
-use crate::model::{Expression, Reason};
+use crate::model::{Expression, Reason, with_stack};
 
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::environment()));
 
@@ -25,7 +25,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::en
 pub(in crate::policy) fn value(expression: &Expression, call: &Call<'_>) -> Result<Value, Box<Fault>> {
     let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
     context.set_variable_resolver(call);
-    let value = expression.program.execute(&context);
+    let value = with_stack(|| expression.program.execute(&context));
     value.map_err(|error| {
         // What is wrong is said with the values.
         let message = match expression.is_secret {
