@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -88,6 +88,9 @@ struct Late {
     known: Vec<HandedNamespace>,
 }
 
+/// Maximum length of the text that goes with descriptors, in bytes: what is known of a namespace takes a few hundred.
+const LONGEST: usize = 64 << 20;
+
 /// The message that the next process accepts.
 const TAKEN: &[u8] = b"taken\n";
 
@@ -129,7 +132,8 @@ impl Successor {
         let fds = [Some(v4), v6.as_ref(), telemetry.as_ref()].into_iter().flatten().chain(dns);
         self.send_with(fds.chain(&namespaces.sockets), &cover).await?;
         let mut word = Vec::new();
-        timeout(PATIENCE, self.stream.read_until(b'\n', &mut word)).await??;
+        let mut stream = (&mut self.stream).take(TAKEN.len() as u64);
+        timeout(PATIENCE, stream.read_until(b'\n', &mut word)).await??;
         if word == TAKEN { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
@@ -232,9 +236,13 @@ async fn ask(path: &Path, abi_version: u32) -> io::Result<Handed> {
     let v6 = if cover.v6 { Some(fds.next().ok_or_else(missing)?) } else { None };
     let telemetry = if cover.telemetry { Some(fds.next().ok_or_else(missing)?) } else { None };
     let dns: Vec<_> = fds.by_ref().take(cover.dns).collect();
-    let namespaces = HandedNamespaces { sockets: fds.collect(), known: cover.known };
+    let namespaces = HandedNamespaces { sockets: fds.by_ref().take(cover.namespaces).collect(), known: cover.known };
     if dns.len() < cover.dns || namespaces.sockets.len() < cover.namespaces {
         return Err(missing());
+    }
+    // Of another version, perhaps: nobody knows what they are for.
+    if fds.next().is_some() {
+        return Err(io::Error::other("the running process sent more sockets than it announced"));
     }
     let predecessor = Predecessor { stream: BufReader::new(stream), reports: VecDeque::new() };
     Ok(Handed { sockets: Sockets { v4, v6, telemetry, dns, namespaces }, generation: cover.generation, predecessor })
@@ -298,6 +306,9 @@ async fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         }
         line.extend(bytes);
         fds.extend(received);
+        if line.len() > LONGEST {
+            return Err(io::Error::other("the running process sent a response that has no end"));
+        }
     }
     Ok((line, fds))
 }
