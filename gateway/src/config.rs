@@ -270,4 +270,7 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests;

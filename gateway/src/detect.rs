@@ -50,4 +50,7 @@ pub fn alert(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+
+#[cfg(test)]
 mod tests;

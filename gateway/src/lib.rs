@@ -61,3 +61,6 @@ pub mod gateway;
 
 /// The command line, with one command per file.
 pub mod cli;
+
+#[cfg(test)]
+mod fuzz;

@@ -1,5 +1,8 @@
 //! What expressions return: CEL's standard functions, its strings extension and Egret's own functions.
 
+#[path = "../src/fuzz.rs"]
+mod fuzz;
+
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -114,4 +117,131 @@ fn each_function_that_the_check_knows_is_there_when_it_runs() {
         let value = call.message.request.headers.get(format!("x-{number}")).map(|value| value.as_bytes());
         assert_eq!(value.map(String::from_utf8_lossy).as_deref(), Some(*expected), "{expression}");
     }
+}
+
+const FUZZED: fuzz::Target = fuzz::Target {
+    corpus: "expressions",
+    words: &[
+        "'",
+        "\"",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ".",
+        ",",
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        " % ",
+        " == ",
+        " && ",
+        " || ",
+        " ? ",
+        " : ",
+        "!",
+        "-",
+        "now",
+        "duration('1h')",
+        "timestamp('9999-12-31T23:59:59Z')",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615u",
+        "1e308",
+        "0.0",
+        "'%s'.format([",
+        "'%.999999f'",
+        ".map(x, ",
+        ".filter(x, ",
+        ".exists(y, ",
+        ".substring(",
+        ".replace('', ",
+        ".split('')",
+        ".join(",
+        ".matches('(a*)*b')",
+        "request.headers",
+        "request.path",
+        "request.query",
+        "variables",
+        "json('[1]')",
+        "size(",
+        "string(",
+        "int(",
+        "double(",
+        "b'\\xff'",
+        "base64.decode(",
+        "sha256(",
+        "\u{e9}",
+        "\u{1F600}",
+        "null",
+        "true",
+        "type(",
+        "dyn(",
+        "has(request.headers.a)",
+        "[][0]",
+        "{}['a']",
+    ],
+    cases: 400,
+    longest: 512,
+};
+
+/// Evaluates an expression as the value of a header field. Returns why the configuration was refused, if it was.
+fn evaluated(expression: &str) -> Result<(), String> {
+    let name = std::thread::current().name().unwrap_or_default().replace("::", "-");
+    let path = std::env::temp_dir().join(format!("egret-{name}-{}.yaml", std::process::id()));
+    let value = serde_json::to_string(&format!("${{{expression}}}")).unwrap();
+    let text = format!(
+        "version: 1\negress: {{addresses: [192.0.2.10]}}\napis:\n  - name: partner\n    hosts: [api.partner.example]\n    \
+         ports: [80]\n    policies:\n      inbound:\n        - set-header: {{name: X-Value, value: {value}}}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let loaded = config::load(&path, Generation(1));
+    std::fs::remove_file(path).unwrap();
+    let model = loaded.map_err(|errors| errors.to_string())?.model;
+    let (api, host, workload) = (&model.apis[0], Host::parse("api.partner.example").unwrap(), Workload::default());
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_395_045_678);
+    let request = Request::builder().uri("/v1/orders?limit=7&a=%C3%A9").header("x-id", "a1").body(()).unwrap();
+    let mut call = Call::new(request.into_parts().0, &workload, api, &host, now, Duration::ZERO);
+    call.steps = Some(Vec::new());
+    let mut world = Dry::new(Bytes::new(), StatusCode::OK);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world)).unwrap();
+    assert!(call.response.is_some());
+    Ok(())
+}
+
+/// An expression is refused when the configuration is loaded, or has a value, or fails: it never ends the process.
+#[test]
+fn any_expression_is_refused_or_has_a_value_or_fails() {
+    FUZZED.check(|bytes| {
+        let Ok(expression) = std::str::from_utf8(bytes) else { return };
+        assert!(evaluated(expression).err().is_none_or(|why| !why.is_empty()));
+    });
+}
+
+#[test]
+fn deep_expressions_are_evaluated_or_refused() {
+    let nested = |before: &str, inner: &str, after: &str, times: usize| {
+        evaluated(&format!("{}{inner}{}", before.repeat(times), after.repeat(times)))
+    };
+    for times in [10, 60, 90, 500, 1000] {
+        for (before, inner, after) in [
+            ("", "1", "+1"),
+            ("(", "1", ")"),
+            ("", "\"a\"", ".trim()"),
+            ("[", "1", "]"),
+            ("-", "1", ""),
+            ("string(", "1", ")"),
+        ] {
+            let outcome = nested(before, inner, after, times);
+            let why = outcome.as_ref().err().map(String::as_str).unwrap_or_default();
+            assert_eq!(outcome.is_err(), times > 90 && before != "-", "{times} of {before}{after}: {why}");
+        }
+    }
+    let why = nested("", "1", "+1", 500).unwrap_err();
+    assert!(why.contains("more than 100 operations in one another"), "{why}");
+    assert!(evaluated("\u{e9}w").unwrap_err().contains("this is not an expression"));
 }

@@ -143,3 +143,6 @@ async fn read_line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -185,3 +185,6 @@ async fn tunnel(
     downstream.write_all(&read).await.map_err(|_| Reason::ClientReset)?;
     copy_bidirectional(&mut downstream, &mut upstream).await.map(drop).map_err(|_| Reason::ClientReset)
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -6,6 +6,8 @@ mod bindings;
 mod crowded;
 mod datagram;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod places;
 #[cfg(test)]

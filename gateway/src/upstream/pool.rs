@@ -422,3 +422,6 @@ impl<C: Reusable> Drop for Leased<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -211,3 +211,6 @@ fn remaining(until: u64) -> Duration {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Duration::from_secs(until).saturating_sub(now)
 }
+
+#[cfg(test)]
+mod fuzz;

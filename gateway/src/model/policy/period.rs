@@ -63,6 +63,9 @@ impl fmt::Debug for Periods {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

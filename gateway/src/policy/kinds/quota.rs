@@ -371,6 +371,9 @@ pub(in crate::policy) fn used_up(most: u64, what: &str, wait: Option<Duration>) 
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
 

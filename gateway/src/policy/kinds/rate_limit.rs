@@ -215,6 +215,9 @@ async fn run(limit: &RateLimit, call: &mut Call<'_>, state: &State, at: Duration
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;

@@ -4,6 +4,9 @@ pub(in crate::policy) mod compiled;
 mod remote;
 mod signature;
 
+#[cfg(test)]
+mod fuzz;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

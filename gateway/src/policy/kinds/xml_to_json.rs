@@ -271,6 +271,9 @@ impl Element {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::JsonKind;
     use super::json;

@@ -154,6 +154,9 @@ pub(in crate::policy) fn time(headers: &HeaderMap, name: HeaderName) -> Option<S
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
