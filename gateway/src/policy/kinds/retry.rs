@@ -1,7 +1,7 @@
-use std::collections::HashMap;
 #[cfg(test)]
 mod properties;
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

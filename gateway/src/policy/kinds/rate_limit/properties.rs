@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::RateKind;
 
-/// The largest distance in time by which calls are counted as one beyond the first [`super::super::window`] entries: a part of 256.
+/// The largest distance in time by which calls are counted as one beyond the first [`crate::policy::engine::window`] entries: a part of 256.
 const COARSE: u32 = 256;
 
 /// Calls one after the other: the milliseconds since the one before, how many it counts as, and after how many further calls its

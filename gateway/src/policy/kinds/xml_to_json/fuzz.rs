@@ -1,8 +1,8 @@
-use super::super::json::{self, Json};
 use super::super::json_to_xml::xml;
-use super::json;
+use super::{JsonKind, json};
+use crate::policy::engine::json::{self as parsed, Json};
 use crate::fuzz::Target;
-use crate::model::{JsonKind, XmlName};
+use crate::model::XmlName;
 
 const XML: Target = Target {
     corpus: "xml",
