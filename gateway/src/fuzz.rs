@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,8 +40,7 @@ impl Target {
         let corpus = Arc::new(self.corpus());
         for (path, input) in corpus.iter() {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| property(input))) {
-                eprintln!("{} fails", path.display());
-                resume_unwind(panic);
+                panic!("{}: {}", path.display(), told(&*panic));
             }
         }
         let cases = std::env::var(CASES).ok().map(|cases| cases.parse().expect("a number of inputs"));

@@ -38,7 +38,7 @@ const REDIS: Target = Target {
 /// ends the connection.
 async fn answered(bytes: &[u8], within: Within, patience: Duration) -> redis::RedisResult<Left> {
     let (stream, mut server) = tokio::io::duplex(1 << 16);
-    let sends = async {
+    let sends = async move {
         let mut request = [0; 4096];
         // The other side may have given up, or wait for the rest of a reply.
         for part in bytes.split(|byte| *byte == 0) {
