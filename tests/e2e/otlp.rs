@@ -150,7 +150,7 @@ fn otlp_trace_is_begun_where_there_is_none_and_third_parties_learn_of_it_only_if
     assert_eq!(call(&lab, &["traceparent: 00-bad", "tracestate: a=1"]).0, 200);
     let heard = heard(&partner);
     assert!(!heard.contains("tracestate"), "{heard}");
-    let begun = heard.lines().filter(|line| line.starts_with("traceparent:")).next_back().unwrap().to_owned();
+    let begun = heard.lines().rfind(|line| line.starts_with("traceparent:")).unwrap().to_owned();
     eventually("the span of the last request is there", || {
         let header = |trace: &[u8], span: &[u8]| format!("traceparent: 00-{}-{}-01", hex(trace), hex(span));
         collector.spans().iter().any(|(_, span)| header(&span.trace_id, &span.span_id) == begun)

@@ -120,7 +120,7 @@ impl AccessLog {
             Cow::Owned(escaped) => escaped,
         };
         if let Some(exports) = exports {
-            exports.line(&line);
+            exports.line(owner, &line);
         }
         let Some(queue) = &self.queue else { return };
         line.push('\n');

@@ -6,7 +6,7 @@ mod retry;
 
 mod trace_context;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -26,6 +26,10 @@ const QUEUE: usize = 8192;
 
 /// Maximum number of bytes of lines that wait.
 const QUEUE_BYTES: usize = 8 << 20;
+
+/// The part of it that items of one owner may take when it is half full, at no less than their part of [`QUEUE`] each: a flood of one
+/// owner, whose callers may have sampled all their requests, loses its own items.
+const SHARE: usize = QUEUE_BYTES / 8;
 
 /// Maximum number of spans or lines of one export.
 const BATCH: usize = 512;
@@ -91,19 +95,41 @@ struct Queue<T> {
 struct Waiting<T> {
     items: VecDeque<T>,
     bytes: usize,
+    /// Bytes of each owner since it was half full.
+    owners: HashMap<String, usize>,
+}
+
+impl<T> Waiting<T> {
+    /// Returns whether there is room for an item of an owner.
+    fn has_room(&mut self, owner: &str, bytes: usize) -> bool {
+        if self.items.len() >= QUEUE || self.bytes + bytes > QUEUE_BYTES {
+            return false;
+        }
+        if self.items.len() < QUEUE / 2 && self.bytes + bytes <= QUEUE_BYTES / 2 {
+            return true;
+        }
+        let own = self.owners.get(owner).copied().unwrap_or(0) + bytes.max(QUEUE_BYTES / QUEUE);
+        if own <= SHARE {
+            self.owners.insert(owner.to_owned(), own);
+        }
+        own <= SHARE
+    }
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0 }), full: Notify::new() }
+        Self {
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0, owners: HashMap::new() }),
+            full: Notify::new(),
+        }
     }
 }
 
 impl<T> Queue<T> {
-    /// Adds an item of this size, if there is room.
-    fn add(&self, item: T, bytes: usize) -> bool {
+    /// Adds an item of this size that the callers of an owner have caused, if there is room.
+    fn add(&self, owner: &str, item: T, bytes: usize) -> bool {
         let mut waiting = self.lock();
-        if waiting.items.len() >= QUEUE || waiting.bytes + bytes > QUEUE_BYTES {
+        if !waiting.has_room(owner, bytes) {
             return false;
         }
         waiting.items.push_back(item);
@@ -118,6 +144,7 @@ impl<T> Queue<T> {
     fn take(&self, size: impl Fn(&T) -> usize) -> Vec<T> {
         let mut waiting = self.lock();
         let most = waiting.items.len().min(BATCH);
+        waiting.owners.clear();
         let taken: Vec<_> = waiting.items.drain(..most).collect();
         waiting.bytes = waiting.bytes.saturating_sub(taken.iter().map(size).sum());
         taken
@@ -159,16 +186,16 @@ impl Exports {
 
     /// Adds the span of a request that has ended.
     pub(super) fn span(&self, request: &RequestSnapshot) {
-        if !self.spans.add(request.clone(), 0) {
+        if !self.spans.add(&request.workload.identity.owner, request.clone(), 0) {
             self.dropped(Signal::Traces, Dropped::QueueFull, 1);
         }
     }
 
-    /// Adds a line of the access log.
-    pub(super) fn line(&self, text: &str) {
+    /// Adds a line of the access log that the callers of an owner have caused.
+    pub(super) fn line(&self, owner: &str, text: &str) {
         let line = LogLine { time: SystemTime::now(), text: text.to_owned() };
         let bytes = line.text.len();
-        if !self.lines.add(line, bytes) {
+        if !self.lines.add(owner, line, bytes) {
             self.dropped(Signal::Logs, Dropped::QueueFull, 1);
         }
     }
@@ -239,19 +266,30 @@ mod tests {
     fn the_queue_is_bounded_and_what_does_not_fit_is_counted() {
         let exports = Exports::default();
         let resource = Resource::new(Vec::new());
-        for _ in 0..QUEUE + 3 {
-            exports.line("{}");
+        for owner in 0..QUEUE + 3 {
+            exports.line(&owner.to_string(), "{}");
         }
         let count = |exports: &Exports| exports.counts[Signal::Logs as usize].dropped[0].load(Ordering::Relaxed);
         assert_eq!(count(&exports), 3);
         assert_eq!(exports.batch(Signal::Logs, &resource).unwrap().1, BATCH as u64);
-        exports.line("{}");
+        exports.line("a", "{}");
         assert_eq!(count(&exports), 3);
         while exports.batch(Signal::Logs, &resource).is_some() {}
-        exports.line(&"x".repeat(QUEUE_BYTES));
-        exports.line("{}");
+        exports.line("a", &"x".repeat(QUEUE_BYTES + 1));
+        exports.line("a", "{}");
         assert_eq!(count(&exports), 4);
         assert_eq!(exports.batch(Signal::Logs, &resource).unwrap().1, 1);
         assert!(exports.batch(Signal::Traces, &resource).is_none());
+    }
+
+    #[test]
+    fn a_flood_of_one_owner_leaves_room_for_the_items_of_others() {
+        let queue = Queue::default();
+        let flood = (0..2 * QUEUE).filter(|_| queue.add("hostile", (), 0)).count();
+        assert_eq!(flood, QUEUE / 2 + QUEUE / 8);
+        assert!((0..QUEUE / 8).all(|_| queue.add("victim", (), 0)));
+        assert!(!queue.add("victim", (), 0) && queue.add("another", (), 0));
+        assert_eq!(queue.take(|()| 0).len(), BATCH);
+        assert!(queue.add("hostile", (), 0));
     }
 }
