@@ -47,6 +47,9 @@ pub mod kubernetes;
 /// The types that rooms share. They do no IO, and none but those of workloads know serde.
 pub mod model;
 
+/// Written texts with their places, and what kinds of policies compile themselves with.
+pub mod syntax;
+
 /// Compiles text to a model and reports all errors at once; reloads live.
 pub mod config;
 

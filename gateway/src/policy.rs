@@ -188,7 +188,7 @@ policies! {
     ValidateParameters(ValidateParameters) from validate_parameters: now,
     ValidateStatusCode(ValidateStatusCode) from validate_status_code: now,
     Wait(Wait) from wait: timed,
-    WorkloadFilter(WorkloadFilter): now,
+    WorkloadFilter(WorkloadFilter) from workload_filter: now,
     XmlToJson(XmlToJson) from xml_to_json: now,
 }
 

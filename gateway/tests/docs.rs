@@ -158,6 +158,14 @@ fn every_key_that_the_docs_mention_exists() {
     }
 }
 
+/// The file is compiled with the tests of its room.
+#[test]
+fn the_policy_of_the_guide_is_a_file_that_is_compiled() {
+    let guide = read("docs/add-a-policy.md");
+    let code = read("gateway/src/policy/kinds/check_query_parameter.rs");
+    assert_eq!(blocks(&guide, "rust"), [code]);
+}
+
 #[test]
 fn every_reason_has_its_row_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");

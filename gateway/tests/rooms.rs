@@ -11,7 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("admin", &[]),
     ("capture", &[]),
     ("cli", &["admin", "capture", "config", "explain", "gateway", "permit", "policy", "route", "telemetry"]),
-    ("config", &["policy"]),
+    ("config", &["policy", "syntax"]),
     ("connection", &["detect", "flow", "listener", "permit", "policy", "route", "telemetry", "tls", "upstream"]),
     ("detect", &[]),
     ("explain", &["admin", "connection", "permit", "policy"]),
@@ -40,8 +40,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("names", &[]),
     ("permit", &["route"]),
-    ("policy", &["route"]),
+    ("policy", &["route", "syntax"]),
     ("route", &[]),
+    ("syntax", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
     ("upstream", &["permit"]),
@@ -64,11 +65,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["tls"]),
     ("redis", &["upstream"]),
     ("rustls", &["config", "detect", "tls", "upstream"]),
-    ("serde", &["admin", "cli", "config", "model", "policy", "telemetry"]),
+    ("serde", &["admin", "cli", "config", "model", "policy", "syntax", "telemetry"]),
 ];
 
 /// Rooms that do no IO.
-const PURE: &[&str] = &["model", "detect", "route", "permit", "policy", "config/compile"];
+const PURE: &[&str] = &["model", "detect", "route", "permit", "policy", "syntax", "config/compile"];
 
 fn sources(room: &str) -> Vec<(PathBuf, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

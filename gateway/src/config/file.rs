@@ -25,13 +25,13 @@ pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use openapi::OpenApiFile;
 pub(super) use operation::OperationFile;
 pub(super) use otlp::OtlpFile;
-use policies::{PoliciesFile, ServiceFile, Step, WorkloadFile};
+use policies::{PoliciesFile, ServiceFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
 pub(super) use tls::{ClientCertificateFile, TlsFile};
 pub(super) use unlisted::{UnlistedFile, UnlistedRuleFile, UnlistedSection};
 pub(super) use value::NamedValueFile;
 
-type Text = Spanned<String>;
+use crate::syntax::{Text, WorkloadFile};
 
 /// A configuration of Egret.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -1,9 +1,9 @@
 //! Policies: each checked where it stands, then those of all scopes in the order in which they run.
 
+mod addresses;
 mod clear;
 mod conversion;
 mod credentials;
-mod ip_filter;
 mod limits;
 mod list;
 mod llm;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use http::Method;
 use serde_saphyr::Spanned;
 
-pub(super) use self::ip_filter::addresses_of;
+pub(super) use self::addresses::addresses_of;
 use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;

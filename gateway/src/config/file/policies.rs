@@ -3,7 +3,6 @@
 mod cache;
 mod conversion;
 mod credentials;
-mod filters;
 mod flow;
 mod limits;
 pub(in crate::config) mod llm;
@@ -21,6 +20,7 @@ use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
 
 use super::Text;
+use crate::policy::{CheckHeaderFile, IpFilterFile, WorkloadFilterFile};
 
 pub(in crate::config) use cache::{
     CacheLookupFile, CacheLookupValueFile, CacheRemoveValueFile, CacheStoreFile, CacheStoreValueFile,
@@ -30,7 +30,6 @@ pub(in crate::config) use credentials::{
     ApiKeyFile, AwsSigv4File, BasicFile, HmacFile, INSTEAD, JwtKeyFile, ReplacePlaceholderFile, RequiredClaimFile,
     ValidateJwtFile,
 };
-pub(in crate::config) use filters::{CheckHeaderFile, IpFilterFile, WorkloadFile, WorkloadFilterFile};
 pub(in crate::config) use flow::{BranchFile, ForwardFile, ReplyFile, RetryFile, SetVariableFile};
 pub(in crate::config) use limits::{LimitConcurrencyFile, QuotaFile, RateLimitFile};
 pub(in crate::config) use message::{FindAndReplaceFile, RewriteUriFile, SetHeaderFile, SetQueryParameterFile};

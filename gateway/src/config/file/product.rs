@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Text;
-use super::policies::{PoliciesFile, WorkloadFile};
+use super::policies::PoliciesFile;
+use crate::syntax::WorkloadFile;
 
 /// A set of APIs with their subscribers and policies.
 #[derive(Debug, Deserialize, JsonSchema)]

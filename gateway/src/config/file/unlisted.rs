@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::Text;
-use super::policies::WorkloadFile;
+use crate::syntax::WorkloadFile;
 
 /// What happens to connections that no API lists: an action, or a section.
 #[derive(Debug, Default)]

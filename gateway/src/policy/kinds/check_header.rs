@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::model::{Reason, Refusal, Template};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     template,
 };
+use crate::syntax::{Reader, Text};
 
 /// Refuses requests that lack a header field or have another value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,39 @@ pub struct CheckHeader {
     pub ignore_case: bool,
     /// What the caller receives.
     pub failed: Refusal,
+}
+
+/// Refuses requests that lack a header or have another value in it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CheckHeaderFile {
+    /// The name of the header. Example: `X-Team`.
+    #[schemars(with = "String")]
+    pub name: Text,
+    /// Values that the header may have. Of several fields with this name each must have one of them. Default: any. Example: `[payments, billing]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub values: Vec<Text>,
+    /// Whether upper and lower case are the same. Default: false.
+    #[serde(default)]
+    pub ignore_case: bool,
+    /// The status of a refusal. Default: 401. Example: `403`.
+    #[serde(default)]
+    #[schemars(range(min = 400, max = 599))]
+    pub failed_status: Option<u16>,
+    /// The message of a refusal. Default: the reason. Example: `Name your team in X-Team`.
+    #[serde(default)]
+    pub failed_message: Option<String>,
+}
+
+impl CheckHeader {
+    /// Compiles what is written.
+    pub fn compile(file: &CheckHeaderFile, reader: &mut dyn Reader) -> Option<Self> {
+        let values = file.values.iter().map(|value| reader.template(value)).collect();
+        let status = file.failed_status.unwrap_or(401);
+        let failed = Refusal { status, message: file.failed_message.as_deref().map(Arc::from) };
+        Some(Self { name: reader.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
+    }
 }
 
 impl Kind for CheckHeader {

@@ -1,9 +1,13 @@
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::Reason;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+use crate::syntax::{Reader, Text, either, place};
 
 /// Allows requests to some addresses of the third party, or forbids those to some.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +16,38 @@ pub struct IpFilter {
     pub allow: bool,
     /// The addresses.
     pub addresses: Vec<IpNet>,
+}
+
+/// Allows requests to some addresses of the third party, or forbids those to some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct IpFilterFile {
+    /// Addresses and networks that are allowed. Exactly one of `allow` and `forbid` is required. Default: none. Example:
+    /// `[203.0.113.7, "2001:db8::/32"]`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub allow: Option<Vec<Text>>,
+    /// Addresses and networks that are forbidden. Default: none. Example: `[203.0.113.0/24]`.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub forbid: Option<Vec<Text>>,
+}
+
+impl IpFilter {
+    /// Compiles what is written.
+    pub fn compile(written: &Spanned<IpFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
+        match either(written.value.allow.as_ref(), written.value.forbid.as_ref()) {
+            Ok((allow, texts)) => {
+                let addresses = texts.iter().filter_map(|text| reader.addresses(text)).collect();
+                Some(Self { allow, addresses })
+            }
+            Err(rule) => {
+                let help = "write one of them, like ip-filter: {allow: [203.0.113.0/24]}";
+                reader.problem(place(written), rule.to_owned(), help.to_owned());
+                None
+            }
+        }
+    }
 }
 
 impl Kind for IpFilter {

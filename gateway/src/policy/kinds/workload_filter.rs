@@ -1,7 +1,40 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
 use crate::model::{Reason, Selected, WorkloadFilter, select};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+use crate::syntax::{Reader, WorkloadFile, either, place};
+
+/// Allows some workloads, or forbids some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct WorkloadFilterFile {
+    /// Workloads that are allowed. Exactly one of `allow` and `forbid` is required. A workload is refused while it is not known
+    /// whether it is one of them. Default: none. Example: `[{unit: billing.service}]`.
+    #[serde(default)]
+    pub allow: Option<Vec<WorkloadFile>>,
+    /// Workloads that are forbidden. A workload is refused, too, while it is not known whether it is one of them. Default: none.
+    /// Example: `[{unit: batch.service}]`.
+    #[serde(default)]
+    pub forbid: Option<Vec<WorkloadFile>>,
+}
+
+impl WorkloadFilter {
+    /// Compiles what is written.
+    pub fn compile(written: &Spanned<WorkloadFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
+        match either(written.value.allow.as_ref(), written.value.forbid.as_ref()) {
+            Ok((allow, files)) => Some(Self { allow, matches: reader.workloads(files) }),
+            Err(rule) => {
+                let help = "write one of them, like workload-filter: {allow: [{unit: billing.service}]}";
+                reader.problem(place(written), rule.to_owned(), help.to_owned());
+                None
+            }
+        }
+    }
+}
 
 impl Kind for WorkloadFilter {
     const NAME: &'static str = "workload-filter";

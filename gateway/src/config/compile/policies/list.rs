@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
-use super::{Entry, Shared};
+use super::statement::workloads;
+use super::{Entry, Shared, addresses_of};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{PolicyFile, Step};
-use crate::model::{LimitId, Section};
+use crate::model::{LimitId, Section, Template, WorkloadMatch};
 use crate::policy::{Policy, Responds, Sections, Statement};
+use crate::syntax::{Reader, Text, WorkloadFile};
 
 /// The policies of a section, as they are read.
 pub(super) struct List<'a, 'b> {
@@ -132,6 +135,30 @@ impl<'a> List<'a, '_> {
         let id = file.id.as_ref().map(|id| id.value.as_str().into());
         let written = self.shared.written.at(step.defined);
         Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement).written(written)))
+    }
+}
+
+/// What kinds of policies compile themselves with.
+impl Reader for List<'_, '_> {
+    fn problem(&mut self, place: Spanned<()>, rule: String, help: String) {
+        self.problems.push(Problem::at(&place, rule, help));
+    }
+
+    fn template(&mut self, written: &Text) -> Template {
+        List::template(self, written)
+    }
+
+    fn header(&mut self, written: &Text) -> Option<Arc<str>> {
+        List::header(self, written)
+    }
+
+    fn addresses(&mut self, written: &Text) -> Option<IpNet> {
+        let parsed = addresses_of(&written.value);
+        parsed.map_err(|(rule, help)| self.problems.push(Problem::at(written, rule, help))).ok()
+    }
+
+    fn workloads(&mut self, written: &[WorkloadFile]) -> Vec<WorkloadMatch> {
+        workloads(written, self.problems)
     }
 }
 

@@ -11,18 +11,16 @@ use crate::config::compile::duration;
 use crate::config::compile::expression::{Kind, Scope};
 use crate::config::compile::lasting::lasting;
 use crate::config::diagnostic::Problem;
-use crate::config::file::policies::{
-    BranchFile, CheckHeaderFile, PolicyFile, ReplyFile, RetryFile, WorkloadFile, WorkloadFilterFile,
-};
+use crate::config::file::policies::{BranchFile, PolicyFile, ReplyFile, RetryFile};
 use crate::model::{
-    Escaping, Exists, Expression, Fact, LimitId, OfPlace, Part, Refusal, Reply, Section, Template, WorkloadFilter,
-    WorkloadMatch,
+    Escaping, Exists, Expression, Fact, LimitId, OfPlace, Part, Reply, Section, Template, WorkloadFilter, WorkloadMatch,
 };
 use crate::policy::{
     Basic, Branch, CacheLookup, CacheLookupValue, CacheRemoveValue, CacheStore, CacheStoreValue, CheckHeader, Choose,
-    FindAndReplace, Forward, MockResponse, PlaceholderPlace, Policy, ReplacePlaceholder, Retry, ReturnResponse,
-    RewriteUri, SetBody, SetHeader, SetMethod, SetQueryParameter, SetStatus, SetVariable, Statement,
+    FindAndReplace, Forward, IpFilter, MockResponse, PlaceholderPlace, Policy, ReplacePlaceholder, Retry,
+    ReturnResponse, RewriteUri, SetBody, SetHeader, SetMethod, SetQueryParameter, SetStatus, SetVariable, Statement,
 };
+use crate::syntax::WorkloadFile;
 
 /// Requests of a hundred that may be sent again.
 const DEFAULT_BUDGET: u32 = 20;
@@ -83,7 +81,7 @@ impl<'a> List<'a, '_> {
             );
         }
         if let Some(check) = &file.check_header {
-            statements.push(self.check_header(check).map(Statement::CheckHeader));
+            statements.push(CheckHeader::compile(check, self).map(Statement::CheckHeader));
         }
         if let Some(branches) = &file.choose {
             statements.push(Some(Statement::Choose(Choose { branches: self.branches(branches) })));
@@ -112,7 +110,9 @@ impl<'a> List<'a, '_> {
             })));
         }
         self.conversion(file, &mut statements);
-        self.ip_filter(file, &mut statements);
+        if let Some(filter) = &file.ip_filter {
+            statements.push(IpFilter::compile(filter, self).map(Statement::IpFilter));
+        }
         if let Some(reply) = &file.mock_response {
             statements.push(Some(Statement::MockResponse(MockResponse(self.reply(reply)))));
         }
@@ -199,7 +199,7 @@ impl<'a> List<'a, '_> {
         }
         self.validation(file, &mut statements);
         if let Some(filter) = &file.workload_filter {
-            statements.push(self.workload_filter(filter).map(Statement::WorkloadFilter));
+            statements.push(WorkloadFilter::compile(filter, self).map(Statement::WorkloadFilter));
         }
         self.telemetry(file, &mut statements);
         statements
@@ -280,15 +280,6 @@ impl<'a> List<'a, '_> {
         branches
     }
 
-    fn check_header(&mut self, file: &CheckHeaderFile) -> Option<CheckHeader> {
-        let values = file.values.iter().map(|value| self.template(value)).collect();
-        let failed = Refusal {
-            status: file.failed_status.unwrap_or(401),
-            message: file.failed_message.as_deref().map(Arc::from),
-        };
-        Some(CheckHeader { name: self.header(&file.name)?, values, ignore_case: file.ignore_case, failed })
-    }
-
     fn retry(&mut self, file: &'a RetryFile, policy: &PolicyFile) -> Retry {
         let policies = match &file.policies {
             Some(steps) => {
@@ -332,19 +323,6 @@ impl<'a> List<'a, '_> {
             body
         });
         Reply { status: file.status.unwrap_or(200), headers, body }
-    }
-
-    fn workload_filter(&mut self, written: &Spanned<WorkloadFilterFile>) -> Option<WorkloadFilter> {
-        let (allow, files) = match (&written.value.allow, &written.value.forbid) {
-            (Some(files), None) => (true, files),
-            (None, Some(files)) => (false, files),
-            _ => {
-                let help = "write one of them, like workload-filter: {allow: [{unit: billing.service}]}";
-                self.problems.push(Problem::at(written, "exactly one of `allow` and `forbid` is required", help));
-                return None;
-            }
-        };
-        Some(WorkloadFilter { allow, matches: workloads(files, self.problems) })
     }
 
     fn values(

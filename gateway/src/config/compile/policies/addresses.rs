@@ -1,37 +1,8 @@
+//! Addresses and networks.
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde_saphyr::Spanned;
-
-use super::list::List;
-use crate::config::diagnostic::Problem;
-use crate::config::file::policies::{IpFilterFile, PolicyFile};
-use crate::policy::{IpFilter, Statement};
-
-impl List<'_, '_> {
-    /// What is written of it.
-    pub(super) fn ip_filter(&mut self, file: &PolicyFile, statements: &mut Vec<Option<Statement>>) {
-        if let Some(filter) = &file.ip_filter {
-            statements.push(self.filter(filter).map(Statement::IpFilter));
-        }
-    }
-
-    fn filter(&mut self, written: &Spanned<IpFilterFile>) -> Option<IpFilter> {
-        let Some((allow, texts)) = written.value.either() else {
-            let help = "write one of them, like ip-filter: {allow: [203.0.113.0/24]}";
-            self.problems.push(Problem::at(written, "exactly one of `allow` and `forbid` is required", help));
-            return None;
-        };
-        let mut addresses = Vec::new();
-        for text in texts {
-            match addresses_of(&text.value) {
-                Ok(found) => addresses.push(found),
-                Err((rule, help)) => self.problems.push(Problem::at(text, rule, help)),
-            }
-        }
-        Some(IpFilter { allow, addresses })
-    }
-}
 
 /// Parses an address, or a prefix of addresses.
 ///
