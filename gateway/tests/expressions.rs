@@ -205,11 +205,11 @@ fn evaluated(expression: &str) -> Result<(), String> {
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_395_045_678);
     let request = Request::builder().uri("/v1/orders?limit=7&a=%C3%A9").header("x-id", "a1").body(()).unwrap();
     let mut call = Call::new(request.into_parts().0, &workload, api, &host, now, Duration::ZERO);
-    call.steps = Some(Vec::new());
+    call.effects.steps = Some(Vec::new());
     let mut world = Dry::new(Bytes::new(), StatusCode::OK);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world)).unwrap();
-    assert!(call.response.is_some());
+    assert!(call.message.response.is_some());
     Ok(())
 }
 

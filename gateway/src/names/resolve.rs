@@ -32,13 +32,16 @@ const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// What tells whether the files have changed: of each the device, the inode, the time of the last change and the size.
 type Versions = [Option<(u64, u64, i64, i64, u64)>; FILES.len()];
 
+/// A resolver for some families, and the versions of the files that it is made of.
+type Made = HashMap<Families, (Versions, hickory_resolver::Resolver<Runtime>)>;
+
 /// Resolves names by asking these servers, or the system's.
 #[derive(Clone)]
 pub(super) struct Resolver {
     servers: Vec<SocketAddr>,
     runtime: Runtime,
-    /// What was made, of these versions of the files. Thousands of hosts are looked up at once, and a hosts file may name them all.
-    made: Arc<Mutex<HashMap<Families, (Versions, hickory_resolver::Resolver<Runtime>)>>>,
+    /// Thousands of hosts are looked up at once, and a hosts file may name them all.
+    made: Arc<Mutex<Made>>,
 }
 
 impl std::fmt::Debug for Resolver {

@@ -30,6 +30,8 @@ pub(in crate::policy) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Op
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -45,6 +47,20 @@ mod tests {
         assert_eq!(asked("99999999999999999999"), Some(u64::MAX));
         for value in ["soon", "+5", "-5", ""] {
             assert_eq!(asked(value), None, "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, rng_seed: proptest::test_runner::RngSeed::Fixed(19), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_wait_that_is_told_is_never_negative(value in "[0-9+ -]{0,24}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT") {
+            let Ok(field) = HeaderValue::from_str(&value) else { return Ok(()) };
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, field)]);
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
+            let wait = retry_after(&headers, now);
+            prop_assert_eq!(wait.is_some(), digits || httpdate::parse_http_date(value.trim()).is_ok(), "{}", value);
         }
     }
 }

@@ -46,7 +46,7 @@ proptest! {
     /// A period has its calls, no more and no less, whatever is undone, added or saved and read again.
     #[test]
     fn each_period_has_its_calls(steps in steps(), most in 1..30u64, periods in periods(), began in 1_000_000_000..1_900_000_000u64) {
-        let name = || Name { limit: "quota".into(), key: "key".to_owned(), owner: "owner".into() };
+        let name = || Name { limit: LimitId::saved("quota"), key: "key".to_owned(), owner: "owner".into() };
         let (mut quotas, mut now) = (Quotas::default(), SystemTime::UNIX_EPOCH + Duration::from_secs(began));
         // What was used in the period that ends then.
         let (mut used, mut end) = (0u64, None);

@@ -16,7 +16,7 @@ fn calls(most: usize) -> impl Strategy<Value = Vec<(u64, u32, Option<usize>)>> {
 fn limit(calls: u32, period: Duration) -> RateLimit {
     RateLimit {
         kind: RateKind::Workload,
-        identity: "limit".into(),
+        identity: OfPlace(LimitId::saved("limit")),
         calls,
         period,
         key: None,
@@ -39,7 +39,7 @@ proptest! {
     fn no_period_has_more_and_none_has_less(calls in calls(600), most in 1..400u32, period in 1..2000u64) {
         let (period, rates) = (Duration::from_millis(period), Rates::default());
         let limit = limit(most, period);
-        let name = Name { limit: "limit".into(), key: String::new(), owner: "owner".into() };
+        let name = Name { limit: LimitId::saved("limit"), key: String::new(), owner: "owner".into() };
         let (mut now, mut counted) = (Duration::from_secs(1), Vec::<(Duration, u32)>::new());
         let mut undecided: Vec<(usize, Duration, u32)> = Vec::new();
         for (number, (passed, count, decided)) in calls.into_iter().enumerate() {

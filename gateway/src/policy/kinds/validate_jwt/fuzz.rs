@@ -1,7 +1,12 @@
 use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
 use super::*;
 use crate::fuzz::Target;
+use crate::model::VerifyingKey;
+use crate::policy::engine::json::{self, Json};
 
 const JWT: Target = Target {
     corpus: "jwt",

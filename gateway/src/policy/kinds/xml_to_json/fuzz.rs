@@ -1,8 +1,8 @@
 use super::super::json_to_xml::xml;
 use super::{JsonKind, json};
-use crate::policy::engine::json::{self as parsed, Json};
 use crate::fuzz::Target;
 use crate::model::XmlName;
+use crate::policy::engine::json::{Json, parse};
 
 const XML: Target = Target {
     corpus: "xml",
@@ -112,7 +112,7 @@ fn what_is_read_as_xml_is_json_with_each_key_once() {
     XML.check(|bytes| {
         for kind in [JsonKind::Direct, JsonKind::JavascriptFriendly] {
             let Ok(read) = json(bytes, kind) else { continue };
-            assert_eq!(json::parse(read.to_string().as_bytes()), Ok(read));
+            assert_eq!(parse(read.to_string().as_bytes()), Ok(read));
         }
     });
 }
@@ -136,8 +136,8 @@ fn xml_keeps_what_is_in_it_from_round_to_round() {
 #[test]
 fn json_becomes_xml_that_can_be_read() {
     JSON.check(|bytes| {
-        let Ok(before) = json::parse(bytes) else { return };
-        assert_eq!(json::parse(before.to_string().as_bytes()).as_ref(), Ok(&before));
+        let Ok(before) = parse(bytes) else { return };
+        assert_eq!(parse(before.to_string().as_bytes()).as_ref(), Ok(&before));
         let Ok(xml) = written(&before) else { return };
         match json(&xml, JsonKind::Direct) {
             Ok(after) => {
