@@ -52,7 +52,7 @@ fn may_be(prefix: &[u8]) -> bool {
     const LONGEST_METHOD: usize = 24;
     match prefix.iter().position(|byte| !byte.is_ascii_uppercase() && *byte != b'-') {
         None => prefix.len() <= LONGEST_METHOD,
-        Some(end) => end > 0 && matches!(prefix[end], b' ' | b'\t'),
+        Some(end) => (1..=LONGEST_METHOD).contains(&end) && matches!(prefix[end], b' ' | b'\t'),
     }
 }
 

@@ -60,6 +60,7 @@ fn first_bytes_have_a_protocol() {
         (b"GET  / HTTP/1.1\r\nX: a\r\n b\r\nHost: api.example\r\n".to_vec(), http(host("api.example"))),
         (b"GET\t/ HTTP/9\nX: \0\nHOST:api.example\n".to_vec(), http(host("api.example"))),
         (b"GET a file\r\n".to_vec(), Protocol::Opaque),
+        (b"AAAAAAAAAAAAAAAAAAAAAAAAA / HTTP/1.1\r\nHost: api.example\r\n\r\n".to_vec(), Protocol::Opaque),
         (HTTP2_PREFACE.to_vec(), Protocol::Http2),
         (b"*1\r\n$4\r\nPING\r\n".to_vec(), Protocol::Opaque),
         (b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec(), Protocol::Opaque),
