@@ -218,7 +218,7 @@ impl Forwarder {
         }
         let Some(place) = place else {
             add(&self.counts.no_room);
-            return self.disconnect(from, socket, exit);
+            return self.disconnect(sender.origin.cgroup, from, socket, exit);
         };
         add(&self.counts.queries);
         let (forwarder, socket, exit) = (Arc::clone(self), Arc::clone(socket), exit.clone());
