@@ -38,13 +38,16 @@ pub use reload::watch;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::model::{Generation, Model};
+use crate::model::{Generation, Model, with_stack};
 use compile::Outside;
 use diagnostic::Problem;
 use document::Node;
 use file::File;
 use source::Source;
 use written::WrittenPolicies;
+
+/// Deepest nesting of a file: some twenty policies in one another.
+const DEEPEST: usize = 100;
 
 /// Where the configuration is, if not said otherwise.
 pub const DEFAULT_PATH: &str = "/etc/egret/egret.yaml";
@@ -200,14 +203,14 @@ fn base(path: &Path) -> &Path {
 fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Option<(File, Spanned<Node>)> {
     let text = source.numbered();
     let syntax = |error: &serde_saphyr::Error| Problem::in_syntax(source, error);
-    let node = serde_saphyr::from_str(&text).map_err(|error| problems.push(syntax(&error))).ok()?;
+    let node = read(&text).map_err(|error| problems.push(syntax(&error))).ok()?;
     if let Some(version) = other_version(&node) {
         problems.push(Problem::at(version, "this version of the format is not known", "write `version: 1`"));
         return None;
     }
     let before = problems.len();
     document::check(schema, &node, problems);
-    match serde_saphyr::from_str(&text) {
+    match read(&text) {
         Ok(file) => Some((file, node)),
         Err(error) => {
             // What serde stumbles over has been told, as a rule, and better.
@@ -217,6 +220,12 @@ fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Opt
             None
         }
     }
+}
+
+/// Reads a text whose values nest at most [`DEEPEST`] levels, on a stack that has room for them: the reader calls itself for each.
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEEPEST } };
+    with_stack(|| serde_saphyr::from_str_with_options(text, options))
 }
 
 /// A version that is a number, but not ours: nothing else of the file can be judged.

@@ -136,10 +136,14 @@ impl Problem {
         let rule = [" at line ", ", set ", "; use "]
             .iter()
             .fold(rule.as_str(), |rule, tail| rule.split_once(tail).map_or(rule, |(rule, _)| rule));
+        let is_too_much = matches!(error.without_snippet(), serde_saphyr::Error::Budget { .. });
+        let rule = if is_too_much { "the file is too large, or nests more than 100 levels" } else { rule };
         let start = Place { line: source.lines_before + 1, column: 1, length: 0 };
         let place = error.location().map_or(start, Place::from).max(start);
         let help = if rule.contains("duplicate") {
             "keep one of them"
+        } else if is_too_much {
+            "move policies to fragments, and APIs to further files"
         } else {
             "check the indentation (spaces, no tabs); quote values with `{`, `*`, `: ` or ` #`, like \"{{partner-key}}\""
         };
