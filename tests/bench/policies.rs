@@ -1,12 +1,13 @@
 //! What policies cost: none, ten cheap ones, a condition, a condition in CEL; each on a port of its own.
 
-use egret_tests::{EGRESS, Lab, NODE, Service};
+use egret_tests::{EGRESS, Lab, NODE};
 use serde_json::{Value, json};
 
 use crate::envoy;
 use crate::gateway::{Configs, Contestant, THIRD_PARTY, cpu};
 use crate::passthrough::{load, many_ports, number};
 use crate::report::Report;
+use crate::third_party::plain;
 
 const NAME: &str = "api.partner.example";
 const REQUESTS: u64 = 60_000;
@@ -26,7 +27,7 @@ pub(crate) fn run(rounds: u32) -> Report {
     let lab = Lab::new();
     lab.hosts(&[(THIRD_PARTY, NAME)]);
     many_ports(&lab);
-    let _third_party = third_party(&lab);
+    let _third_party = plain(&lab, &SCENARIOS.map(|(_, port)| port));
     let configs = Configs { egret: egret(), nginx: nginx(&lab), haproxy: haproxy(), envoy: envoy(&lab), ready: 80 };
     let mut report = Report::new("policies", rounds, Contestant::peers());
     for round in 1..=rounds {
@@ -55,22 +56,6 @@ pub(crate) fn run(rounds: u32) -> Report {
         }
     }
     report
-}
-
-fn third_party(lab: &Lab) -> Service {
-    let directory = lab.directory().join("third-party");
-    std::fs::create_dir(&directory).expect("a directory");
-    let config = directory.join("nginx.conf");
-    let text = format!(
-        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\n\
-         events {{ worker_connections 19000; }}\nhttp {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
-         keepalive_timeout 1h;\n  server {{\n    {}add_header X-Source $remote_addr;\n    location / {{ return 200 \"{}\"; }}\n  }}\n}}\n",
-        SCENARIOS.map(|(_, port)| format!("listen {THIRD_PARTY}:{port};\n    ")).concat(),
-        "x".repeat(1024),
-        directory = directory.display(),
-    );
-    std::fs::write(&config, text).expect("a configuration");
-    lab.service(80, "nginx", &["-c", config.to_str().expect("a path in UTF-8")])
 }
 
 fn egret() -> String {

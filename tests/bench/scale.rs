@@ -1,10 +1,11 @@
 //! What a request costs with more of everything: APIs, APIs at one address, operations, connections; and on two CPUs.
 
-use egret_tests::{EGRESS, Egret, Lab, Service};
+use egret_tests::{EGRESS, Egret, Lab};
 
 use crate::gateway::{THIRD_PARTY, cpu};
 use crate::passthrough::{load, many_ports, number};
 use crate::report::Report;
+use crate::third_party::plain;
 use crate::{APPLICATIONS, GATEWAY, on_any_cpu, on_cpu};
 
 const NAME: &str = "api.partner.example";
@@ -21,7 +22,7 @@ const MOST_CONNECTIONS: u32 = 6_000;
 pub(crate) fn run(rounds: u32) -> Report {
     let lab = Lab::new();
     many_ports(&lab);
-    let _third_party = third_party(&lab);
+    let _third_party = plain(&lab, &[PORT]);
     let mut report = Report::new("scale", rounds, Vec::new());
     for round in 1..=rounds {
         for (column, size) in SIZES {
@@ -132,20 +133,4 @@ fn operations(count: u32) -> String {
         "  - name: asked\n    hosts: [{NAME}]\n    ports: [{PORT}]\n    policies:\n      inbound:\n        - set-header: {{name: X-Team, value: \
          billing}}\n    operations:\n{operations}"
     )
-}
-
-fn third_party(lab: &Lab) -> Service {
-    let directory = lab.directory().join("third-party");
-    std::fs::create_dir(&directory).expect("a directory");
-    let config = directory.join("nginx.conf");
-    let text = format!(
-        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\n\
-         worker_rlimit_nofile 20000;\nevents {{ worker_connections 19000; }}\nhttp {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
-         keepalive_timeout 1h;\n  server {{\n    listen {THIRD_PARTY}:{PORT} backlog=4096;\n    add_header X-Source $remote_addr;\n    \
-         location / {{ return 200 \"{body}\"; }}\n  }}\n}}\n",
-        directory = directory.display(),
-        body = "x".repeat(1024),
-    );
-    std::fs::write(&config, text).expect("a configuration");
-    lab.service(PORT, "nginx", &["-c", config.to_str().expect("a path in UTF-8")])
 }

@@ -1,8 +1,12 @@
-//! A third party that sends and takes what it is asked to.
+//! Third parties: one that sends and takes what it is asked to, and one that speaks plain HTTP.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+
+use egret_tests::{Lab, Service};
+
+use crate::gateway::THIRD_PARTY;
 
 /// A real ClientHello with the SNI api.partner.example: gateways look at it before they carry.
 pub(crate) const CLIENT_HELLO: &[u8] = include_bytes!("client_hello.bin");
@@ -72,4 +76,21 @@ pub(crate) fn send(stream: &mut TcpStream, mut bytes: u64) -> io::Result<()> {
         bytes -= stream.write(&ZEROS[..limit])? as u64;
     }
     Ok(())
+}
+
+/// Starts nginx as the third party on these ports: responses of 1 KiB over plain HTTP, with the address of the caller.
+pub(crate) fn plain(lab: &Lab, ports: &[u16]) -> Service {
+    let directory = lab.directory().join("third-party");
+    std::fs::create_dir(&directory).expect("a directory");
+    let config = directory.join("nginx.conf");
+    let listens: String = ports.iter().map(|port| format!("listen {THIRD_PARTY}:{port} backlog=4096;\n    ")).collect();
+    let text = format!(
+        "daemon off;\nuser root;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\n\
+         worker_rlimit_nofile 20000;\nevents {{ worker_connections 19000; }}\nhttp {{\n  access_log off;\n  keepalive_requests 100000000;\n  \
+         keepalive_timeout 1h;\n  server {{\n    {listens}add_header X-Source $remote_addr;\n    location / {{ return 200 \"{body}\"; }}\n  }}\n}}\n",
+        directory = directory.display(),
+        body = "x".repeat(1024),
+    );
+    std::fs::write(&config, text).expect("a configuration");
+    lab.service(ports[0], "nginx", &["-c", config.to_str().expect("a path in UTF-8")])
 }
