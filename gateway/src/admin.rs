@@ -9,14 +9,17 @@ mod hand_over;
 
 mod protocol;
 
+mod rows;
+
 mod server;
 
 pub use client::{Client, Error};
 pub use hand_over::{Handed, HandedNamespace, HandedNamespaces, Predecessor, Sockets, Successor, take_over};
-pub use protocol::{
-    ApiRow, BackendRow, BypassRow, CacheRow, Caller, DecisionRow, DestinationExplained, DestinationStep, Draining,
-    EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, KubernetesRow, LimitRow, MessageRow, NameRow,
-    NamespaceRow, Question, RedirectRow, RefusalRow, Request, RequestRow, Response, Status, StepRow, SubscriptionRow,
-    UnlistedRow, WorkloadApi, WorkloadRow,
+pub use protocol::{Request, Response};
+pub use rows::{
+    AllowlistAddress, AllowlistRow, ApiRow, BackendRow, BypassRow, CacheRow, Caller, DecisionRow, DestinationExplained,
+    DestinationStep, Draining, EgressRow, Explained, FlowRow, HookRow, HostAddress, HostRow, KubernetesRow, LeaseRow,
+    LimitRow, MessageRow, NameRow, NamespaceRow, NodeRow, Question, RedirectRow, RefusalRow, RequestRow, Status,
+    StepRow, SubscriptionRow, UnlistedRow, WorkloadApi, WorkloadRow,
 };
 pub use server::{Handler, MAX_REQUEST, Responding, Server, SocketFile};

@@ -2,6 +2,8 @@
 
 mod against;
 
+mod allowlist;
+
 mod ask;
 
 mod check;
@@ -15,6 +17,8 @@ mod doctor;
 mod exec;
 
 mod explain;
+
+mod fleet;
 
 mod generate;
 
@@ -65,6 +69,10 @@ enum Command {
     Tail(tail::Tail),
     /// Show the state of the daemon: configuration, egress addresses, draining processes, decisions of the kernel hooks.
     Status(status::StatusCommand),
+    /// Show the nodes of the cluster that run Egret: version, configuration, egress addresses, and when each was last seen.
+    Fleet(fleet::Fleet),
+    /// Show which source addresses each third party must allow, of all nodes, and what has changed since a saved list.
+    Allowlist(allowlist::Allowlist),
     /// Check this host and the daemon: each line says ok, or what to do.
     Doctor(doctor::Doctor),
     /// Run a command in a new cgroup whose connections are captured.
@@ -139,6 +147,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Status(command) => command.run(),
+        Command::Fleet(command) => command.run(),
+        Command::Allowlist(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Exec(command) => command.run(),
         Command::Trust(command) => command.run(),

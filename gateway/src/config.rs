@@ -135,6 +135,8 @@ pub struct Kubernetes {
     pub node: Option<String>,
     /// The kubeconfig file; without one, the pod's service account is used.
     pub kubeconfig: Option<PathBuf>,
+    /// Whether Egret reports this node to the others.
+    pub fleet: bool,
 }
 
 /// The files of the CA.

@@ -12,6 +12,8 @@ mod egress;
 
 mod expiries;
 
+mod fleet;
+
 mod forwarding;
 
 mod health;

@@ -7,7 +7,7 @@ use std::process::Command;
 use egret_tests::Lab;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,12 +39,17 @@ fn kustomize(directory: &Path) -> Vec<Value> {
 
 /// What `kubectl apply -k` applies with a component that is commented out in the shipped kustomization.
 fn with_component(lab: &Lab, component: &str) -> Vec<Value> {
+    with_components(lab, &[component])
+}
+
+fn with_components(lab: &Lab, components: &[&str]) -> Vec<Value> {
     let directory = lab.directory().join("kustomize");
     fs::create_dir_all(&directory).unwrap();
     // kustomize knows only relative paths.
     let up = "../".repeat(directory.components().count() - 1);
     let shipped = format!("{up}{}", deploy().join("kubernetes").strip_prefix("/").unwrap().display());
-    let text = format!("resources: [{shipped}]\ncomponents: [{shipped}/{component}]\n");
+    let components: Vec<_> = components.iter().map(|component| format!("{shipped}/{component}")).collect();
+    let text = format!("resources: [{shipped}]\ncomponents: [{}]\n", components.join(", "));
     fs::write(directory.join("kustomization.yaml"), text).unwrap();
     kustomize(&directory)
 }
@@ -94,6 +99,8 @@ fn assert_valid(object: &Value) {
         "DaemonSet" => again::<DaemonSet>(object),
         "Namespace" => again::<Namespace>(object),
         "PriorityClass" => again::<PriorityClass>(object),
+        "Role" => again::<Role>(object),
+        "RoleBinding" => again::<RoleBinding>(object),
         "ServiceAccount" => again::<ServiceAccount>(object),
         kind => panic!("this test does not know {kind}"),
     };
@@ -121,6 +128,10 @@ fn deployment_manifests_are_valid() {
     with_api.iter().for_each(assert_valid);
     assert_eq!(of(&with_api, "ClusterRole")["rules"][0]["resources"], serde_json::json!(["pods"]));
     assert_eq!(of(&with_api, "DaemonSet")["spec"]["template"]["spec"]["automountServiceAccountToken"], true);
+    let of_fleet = with_components(&lab, &["api", "fleet"]);
+    of_fleet.iter().for_each(assert_valid);
+    assert_eq!(of(&of_fleet, "Role")["rules"][0]["resources"], serde_json::json!(["leases"]));
+    assert_eq!(of(&of_fleet, "Role")["metadata"]["namespace"], "egret-system");
     let monitored = with_component(&lab, "monitoring");
     monitored.iter().for_each(assert_valid);
     let address = container(&monitored)["env"].as_array().unwrap().last().unwrap();
@@ -168,6 +179,7 @@ fn deployment_by_helm_is_the_same_as_by_kustomize() {
     compare(kustomize(&deploy().join("kubernetes")), helm(&[]).unwrap());
     compare(with_component(&lab, "capabilities"), helm(&["--set", "privileged=false"]).unwrap());
     compare(with_component(&lab, "api"), helm(&["--set", "api=true"]).unwrap());
+    compare(with_components(&lab, &["api", "fleet"]), helm(&["--set", "api=true,fleet=true"]).unwrap());
     compare(with_component(&lab, "monitoring"), helm(&["--set", "monitoring=true"]).unwrap());
 
     let changed =

@@ -55,6 +55,8 @@ mod fail_mode;
 mod fidelity;
 mod files;
 
+mod fleet;
+
 mod handshakes;
 
 mod hostile;

@@ -1,4 +1,4 @@
-//! A Kubernetes API server in the internet, which knows the pods of one node.
+//! A Kubernetes API server in the internet, which knows the pods of one node, and Leases.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,9 @@ pub struct ApiServer<'a> {
 impl<'a> ApiServer<'a> {
     pub(crate) fn new(lab: &'a Lab) -> Self {
         let directory = lab.directory.join("api-server");
-        fs::create_dir_all(directory.join("pods")).expect("the API server's directory");
+        for objects in ["pods", "leases"] {
+            fs::create_dir_all(directory.join(objects)).expect("the API server's directory");
+        }
         let pki = lab.pki();
         let identity = pki.identity(&[HOST], &[]).write(&directory);
         let server = Self { lab, directory, identity, service: None };
@@ -36,7 +38,8 @@ impl<'a> ApiServer<'a> {
         let cluster = json!({"name": "lab", "cluster": {
             "server": format!("https://{HOST}:{PORT}"), "certificate-authority": pki.ca(),
         }});
-        let context = json!({"name": "lab", "context": {"cluster": "lab", "user": "egret"}});
+        let context =
+            json!({"name": "lab", "context": {"cluster": "lab", "user": "egret", "namespace": "egret-system"}});
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [cluster], "users": [user], "contexts": [context],
@@ -81,6 +84,18 @@ impl<'a> ApiServer<'a> {
         fs::remove_file(self.pod(name)).expect("a pod");
     }
 
+    /// Returns the Lease of a node, if there is one.
+    pub fn lease(&self, node: &str) -> Option<Value> {
+        let text = fs::read(self.lease_of(node)).ok()?;
+        Some(serde_json::from_slice(&text).expect("a Lease"))
+    }
+
+    /// Gives it the Lease of another node, or changes one.
+    pub fn set_lease(&self, node: &str, lease: &Value) {
+        let fresh = self.directory.join("fresh");
+        fs::write(&fresh, lease.to_string()).and_then(|()| fs::rename(fresh, self.lease_of(node))).expect("a Lease");
+    }
+
     /// Has it accept this token alone.
     pub fn accepts(&self, token: &str) {
         fs::write(self.directory.join("token"), token).expect("the API server's token");
@@ -105,6 +120,10 @@ impl<'a> ApiServer<'a> {
 
     fn pod(&self, name: &str) -> PathBuf {
         self.directory.join("pods").join(format!("{name}.json"))
+    }
+
+    fn lease_of(&self, node: &str) -> PathBuf {
+        self.directory.join("leases").join(format!("egret-{node}.json"))
     }
 
     fn token(&self) -> PathBuf {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 
-use super::status::described;
+use super::status::{described, leased};
 use super::{Daemon, Failure, ask};
-use crate::admin::{Client, KubernetesRow, NameRow, Request, Response, Status};
+use crate::admin::{Client, KubernetesRow, LeaseRow, NameRow, Request, Response, Status};
 use crate::model::{Generation, number, printable};
 use crate::{capture, config, gateway};
 
@@ -207,6 +207,15 @@ fn kubernetes(row: &KubernetesRow) -> Finding {
     Finding { what: "kubernetes API server".into(), found }
 }
 
+fn lease(row: &LeaseRow) -> Finding {
+    const RIGHTS: &str = "Egret needs to create, get, list and patch leases.coordination.k8s.io in its namespace (the component `fleet`)";
+    let found = match &row.error {
+        None => Ok(leased(row)),
+        Some(_) => Err(format!("{}. {RIGHTS}", leased(row))),
+    };
+    Finding { what: "Lease of this node".into(), found }
+}
+
 fn daemon(status: &Status) -> Vec<Finding> {
     let mut findings = vec![Finding {
         what: "daemon".into(),
@@ -227,6 +236,7 @@ fn daemon(status: &Status) -> Vec<Finding> {
         },
     });
     findings.extend(status.kubernetes.as_ref().map(kubernetes));
+    findings.extend(status.lease.as_ref().map(lease));
     for egress in &status.egress {
         let found = if egress.present {
             Ok("on the node".to_owned())

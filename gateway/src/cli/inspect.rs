@@ -126,8 +126,10 @@ fn show(response: Response, output: Output) -> anyhow::Result<()> {
         Response::Unlisted { rows, all } => unlisted(&rows, all, output),
         Response::Workloads { rows, all } => workloads(&rows, all, output),
         Response::Error(why) => bail!(why),
-        Response::Explained(_)
+        Response::Allowlist { .. }
+        | Response::Explained(_)
         | Response::ExplainedDestination(_)
+        | Response::Fleet(_)
         | Response::Forgotten(_)
         | Response::Proved
         | Response::Requests { .. }

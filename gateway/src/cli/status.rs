@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::table::list;
 use super::{Daemon, Failure, Output, ask, out};
-use crate::admin::{KubernetesRow, Status};
+use crate::admin::{KubernetesRow, LeaseRow, Status};
 use crate::model::number;
 
 #[derive(Debug, Args)]
@@ -53,6 +53,16 @@ pub(super) fn described(row: &KubernetesRow) -> String {
     format!("{} of node {node} from {server}, {state} for {since_seconds} s{error}", number(*pods, "pod"))
 }
 
+/// Returns how the renewals of the node's Lease are getting on.
+pub(super) fn leased(row: &LeaseRow) -> String {
+    let renewed = match (&row.lease, row.last_seconds_ago) {
+        (Some(lease), Some(seconds)) => format!("{lease}, renewed {seconds} s ago"),
+        _ => "not renewed yet".to_owned(),
+    };
+    let error = row.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{renewed}{error}")
+}
+
 fn own_mount_namespace() -> io::Result<String> {
     Ok(std::fs::read_link("/proc/self/ns/mnt")?.to_string_lossy().into_owned())
 }
@@ -75,6 +85,9 @@ fn show(status: &Status) -> io::Result<()> {
     }
     if let Some(kubernetes) = &status.kubernetes {
         out::line(format!("kubernetes     {}", described(kubernetes)))?;
+    }
+    if let Some(lease) = &status.lease {
+        out::line(format!("lease          {}", leased(lease)))?;
     }
     for egress in &status.egress {
         let present = if egress.present { "on the node" } else { "NOT ON THE NODE: flows follow their fail mode" };

@@ -39,6 +39,7 @@ use super::{
     DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Kubernetes, Places, Settings,
 };
 use crate::model::{Api, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pool};
+use crate::syntax::place;
 
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
@@ -394,9 +395,10 @@ fn kubelet_cgroup(written: &Spanned<String>, problems: &mut Vec<Problem>) -> Opt
 fn kubernetes(file: &File, problems: &mut Vec<Problem>) -> Option<Kubernetes> {
     let written = file.kubernetes.as_ref()?;
     if !written.api {
-        for value in [&written.node, &written.kubeconfig].into_iter().flatten() {
+        let texts = [&written.node, &written.kubeconfig].into_iter().flatten().map(place);
+        for key in texts.chain(written.fleet.as_ref().filter(|fleet| fleet.value).map(place)) {
             let rule = "this has no effect: Egret does not ask the API server";
-            problems.push(Problem::at(value, rule, "add api: true").lacking(&["api"]).warning());
+            problems.push(Problem::at(&key, rule, "add api: true").lacking(&["api"]).warning());
         }
         return None;
     }
@@ -417,7 +419,8 @@ fn kubernetes(file: &File, problems: &mut Vec<Problem>) -> Option<Kubernetes> {
         }
         place
     });
-    Some(Kubernetes { node: written.node.as_ref().map(|node| node.value.trim().to_owned()), kubeconfig })
+    let node = written.node.as_ref().map(|node| node.value.trim().to_owned());
+    Some(Kubernetes { node, kubeconfig, fleet: written.fleet.as_ref().is_some_and(|fleet| fleet.value) })
 }
 
 /// Whether Kubernetes can give a node this name (RFC 1123).

@@ -396,6 +396,11 @@ pub(super) struct KubernetesFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) kubeconfig: Option<Spanned<String>>,
+    /// Whether Egret reports this node to the others, in a Lease of the namespace that it runs in, with the rights to create, get, list
+    /// and patch Leases there: `egret fleet` and `egret allowlist` then show all nodes. Default: false. Example: `true`.
+    #[serde(default)]
+    #[schemars(with = "Option<bool>")]
+    pub(super) fleet: Option<Spanned<bool>>,
 }
 
 /// The certificate authority of intercepted APIs. If neither file exists, Egret creates both when it first needs them.

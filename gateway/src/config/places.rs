@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde_saphyr::Spanned;
 
 use super::document::Node;
@@ -8,7 +9,10 @@ use super::source::Source;
 
 /// Where keys are written: those of the whole configuration, and those of each API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(BTreeMap<(String, String), String>);
+pub struct Places {
+    keys: BTreeMap<(String, String), String>,
+    digest: String,
+}
 
 impl Places {
     pub(super) fn of<'a>(sources: &[Source], documents: impl Iterator<Item = &'a Spanned<Node>>) -> Self {
@@ -31,12 +35,32 @@ impl Places {
                 entries.iter().for_each(|(key, _)| note(name.trim(), key));
             }
         }
-        Self(places)
+        Self { keys: places, digest: digest(sources) }
+    }
+
+    /// Returns the beginning of a digest of the files, in hexadecimal: the same on all nodes whose files have the same names and texts.
+    /// What the environment says, which may differ from node to node, is not in it.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Returns the file and line of a key of an API; of the whole configuration, if the API's name is empty. A key that is not written
     /// is nowhere.
     pub fn at(&self, api: &str, key: &str) -> Option<String> {
-        self.0.get(&(api.to_owned(), key.to_owned())).cloned()
+        self.keys.get(&(api.to_owned(), key.to_owned())).cloned()
     }
+}
+
+fn digest(sources: &[Source]) -> String {
+    let mut context = Context::new(&SHA256);
+    for Source { path, text, .. } in sources.iter().filter(|source| !source.is_default) {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        // A directory is the same configuration wherever it is.
+        for part in [name, text.as_bytes()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+    }
+    let bytes = context.finish();
+    bytes.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, all_egress};
+use super::fleet::Fleet;
 use super::models::Models;
 use super::namespaces::{Namespaces, Shown};
 use super::warnings::warnings;
@@ -61,6 +62,8 @@ pub(super) struct AdminState {
     pub(super) instance: Option<String>,
     /// What the Kubernetes API server says, where it is asked.
     pub(super) kubernetes: Option<Arc<Pods>>,
+    /// The nodes of the cluster.
+    pub(super) fleet: Arc<Fleet>,
 }
 
 impl Handler for AdminState {
@@ -103,6 +106,10 @@ impl AdminState {
 
     async fn response(&self, request: Request) -> Response {
         match request {
+            Request::Allowlist => match self.fleet.allowlist().await {
+                Ok((rows, notes)) => Response::Allowlist { rows, notes },
+                Err(error) => Response::Error(format!("{error:#}")),
+            },
             Request::Apis => Response::Apis(self.apis()),
             Request::Backends => Response::Backends(self.backends()),
             Request::Bypasses { close } => match self.bypasses.rows(close).await {
@@ -121,6 +128,10 @@ impl AdminState {
             Request::ExplainDestination { destination, caller } => match destination.parse() {
                 Ok(asked) => Response::ExplainedDestination(Box::new(destination::explain(self, &asked, *caller))),
                 Err(why) => Response::Error(format!("{why:#}")),
+            },
+            Request::Fleet => match self.fleet.nodes().await {
+                Ok(rows) => Response::Fleet(rows),
+                Err(error) => Response::Error(format!("{error:#}")),
             },
             Request::Flows => Response::Flows(self.flows()),
             Request::ForgetRefusals => Response::Forgotten(self.connection.leaves.refusals().forget()),
@@ -492,6 +503,7 @@ impl AdminState {
             listeners: self.listeners.clone(),
             namespaces: self.namespaces.count(),
             kubernetes: self.kubernetes.as_ref().map(|pods| kubernetes(pods)),
+            lease: self.fleet.lease(),
             flows: self.connection.telemetry.running(),
             egress: egress.into_iter().map(|address| EgressRow { address, present: self.node.has(address) }).collect(),
             draining: self.draining.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -1,4 +1,4 @@
-//! What the Kubernetes API server says of this node's pods, where Egret asks it.
+//! What the Kubernetes API server says, where Egret asks it: of this node's pods, and of the nodes that run Egret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Capture;
 use crate::config;
-use crate::kubernetes::{self, Access, Dial, Pods};
+use crate::kubernetes::{self, Access, Dial, Leases, Pods};
 use crate::model::PodOf;
 use crate::names::Names;
 
@@ -18,6 +18,14 @@ const FIRST_PODS: Duration = Duration::from_secs(2);
 /// The environment variable that a DaemonSet sets to `spec.nodeName`, by custom.
 const NODE_NAME: &str = "NODE_NAME";
 
+/// What is known from the API server.
+pub(super) struct Kubernetes {
+    /// The pods of this node.
+    pub(super) pods: Arc<Pods>,
+    /// The Leases of the nodes, where this one reports to the others.
+    pub(super) leases: Option<Arc<Leases>>,
+}
+
 /// Follows the pods of the node that is configured, until stopped. Returns once the API server has told of them, or does not answer.
 ///
 /// # Errors
@@ -27,7 +35,7 @@ pub(super) async fn spawn_kubernetes(
     capture: &Arc<Capture>,
     names: &Arc<Names>,
     stop: &CancellationToken,
-) -> anyhow::Result<Arc<Pods>> {
+) -> anyhow::Result<Kubernetes> {
     let pods = Arc::new(Pods::new(node(settings)?));
     let (capture, names) = (Arc::clone(capture), Arc::clone(names));
     let dial = Dial {
@@ -38,6 +46,7 @@ pub(super) async fn spawn_kubernetes(
         }),
     };
     let access = Access { kubeconfig: settings.kubeconfig.clone(), dial };
+    let leases = settings.fleet.then(|| Arc::new(Leases::new(access.clone(), pods.node().to_owned())));
     let watched = Arc::clone(&pods);
     tokio::spawn(stop.clone().run_until_cancelled_owned(async move { kubernetes::watch(&watched, &access).await }));
     let asked = tokio::time::timeout(FIRST_PODS, pods.asked()).await;
@@ -47,7 +56,7 @@ pub(super) async fn spawn_kubernetes(
             "the Kubernetes API server has not told of this node's pods yet: Egret starts without"
         );
     }
-    Ok(pods)
+    Ok(Kubernetes { pods, leases })
 }
 
 /// Returns the finder of what the API server says of a pod.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::admin_state::AdminState;
 use super::bypasses::Bypasses;
 use super::egress::{NodeAddresses, egress_on_node};
+use super::fleet::Fleet;
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat;
@@ -113,7 +114,8 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     let stop = CancellationToken::new();
     let models = Arc::new(Models::new(Arc::new(model), places));
     let (model_sender, model_receiver) = watch::channel(models.current());
-    let (changes, unlisted_changes) = (model_receiver.clone(), model_receiver.clone());
+    let (changes, unlisted_changes, lease_changes) =
+        (model_receiver.clone(), model_receiver.clone(), model_receiver.clone());
     let node = Arc::new(NodeAddresses::read()?);
     let names = Arc::new(self::names(&settings, &node, &capture));
     names.follow(&models.current());
@@ -165,7 +167,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         Some(settings) => Some(spawn_kubernetes(settings, &capture, &names, &stop).await?),
         None => None,
     };
-    let described = kubernetes.as_ref().map(described_by);
+    let described = kubernetes.as_ref().map(|kubernetes| described_by(&kubernetes.pods));
     let workloads = Arc::new(Workloads::new(cgroup_root, path_of, Kubelet::new(pods, logs, cgroup), described));
     let forwarding = if settings.forward_dns {
         Some(Forwarding::new(dns_sockets, &capture, &names, &workloads, &models)?)
@@ -221,6 +223,7 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     let bypasses = Arc::new(Bypasses::new(&capture, &models, &rooms.workloads));
     bypasses.spawn(&stop);
 
+    let fleet = Fleet::new(kubernetes.as_ref().and_then(|known| known.leases.clone()), Arc::clone(&models))?;
     let draining = Arc::new(Mutex::new(Vec::new()));
     let (successor_sender, successors) = mpsc::unbounded_channel();
     let stopping = Arc::new(AtomicBool::new(false));
@@ -244,7 +247,8 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
         ready: AtomicBool::new(false),
         stopping: Arc::clone(&stopping),
         instance: options.instance.clone(),
-        kubernetes,
+        kubernetes: kubernetes.map(|known| known.pods),
+        fleet: Arc::clone(&fleet),
     });
     let metrics_listener = metrics_listener.map(Arc::new);
     let (state, measured) = (Arc::clone(&admin_state), Arc::clone(&telemetry));
@@ -282,6 +286,8 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     spawn_decisions(&capture, rooms, stop.clone());
     namespaces.start(capture.arrivals()?).await;
     admin_state.ready.store(true, Ordering::Relaxed);
+    // Not before: the old process has told of itself until now.
+    fleet.spawn(lease_changes, &stop);
     announce(&models.current(), &capture);
     drop(lock);
 

@@ -52,6 +52,8 @@ pub(super) enum Unusable {
     Plugin,
     #[error("the watch has ended")]
     Ended,
+    #[error("no answer within {0:?}")]
+    Late(Duration),
     #[error("no list of pods within {0:?}")]
     Silent(Duration),
     #[error("proxy-url is not supported: Egret connects to the API server directly")]

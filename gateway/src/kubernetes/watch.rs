@@ -41,7 +41,7 @@ pub async fn watch(pods: &Pods, access: &Access) {
             "the Kubernetes API server does not tell of the pods of this node: what it said last holds"
         );
         pods.failed(error);
-        tokio::time::sleep(jittered(wait)).await;
+        tokio::time::sleep(super::jittered(wait)).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
@@ -84,12 +84,4 @@ async fn follow(pods: &Pods, access: &Access, works: &mut bool) -> anyhow::Resul
             }
         }
     }
-}
-
-/// Returns a wait of half to all of this length: the nodes of a cluster do not ask at the same moment.
-fn jittered(wait: Duration) -> Duration {
-    let mut byte = [0];
-    // Without randomness the wait is the shortest one.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    wait / 2 + wait / 2 * u32::from(byte[0]) / 255
 }

@@ -1,6 +1,7 @@
-"""An API server that lists and watches pods: PORT CERTIFICATE KEY DIRECTORY.
+"""An API server that lists and watches pods, and keeps Leases: PORT CERTIFICATE KEY DIRECTORY.
 
-DIRECTORY has `pods/NAME.json`, the pods that there are; `token`, the one that it accepts; and `asked`, to which it writes each request.
+DIRECTORY has `pods/NAME.json`, the pods that there are; `leases/NAME.json`, the Leases of the namespace `egret-system`, which are applied
+by PATCH; `token`, the one that it accepts; and `asked`, to which it writes each request.
 While `gone` is there, watches end with 410 Gone, as those of a server whose history is shorter; while `silent` is, nothing is answered.
 """
 import http.server
@@ -14,6 +15,7 @@ import urllib.parse
 
 port, certificate, key, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3], pathlib.Path(sys.argv[4])
 lock, version, known = threading.Lock(), 1, {}
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/egret-system/leases"
 
 
 def pods():
@@ -56,15 +58,53 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
         self.wfile.flush()
 
-    def do_GET(self):
+    def is_let_in(self):
+        """Whether the request is answered, which a wrong token's is with a refusal."""
         with (directory / "asked").open("a") as asked:
             asked.write(f"{self.client_address[0]} {self.path}\n")
         while (directory / "silent").exists():
             time.sleep(0.02)
+        if self.headers.get("Authorization") == f"Bearer {(directory / 'token').read_text()}":
+            return True
+        self.refuse(401, "Unauthorized", "Unauthorized")
+        return False
+
+    def do_PATCH(self):
+        """Server-side apply: of one manager that forces it, it is the object that is written."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.is_let_in():
+            return None
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        if self.headers.get("Authorization") != f"Bearer {(directory / 'token').read_text()}":
-            return self.refuse(401, "Unauthorized", "Unauthorized")
+        name = url.path.removeprefix(LEASES + "/")
+        if self.headers["Content-Type"] != "application/apply-patch+yaml" or query != {"fieldManager": "egret", "force": "true"} or "/" in name:
+            return self.refuse(403, "Forbidden", f"leases is forbidden: {self.path}")
+        lease = json.loads(body)
+        if lease["metadata"]["name"] != name:
+            return self.refuse(400, "BadRequest", "the name of the object is not that of the URL")
+        fresh = directory / f"fresh-{name}"
+        fresh.write_text(json.dumps(lease))
+        fresh.rename(directory / "leases" / f"{name}.json")
+        return self.answer(200, lease)
+
+    def leases(self, query):
+        """One page of the Leases, of those whose labels are selected."""
+        selected = dict(label.split("=") for label in query["labelSelector"].split(","))
+        all_leases = [json.loads(path.read_text()) for path in sorted((directory / "leases").glob("*.json"))]
+        all_leases = [lease for lease in all_leases if selected.items() <= lease["metadata"].get("labels", {}).items()]
+        begin = int(query.get("continue", "0"))
+        # Pages as small as they can be: whoever reads only the first one lacks nodes.
+        page, more = all_leases[begin:begin + 1], begin + 1 < len(all_leases)
+        metadata = {"resourceVersion": "1"} | ({"continue": str(begin + 1)} if more else {})
+        return {"kind": "LeaseList", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "items": page}
+
+    def do_GET(self):
+        if not self.is_let_in():
+            return None
+        url = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        if url.path == LEASES:
+            return self.answer(200, self.leases(query))
         if url.path != "/api/v1/pods" or query.get("fieldSelector") != "spec.nodeName=node-7.example,status.phase!=Failed,status.phase!=Succeeded":
             return self.refuse(403, "Forbidden", f"pods is forbidden: {self.path}")
         if query.get("watch") != "true":
