@@ -24,8 +24,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A connection that fails a request within this time was dead before; one that is as new as this was not.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A connection that has been idle for less than this was open a moment ago.
-const JUST_USED: Duration = Duration::from_millis(1);
+/// Of a connection that was in use, or open, so short a time ago, the runtime has heard of an end as soon as the kernel has, but for the
+/// events of a moment.
+const JUST_NOW: Duration = Duration::from_millis(100);
 
 /// What requests must have in common to be sent over the same connection, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct Leased<C: Reusable> {
     entry: Arc<PoolEntry>,
     /// Since when it has had no request; none while it has one, or may have.
     since: Option<Instant>,
+    /// When it was last found to be open.
+    seen: Instant,
 }
 
 impl Pool {
@@ -219,9 +222,7 @@ impl PoolEntry {
                 return None;
             }
             let mut found = idle.remove(at);
-            // The kernel need not be asked about a connection that has just been used, if a failure costs nothing.
-            let just_used = reuse == Reuse::Any && found.since.elapsed() < JUST_USED;
-            let looks = if just_used { Connection::is_idle } else { Connection::is_open };
+            let looks = if asks_kernel(reuse, found.since) { Connection::is_open } else { Connection::is_idle };
             if found.is_usable(limit, looks) && permit.allows(found.path.local, found.path.remote) {
                 return Some(self.leased(found.path, found.connection, found.since));
             }
@@ -286,6 +287,11 @@ impl Idle {
             Connection::Http2(_) => true,
         }
     }
+}
+
+/// Whether the kernel is asked if a connection is open that was open at this time: not if a failure costs nothing but a second attempt.
+fn asks_kernel(reuse: Reuse, open: Instant) -> bool {
+    reuse != Reuse::Any || open.elapsed() >= JUST_NOW
 }
 
 fn is_fresh(connection: &Http1, since: Instant, limit: &IdleLimit) -> bool {
@@ -357,7 +363,7 @@ impl Reusable for Http2 {
 
 impl<C: Reusable> Leased<C> {
     fn new(connection: C, path: Path, entry: Arc<PoolEntry>, since: Option<Instant>) -> Self {
-        Self { connection: Some(connection), path, entry, since }
+        Self { connection: Some(connection), path, entry, since, seen: Instant::now() }
     }
 
     /// From where to where it goes.
@@ -370,7 +376,8 @@ impl Leased<Box<Http1>> {
     /// Whether the connection, which may have been idle since it was leased, can take a request.
     pub fn is_usable(&mut self, reuse: Reuse) -> bool {
         let Some(since) = self.since.filter(|_| reuse != Reuse::Never) else { return false };
-        self.is_open() && (reuse == Reuse::Any || is_fresh(self, since, &self.entry.pooled().limit))
+        let is_open = if asks_kernel(reuse, self.seen) { self.is_open() } else { self.is_idle() };
+        is_open && (reuse == Reuse::Any || is_fresh(self, since, &self.entry.pooled().limit))
     }
 
     /// Sends a request and returns its response, whose body is still to come.
@@ -387,7 +394,8 @@ impl Leased<Box<Http1>> {
 
     /// The response has ended, and the connection waits for the next request of the same user.
     pub fn rests(&mut self) {
-        self.since = Some(Instant::now());
+        self.seen = Instant::now();
+        self.since = Some(self.seen);
     }
 }
 
