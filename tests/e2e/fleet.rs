@@ -53,7 +53,10 @@ fn each_node_has_a_lease_and_any_of_them_shows_all() {
     leased(&server);
     let lease = server.lease(NODE_NAME).expect("a Lease");
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
-    another(&server, "node-8.example", |report| report["egress"] = json!(["192.0.2.88"]));
+    another(&server, "node-8.example", |report| {
+        report["egress"] = json!(["192.0.2.88"]);
+        report["apis"] = json!({"special": ["192.0.2.88"]});
+    });
     another(&server, "node-9.example", |report| *report = json!(["another", "version"]));
     let mut old = server.lease("node-8.example").expect("a Lease");
     old["metadata"]["name"] = "egret-node-10.example".into();
