@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use egret_tests::{Container, EGRESS, Lab, eventually};
+use egret_tests::{Container, EGRESS, Egret, Lab, eventually};
 
 use crate::{PARTNER, partner};
 
@@ -125,6 +125,49 @@ fn egret_listens_again_where_its_socket_was_closed_by_force() {
     eventually("egret listens there again", || container.curl(URL) == (200, EGRESS.to_owned()));
     assert!(partner.sources().iter().all(|source| source.to_string() == EGRESS));
     assert!(egret.log().matches("accept").count() < 3, "{}", egret.log());
+}
+
+/// Lets a program in a container connect and end before Egret can look at it.
+fn connects_and_ends(egret: &Egret, container: &Container<'_>) {
+    egret.pause();
+    let program = "s = socket.socket()\ns.setblocking(False)\ns.connect_ex(('203.0.113.7', 80))";
+    in_container(container, program, &[]);
+    egret.resume();
+}
+
+#[test]
+fn egret_listens_again_although_the_caller_that_it_hears_of_has_ended() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let container = lab.container();
+    let mut stays = container
+        .converse("import time\nfor line in iter(input, ''):\n    time.sleep(1.1)\n    print('later', flush=True)");
+    assert_eq!(container.curl(URL), (200, EGRESS.to_owned()));
+    container.run("ss", &["-H", "-K", "-t", "-l", &format!("sport = :{}", port(&lab))]);
+    eventually("egret has left", || namespaces(&lab) == 0);
+    // The hooks tell Egret again after a second, of a caller that is refused.
+    stays.tell("wait");
+    assert_eq!(stays.line(), "later");
+    connects_and_ends(&egret, &container);
+    eventually("egret listens there again", || namespaces(&lab) == 1);
+    assert_eq!(container.curl(URL), (200, EGRESS.to_owned()));
+    assert!(partner.sources().iter().all(|source| source.to_string() == EGRESS));
+}
+
+#[test]
+fn a_caller_that_has_ended_before_egret_has_looked_keeps_no_other_out() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let egret = lab.egret(&lab.configure(PARTNER), &[]);
+    let container = lab.container();
+    connects_and_ends(&egret, &container);
+    eventually("egret has looked", || {
+        let rows = lab.json(&["inspect", "namespaces"]);
+        rows.as_array().unwrap().iter().any(|row| row["cause"] == "process_gone")
+    });
+    assert_eq!(container.curl(URL), (200, EGRESS.to_owned()));
+    assert!(partner.sources().iter().all(|source| source.to_string() == EGRESS));
 }
 
 #[test]

@@ -433,18 +433,48 @@ impl Namespaces {
         // The first of two callers is enough.
         let Some(_welcoming) = Welcoming::begin(&self, netns) else { return };
         let known = Known::now(self.workloads.owner(cgroup).await.0, cgroup, pid);
-        let Err(refusal) = self.listen(newcomer, known.clone()).await else {
+        let (way, listens) = match self.way_to(newcomer).await {
+            Ok(way) => (Some(Arc::clone(&way)), self.listen(netns, &way, known.clone()).await),
+            Err(error) => (None, Err(error.into())),
+        };
+        let Err(refusal) = listens else {
             self.refused.forget(netns);
             return;
         };
-        if !self.tell(netns) {
+        // A caller that has not waited may end before Egret can enter. The next one waits; where it is gone too, Egret sees no callers.
+        let is_served = if refusal.why == Unserved::Gone && !self.refused.was_gone(netns) {
+            self.ask_again(netns)
+        } else {
+            self.tell(netns)
+        };
+        if !is_served {
             tracing::warn!(
                 netns, pid, cause = refusal.why.label(), error = %refusal.error,
                 "cannot listen in a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
             );
-            let inode = tokio::task::spawn_blocking(move || inode_of(&file_of(newcomer))).await.ok().flatten();
-            self.refused.note(netns, inode, known, refusal);
+            let way = way.filter(|_| refusal.why != Unserved::OtherNamespace);
+            let inode = way.as_deref().and_then(inode_of);
+            self.refused.note(netns, inode, known, refusal, way);
         }
+    }
+
+    /// Returns a way into the namespace of a caller, which may have ended by now.
+    async fn way_to(&self, newcomer: Newcomer) -> io::Result<Arc<OwnedFd>> {
+        match self.refused.way(newcomer.netns) {
+            Some(way) => Ok(way),
+            None => self.entrance.way(file_of(newcomer)).await.map(Arc::new),
+        }
+    }
+
+    /// Makes the hooks forget a namespace in which Egret does not listen, so that its next caller waits and is told of. Returns whether
+    /// Egret listens there.
+    fn ask_again(&self, netns: u64) -> bool {
+        let served = self.served();
+        let is_served = served.contains_key(&netns);
+        if !is_served {
+            self.capture.forget(netns);
+        }
+        is_served
     }
 
     /// Tells the hooks whether Egret listens in a namespace, and returns it.
@@ -458,7 +488,7 @@ impl Namespaces {
         is_served
     }
 
-    async fn listen(self: &Arc<Self>, newcomer: Newcomer, known: Known) -> Result<(), Refusal> {
+    async fn listen(self: &Arc<Self>, netns: u64, way: &OwnedFd, known: Known) -> Result<(), Refusal> {
         let share = self.shares.take(&known.owner, 1, self.bound).ok_or_else(|| {
             let error = format!("{}, or all owners together, have too many network namespaces", known.owner);
             Refusal::new(Unserved::TooMany, error)
@@ -468,11 +498,19 @@ impl Namespaces {
         let mut left = times;
         let opened = loop {
             // A socket that is bound before the loopback is up sends from other addresses, for good.
-            let look = move || match Loopback::here() {
-                Loopback::Down => Ok(None),
-                Loopback::V4 | Loopback::Both => open(ports).map(Some),
+            let look = move || {
+                if netns_cookie(UnixDatagram::unbound()?.as_fd())? != netns {
+                    return Ok(Err(Refusal::new(
+                        Unserved::OtherNamespace,
+                        "the caller's socket is of another network namespace than the caller",
+                    )));
+                }
+                match Loopback::here() {
+                    Loopback::Down => Ok(Ok(None)),
+                    Loopback::V4 | Loopback::Both => open(ports).map(|opened| Ok(Some(opened))),
+                }
             };
-            match self.entrance.inside(Way::Path(file_of(newcomer)), look).await? {
+            match self.entrance.inside(Way::Descriptor(way.try_clone()?), look).await?? {
                 Some(opened) => break opened,
                 None if left == 0 => return Err(loopback_down()),
                 None => {
@@ -481,14 +519,9 @@ impl Namespaces {
                 }
             }
         };
-        let (v4, _) = &opened.listeners;
-        if netns_cookie(v4.as_fd())? != newcomer.netns {
-            let error = "the caller's socket is of another network namespace than the caller";
-            return Err(Refusal::new(Unserved::OtherNamespace, error));
-        }
         let taken_in = self.take_in(opened, known, 0, Some(share));
         taken_in.map_err(|error| Refusal::new(Unserved::Failed, error))?;
-        self.forward_dns(newcomer.netns);
+        self.forward_dns(netns);
         Ok(())
     }
 
@@ -550,7 +583,8 @@ impl Namespaces {
             netns, cause = refusal.why.label(), error = %refusal.error,
             "Egret has left a caller's network namespace: its connections follow the fail modes. Egret tries again each second"
         );
-        self.refused.note(netns, Some(inode), Known { since: SystemTime::now(), ..known }, refusal);
+        let way = namespace_of(listeners.sockets().0).ok().map(Arc::new);
+        self.refused.note(netns, Some(inode), Known { since: SystemTime::now(), ..known }, refusal, way);
     }
 
     /// Leaves namespaces in which no process has been for so many looks, and those whose loopback device is down. A caller that still
@@ -559,17 +593,19 @@ impl Namespaces {
         self.refused.sweep();
         let served: Vec<_> =
             self.served().iter().map(|(netns, served)| (*netns, served.inode, Arc::clone(&served.listeners))).collect();
-        if served.is_empty() {
+        let refused = self.refused.kept();
+        if served.is_empty() && refused.is_empty() {
             return;
         }
         let look = move || {
-            let gone = deserted(served.iter().map(|(_, inode, _)| *inode).collect());
+            let gone = deserted(served.iter().map(|(_, inode, _)| *inode).chain(refused).collect());
             let is_down = |listeners: &Listeners| loopback_is_up(listeners.sockets().0).is_ok_and(|is_up| !is_up);
             let down = served.into_iter().filter(|(_, inode, listeners)| !gone.contains(inode) && is_down(listeners));
             let down: Vec<_> = down.map(|(netns, _, listeners)| (netns, listeners)).collect();
             (gone, down)
         };
         let Ok((deserted, down)) = tokio::task::spawn_blocking(look).await else { return };
+        self.refused.give_up(&deserted);
         for (netns, listeners) in down {
             self.leave(netns, &listeners, loopback_down());
         }
@@ -688,8 +724,9 @@ fn file_of(Newcomer { pid, thread, .. }: Newcomer) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/task/{thread}/ns/net"))
 }
 
-fn inode_of(namespace: &Path) -> Option<u64> {
-    std::fs::metadata(namespace).ok().map(|metadata| metadata.ino())
+fn inode_of(namespace: &OwnedFd) -> Option<u64> {
+    let file = File::from(namespace.try_clone().ok()?);
+    file.metadata().ok().map(|metadata| metadata.ino())
 }
 
 async fn until(then: Option<Instant>) {

@@ -1,9 +1,10 @@
 //! The network namespaces in which Egret could not listen, and why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::namespaces::{Known, Shown};
@@ -11,6 +12,9 @@ use crate::model::Unserved;
 
 /// Namespaces that are remembered; beyond them, those that called longest ago make room.
 const MOST: usize = 256;
+
+/// Descriptors of namespaces that are kept at most.
+const MOST_WAYS: usize = 64;
 
 /// For how long one is remembered after its last call.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -25,6 +29,16 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn new(why: Unserved, error: impl Display) -> Self {
         Self { why, error: error.to_string() }
+    }
+}
+
+impl Refusal {
+    /// Whether a later attempt may succeed in the same namespace, after a program there has changed something.
+    fn may_pass(&self) -> bool {
+        match self.why {
+            Unserved::PortTaken | Unserved::LoopbackDown | Unserved::ListenerClosed | Unserved::Failed => true,
+            Unserved::Gone | Unserved::NotAllowed | Unserved::OtherNamespace | Unserved::TooMany => false,
+        }
     }
 }
 
@@ -55,13 +69,22 @@ struct Entry {
     known: Known,
     inode: Option<u64>,
     refusal: Refusal,
+    /// A descriptor of the namespace. A caller that is refused has often ended before Egret could enter the namespace by its process.
+    way: Option<Arc<OwnedFd>>,
     times: u64,
     last: Instant,
 }
 
 impl Refused {
-    /// Remembers that Egret could not listen in a namespace.
-    pub(super) fn note(&self, netns: u64, inode: Option<u64>, known: Known, refusal: Refusal) {
+    /// Remembers that Egret could not listen in a namespace, and how to enter it, if that is known.
+    pub(super) fn note(
+        &self,
+        netns: u64,
+        inode: Option<u64>,
+        known: Known,
+        refusal: Refusal,
+        way: Option<Arc<OwnedFd>>,
+    ) {
         let mut state = self.state();
         *state.counted.entry(refusal.why).or_default() += 1;
         let times = state.newest.get(&netns).map_or(0, |entry| entry.times) + 1;
@@ -72,7 +95,32 @@ impl Refused {
         // It is so since the first time.
         let since = state.newest.get(&netns).map_or(known.since, |entry| entry.known.since);
         let known = Known { since, ..known };
-        state.newest.insert(netns, Entry { known, inode, refusal, times, last: Instant::now() });
+        state.newest.remove(&netns);
+        let has_room = state.newest.values().filter(|entry| entry.way.is_some()).count() < MOST_WAYS;
+        let way = way.filter(|_| has_room && inode.is_some() && refusal.may_pass());
+        state.newest.insert(netns, Entry { known, inode, refusal, way, times, last: Instant::now() });
+    }
+
+    /// Returns a descriptor of this namespace, if one is kept.
+    pub(super) fn way(&self, netns: u64) -> Option<Arc<OwnedFd>> {
+        self.state().newest.get(&netns)?.way.clone()
+    }
+
+    /// Returns the inode numbers of the namespaces whose descriptors are kept.
+    pub(super) fn kept(&self) -> Vec<u64> {
+        self.state().newest.values().filter(|entry| entry.way.is_some()).filter_map(|entry| entry.inode).collect()
+    }
+
+    /// Gives up the descriptors of these namespaces, by inode number: nobody is in them any more, and a descriptor would keep them.
+    pub(super) fn give_up(&self, deserted: &HashSet<u64>) {
+        let mut state = self.state();
+        let is_deserted = |entry: &&mut Entry| entry.inode.is_some_and(|inode| deserted.contains(&inode));
+        state.newest.values_mut().filter(is_deserted).for_each(|entry| entry.way = None);
+    }
+
+    /// Returns whether the last caller of this namespace had ended before Egret came.
+    pub(super) fn was_gone(&self, netns: u64) -> bool {
+        self.state().newest.get(&netns).is_some_and(|entry| entry.refusal.why == Unserved::Gone)
     }
 
     /// Egret listens in this namespace.
@@ -115,7 +163,29 @@ mod tests {
 
     fn note(refused: &Refused, netns: u64, why: Unserved) {
         let known = Known { owner: "shop".into(), cgroup: 1, pid: 2, since: SystemTime::now() };
-        refused.note(netns, None, known, Refusal::new(why, "so"));
+        let way = Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        refused.note(netns, Some(netns), known, Refusal::new(why, "so"), Some(way));
+    }
+
+    #[test]
+    fn descriptors_are_kept_in_bounded_number_and_only_of_namespaces_that_somebody_is_in() {
+        let refused = Refused::default();
+        note(&refused, 1, Unserved::Gone);
+        assert!(refused.way(1).is_none() && refused.was_gone(1));
+        for netns in 0..1000 {
+            note(&refused, netns, Unserved::PortTaken);
+        }
+        assert_eq!(refused.kept().len(), MOST_WAYS);
+        let kept = refused.kept()[0];
+        assert!(refused.way(kept).is_some() && !refused.was_gone(kept));
+        note(&refused, kept, Unserved::LoopbackDown);
+        assert!(refused.way(kept).is_some(), "it has its own room");
+        refused.give_up(&HashSet::from([kept]));
+        assert!(refused.way(kept).is_none());
+        note(&refused, 999, Unserved::PortTaken);
+        assert!(refused.way(999).is_some());
+        refused.forget(999);
+        assert!(refused.way(999).is_none());
     }
 
     #[test]

@@ -48,6 +48,14 @@ impl Entrance {
         Ok(Self { orders })
     }
 
+    /// Opens a file of a network namespace.
+    ///
+    /// # Errors
+    /// The namespace is gone, or Egret may not see it.
+    pub async fn way(&self, path: PathBuf) -> io::Result<OwnedFd> {
+        self.ordered(|_| File::open(path).map(OwnedFd::from)).await
+    }
+
     /// Does something in a network namespace, which must neither block nor panic, and returns what it returned.
     ///
     /// # Errors
@@ -57,10 +65,17 @@ impl Entrance {
         way: Way,
         what: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
+        self.ordered(|own| inside(own, way, what)).await
+    }
+
+    async fn ordered<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (done, outcome) = oneshot::channel();
         let order: Order = Box::new(move |own| {
             // Whoever ordered may have gone.
-            let _ = done.send(inside(own, way, what));
+            let _ = done.send(what(own));
         });
         self.orders.send(order).map_err(|_| io::ErrorKind::BrokenPipe)?;
         outcome.await.map_err(|_| io::ErrorKind::BrokenPipe)?
