@@ -124,7 +124,9 @@ impl Http1 {
     /// Whether the third party keeps it open, as far as the kernel knows. It wakes nobody from now on.
     pub(super) fn is_open(&mut self) -> bool {
         self.line.probe();
-        self.is_idle() && !self.line.has_heard()
+        let is_open = self.is_idle();
+        self.line.end_probe();
+        is_open
     }
 
     /// How long the third party keeps it idle, as it said, and the round-trip time.

@@ -1,4 +1,4 @@
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,10 +39,8 @@ pub struct Metered {
 pub(super) struct Line {
     /// Bytes written to the socket.
     written: AtomicU64,
-    /// Whether the next read only looks whether the kernel has something to read.
+    /// Whether the next reads ask the kernel itself, until it has nothing more.
     probes: AtomicBool,
-    /// Whether it had.
-    heard: AtomicBool,
     /// Whether the layers above have had nothing left to write since the last write, and since somebody wanted to know.
     flushed: AtomicBool,
     /// Round-trip time, when the connection was made.
@@ -55,10 +53,14 @@ impl Line {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Makes the next read ask the kernel, which may know of an end that the runtime does not know of yet.
+    /// Makes the next reads ask the kernel, which may know of an end, or have bytes, that the runtime does not know of yet.
     pub(super) fn probe(&self) {
-        self.heard.store(false, Ordering::Relaxed);
         self.probes.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves reading to the runtime again.
+    pub(super) fn end_probe(&self) {
+        self.probes.store(false, Ordering::Relaxed);
     }
 
     /// Forgets that all was written. The layers above flush the transport only when they have nothing left to write.
@@ -69,11 +71,6 @@ impl Line {
     /// Whether the kernel has been given all that there was to write, since `expect_flush`.
     pub(super) fn is_flushed(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
-    }
-
-    /// Whether the kernel had bytes to read then.
-    pub(super) fn has_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -98,13 +95,21 @@ impl Metered {
         }
     }
 
-    /// Asks the kernel: nothing, an end or an error, or bytes.
-    fn look(&self) -> Poll<io::Result<()>> {
-        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Poll::Ready(Ok(())),
-            Ok(_) => {
-                self.line.heard.store(true, Ordering::Relaxed);
-                Poll::Pending
+    /// Reads what the kernel has, whatever the runtime knows. Bytes on an idle connection may be a matter of TLS alone, as session tickets
+    /// are (RFC 8446 §4.6.1): the layers above decide what they mean.
+    fn read_now(&self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let socket = SockRef::from(&self.stream);
+        let read = match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => return Poll::Ready(Ok(())),
+            Ok(_) => (&*socket).read(buffer.initialize_unfilled()),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(read) => {
+                buffer.advance(read);
+                // There may be more.
+                self.line.probe();
+                Poll::Ready(Ok(()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
@@ -180,7 +185,7 @@ impl AsyncWrite for Transport {
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.line.probes.swap(false, Ordering::Relaxed) {
-            return self.look();
+            return self.read_now(buffer);
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
@@ -222,5 +227,45 @@ impl AsyncWrite for Metered {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::task::Waker;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_that_the_runtime_does_not_know_of_are_read_when_a_connection_is_probed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.connect(&listener.local_addr().unwrap().into()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        let mut metered = Metered::new(TcpStream::from_std(socket.into()).unwrap());
+        let line = Arc::clone(&metered.line);
+        let mut read = || {
+            let mut bytes = [0; 4];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut metered).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer);
+            (polled.is_ready(), String::from_utf8_lossy(buffer.filled()).into_owned())
+        };
+        // The runtime does not run between these.
+        assert_eq!(read(), (false, String::new()));
+        other.write_all(b"ticket").unwrap();
+        assert_eq!(read(), (false, String::new()), "not known yet");
+        line.probe();
+        assert_eq!(
+            (read(), read(), read()),
+            ((true, "tick".to_owned()), (true, "et".to_owned()), (false, String::new()))
+        );
+        drop(other);
+        line.probe();
+        assert_eq!(read(), (true, String::new()), "the end");
     }
 }
