@@ -25,7 +25,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// The cgroups in which container runtimes make those of their containers, where systemd does not make them.
-const CONTAINERS: [&str; 4] = ["default", "docker", "k8s.io", "libpod_parent"];
+const CONTAINERS: [&str; 4] = ["default", "docker", "k8s.io", PODMAN];
 
 /// Returns the slices, from the root of the hierarchy, that a path begins with, each as a path.
 pub(super) fn slices(path: &str) -> impl Iterator<Item = &str> {
@@ -40,16 +40,14 @@ pub(super) fn read<'a>(path: &'a str, slices: usize, kubelet: Option<&str>) -> F
     let outermost = parts.get(slices).copied();
     let unit = outermost.map(unescaped).filter(|part| is_unit(part));
     let in_kubernetes = kubepods::find(&parts, slices, kubelet);
-    let (pod, container) = match &in_kubernetes {
-        Some(found) => (Some(found.uid.clone()), found.container),
+    let (pod, (container, depth_of_container)) = match &in_kubernetes {
+        Some(found) => (Some(found.uid.clone()), (found.container, 0)),
         None => (None, outermost_container(&parts[slices..])),
     };
     let manager = user_manager(&parts[..slices]);
     let depth = match (&in_kubernetes, container, &manager) {
         (Some(found), ..) => found.depth,
-        // The cgroup of a runtime holds those of its containers.
-        (None, Some(_), _) if outermost.is_some_and(|part| CONTAINERS.contains(&part)) => slices + 2,
-        (None, Some(_), _) => slices + 1,
+        (None, Some(_), _) => slices + depth_of_container,
         (None, None, Some(_)) => USER_SLICE,
         (None, None, None) => parts.len().min(slices + 1),
     };
@@ -66,14 +64,22 @@ pub(super) fn read<'a>(path: &'a str, slices: usize, kubelet: Option<&str>) -> F
     Facts { owner, unit, container, pod, claimed, depth }
 }
 
-/// The container that `parts`, which begin below the slices, lie in, if its runtime made the cgroup: either it is the outermost
-/// cgroup, or it is directly in the cgroup of a runtime.
-fn outermost_container<'a>(parts: &[&'a str]) -> Option<&'a str> {
+/// The container that `parts`, which begin below the slices, lie in, if its runtime made the cgroup, and how many of them are its cgroup:
+/// either it is the outermost one, or it is directly in the cgroup of a runtime, or of a pod of Podman.
+fn outermost_container<'a>(parts: &[&'a str]) -> (Option<&'a str>, usize) {
     match parts {
-        [first, second, ..] if CONTAINERS.contains(first) => container(second),
-        [first, ..] => container(first),
-        [] => None,
+        [PODMAN, pod, inside, ..] if container(pod) == Some(pod) && podmans(inside).is_some() => (podmans(inside), 3),
+        [first, second, ..] if CONTAINERS.contains(first) => (container(second), 2),
+        [first, ..] => (container(first), 1),
+        [] => (None, 0),
     }
+}
+
+/// The cgroup of Podman. It names the cgroup of a container `libpod-ID`, and that of a pod after its id alone.
+const PODMAN: &str = "libpod_parent";
+
+fn podmans(part: &str) -> Option<&str> {
+    container(part.strip_prefix("libpod-")?)
 }
 
 /// The parts of a user's slice: `user.slice/user-1000.slice`.

@@ -86,6 +86,10 @@ fn containers_own_what_their_runtime_made() {
             ("/machine.slice/libpod-ID.scope/container", ["C", "libpod-ID.scope", "ID", "-", "-"]),
             ("/libpod_parent/libpod-ID", ["C", "-", "ID", "-", "-"]),
             ("/default/ID", ["C", "-", "ID", "-", "-"]),
+            // A pod of Podman.
+            ("/libpod_parent/OTHER/libpod-ID", ["C", "-", "ID", "-", "-"]),
+            ("/libpod_parent/OTHER/libpod-ID/OTHER", ["C", "-", "ID", "-", "container 000000000000"]),
+            ("/libpod_parent/libpod-ID/libpod-OTHER", ["C", "-", "ID", "-", "container 000000000000"]),
             (
                 "/machine.slice/libpod-conmon-ID.scope",
                 ["libpod-conmon-ID.scope", "libpod-conmon-ID.scope", "-", "-", "-"],
