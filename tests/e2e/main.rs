@@ -119,6 +119,8 @@ mod reload;
 
 mod responses_http2;
 
+mod rollout;
+
 mod scoped;
 
 mod shared_limits;
