@@ -188,6 +188,39 @@ print(one, addresses(s.recv(4096)), s.getpeername())
 }
 
 #[test]
+fn each_response_to_one_socket_of_a_container_names_the_ipv6_server_that_sent_it() {
+    const SECOND_V6: &str = "2001:db8:2::8";
+    let lab = Lab::new();
+    lab.internet_ip(&["-6", "address", "add", "2001:db8:2::8/128", "dev", "lo", "nodad"]);
+    let servers = [lab.dns_at(V6), lab.dns_at(SECOND_V6), lab.dns_at(SERVER)];
+    for (server, address) in servers.iter().zip(["198.51.100.6", "198.51.100.8", "198.51.100.1"]) {
+        server.set("host.example", 60, &[address]);
+    }
+    let _egret = lab.egret(&lab.configure(APIS), &[]);
+    let container = lab.named_container();
+    eventually("Egret knows the container", || lab.json(&["status"])["namespaces"] == 1);
+    // Without `connect`, all at once, and one after the other; whichever is asked first.
+    let program = r#"
+servers = ["2001:db8:2::7", "2001:db8:2::8", "::ffff:203.0.113.15"]
+says = dict(zip(servers, ("198.51.100.6", "198.51.100.8", "198.51.100.1")))
+for first in range(3):
+    order = servers[first:] + servers[:first]
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    got = []
+    for at_once in (12, 1, 1, 1):
+        for ident in range(len(got), len(got) + at_once):
+            s.sendto(query("host.example", ident=ident), (order[ident % 3], 53))
+        got += [s.recvfrom(4096) for _ in range(at_once)]
+    right = [peer[:2] == (order[struct.unpack_from(">H", data)[0] % 3], 53) and addresses(data) == [says[peer[0]]] for data, peer in got]
+    print(right.count(True), right.count(False))
+"#;
+    assert_eq!(container.python(&format!("{CLIENT}{program}"), &[]), "15 0\n15 0\n15 0");
+    // The loopback has one IPv6 address, so that such a socket has one server that is asked through Egret: the first.
+    assert_eq!((forwarded(&lab), lab.json(&["status"])["kernel"]["dns_no_room"].as_u64()), (3 * 10, Some(3 * 5)));
+}
+
+#[test]
 fn a_container_with_ipv6_alone_is_captured_at_the_address_that_its_dns_server_names() {
     let lab = Lab::new();
     let at = "2001:db8:2::8";
