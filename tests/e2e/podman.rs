@@ -106,6 +106,58 @@ fn the_containers_of_a_pod_share_one_listener_and_are_told_apart() {
 }
 
 #[test]
+fn the_containers_of_a_pod_with_a_cgroup_of_its_own_are_told_apart() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let podman = lab.podman();
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    // As with `--share-parent`, which Podman 4 cannot do on a pure hierarchy of cgroups without systemd: it lets no container of such a
+    // cgroup open a device.
+    let parent = format!("{}/{}", podman.parent(), "7e".repeat(32));
+    podman.podman(&["pod", "create", "--name", "shop", "--share-parent=false", "--cgroup-parent", &parent]);
+    for name in ["web", "cart"] {
+        podman.podman(&[
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--pod",
+            "shop",
+            "--cgroup-parent",
+            &parent,
+            "--rootfs",
+            "/:O",
+            "sleep",
+            "infinity",
+        ]);
+        assert_eq!(podman.curl_in(name, URL), captured(), "{name}");
+        assert!(podman.podman(&["inspect", "--format", "{{.State.CgroupPath}}", name]).contains("/7e7e"));
+    }
+    assert_eq!(lab.json(&["status"])["namespaces"], 1);
+    eventually("both are on record", || containers_on_record(&lab) == [podman.id("web"), podman.id("cart")]);
+    assert_only_egress(&partner, 2);
+}
+
+#[test]
+fn containers_of_a_user_without_privileges_are_captured() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let podman = lab.podman();
+    image_from_scratch(&lab, &podman);
+    podman.rootless(&["import", "--quiet", lab.directory().join("scratch.tar").to_str().unwrap(), "scratch"]);
+    let _egret = lab.egret(&lab.configure(PARTNER), &[]);
+    for _ in 0..2 {
+        let run = ["run", "--rm", "--network", "slirp4netns", "scratch", "/get", "api.partner.example"];
+        assert_eq!(podman.rootless(&run), EGRESS);
+    }
+    assert_only_egress(&partner, 2);
+    eventually("the owner is the user's unit", || {
+        let text = fs::read_to_string(lab.access_log()).unwrap_or_default();
+        text.lines().count() == 2 && text.lines().all(|line| line.contains("\"unit\":\"rootless.service\""))
+    });
+}
+
+#[test]
 fn heavy_fifty_containers_that_start_at_once_and_connect_first_of_all_are_captured() {
     let lab = Lab::new();
     let partner = partner(&lab);

@@ -26,6 +26,20 @@ network_backend = "netavark"
 /// The unit that Podman and its monitors run in.
 const UNIT: &str = "podman.service";
 
+/// The unit of a user without privileges, who may make cgroups in it.
+const ROOTLESS_UNIT: &str = "rootless.service";
+
+/// Runs Podman as this user. It gets subordinate ids (subuid(5)), and the device of slirp4netns(1), in a mount namespace of its own.
+const ROOTLESS: &str = r#"
+set -e
+files=$0
+mount --bind "$files/subid" /etc/subuid
+mount --bind "$files/subid" /etc/subgid
+mount --bind "$files/tun" /dev/net/tun
+mount --make-rshared /
+exec setpriv --reuid nobody --regid nogroup --clear-groups podman --root "$files/root" --storage-driver vfs "$@"
+"#;
+
 /// The cgroup of containers, below the lab's, which Podman calls so by default.
 const PARENT: &str = "libpod_parent";
 
@@ -71,6 +85,37 @@ impl<'a> Podman<'a> {
         let [printed, said] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(output.status.success(), "podman {arguments:?}: {printed}{said}");
         printed.trim().to_owned()
+    }
+
+    /// Runs a command of Podman as a user without privileges; returns what it printed, panics when it fails. The containers have a user
+    /// namespace, and their network is a program of this user's.
+    pub fn rootless(&self, arguments: &[&str]) -> String {
+        let files = self.lab.directory().join("rootless");
+        if !files.exists() {
+            self.make_rootless(&files);
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", ROOTLESS]).arg(&files).args(arguments);
+        command.env("HOME", files.join("home")).env("XDG_RUNTIME_DIR", files.join("run"));
+        command.env("CONTAINERS_CONF", self.lab.directory().join("containers.conf"));
+        self.lab.place(ROOTLESS_UNIT).put_into(&self.mounts, &mut command);
+        let output = output(command);
+        assert!(output.status.success(), "podman {arguments:?} as a user: {output:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn make_rootless(&self, files: &Path) {
+        fs::create_dir(files).expect("a directory for the user");
+        fs::write(files.join("subid"), "nobody:100000:65536\n").expect("subordinate ids");
+        let tun = output_of(Command::new("mknod").args(["-m", "666"]).arg(files.join("tun")).args(["c", "10", "200"]));
+        assert!(tun.status.success(), "{tun:?}");
+        let unit = self.lab.cgroup.join(ROOTLESS_UNIT);
+        fs::create_dir(&unit).expect("a cgroup for the user");
+        let own = ["home", "run", "root"].map(|name| files.join(name));
+        own.iter().for_each(|directory| fs::create_dir(directory).expect("a directory for the user"));
+        // As systemd delegates a unit.
+        let owned = output_of(Command::new("chown").arg("--recursive").arg("nobody").args(own).arg(unit));
+        assert!(owned.status.success(), "{owned:?}");
     }
 
     /// The value of `--cgroup-parent` for containers and pods.

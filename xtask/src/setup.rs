@@ -65,6 +65,8 @@ pub(crate) const CONTAINERS: &[Need] = &[
     Need { program: "podman", package: "podman", why: "runs containers" },
     Need { program: "runc", package: "runc", why: "starts containers for Podman" },
     Need { program: "../lib/podman/netavark", package: "netavark", why: "connects containers to a bridge" },
+    Need { program: "newuidmap", package: "uidmap", why: "gives a user's containers their ids" },
+    Need { program: "slirp4netns", package: "slirp4netns", why: "connects a user's containers" },
     Need { program: "catatonit", package: "catatonit", why: "keeps the namespaces of pods" },
     Need { program: "iptables", package: "iptables", why: "filters what containers send" },
 ];
