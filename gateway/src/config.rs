@@ -80,6 +80,19 @@ pub struct Compiled {
     pub places: Places,
 }
 
+    /// What the environment gives.
+    pub variables: Vec<Variable>,
+}
+
+/// A variable of the environment that gives a key of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The name of the variable.
+    pub name: String,
+    /// The key, such as `egress.addresses`.
+    pub key: String,
+    /// Whether no file has the key.
+    pub is_used: bool,
 /// What holds from the start of the process on; a change needs a restart (or a take-over).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -174,9 +187,10 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
     let documents: Vec<_> =
         sources.iter().filter_map(|source| document(source, schema.as_value(), &mut problems)).collect();
     if documents.len() == sources.len() {
-        let documents = without_replaced(documents, sources);
+        let (documents, variables) = without_replaced(documents);
         only_once(&documents, &mut problems);
-        let (files, nodes): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
+        let (files, nodes): (Vec<_>, Vec<_>) =
+            documents.into_iter().map(|document| (document.file, document.node)).unzip();
         let file = files.into_iter().reduce(File::and).unwrap_or_default();
         let written = WrittenPolicies::new(nodes.iter());
         let places = Places::of(sources, nodes.iter());
@@ -202,7 +216,7 @@ fn base(path: &Path) -> &Path {
 }
 
 /// A file, if it has the right form; an unknown key is a problem, but does not hinder that.
-fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Option<(File, Spanned<Node>)> {
+fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Option<Document> {
     let text = source.numbered();
     let syntax = |error: &serde_saphyr::Error| Problem::in_syntax(source, error);
     let node = read(&text).map_err(|error| problems.push(syntax(&error))).ok()?;
@@ -212,8 +226,9 @@ fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Opt
     }
     let before = problems.len();
     document::check(schema, &node, problems);
+            compiled.variables = variables;
     match read(&text) {
-        Ok(file) => Some((file, node)),
+        Ok(file) => Some(Document { file, node, variable: source.variable.clone() }),
         Err(error) => {
             // What serde stumbles over has been told, as a rule, and better.
             if problems.len() == before {
@@ -236,28 +251,59 @@ fn other_version(document: &Spanned<Node>) -> Option<&Spanned<Node>> {
     matches!(version.value, Node::Integer(number) if number != 1).then_some(version)
 }
 
-/// Returns the documents without defaults whose key a file has.
-fn without_replaced(documents: Vec<(File, Spanned<Node>)>, sources: &[Source]) -> Vec<(File, Spanned<Node>)> {
-    let key = |key: &Spanned<String>| (!matches!(key.value.as_str(), "apis" | "version")).then(|| key.value.clone());
-    let keys = |node: &Spanned<Node>| node.value.entries().iter().filter_map(|(name, _)| key(name)).collect::<Vec<_>>();
-    let pairs: Vec<_> = documents.into_iter().zip(sources).collect();
-    let written: HashSet<_> =
-        pairs.iter().filter(|(_, source)| !source.is_default).flat_map(|((_, node), _)| keys(node)).collect();
-    let stays = |node: &Spanned<Node>| !keys(node).iter().any(|key| written.contains(key));
-    pairs
-        .into_iter()
-        .filter(|((_, node), source)| !source.is_default || stays(node))
-        .map(|(document, _)| document)
-        .collect()
+/// A document that a source is read as.
+struct Document {
+    file: File,
+    node: Spanned<Node>,
+    /// The variable that gives it: the keys of files go before it.
+    variable: Option<String>,
+}
+
+impl Document {
+    /// Returns the sections that only one file may have.
+    fn sections(&self) -> impl Iterator<Item = &(Spanned<String>, Spanned<Node>)> {
+        self.node.value.entries().iter().filter(|(key, _)| !matches!(key.value.as_str(), "apis" | "version"))
+    }
+
+    /// Returns the path of its first key.
+    fn first_key(&self) -> String {
+        let Some((section, value)) = self.sections().next() else { return "apis".to_owned() };
+        let key = value.value.entries().first();
+        key.map_or_else(|| section.value.clone(), |(key, _)| format!("{}.{}", section.value, key.value))
+    }
+
+    /// Returns whether this one has a key of the other's sections.
+    fn has_key_of(&self, other: &Self) -> bool {
+        let keys = |document: &Self| -> HashSet<(String, String)> {
+            let inner = document.sections().flat_map(|(section, value)| {
+                let keys = value.value.entries().iter();
+                keys.map(|(key, _)| (section.value.clone(), key.value.clone()))
+            });
+            inner.collect()
+        };
+        !keys(self).is_disjoint(&keys(other))
+    }
+}
+
+/// Returns the documents without those of the environment whose key a file has, and what became of each variable.
+fn without_replaced(documents: Vec<Document>) -> (Vec<Document>, Vec<Variable>) {
+    let (given, mut documents): (Vec<_>, Vec<_>) =
+        documents.into_iter().partition(|document| document.variable.is_some());
+    let mut variables = Vec::new();
+    for document in given {
+        let is_used = !documents.iter().any(|file| file.has_key_of(&document));
+        let name = document.variable.clone().unwrap_or_default();
+        variables.push(Variable { name, key: document.first_key(), is_used });
+        documents.extend(is_used.then_some(document));
+    }
+    (documents, variables)
 }
 
 /// The files of a directory share the list of APIs; anything else is said by one of them.
-fn only_once(documents: &[(File, Spanned<Node>)], problems: &mut Vec<Problem>) {
+fn only_once(documents: &[Document], problems: &mut Vec<Problem>) {
     let mut said = HashMap::new();
-    for (key, _) in documents.iter().flat_map(|(_, node)| node.value.entries()) {
-        if key.value == "apis" || key.value == "version" {
-            continue;
-        }
+    let files = documents.iter().filter(|document| document.variable.is_none());
+    for (key, _) in files.flat_map(Document::sections) {
         if let Some(other) = said.insert(key.value.as_str(), key) {
             let problem = Problem::at(
                 key,

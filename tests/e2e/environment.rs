@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use egret_tests::{EGRESS, Lab, NODE, eventually, executable};
+use egret_tests::{EGRESS, EGRESS_V6, Lab, NODE, eventually, executable};
 
 use crate::{PARTNER, partner};
 
@@ -43,6 +43,42 @@ fn environment_gives_way_to_the_configuration() {
     let egret = lab.start_egret_by(command).ready();
     assert_eq!(lab.curl("http://api.partner.example/"), (200, EGRESS.to_owned()), "{}", egret.log());
     assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+}
+
+/// A section of the file does not hide what the environment says of other keys of that section.
+#[test]
+fn environment_and_file_are_merged_key_by_key() {
+    let lab = Lab::new();
+    let partner = partner(&lab);
+    let text = std::fs::read_to_string(lab.configure(PARTNER)).unwrap();
+    let addresses = format!("addresses: [{EGRESS}, '{EGRESS_V6}']");
+    assert!(text.contains(&addresses) && text.contains("  address: 127.0.0.1:9464\n"), "{text}");
+    let text = text.replace(&addresses, "proxy: none").replace("  address: 127.0.0.1:9464\n", "");
+    let config = lab.write_config(&text);
+    let variables = [("EGRET_EGRESS_ADDRESSES", EGRESS), ("EGRET_TELEMETRY_ADDRESS", "127.0.0.1:9464")];
+
+    let check = |path: &std::path::Path| {
+        let output = Command::new(executable()).arg("check").arg(path).envs(variables).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = check(&config);
+    assert!(told.contains("EGRET_EGRESS_ADDRESSES gives `egress.addresses`\n"), "{told}");
+    assert!(told.contains("EGRET_TELEMETRY_ADDRESS gives `telemetry.address`\n"), "{told}");
+
+    let mut command = Command::new(executable());
+    command.args(["run", "--config"]).arg(&config).envs(variables);
+    let egret = lab.start_egret_by(command).ready();
+    assert_eq!(lab.curl("http://api.partner.example/"), (200, EGRESS.to_owned()), "{}", egret.log());
+    assert_eq!(partner.sources(), [EGRESS.parse::<std::net::IpAddr>().unwrap()]);
+    let metrics = lab.run("curl", &["-s", "http://127.0.0.1:9464/metrics"]).stdout;
+    assert!(String::from_utf8_lossy(&metrics).contains("egret_flows_total"), "{}", egret.log());
+
+    let told = check(&lab.configure(PARTNER));
+    assert!(
+        told.contains("EGRET_EGRESS_ADDRESSES is not used: `egress.addresses` of the file goes before it\n"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -42,6 +42,12 @@ impl Check {
         };
         let (apis, hosts) = (number(compiled.model.apis.len(), "API"), number(hosts, "host"));
         out::line(format!("{}: ok, {apis}, {hosts}{warnings}", self.path.display()))?;
+        for config::Variable { name, key, is_used } in &compiled.variables {
+            match is_used {
+                true => out::line(format!("{name} gives `{key}`"))?,
+                false => out::line(format!("{name} is not used: `{key}` of the file goes before it"))?,
+            }
+        }
         Ok(())
     }
 }

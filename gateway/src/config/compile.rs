@@ -108,7 +108,7 @@ pub(super) fn compile(
         },
         warnings: Vec::new(),
     };
-    Compiled { model, settings: settings(file, problems), places: Places::default() }
+    Compiled { model, settings: settings(file, problems), places: Places::default(), variables: Vec::new() }
 }
 
 /// What must be unique over all APIs.

@@ -117,11 +117,11 @@ pub(super) struct File {
 }
 
 impl File {
-    /// With what another file of the directory adds.
+    /// With what another file of the directory, or the environment, adds.
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             version: self.version,
-            egress: self.egress.or(other.egress),
+            egress: both(self.egress, other.egress, EgressFile::and),
             proxies: self.proxies.into_iter().chain(other.proxies).collect(),
             apis: self.apis.into_iter().chain(other.apis).collect(),
             policies: self.policies.or(other.policies),
@@ -138,11 +138,19 @@ impl File {
             state: self.state.or(other.state),
             resolver: self.resolver.or(other.resolver),
             dns: self.dns.or(other.dns),
-            telemetry: self.telemetry.or(other.telemetry),
+            telemetry: both(self.telemetry, other.telemetry, TelemetryFile::and),
             limits: self.limits.or(other.limits),
             drain: self.drain.or(other.drain),
             stop: self.stop.or(other.stop),
         }
+    }
+}
+
+/// A section that a file has in part and the environment for the rest.
+fn both<T>(one: Option<T>, other: Option<T>, and: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(and(one, other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -521,8 +529,8 @@ pub(super) struct DnsFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct TelemetryFile {
-    /// The address and port on which Egret serves `/metrics`, `/healthz` and `/readyz`. Default: none. Example:
-    /// `127.0.0.1:9464`.
+    /// The address and port on which Egret serves `/metrics`, `/healthz` and `/readyz`. Default: the environment variable
+    /// `EGRET_TELEMETRY_ADDRESS`, else none. Example: `127.0.0.1:9464`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) address: Option<Spanned<String>>,
@@ -537,6 +545,18 @@ pub(super) struct TelemetryFile {
     /// https://otel.example:4318}`.
     #[serde(default)]
     pub(super) otlp: Option<OtlpFile>,
+}
+
+impl TelemetryFile {
+    /// With what the environment adds to the keys that are here.
+    fn and(self, other: Self) -> Self {
+        Self {
+            address: self.address.or(other.address),
+            access_log: self.access_log.or(other.access_log),
+            log_requests: self.log_requests || other.log_requests,
+            otlp: self.otlp.or(other.otlp),
+        }
+    }
 }
 
 /// A socket address, or an address with this port.

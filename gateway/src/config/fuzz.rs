@@ -8,7 +8,7 @@ use crate::fuzz::Target;
 fn compiled(text: &str, schema: &Value, document: &[u8]) -> Result<Compiled, String> {
     let (path, mut problems) = (directory("examples/fuzz.yaml"), Vec::new());
     let sources = source::number([(path.clone(), text.to_owned())]);
-    if let Some((file, node)) = super::document(&sources[0], schema, &mut problems) {
+    if let Some(Document { file, node, .. }) = super::document(&sources[0], schema, &mut problems) {
         let written = WrittenPolicies::new([&node].into_iter());
         let places = Places::of(&sources, [&node].into_iter());
         let read = |wanted: &Path| match wanted.file_name().and_then(|name| name.to_str()) {

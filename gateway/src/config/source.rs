@@ -14,8 +14,8 @@ pub(super) struct Source {
     pub(super) text: String,
     /// Lines of the files before it.
     pub(super) lines_before: usize,
-    /// Whether a file that has one of its keys replaces it.
-    pub(super) is_default: bool,
+    /// The variable of the environment that gives it: a key of a file goes before it.
+    pub(super) variable: Option<String>,
 }
 
 impl Source {
@@ -29,7 +29,7 @@ impl Source {
 pub(super) fn number(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Vec<Source> {
     let mut lines_before = 0;
     let source = |(path, text): (PathBuf, String)| {
-        let source = Source { path, text, lines_before, is_default: false };
+        let source = Source { path, text, lines_before, variable: None };
         lines_before += source.text.lines().count() + 1;
         source
     };
@@ -60,7 +60,9 @@ pub(super) fn read(path: &Path, given: Given) -> Result<Vec<Source>, Diagnostics
     let files = paths.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
     let written = files.len();
     let mut sources = number(files.into_iter().chain(given.documents));
-    sources.iter_mut().skip(written).for_each(|source| source.is_default = true);
+    for source in sources.iter_mut().skip(written) {
+        source.variable = Some(source.path.display().to_string());
+    }
     Ok(sources)
 }
 

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct EgressFile {
     /// Addresses of the node: one IPv4 address, one IPv6 address, or one of each. Default: in an API, those of the top-level
-    /// `egress`. Example: `[192.0.2.10]`.
+    /// `egress`; there, those of the environment variable `EGRET_EGRESS_ADDRESSES`. Example: `[192.0.2.10]`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(in crate::config) addresses: Vec<Spanned<String>>,
@@ -17,6 +17,14 @@ pub(in crate::config) struct EgressFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(in crate::config) proxy: Option<Spanned<String>>,
+}
+
+impl EgressFile {
+    /// With what the environment adds to the keys that are here.
+    pub(super) fn and(self, other: Self) -> Self {
+        let addresses = if self.addresses.is_empty() { other.addresses } else { self.addresses };
+        Self { addresses, proxy: self.proxy.or(other.proxy) }
+    }
 }
 
 /// A forward proxy. Egret requests a tunnel (CONNECT) to the third party's name and port, also for plain HTTP, and the proxy
