@@ -2,6 +2,8 @@
 
 mod admin_state;
 
+mod begin;
+
 mod bypasses;
 
 mod capabilities;

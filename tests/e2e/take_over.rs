@@ -1,6 +1,6 @@
 //! Egret is replaced while callers call: nothing is lost, in whatever order processes start and end.
 
-use egret_tests::{Egret, Lab, eventually};
+use egret_tests::{Behaviour, EGRESS, Egret, Lab, ThirdParty, eventually};
 
 use crate::load::{clients, egress};
 use crate::{PARTNER, partner};
@@ -77,6 +77,50 @@ fn of_processes_that_start_at_once_on_a_node_without_one_one_is_left() {
     eventually("each of them was ready", || three.iter().all(|egret| egret.log().contains("egret: ready")));
     eventually("one is left", || three.iter_mut().filter_map(|egret| egret.runs().then_some(())).count() == 1);
     assert_eq!(lab.curl("http://api.partner.example/").0, 200);
+}
+
+/// The API of a second third party, as YAML.
+const SECOND: &str = "  - name: second\n    hosts: [second.example]\n";
+
+fn second(lab: &Lab) -> ThirdParty {
+    lab.hosts(&[("203.0.113.7", "api.partner.example"), ("203.0.113.8", "second.example")]);
+    lab.third_party("203.0.113.8", 80, Behaviour::Http(vec![EGRESS.parse().unwrap()]))
+}
+
+#[test]
+fn a_process_that_waited_for_its_turn_serves_what_the_configuration_is_then() {
+    let lab = Lab::new();
+    let _second = second(&lab);
+    let config = lab.configure(PARTNER);
+    // As another process that is starting.
+    let turn = std::fs::File::create(lab.socket().with_extension("lock")).unwrap();
+    turn.lock().unwrap();
+    let egret = lab.start_egret(&config, &["--persist"]);
+    eventually("it waits", || egret.log().contains("another egret is starting: waiting"));
+    lab.configure(&format!("{PARTNER}{SECOND}"));
+    drop(turn);
+    let egret = egret.ready();
+    assert_eq!(lab.curl("http://second.example/"), (200, EGRESS.to_owned()), "{}", egret.log());
+    assert_eq!(lab.json(&["status"])["generation"], 1);
+}
+
+#[test]
+fn a_change_while_a_process_starts_is_not_lost() {
+    let lab = Lab::new();
+    let _second = second(&lab);
+    // Nobody is at the address of the DNS server, so the start waits for the first name.
+    let configure = |apis: &str| {
+        let text = std::fs::read_to_string(lab.configure(apis)).unwrap();
+        lab.write_config(&format!("{text}resolver:\n  servers: [203.0.113.99]\n"))
+    };
+    let unknown = "  - name: unknown\n    hosts: [unknown.example]\n";
+    let egret = lab.start_egret(&configure(unknown), &["--persist"]);
+    eventually("it starts", || lab.pins().exists());
+    assert!(!egret.log().contains("egret: ready"), "{}", egret.log());
+    configure(&format!("{unknown}{SECOND}"));
+    let egret = egret.ready();
+    eventually("the change is live", || lab.curl("http://second.example/") == (200, EGRESS.to_owned()));
+    assert!(!egret.log().contains("refused"), "{}", egret.log());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin_state::AdminState;
+use super::begin::{Begun, begin, load};
 use super::bypasses::Bypasses;
-use super::egress::{NodeAddresses, egress_on_node};
+use super::egress::NodeAddresses;
 use super::fleet::Fleet;
 use super::forwarding::{self, Forwarding};
 use super::health::spawn_health;
 use super::heartbeat;
-use super::instance::{Instance, Turn};
+use super::instance::Turn;
 use super::kubernetes::{described_by, spawn_kubernetes};
 use super::log;
 use super::metrics::Scraped;
 use super::models::Models;
 use super::namespaces::{Namespaces, Serve};
 use super::otlp::spawn_otlp;
-use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher, tell_warnings};
+use super::publish::{IsGone, Left, Publisher, ready_to_intercept, reload, spawn_publisher};
 use super::remembered::Remembered;
 use super::stop::{self, Ending, Running};
 use super::unlisted::UnlistedGuard;
@@ -53,13 +54,12 @@ const FIRST_NAMES: Duration = Duration::from_secs(10);
 /// Runs the gateway until it is stopped or another process takes over.
 pub fn run(options: &Options) -> Result<(), Error> {
     log::start();
-    let compiled = config::load(&options.config, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
+    // What is wrong with it already is told before any wait.
+    let Compiled { settings, .. } = load(&options.config)?;
     capabilities::check()?;
-    egress_on_node(&compiled.model)?;
-    tell_warnings(&compiled.model);
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(options, compiled))
+    runtime.block_on(serve(options, settings.admin_socket))
 }
 
 /// Raises the soft limit of open files to the hard one: each flow needs two descriptors.
@@ -72,10 +72,11 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(options: &Options, Compiled { mut model, settings, places }: Compiled) -> Result<(), Error> {
+async fn serve(options: &Options, socket: PathBuf) -> Result<(), Error> {
     let mut signals = stop::Signals::install()?;
-    let instance = Instance::new(options.instance.clone(), &settings.admin_socket);
-    let Some(Turn { lock, replaces }) = instance.turn(&mut signals).await? else { return Ok(()) };
+    let Some(begun) = begin(options, socket, &mut signals).await? else { return Ok(()) };
+    let Begun { instance, turn: Turn { lock, replaces }, compiled, changes: edits } = begun;
+    let Compiled { mut model, settings, places, .. } = compiled;
     let config::Ca { certificate, key } = settings.ca.clone();
     let leaves = Arc::new(Leaves::new(Files { certificate, key }));
     ready_to_intercept(&model, &leaves)?;
@@ -142,12 +143,16 @@ async fn serve(options: &Options, Compiled { mut model, settings, places }: Comp
     spawn_publisher(publisher, &stop);
 
     let config_error = Arc::new(Mutex::new(None));
-    let _watcher = config::watch(&options.config, {
-        let leaves = Arc::clone(&leaves);
-        let (path, models, names, config_error) =
-            (options.config.clone(), Arc::clone(&models), Arc::clone(&names), Arc::clone(&config_error));
-        move || reload(&path, &models, &names, &leaves, &config_error, &model_sender)
-    })?;
+    {
+        let (leaves, models, names) = (Arc::clone(&leaves), Arc::clone(&models), Arc::clone(&names));
+        let (path, config_error) = (options.config.clone(), Arc::clone(&config_error));
+        tokio::spawn(async move {
+            loop {
+                edits.next().await;
+                reload(&path, &models, &names, &leaves, &config_error, &model_sender);
+            }
+        });
+    }
     {
         let (node, models, stop) = (Arc::clone(&node), Arc::clone(&models), stop.clone());
         tokio::spawn(async move { node.watch(move || models.current(), stop).await });

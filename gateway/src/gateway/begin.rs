@@ -1,0 +1,76 @@
+//! The begin of a start: this process waits for its turn, and only then loads the configuration that it will serve.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::RecommendedWatcher;
+use tokio::sync::Notify;
+
+use super::egress::egress_on_node;
+use super::instance::{Instance, Turn};
+use super::publish::tell_warnings;
+use super::stop::Signals;
+use super::{Error, Options};
+use crate::config::{self, Compiled};
+use crate::model::Generation;
+
+/// What a process has whose turn to start has come.
+pub(super) struct Begun {
+    pub(super) instance: Instance,
+    pub(super) turn: Turn,
+    /// The configuration of now.
+    pub(super) compiled: Compiled,
+    /// Every change of it since.
+    pub(super) changes: Changes,
+}
+
+/// Changes of the configuration.
+pub(super) struct Changes {
+    changed: Arc<Notify>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Changes {
+    fn watch(path: &Path) -> anyhow::Result<Self> {
+        let changed = Arc::new(Notify::new());
+        let notify = Arc::clone(&changed);
+        Ok(Self { changed, _watcher: config::watch(path, move || notify.notify_one())? })
+    }
+
+    /// Waits for a change, or returns at once if there was one since the last call.
+    pub(super) async fn next(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// Loads a configuration for this node.
+///
+/// # Errors
+/// It is invalid, or names an egress address that the node does not have.
+pub(super) fn load(path: &Path) -> Result<Compiled, Error> {
+    let compiled = config::load(path, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
+    egress_on_node(&compiled.model)?;
+    Ok(compiled)
+}
+
+/// Waits until this process may start, then loads the configuration: it may have changed during the wait, which has no limit. Returns
+/// nothing if a signal ended the wait. The first socket is the one that the configuration named before.
+pub(super) async fn begin(
+    options: &Options,
+    mut socket: PathBuf,
+    signals: &mut Signals,
+) -> Result<Option<Begun>, Error> {
+    loop {
+        let instance = Instance::new(options.instance.clone(), &socket);
+        let Some(turn) = instance.turn(signals).await? else { return Ok(None) };
+        // Before it is read, so that no change is lost between.
+        let changes = Changes::watch(&options.config)?;
+        let compiled = load(&options.config)?;
+        if compiled.settings.admin_socket == socket {
+            tell_warnings(&compiled.model);
+            return Ok(Some(Begun { instance, turn, compiled, changes }));
+        }
+        // The turn was that of another socket.
+        socket.clone_from(&compiled.settings.admin_socket);
+    }
+}
