@@ -347,6 +347,11 @@ pub fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     links::detach(pins)
 }
 
+/// Returns the directories in which hooks of Egret are pinned, on all mounted bpffs.
+pub fn pinned() -> Vec<PathBuf> {
+    links::pinned()
+}
+
 impl Error {
     /// The kernel refused the object or a hook, for this cause.
     fn load(cause: &str) -> Self {

@@ -13,6 +13,7 @@ pub mod environment;
 mod file;
 
 mod key;
+mod locations;
 mod places;
 
 mod reference;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use diff::{Change, ChangeKind, diff};
+pub use locations::{Locations, is_written, locations};
 pub use places::Places;
 pub use reload::watch;
 

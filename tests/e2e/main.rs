@@ -140,6 +140,7 @@ mod tls;
 
 mod owners;
 mod trailers;
+mod uninstall;
 mod unit;
 
 mod unlisted;

@@ -10,6 +10,8 @@ use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, Program, ProgramInfo, SockOps, loaded_programs};
 
+use super::container::mounts;
+use super::pins::on_bpffs;
 use super::{Error, Hook, bpf, chain};
 
 /// The programs, by the names they have in the object.
@@ -129,6 +131,27 @@ pub(super) fn is_pinned(pins: &Path) -> bool {
     HOOKS.iter().any(|hook| link_pin(pins, hook).exists())
 }
 
+/// Returns the directories of all mounted bpffs in which hooks are pinned.
+pub(super) fn pinned() -> Vec<PathBuf> {
+    let mounts = mounts().into_iter().filter(|mount| mount.kind == "bpf");
+    let mut found: Vec<_> = mounts.flat_map(|mount| pinned_below(&mount.at, DEEPEST)).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Levels of directories in which hooks are looked for.
+const DEEPEST: u32 = 4;
+
+fn pinned_below(directory: &Path, levels: u32) -> Vec<PathBuf> {
+    if is_pinned(directory) {
+        return vec![directory.to_owned()];
+    }
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| levels > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.flat_map(|entry| pinned_below(&entry.path(), levels - 1)).collect()
+}
+
 /// Detaches every link below this directory, then removes all pins.
 pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
     let path_error =
@@ -138,6 +161,11 @@ pub(super) fn detach(pins: &Path) -> Result<Vec<PathBuf>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(path_error("read", pins, error)),
     };
+    // What is elsewhere is nobody's pin, and must not be removed.
+    if !on_bpffs(pins) {
+        let why = io::Error::other("not on a bpffs: name the directory of `capture.pins`");
+        return Err(path_error("detach the hooks in", pins, why));
+    }
     let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     // Links before maps: nothing is captured any more when the table goes.
     let is_link = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(LINK.as_bytes()));

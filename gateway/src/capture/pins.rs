@@ -106,6 +106,7 @@ fn prepare(pins: &Path, outlive: bool) -> Result<(), Error> {
     }
 }
 
-fn on_bpffs(path: &Path) -> bool {
+/// Whether a path is on a bpffs.
+pub(super) fn on_bpffs(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
 }

@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path, given: Given) -> Result<Vec<Source>, Diagnostics
 }
 
 /// Links count as what they point to: so Kubernetes mounts a ConfigMap.
-fn yaml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn yaml_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
     let mut paths: Vec<_> =
         entries.iter().map(fs::DirEntry::path).filter(|path| is_yaml(path) && path.is_file()).collect();
