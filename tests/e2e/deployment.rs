@@ -146,6 +146,27 @@ fn deployment_manifests_are_valid() {
 
 #[test]
 fn deployment_keeps_what_take_overs_need() {
+/// One tag that was forgotten would run another version to remove Egret than the one that is there.
+#[test]
+fn deployment_and_its_removal_have_one_image_and_one_configuration() {
+    let lab = Lab::new();
+    let copy = lab.directory().join("kubernetes");
+    let copied = Command::new("cp").arg("-r").args([&deploy().join("kubernetes"), &copy]).status().unwrap();
+    assert!(copied.success());
+    let image = copy.join("image/kustomization.yaml");
+    let text = fs::read_to_string(&image).unwrap();
+    let version = concat!("newTag: ", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(version), "{text}");
+    fs::write(&image, text.replace(version, "newTag: other")).unwrap();
+    for directory in [copy.clone(), copy.join("uninstall")] {
+        let objects = kustomize(&directory);
+        let egret = container(&objects);
+        assert_eq!(egret["image"], "localhost/egret:other", "{}", directory.display());
+        let mounted = egret["volumeMounts"].as_array().unwrap().iter().any(|mount| mount["mountPath"] == "/etc/egret");
+        assert!(mounted, "{egret:#}");
+    }
+}
+
     let shipped = kustomize(&deploy().join("kubernetes"));
     let spec = &of(&shipped, "DaemonSet")["spec"];
     assert_eq!(spec["updateStrategy"]["rollingUpdate"], serde_json::json!({"maxSurge": 1, "maxUnavailable": 0}));
