@@ -1,10 +1,11 @@
 //! What deploys Egret on Kubernetes: valid, complete, and the same by kustomize and by Helm.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use egret_tests::Lab;
+use egret_tests::{Behaviour, EGRESS, Lab};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -132,6 +133,7 @@ fn deployment_manifests_are_valid() {
     of_fleet.iter().for_each(assert_valid);
     assert_eq!(of(&of_fleet, "Role")["rules"][0]["resources"], serde_json::json!(["leases"]));
     assert_eq!(of(&of_fleet, "Role")["metadata"]["namespace"], "egret-system");
+    with_component(&lab, "ca").iter().for_each(assert_valid);
     let monitored = with_component(&lab, "monitoring");
     monitored.iter().for_each(assert_valid);
     let address = container(&monitored)["env"].as_array().unwrap().last().unwrap();
@@ -144,8 +146,6 @@ fn deployment_manifests_are_valid() {
     assert!(std::panic::catch_unwind(|| assert_valid(&wrong)).is_err(), "a misspelled key would pass");
 }
 
-#[test]
-fn deployment_keeps_what_take_overs_need() {
 /// One tag that was forgotten would run another version to remove Egret than the one that is there.
 #[test]
 fn deployment_and_its_removal_have_one_image_and_one_configuration() {
@@ -167,6 +167,8 @@ fn deployment_and_its_removal_have_one_image_and_one_configuration() {
     }
 }
 
+#[test]
+fn deployment_keeps_what_take_overs_need() {
     let shipped = kustomize(&deploy().join("kubernetes"));
     let spec = &of(&shipped, "DaemonSet")["spec"];
     assert_eq!(spec["updateStrategy"]["rollingUpdate"], serde_json::json!({"maxSurge": 1, "maxUnavailable": 0}));
@@ -201,6 +203,7 @@ fn deployment_by_helm_is_the_same_as_by_kustomize() {
     compare(with_component(&lab, "capabilities"), helm(&["--set", "privileged=false"]).unwrap());
     compare(with_component(&lab, "api"), helm(&["--set", "api=true"]).unwrap());
     compare(with_components(&lab, &["api", "fleet"]), helm(&["--set", "api=true,fleet=true"]).unwrap());
+    compare(with_component(&lab, "ca"), helm(&["--set", "ca=egret-ca"]).unwrap());
     compare(with_component(&lab, "monitoring"), helm(&["--set", "monitoring=true"]).unwrap());
 
     let changed =
@@ -233,6 +236,69 @@ fn deployment_configuration_is_valid_and_a_wrong_one_is_refused_with_its_place()
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let line = wrong.lines().position(|line| line.contains("host:")).unwrap() + 1;
     assert!(text.contains(&format!("egret.yaml:{line}:")) && text.contains("hosts"), "{text}");
+}
+
+/// A directory as the kubelet mounts a Secret: it replaces what is in it by replacing one link.
+struct Secret(PathBuf);
+
+impl Secret {
+    fn new(directory: PathBuf) -> Self {
+        fs::create_dir(&directory).unwrap();
+        for name in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), directory.join(name)).unwrap();
+        }
+        Self(directory)
+    }
+
+    fn put(&self, version: &str, certificate: &Path, key: &Path) {
+        let fresh = self.0.join(version);
+        fs::create_dir(&fresh).unwrap();
+        fs::copy(certificate, fresh.join("tls.crt")).unwrap();
+        fs::copy(key, fresh.join("tls.key")).unwrap();
+        symlink(version, self.0.join("..data_tmp")).unwrap();
+        fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).unwrap();
+    }
+}
+
+#[test]
+fn deployment_docs_make_a_ca_for_a_secret_which_egret_uses_and_renews() {
+    const NAME: &str = "api.partner.example";
+    let page = fs::read_to_string(deploy().join("../../docs/kubernetes.md")).unwrap();
+    let command = page.lines().find(|line| line.starts_with("openssl req -x509 ")).expect("a command that makes a CA");
+    let lab = Lab::new();
+    let make = |name: &str| {
+        let directory = lab.directory().join(name);
+        fs::create_dir(&directory).unwrap();
+        let made = Command::new("sh").args(["-ec", command]).current_dir(&directory).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        (directory.join("ca.pem"), directory.join("ca-key.pem"))
+    };
+    let (one, other) = (make("one"), make("other"));
+    let secret = Secret::new(lab.directory().join("egret-ca"));
+    secret.put("..1", &one.0, &one.1);
+
+    lab.hosts(&[("203.0.113.7", NAME)]);
+    let pki = lab.pki();
+    let identity = pki.identity(&[NAME], &["http/1.1"]);
+    let _partner = lab.third_party("203.0.113.7", 443, Behaviour::Https(identity, vec![EGRESS.parse().unwrap()]));
+    let example = fs::read_to_string(deploy().join("../examples/kubernetes-ca.yaml")).unwrap();
+    let ca = "  certificate: /etc/egret-ca/tls.crt\n  key: /etc/egret-ca/tls.key\n";
+    assert!(example.contains(ca), "{example}");
+    let api = format!("{}    mode: intercept\n    backend: {{tls: {{ca: {}}}}}\n", crate::PARTNER, pki.ca());
+    let text = fs::read_to_string(lab.configure(&api)).unwrap();
+    let (before, after) = text.split_once("ca:\n").unwrap();
+    let after = after.split_once("telemetry:").unwrap().1;
+    let ca = ca.replace("/etc/egret-ca", secret.0.to_str().unwrap());
+    let _egret = lab.egret(&lab.write_config(&format!("{before}ca:\n{ca}telemetry:{after}")), &[]);
+
+    let curl = |(ca, _): &(PathBuf, PathBuf)| {
+        let arguments = ["-s", "-m", "20", "--cacert", ca.to_str().unwrap(), "https://api.partner.example/"];
+        String::from_utf8_lossy(&lab.run("curl", &arguments).stdout).trim().to_owned()
+    };
+    assert_eq!((curl(&one).as_str(), curl(&other).as_str()), (EGRESS, ""));
+    secret.put("..2", &other.0, &other.1);
+    egret_tests::eventually("the changed Secret is used", || curl(&other) == EGRESS);
+    assert_eq!(curl(&one), "");
 }
 
 #[test]
