@@ -94,6 +94,12 @@ fn image_has_these_files_and_no_more() {
     assert_eq!(tls["purl"], format!("pkg:cargo/rustls@{}", tls["version"].as_str().unwrap()));
     assert_eq!(tls["hashes"][0]["content"].as_str().unwrap().len(), 64, "{tls}");
     assert!(tls["licenses"][0]["expression"].as_str().unwrap().contains("Apache-2.0"), "{tls}");
+    // The authorities are those of a package that is pinned, not those of the machine that built the image.
+    let authorities = named("/etc/ssl/certs/ca-certificates.crt").unwrap();
+    assert_eq!(authorities["pedigree"]["ancestors"][0]["name"], "webpki-root-certs");
+    let sum = succeed(Command::new("sha256sum").arg(root.join("etc/ssl/certs/ca-certificates.crt")));
+    let sum = String::from_utf8_lossy(&sum.stdout).into_owned();
+    assert!(sum.starts_with(authorities["hashes"][0]["content"].as_str().unwrap()), "{authorities}");
     assert!(named("serde_derive").is_none() && named("proptest").is_none(), "these are not in the executable");
 }
 

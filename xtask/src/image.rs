@@ -1,5 +1,7 @@
-//! Builds the container image: one static executable, the authorities of this machine, and a list of what is in it (SBOM). It needs
-//! neither a registry nor a container engine.
+//! Builds the container image: one static executable, certificate authorities, and a list of what is in it (SBOM). It needs neither a
+//! registry nor a container engine. Nothing of the machine that builds it is in it, so equal sources give equal images.
+
+mod authorities;
 
 mod oci;
 
@@ -7,11 +9,11 @@ mod sbom;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, ensure};
-use clap::Args;
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::run::Profile;
@@ -27,6 +29,42 @@ pub(crate) struct Build {
     /// Name and tag of the image.
     #[arg(long, default_value = NAME)]
     name: String,
+    /// Architecture of the machines that run the image. Default: that of this machine. For `arm64` on another one, Debian's cross
+    /// compiler and the standard library of rustup are installed.
+    #[arg(long, value_enum)]
+    arch: Option<Architecture>,
+}
+
+/// An architecture, as OCI and Debian call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Architecture {
+    Amd64,
+    Arm64,
+}
+
+impl Architecture {
+    /// Returns that of this machine.
+    fn own() -> anyhow::Result<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Ok(Self::Amd64),
+            "aarch64" => Ok(Self::Arm64),
+            other => bail!("there is no image for {other}: name an architecture by --arch"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
 }
 
 /// The image's name, unless another one is given.
@@ -41,7 +79,9 @@ const LARGEST: u64 = 40 * 1000 * 1000;
 impl Build {
     /// Writes the image as an archive that `podman load`, `docker load` and `ctr images import` read.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let archive = build(self.profile, &self.name)?;
+        let own = Architecture::own();
+        let architecture = self.arch.map_or(own, Ok)?;
+        let archive = build_for(architecture, self.profile, &self.name)?;
         let bytes = fs::metadata(&archive)?.len();
         ensure!(
             self.profile != Profile::Release || bytes <= LARGEST,
@@ -54,18 +94,30 @@ impl Build {
     }
 }
 
-/// Builds the image with a profile. Returns the path of its archive.
+/// Builds the image for this machine with a profile. Returns the path of its archive.
 pub(crate) fn build(profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
-    setup::programs(&[setup::IMAGE])?;
-    let egret = executable(profile)?;
-    let sbom = sbom::cyclone_dx()?;
+    build_for(Architecture::own()?, profile, name)
+}
+
+fn build_for(architecture: Architecture, profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
+    let egret = executable(architecture, profile)?;
+    let egret = fs::read(&egret).with_context(|| format!("cannot read {}", egret.display()))?;
     let directory = target().join("image");
     fs::create_dir_all(&directory)?;
+    compose(architecture, egret, name, &directory)
+}
+
+/// Puts the image together, and a list of what is in it beside it. Returns the path of its archive.
+fn compose(architecture: Architecture, egret: Vec<u8>, name: &str, directory: &Path) -> anyhow::Result<PathBuf> {
+    let bundle = authorities::bundle().into_bytes();
+    let made = sbom::Made { path: AUTHORITIES, content: &bundle, from: authorities::CRATE };
+    let sbom = sbom::cyclone_dx(architecture.target(), &[made])?;
     let version = env!("CARGO_PKG_VERSION");
     fs::write(directory.join("egret.cdx.json"), &sbom)?;
-    let read = |path: PathBuf| fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
+    let licence = fs::read(root().join("LICENSE")).context("cannot read LICENSE")?;
     let image = Image {
         name,
+        architecture: architecture.name(),
         created: created()?,
         config: json!({
             "Env": ["PATH=/usr/bin"],
@@ -77,28 +129,42 @@ pub(crate) fn build(profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
         annotations: labels(version),
         entries: vec![
             Entry::directory("etc/egret", 0o755),
-            Entry::file(&AUTHORITIES[1..], 0o644, read(AUTHORITIES.into())?),
+            Entry::file(&AUTHORITIES[1..], 0o644, bundle),
             Entry::directory("run/egret", 0o750),
-            Entry::file("usr/bin/egret", 0o755, read(egret)?),
-            Entry::file("usr/share/doc/egret/LICENSE", 0o644, read(root().join("LICENSE"))?),
+            Entry::file("usr/bin/egret", 0o755, egret),
+            Entry::file("usr/share/doc/egret/LICENSE", 0o644, licence),
             Entry::file("usr/share/doc/egret/egret.cdx.json", 0o644, sbom),
             Entry::directory("var/lib/egret", 0o700),
         ],
     };
-    let archive = directory.join(format!("egret-{version}-{}.tar", oci::architecture()));
+    let archive = directory.join(format!("egret-{version}-{}.tar", architecture.name()));
     let digest = image.write(&archive)?;
     eprintln!("xtask: image {digest}");
     Ok(archive)
 }
 
-/// Builds the executable without shared libraries. Only the last link differs from that of a normal build, so both share all else.
-fn executable(profile: Profile) -> anyhow::Result<PathBuf> {
+/// Builds the executable without shared libraries. For this machine, only the last link differs from that of a normal build, so both
+/// share all else.
+fn executable(architecture: Architecture, profile: Profile) -> anyhow::Result<PathBuf> {
     kernel::build()?;
     let (name, directory) = profile.names();
-    run(cargo()
-        .args(["rustc", "--quiet", "--locked", "--package", "egret", "--bin", "egret", "--profile", name, "--"])
-        .args(["-Ctarget-feature=+crt-static", "-Cstrip=debuginfo"]))?;
-    Ok(target().join(directory).join("egret"))
+    let mut build = cargo();
+    build.args(["rustc", "--quiet", "--locked", "--package", "egret", "--bin", "egret", "--profile", name]);
+    let mut place = target();
+    if !Architecture::own().is_ok_and(|own| own == architecture) {
+        let Architecture::Arm64 = architecture else {
+            bail!("an image for {} is built on such a machine only", architecture.name());
+        };
+        setup::programs(&[setup::CROSS])?;
+        setup::rust_target(architecture.target())?;
+        build
+            .args(["--target", architecture.target()])
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+            .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc");
+        place.push(architecture.target());
+    }
+    run(build.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=debuginfo"]))?;
+    Ok(place.join(directory).join("egret"))
 }
 
 fn labels(version: &str) -> serde_json::Value {
@@ -126,4 +192,35 @@ fn git(arguments: &[&str]) -> Option<String> {
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     let output = Command::new("git").args(arguments).current_dir(root()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn two_builds_are_equal_and_say_where_the_authorities_are_from() {
+        let directory = std::env::temp_dir().join(format!("egret-image-{}", std::process::id()));
+        let build = |name: &str| {
+            let directory = directory.join(name);
+            fs::create_dir_all(&directory).unwrap();
+            let archive = compose(Architecture::Arm64, b"program".to_vec(), NAME, &directory).unwrap();
+            assert!(archive.ends_with(concat!("egret-", env!("CARGO_PKG_VERSION"), "-arm64.tar")));
+            (fs::read(archive).unwrap(), fs::read(directory.join("egret.cdx.json")).unwrap())
+        };
+        let (archive, list) = build("one");
+        assert!((archive, list.clone()) == build("two"), "equal sources give equal images");
+        fs::remove_dir_all(directory).unwrap();
+
+        let list: Value = serde_json::from_slice(&list).unwrap();
+        let file = list["components"].as_array().unwrap().iter().find(|part| part["name"] == AUTHORITIES).unwrap();
+        let origin = &file["pedigree"]["ancestors"][0];
+        assert_eq!(origin["name"], authorities::CRATE);
+        assert!(origin["purl"].as_str().unwrap().starts_with("pkg:cargo/webpki-root-certs@"), "{file}");
+        assert_eq!(origin["hashes"][0]["content"].as_str().unwrap().len(), 64, "pinned by Cargo.lock: {file}");
+        assert_eq!(file["hashes"][0]["content"], oci::hexadecimal(authorities::bundle().as_bytes()));
+        assert_eq!(file["licenses"][0]["expression"], "CDLA-Permissive-2.0");
+    }
 }

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub(super) struct Image<'a> {
     /// Name and tag.
     pub(super) name: &'a str,
+    /// The architecture, as OCI calls it.
+    pub(super) architecture: &'static str,
     /// Seconds since 1970.
     pub(super) created: u64,
     /// The section `config` of the image's configuration.
@@ -45,15 +47,6 @@ impl Entry {
     }
 }
 
-/// Returns what OCI calls the architecture of this machine.
-pub(super) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
 impl Image<'_> {
     /// Writes the archive. Returns the digest of the image's manifest.
     pub(super) fn write(mut self, archive: &Path) -> anyhow::Result<String> {
@@ -62,7 +55,7 @@ impl Image<'_> {
         let packed = gzip(&layer)?;
         let config = bytes(&json!({
             "created": time(self.created)?,
-            "architecture": architecture(),
+            "architecture": self.architecture,
             "os": "linux",
             "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
@@ -76,7 +69,7 @@ impl Image<'_> {
             "annotations": self.annotations,
         }))?;
         let mut described = describe("application/vnd.oci.image.manifest.v1+json", &manifest);
-        described["platform"] = json!({"architecture": architecture(), "os": "linux"});
+        described["platform"] = json!({"architecture": self.architecture, "os": "linux"});
         described["annotations"] = json!({
             "org.opencontainers.image.ref.name": self.name,
             "io.containerd.image.name": self.name,
@@ -162,7 +155,8 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{}", hexadecimal(content))
 }
 
-fn hexadecimal(content: &[u8]) -> String {
+/// Returns the SHA-256 of a file.
+pub(super) fn hexadecimal(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -182,6 +176,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("egret-oci-{}-{}", std::process::id(), entries[0].path));
         let image = Image {
             name: "localhost/egret:1",
+            architecture: "amd64",
             created: 1_700_000_000,
             config: json!({"Env": ["PATH=/"], "Entrypoint": ["/b"]}),
             annotations: json!({"org.opencontainers.image.title": "egret"}),

@@ -1,19 +1,43 @@
-//! The list of what is in the executable (software bill of materials).
+//! The list of what is in the executable and beside it (software bill of materials).
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::oci;
 use crate::shell::{cargo, root};
 
-/// Returns the list as CycloneDX 1.6 in JSON: every crate that is compiled into `egret` for this machine, not those that only build or
-/// test it. It has no time and no paths, so equal sources give equal lists.
-pub(super) fn cyclone_dx() -> anyhow::Result<Vec<u8>> {
+/// A file that is made of what a crate contains.
+pub(super) struct Made<'a> {
+    pub(super) path: &'a str,
+    pub(super) content: &'a [u8],
+    /// The name of the crate.
+    pub(super) from: &'a str,
+}
+
+/// Returns the list as CycloneDX 1.6 in JSON: every crate that is compiled into `egret` for this target, not those that only build or
+/// test it, and files with their origin. It has no time and no paths of this machine, so equal sources give equal lists.
+pub(super) fn cyclone_dx(target: &str, made: &[Made<'_>]) -> anyhow::Result<Vec<u8>> {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let checksums = checksums(&lock);
-    let components: Vec<_> =
-        crates()?.iter().map(|((name, version), licence)| component(name, version, licence, &checksums)).collect();
+    let compiled = crates(&["--package", "egret", "--edges", "normal,no-proc-macro", "--target", target])?;
+    let mut components: Vec<_> =
+        compiled.iter().map(|((name, version), licence)| component(name, version, licence, &checksums)).collect();
+    let ours = crates(&["--package", "xtask", "--edges", "normal", "--depth", "1"])?;
+    for file in made {
+        let from = ours.iter().find(|((name, _), _)| name == file.from);
+        let ((name, version), licence) = from.with_context(|| format!("xtask does not depend on {}", file.from))?;
+        components.push(json!({
+            "type": "file",
+            "bom-ref": format!("file:{}", file.path),
+            "name": file.path,
+            "version": version,
+            "hashes": [{"alg": "SHA-256", "content": oci::hexadecimal(file.content)}],
+            "licenses": [{"expression": licence}],
+            "pedigree": {"ancestors": [component(name, version, licence, &checksums)]},
+        }));
+    }
     let (egret, components): (Vec<_>, Vec<_>) =
         components.into_iter().partition(|component| component["name"] == "egret");
     let mut list = serde_json::to_vec_pretty(&json!({
@@ -27,13 +51,10 @@ pub(super) fn cyclone_dx() -> anyhow::Result<Vec<u8>> {
     Ok(list)
 }
 
-/// Returns the crates, by name and version, with their licences.
-fn crates() -> anyhow::Result<BTreeMap<(String, String), String>> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let output = cargo()
-        .args(["tree", "--locked", "--package", "egret", "--edges", "normal,no-proc-macro", "--target", &target])
-        .args(["--prefix", "none", "--format", "{p}\t{l}"])
-        .output()?;
+/// Returns the crates that `cargo tree` lists, by name and version, with their licences.
+fn crates(which: &[&str]) -> anyhow::Result<BTreeMap<(String, String), String>> {
+    let output =
+        cargo().args(["tree", "--locked"]).args(which).args(["--prefix", "none", "--format", "{p}\t{l}"]).output()?;
     if !output.status.success() {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
