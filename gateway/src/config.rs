@@ -80,8 +80,6 @@ pub struct Compiled {
     pub settings: Settings,
     /// Where its keys are written.
     pub places: Places,
-}
-
     /// What the environment gives.
     pub variables: Vec<Variable>,
 }
@@ -95,6 +93,8 @@ pub struct Variable {
     pub key: String,
     /// Whether no file has the key.
     pub is_used: bool,
+}
+
 /// What holds from the start of the process on; a change needs a restart (or a take-over).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -179,11 +179,31 @@ pub enum AccessLog {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(path: &Path, generation: Generation) -> Result<Compiled, Diagnostics> {
-    let given = environment::given(&|name| std::env::var(name).ok());
-    parse(path, &source::read(path, given)?, generation)
+    load_with(path, generation, Secrets::Read)
 }
 
-fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Compiled, Diagnostics> {
+/// Loads a configuration to check it where its secrets are not. What it gives must not serve: its secrets are empty.
+///
+/// # Errors
+/// Everything that is wrong with it, apart from its secrets, at once.
+pub fn load_without_secrets(path: &Path) -> Result<Compiled, Diagnostics> {
+    load_with(path, Generation::default(), Secrets::Assumed)
+}
+
+/// What is done about named values that are not written in the configuration, and about client certificates with their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    Read,
+    /// They are taken as present and right.
+    Assumed,
+}
+
+fn load_with(path: &Path, generation: Generation, secrets: Secrets) -> Result<Compiled, Diagnostics> {
+    let given = environment::given(&|name| std::env::var(name).ok());
+    parse(path, &source::read(path, given)?, generation, secrets)
+}
+
+fn parse(path: &Path, sources: &[Source], generation: Generation, secrets: Secrets) -> Result<Compiled, Diagnostics> {
     let mut problems = Vec::new();
     let schema = schemars::schema_for!(File);
     let documents: Vec<_> =
@@ -199,13 +219,14 @@ fn parse(path: &Path, sources: &[Source], generation: Generation) -> Result<Comp
         let base = base(path);
         let read = |path: &Path| std::fs::read(path);
         let environment = |name: &str| std::env::var(name).ok();
-        let outside = Outside { base, read: &read, environment: &environment };
+        let outside = Outside { base, read: &read, environment: &environment, secrets };
         let mut compiled = compile::compile(&file, &written, generation, &outside, &mut problems);
         problems = diagnostic::only_causes(problems);
         if !problems.iter().any(Problem::is_error) {
             let warnings = diagnostic::diagnostics(sources, problems);
             compiled.model.warnings = warnings.iter().map(ToString::to_string).collect();
             compiled.places = places;
+            compiled.variables = variables;
             return Ok(compiled);
         }
     }
@@ -228,7 +249,6 @@ fn document(source: &Source, schema: &Value, problems: &mut Vec<Problem>) -> Opt
     }
     let before = problems.len();
     document::check(schema, &node, problems);
-            compiled.variables = variables;
     match read(&text) {
         Ok(file) => Some(Document { file, node, variable: source.variable.clone() }),
         Err(error) => {

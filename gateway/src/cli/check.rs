@@ -17,6 +17,10 @@ pub(super) struct Check {
     /// Limits start empty.
     #[arg(long, value_name = "LOG")]
     against: Option<PathBuf>,
+    /// Do not read secrets, as on a machine that builds: named values of a file, a variable or a credential, and client certificates with
+    /// their keys, are taken as present and right. All else is checked.
+    #[arg(long, conflicts_with = "against")]
+    without_values: bool,
     /// Output format of --against.
     #[arg(long, short, default_value = "table", requires = "against")]
     output: Output,
@@ -27,13 +31,22 @@ const EXIT_CODES: &str = "Exit codes: 0 valid, and no request is known to be tre
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let compiled =
-            config::load(&self.path, Generation::default()).map_err(|errors| Failure::Invalid(errors.to_string()))?;
+        let compiled = match self.without_values {
+            true => config::load_without_secrets(&self.path),
+            false => config::load(&self.path, Generation::default()),
+        };
+        let compiled = compiled.map_err(|errors| Failure::Invalid(errors.to_string()))?;
         for warning in &compiled.model.warnings {
             out::error(&format!("{warning}\n"));
         }
         if let Some(log) = &self.against {
             return against::run(&compiled.model, log, self.output);
+        }
+        for config::Variable { name, key, is_used } in &compiled.variables {
+            match is_used {
+                true => out::line(format!("{name} gives `{key}`"))?,
+                false => out::line(format!("{name} is not used: `{key}` of the file goes before it"))?,
+            }
         }
         let hosts: usize = compiled.model.apis.iter().map(|api| api.listings().count()).sum();
         let warnings = match compiled.model.warnings.len() {
@@ -41,13 +54,8 @@ impl Check {
             count => format!(", {}", number(count, "warning")),
         };
         let (apis, hosts) = (number(compiled.model.apis.len(), "API"), number(hosts, "host"));
-        out::line(format!("{}: ok, {apis}, {hosts}{warnings}", self.path.display()))?;
-        for config::Variable { name, key, is_used } in &compiled.variables {
-            match is_used {
-                true => out::line(format!("{name} gives `{key}`"))?,
-                false => out::line(format!("{name} is not used: `{key}` of the file goes before it"))?,
-            }
-        }
+        let unread = if self.without_values { ", secrets not read" } else { "" };
+        out::line(format!("{}: ok, {apis}, {hosts}{warnings}{unread}", self.path.display()))?;
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ use super::file::{ApiFile, File, LimitsFile, socket_address};
 use super::written::WrittenPolicies;
 use super::{
     AccessLog, Ca, Compiled, DEFAULT_CA, DEFAULT_CA_KEY, DEFAULT_KUBELET_LOGS, DEFAULT_KUBELET_PODS, DEFAULT_PINS,
-    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Kubernetes, Places, Settings,
+    DEFAULT_SOCKET, DEFAULT_STATE, Kubelet, Kubernetes, Places, Secrets, Settings,
 };
 use crate::model::{Api, Drain, FailMode, Generation, Limits, Mode, Model, OnRefusal, Pool};
 use crate::syntax::place;
@@ -57,6 +57,8 @@ pub(super) struct Outside<'a> {
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// A variable of the process's environment.
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// What is done about secrets.
+    pub(super) secrets: Secrets,
 }
 
 impl Outside<'_> {

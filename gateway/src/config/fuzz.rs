@@ -18,7 +18,8 @@ fn compiled(text: &str, schema: &Value, document: &[u8]) -> Result<Compiled, Str
             }
             _ => Err(io::ErrorKind::NotFound.into()),
         };
-        let outside = Outside { base: path.parent().unwrap(), read: &read, environment: &|_| None };
+        let outside =
+            Outside { base: path.parent().unwrap(), read: &read, environment: &|_| None, secrets: Secrets::Read };
         let mut compiled = compile::compile(&file, &written, Generation(1), &outside, &mut problems);
         problems = diagnostic::only_causes(problems);
         if !problems.iter().any(Problem::is_error) {

@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use serde_saphyr::Spanned;
 
 use super::Outside;
+use crate::config::Secrets;
 use crate::config::diagnostic::Problem;
 use crate::config::file::{BackendFile, ClientCertificateFile, TlsFile};
 use crate::model::{Backend, ClientCertificate, Mode, Pin, Secret, TlsVersion};
@@ -72,6 +73,9 @@ fn client(
     outside: &Outside<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<ClientCertificate> {
+    if outside.secrets == Secrets::Assumed {
+        return None;
+    }
     let chain = certificates(&file.certificate, outside, problems);
     let key = contents(&file.key, outside)
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|_| "it has no private key in PEM".to_owned()));

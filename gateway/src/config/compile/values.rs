@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 
 use super::Outside;
 use super::expression::Scope;
+use crate::config::Secrets;
 use crate::config::diagnostic::Problem;
 use crate::config::file::NamedValueFile;
 use crate::model::{NamedValue, Part, Secret, Section, Template, ValueSource};
@@ -21,7 +22,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 #[derive(Debug, Default)]
 pub(super) struct Values {
     by_name: BTreeMap<String, Arc<NamedValue>>,
-    /// The names whose value cannot be read. That is reported where they are defined, and not again where they are used.
+    /// The names whose value cannot be read, or is not to be. That is reported where they are defined, and not again where they are used.
     unread: BTreeSet<String>,
 }
 
@@ -65,6 +66,10 @@ pub(super) fn compile(
             let help = "write exactly one of `file`, `env`, `credential` and `value`";
             let problem = Problem::at(written, format!("the value `{name}` has no source, or several"), help);
             problems.push(problem.lacking_here(&["file", "env", "credential", "value"]));
+            unread.insert(name.clone());
+            continue;
+        }
+        if outside.secrets == Secrets::Assumed && value.is_none() {
             unread.insert(name.clone());
             continue;
         }
