@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use egret::config;
-use egret::model::{Generation, Host, Identity, Workload};
+use egret::model::{Generation, Host, Identity, Unknown, Workload};
 use egret::policy::{self, Call, Dry, Policies, Statement};
 use http::{HeaderValue, Request, StatusCode};
 
@@ -31,6 +31,84 @@ const CONDITIONS: &[&str] = &[
     "workload.namespace == 'billing' && workload.pod_name.startsWith('api-') && workload.service_account == ''",
     "product.name == '' || subscription.name == 'a'",
 ];
+
+/// Conditions about facts that are not known, and what they come to; nothing if that cannot be said.
+const UNKNOWN: &[(&str, Option<bool>)] = &[
+    ("workload.namespace == 'shop'", None),
+    ("workload.namespace != 'shop'", None),
+    ("!(workload.pod_name.startsWith('a'))", None),
+    ("workload.namespace == 'shop' && request.method == 'GET'", None),
+    ("workload.namespace == 'shop' || request.method == 'POST'", None),
+    ("workload.namespace == 'shop' && request.method == 'POST'", Some(false)),
+    ("request.method == 'GET' || workload.namespace == 'shop'", Some(true)),
+    ("workload.namespace == 'shop' || request.method == 'GET'", Some(true)),
+    ("workload.unit == 'a.service' || workload.container == ''", Some(true)),
+    ("has(workload.namespace)", None),
+    ("has(workload.unit) || has(workload.container)", Some(false)),
+    ("has(workload.owner) && has(workload.uid)", Some(true)),
+    ("'namespace' in workload.unknown && !('unit' in workload.unknown)", Some(true)),
+    ("workload.labels['team'] == 'a'", None),
+    ("'team' in workload.labels", None),
+    ("'labels' in workload.unknown || 'team' in workload.labels", Some(true)),
+    ("workload.annotations['team'] == ''", None),
+];
+
+/// What the policies made of a call by a workload whose pod nobody has described yet.
+fn run_for_unknown(policies: &str) -> Result<http::HeaderMap, String> {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let text = format!(
+        "version: 1\negress: {{addresses: [192.0.2.10]}}\nkubernetes: {{api: true}}\napis:\n  - name: partner\n    hosts: \
+         [api.partner.example]\n    mode: intercept\n    policies:\n      inbound:\n{policies}"
+    );
+    let path = std::env::temp_dir().join(format!("egret-unknown-{}-{number}.yaml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let loaded = config::load(&path, Generation(1));
+    std::fs::remove_file(path).unwrap();
+    let model = loaded.unwrap_or_else(|errors| panic!("{errors}")).model;
+    let (api, host) = (&model.apis[0], Host::parse("api.partner.example").unwrap());
+    let unknown = Unknown { pod: true, described: true, ..Unknown::default() };
+    let identity = Identity { unknown, ..Identity::of("pod 1") };
+    let workload = Workload { user_unknown: false, user: "root".into(), ..Workload::from(Arc::new(identity)) };
+    let head = Request::builder().uri("/").body(()).unwrap().into_parts().0;
+    let mut call = Call::new(head, &workload, api, &host, SystemTime::UNIX_EPOCH, Duration::ZERO);
+    // What was sent is kept, as for `egret explain`.
+    call.effects.steps = Some(Vec::new());
+    let mut world = Dry::new(Bytes::new(), StatusCode::OK);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let outcome = runtime.block_on(policy::run(&mut call, api.rules.as_ref().unwrap(), &mut world));
+    match outcome.as_ref().err().or(call.context.error.as_ref()) {
+        Some(fault) => Err(fault.message.clone()),
+        None => Ok(call.message.request.headers),
+    }
+}
+
+#[test]
+fn a_fact_that_is_not_known_decides_nothing() {
+    for (condition, expected) in UNKNOWN {
+        for condition in [(*condition).to_owned(), format!("({condition}) ? true : false")] {
+            let then = "then: [{set-header: {name: X-Then, value: 'yes'}}]";
+            let found = run_for_unknown(&format!("        - choose: [{{when: \"{condition}\", {then}}}]\n"));
+            match (found, expected) {
+                (Ok(headers), Some(expected)) => assert_eq!(headers.contains_key("x-then"), *expected, "{condition}"),
+                (Err(message), None) => assert!(message.contains("not known"), "{condition}: {message}"),
+                (found, expected) => panic!("{condition}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fact_that_is_not_known_is_shown_empty_but_nothing_is_computed_of_it() {
+    let set = |value: &str| run_for_unknown(&format!("        - set-header: {{name: X-Pod, value: \"{value}\"}}\n"));
+    let shown = set("'${workload.namespace}/${workload.labels['team']}' of ${workload.user}").unwrap();
+    assert_eq!(shown["x-pod"], "'/' of root");
+    let message = set("${workload.namespace == 'shop' ? 'shop' : 'other'}").unwrap_err();
+    assert!(message.contains("`workload.namespace` is not known"), "{message}");
+    let variable = "        - set-variable: {name: space, value: workload.namespace}\n";
+    assert!(run_for_unknown(variable).unwrap_err().contains("`workload.namespace` is not known"));
+    run_for_unknown("        - rate-limit-by-key: {calls: 1, period: 1h, key: workload.namespace}\n").unwrap();
+}
 
 #[test]
 fn with_and_without_the_interpreter_it_is_the_same() {

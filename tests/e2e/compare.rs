@@ -132,3 +132,25 @@ fn requests_are_replayed_against_another_configuration() {
     assert_eq!(nothing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("log_requests: true"));
 }
+
+/// What was not known when the request came is not known when it is replayed.
+#[test]
+fn a_fact_that_the_log_says_is_unknown_rules_nothing_out() {
+    let lab = Lab::new();
+    let api = "  - name: partner\n    hosts: [api.partner.example]\n    ports: [80]\n";
+    let filter = "        - workload-filter: {forbid: [{namespace: shop}]}\n";
+    let path = lab.configure(&format!("{api}    policies:\n      inbound:\n{filter}"));
+    let line = |unknown: &str| {
+        format!(
+            "{{\"time\":1,\"outcome\":\"ok\",\"api\":\"partner\",\"owner\":\"pod 1\",\"workload\":\"pod 1\",\"pod\":\"1\"{unknown},\"request\":{{\"scheme\":\"http\",\
+             \"port\":80,\"method\":\"GET\",\"target\":\"api.partner.example/\",\"operation\":null,\"status\":200,\"policy\":null,\"upstream_us\":1,\
+             \"total_us\":1}}}}\n"
+        )
+    };
+    let log = lab.directory().join("access.log");
+    fs::write(&log, line("") + &line(",\"unknown\":{\"pod\":true}")).unwrap();
+    let output = lab.try_cli(&["check", path.to_str().unwrap(), "--against", log.to_str().unwrap(), "-o", "json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&told["as_before"], &told["differ"]), (&1.into(), &1.into()), "{told}");
+    assert_eq!(told["changes"][0]["after"]["outcome"], "workload_not_allowed", "{told}");
+}

@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::Fact;
 
 /// A native condition: comparisons of texts and numbers that need no interpreter. It always has the same result as the expression
-/// that it was compiled from, and it cannot fail.
+/// that it was compiled from, and it fails only where a fact about the workload is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// All of these conditions hold.

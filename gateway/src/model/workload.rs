@@ -29,7 +29,7 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<Arc<str>>,
     /// Whether it is not known if its user has a name.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub user_unknown: bool,
 }
 
@@ -84,23 +84,39 @@ pub struct Identity {
     #[serde(skip)]
     pub annotations: Arc<BTreeMap<Arc<str>, Arc<str>>>,
     /// What could not be found out about it.
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Unknown::is_nothing")]
     pub unknown: Unknown,
 }
 
 /// Facts about a workload that could not be found out. The executable is not among them: it is unknown wherever it is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// The path of its cgroup, and with it the unit, the container and the pod.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub cgroup: bool,
     /// The namespace and the name of its pod.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub pod: bool,
     /// The service account of its pod.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub service_account: bool,
     /// What the API server says of its pod: the controller, the labels and the annotations.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub described: bool,
     /// What the API server says of its container: the name and the image.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub container: bool,
+}
+
+impl Unknown {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_empty(texts: &Arc<BTreeMap<Arc<str>, Arc<str>>>) -> bool {
@@ -249,12 +265,38 @@ impl Workload {
 
     /// Returns what is known of a label of its pod.
     pub fn label(&self, name: &str) -> Known<'_> {
-        let unknown = self.identity.unknown;
-        match self.identity.labels.get(name) {
+        self.described(&self.identity.labels, name)
+    }
+
+    /// Returns what is known of an annotation of its pod.
+    pub fn annotation(&self, name: &str) -> Known<'_> {
+        self.described(&self.identity.annotations, name)
+    }
+
+    fn described<'a>(&self, texts: &'a BTreeMap<Arc<str>, Arc<str>>, name: &str) -> Known<'a> {
+        match texts.get(name) {
             Some(text) => Known::Is(text),
-            None if unknown.cgroup || unknown.described => Known::Unknown,
+            None if self.is_undescribed() => Known::Unknown,
             None => Known::Absent,
         }
+    }
+
+    fn is_undescribed(&self) -> bool {
+        self.identity.unknown.cgroup || self.identity.unknown.described
+    }
+
+    /// Returns whether a field is not known. Fields are facts, `labels` and `annotations`.
+    pub fn is_unknown(&self, field: &str) -> bool {
+        match Fact::parse(field) {
+            Some(fact) => self.fact(fact) == Known::Unknown,
+            None => matches!(field, "labels" | "annotations") && self.is_undescribed(),
+        }
+    }
+
+    /// Returns the fields that are not known.
+    pub fn unknown_fields(&self) -> impl Iterator<Item = &'static str> {
+        let fields = Fact::ALL.into_iter().map(Fact::label).chain(["annotations", "labels"]);
+        fields.filter(|field| self.is_unknown(field))
     }
 
     /// Returns the text that stands for a fact, for people and expressions: empty where there is none.
@@ -303,5 +345,19 @@ mod tests {
         }
         let read: Workload = serde_json::from_value(written).unwrap();
         assert_eq!(read, workload);
+    }
+
+    #[test]
+    fn what_is_not_known_is_written_and_read_as_such() {
+        let identity = Identity { unknown: Unknown { pod: true, ..Unknown::default() }, ..Identity::of("x") };
+        let workload = Workload { identity: identity.into(), executable: Some("/x".into()), ..Workload::default() };
+        assert_eq!(workload.unknown_fields().collect::<Vec<_>>(), ["namespace", "pod_name"]);
+        let written = serde_json::to_value(&workload).unwrap();
+        assert_eq!(written["unknown"], serde_json::json!({"pod": true}));
+        assert_eq!(serde_json::from_value::<Workload>(written).unwrap(), workload);
+        let known = Workload { executable: Some("/x".into()), ..Workload::default() };
+        assert_eq!(known.unknown_fields().count(), 0);
+        let written = serde_json::to_value(known).unwrap();
+        assert!(written.get("unknown").is_none() && written.get("user_unknown").is_none(), "{written}");
     }
 }

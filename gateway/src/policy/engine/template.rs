@@ -62,7 +62,7 @@ pub(in crate::policy) fn bytes(template: &Template, call: &mut Call<'_>) -> Resu
             Part::Named(value) => bytes.extend_from_slice(value.current().expose()),
             Part::Expression(expression, _) => {
                 call.message.secrecy.unmasked = true;
-                let value = expression::value(expression, call);
+                let value = expression::in_text(expression, call);
                 call.message.secrecy.unmasked = false;
                 let failed = |_| {
                     Fault::new(
@@ -133,7 +133,7 @@ fn filled<'a>(template: &'a Template, call: &Call<'_>, mut place: Option<Scanner
             }
             Part::Expression(expression, escaping) => {
                 let escaping = if *escaping == Escaping::Later { here(&place)? } else { *escaping };
-                let value = expression::value(expression, call)?;
+                let value = expression::in_text(expression, call)?;
                 if expression.is_secret && escaping != Escaping::None {
                     secrets.push(expression::spelled(&value));
                 }

@@ -93,6 +93,7 @@ pub(super) const ROOTS: &[(&str, &[(&str, Kind)])] = &[
             ("service_account", Kind::Text),
             ("uid", Kind::Int),
             ("unit", Kind::Text),
+            ("unknown", Kind::List),
             ("user", Kind::Text),
         ],
     ),

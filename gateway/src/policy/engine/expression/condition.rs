@@ -1,20 +1,36 @@
-//! Conditions that need no interpreter. They see what expressions see: what is not there is empty, and secrets are masked.
+//! Conditions that need no interpreter. They see what expressions see: what is not there is empty, what is not known decides nothing, and
+//! secrets are masked.
 
 use std::borrow::Cow;
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
 
-use crate::model::{Condition, Field, HeadersOf, Like, Order};
+use crate::model::{Condition, Field, HeadersOf, Known, Like, Order};
 use crate::policy::engine::call::Call;
 use crate::policy::engine::secrecy::MASK;
 
-/// Returns whether a condition holds.
-pub(in crate::policy) fn holds(condition: &Condition, call: &Call<'_>) -> bool {
-    match condition {
-        Condition::All(parts) => parts.iter().all(|part| holds(part, call)),
-        Condition::Any(parts) => parts.iter().any(|part| holds(part, call)),
-        Condition::Not(inner) => !holds(inner, call),
+/// Returns whether a condition holds; nothing if that depends on a fact that is not known.
+pub(in crate::policy) fn holds(condition: &Condition, call: &Call<'_>) -> Option<bool> {
+    // As CEL has it: one part that decides is enough.
+    let unless = |parts: &[Condition], decides: bool| {
+        let mut found = Some(!decides);
+        for part in parts {
+            match holds(part, call) {
+                Some(part) if part == decides => return Some(decides),
+                Some(_) => {}
+                None => found = None,
+            }
+        }
+        found
+    };
+    Some(match condition {
+        Condition::All(parts) => return unless(parts, false),
+        Condition::Any(parts) => return unless(parts, true),
+        Condition::Not(inner) => !holds(inner, call)?,
+        Condition::Text(Field::Workload(fact), ..) if call.context.workload.fact(*fact) == Known::Unknown => {
+            return None;
+        }
         Condition::Text(field, like, text) => {
             let said = said(field, call);
             match like {
@@ -35,7 +51,7 @@ pub(in crate::policy) fn holds(condition: &Condition, call: &Call<'_>) -> bool {
             }
         }
         Condition::Has(whose, name) => headers(*whose, call).is_some_and(|headers| headers.contains_key(name)),
-    }
+    })
 }
 
 fn said<'a>(field: &Field, call: &'a Call<'_>) -> Cow<'a, str> {

@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 use super::condition;
-use crate::model::Fact;
+use crate::model::{Fact, Known};
 use crate::policy::engine::call::Call;
 use crate::policy::engine::query::parameters;
 use crate::policy::engine::secrecy::MASK;
@@ -20,9 +19,11 @@ use crate::policy::engine::secrecy::MASK;
 /// A part of a call as expressions see it: nothing is copied that they do not look at.
 #[derive(Clone, Copy, Debug)]
 enum View<'a> {
+    Annotations(Seen<'a>),
     Api(&'a Call<'a>),
     Error(&'a Call<'a>),
     Headers(&'a Call<'a>, Option<&'a HeaderMap>),
+    Labels(Seen<'a>),
     Operation(&'a Call<'a>),
     Parameters(&'a [(Arc<str>, String)]),
     Product(&'a Call<'a>),
@@ -30,25 +31,33 @@ enum View<'a> {
     Request(&'a Call<'a>),
     Response(&'a Call<'a>),
     Subscription(&'a Call<'a>),
-    Texts(&'a BTreeMap<Arc<str>, Arc<str>>),
     Variables(&'a [(Arc<str>, Value)]),
-    Workload(&'a Call<'a>),
+    Workload(Seen<'a>),
 }
 
-impl VariableResolver for Call<'_> {
+/// A call as one expression sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) call: &'a Call<'a>,
+    /// Whether the expression decides something, so that a fact which is not known makes it fail.
+    pub(super) decides: bool,
+}
+
+impl VariableResolver for Seen<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let call = self.call;
         Some(CowVal::owned(match name {
-            "request" => View::Request(self),
-            "response" => View::Response(self),
-            "workload" => View::Workload(self),
-            "api" => View::Api(self),
-            "operation" => View::Operation(self),
-            "product" => View::Product(self),
-            "subscription" => View::Subscription(self),
-            "error" => View::Error(self),
-            "variables" => View::Variables(&self.message.variables),
+            "request" => View::Request(call),
+            "response" => View::Response(call),
+            "workload" => View::Workload(*self),
+            "api" => View::Api(call),
+            "operation" => View::Operation(call),
+            "product" => View::Product(call),
+            "subscription" => View::Subscription(call),
+            "error" => View::Error(call),
+            "variables" => View::Variables(&call.message.variables),
             "now" => {
-                let now: DateTime<Utc> = self.context.time.into();
+                let now: DateTime<Utc> = call.context.time.into();
                 return Some(CowVal::owned(cel::common::types::CelTimestamp::from(now.fixed_offset())));
             }
             _ => return None,
@@ -97,13 +106,16 @@ impl<'a> View<'a> {
                 CowVal::owned(View::Headers(call, call.message.response.as_ref().map(|response| &response.headers)))
             }
             (Self::Response(call), "body") => body(call.message.response_body.as_deref()),
-            (Self::Workload(call), "pid") => number(call.context.workload.pid.into()),
-            (Self::Workload(call), "uid") => number(call.context.workload.uid.into()),
-            (Self::Workload(call), "labels") => CowVal::owned(View::Texts(&call.context.workload.identity.labels)),
-            (Self::Workload(call), "annotations") => {
-                CowVal::owned(View::Texts(&call.context.workload.identity.annotations))
+            (Self::Workload(Seen { call, .. }), "pid") => number(call.context.workload.pid.into()),
+            (Self::Workload(Seen { call, .. }), "uid") => number(call.context.workload.uid.into()),
+            (Self::Workload(seen), "labels") => CowVal::owned(View::Labels(seen)),
+            (Self::Workload(seen), "annotations") => CowVal::owned(View::Annotations(seen)),
+            (Self::Workload(Seen { call, .. }), "unknown") => {
+                let fields = call.context.workload.unknown_fields().map(|field| Value::from(field.to_owned()));
+                let value: Box<dyn Val> = Value::List(Arc::new(fields.collect())).try_into().ok()?;
+                CowVal::Owned(value)
             }
-            (Self::Workload(call), label) => text(call.context.workload.text(Fact::parse(label)?)),
+            (Self::Workload(Seen { call, .. }), label) => text(call.context.workload.text(Fact::parse(label)?)),
             (Self::Api(call), "name") => text(&call.context.api.name),
             (Self::Product(call), "name") => text(call.context.product),
             (Self::Subscription(call), "name") => text(call.context.subscription),
@@ -161,9 +173,29 @@ impl<'a> View<'a> {
                 let (_, value) = parameters.iter().find(|(known, _)| **known == *name)?;
                 Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
             }
-            Self::Texts(texts) => texts.get(name).map(|text| (**text).to_owned()),
+            Self::Labels(_) | Self::Annotations(_) => match self.fact(name)? {
+                Known::Is(text) => Some(text.to_owned()),
+                Known::Absent | Known::Unknown => None,
+            },
             _ => None,
         }
+    }
+
+    /// Returns what is known of a fact about the workload; nothing for what is no such fact.
+    fn fact(&self, name: &str) -> Option<Known<'a>> {
+        match *self {
+            Self::Workload(Seen { call, .. }) => Some(call.context.workload.fact(Fact::parse(name)?)),
+            Self::Labels(Seen { call, .. }) => Some(call.context.workload.label(name)),
+            Self::Annotations(Seen { call, .. }) => Some(call.context.workload.annotation(name)),
+            _ => None,
+        }
+    }
+
+    /// Fails for a fact that is not known, where something is decided by it.
+    fn known(&self, name: &str) -> Result<(), ExecutionError> {
+        let (Self::Workload(seen) | Self::Labels(seen) | Self::Annotations(seen)) = self else { return Ok(()) };
+        let is_unknown = seen.decides && self.fact(name) == Some(Known::Unknown);
+        if is_unknown { Err(ExecutionError::no_such_key(name)) } else { Ok(()) }
     }
 }
 
@@ -220,6 +252,7 @@ impl Indexer for View<'_> {
         Self: 'v,
     {
         let name = name(index)?;
+        self.known(name)?;
         self.field(name).ok_or_else(|| ExecutionError::no_such_key(name))
     }
 
@@ -228,6 +261,7 @@ impl Indexer for View<'_> {
         Self: 'v,
     {
         let name = name(index)?;
+        self.known(name)?;
         self.field(name).map(CowVal::into_owned).ok_or_else(|| ExecutionError::no_such_key(name))
     }
 }
@@ -235,8 +269,15 @@ impl Indexer for View<'_> {
 impl Container for View<'_> {
     fn contains(&self, index: &dyn Val) -> Result<bool, ExecutionError> {
         let name = name(index)?;
+        self.known(name)?;
         Ok(match self {
-            Self::Headers(..) | Self::Parameters(_) | Self::Query(_) | Self::Texts(_) => self.entry(name).is_some(),
+            Self::Headers(..) | Self::Parameters(_) | Self::Query(_) | Self::Labels(_) | Self::Annotations(_) => {
+                self.entry(name).is_some()
+            }
+            Self::Workload(_) => match self.fact(name) {
+                Some(known) => matches!(known, Known::Is(_)),
+                None => self.field(name).is_some(),
+            },
             _ => self.field(name).is_some(),
         })
     }
@@ -248,7 +289,8 @@ impl Sizer for View<'_> {
             Self::Headers(_, headers) => headers.map_or(0, HeaderMap::len),
             Self::Parameters(parameters) => parameters.len(),
             Self::Query(call) => parameters(query(call)).count(),
-            Self::Texts(texts) => texts.len(),
+            Self::Labels(seen) => seen.call.context.workload.identity.labels.len(),
+            Self::Annotations(seen) => seen.call.context.workload.identity.annotations.len(),
             Self::Variables(variables) => variables.len(),
             _ => 0,
         };
