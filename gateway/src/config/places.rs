@@ -53,7 +53,7 @@ impl Places {
 
 fn digest(sources: &[Source]) -> String {
     let mut context = Context::new(&SHA256);
-    for Source { path, text, .. } in sources.iter().filter(|source| !source.is_default) {
+    for Source { path, text, .. } in sources.iter().filter(|source| source.variable.is_none()) {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         // A directory is the same configuration wherever it is.
         for part in [name, text.as_bytes()] {
