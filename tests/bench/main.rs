@@ -12,6 +12,7 @@ mod http_load;
 mod load;
 mod names;
 mod names_load;
+mod namespaces;
 mod passthrough;
 mod policies;
 mod report;
@@ -54,6 +55,8 @@ enum Bench {
     Policies(Options),
     /// Egret alone: a request with 1, 100 and 10,000 APIs, operations and connections, and on two CPUs.
     Scale(Options),
+    /// Egret alone: memory, descriptors and threads of 10, 100 and 500 network namespaces, and connections from one.
+    Namespaces(Options),
     /// Mixed load with a reload each second, take-overs and third parties that fail; fails if Egret holds more and more.
     Soak {
         /// How long, in minutes.
@@ -100,6 +103,10 @@ fn main() {
         Bench::Scale(options) => {
             on_cpu(APPLICATIONS);
             scale::run(options.rounds).publish(&options.json);
+        }
+        Bench::Namespaces(options) => {
+            on_cpu(APPLICATIONS);
+            namespaces::run(options.rounds).publish(&options.json);
         }
         Bench::Soak { minutes } => soak::run(minutes),
         Bench::Load(load) => load.run(),

@@ -26,6 +26,8 @@ enum What {
     Http,
     /// DNS queries through the forwarder, compared with dnsmasq without its cache.
     Names,
+    /// Egret alone, with 10, 100 and 500 network namespaces in which it listens.
+    Namespaces,
     /// Bytes carried unchanged, compared with nginx, HAProxy and Envoy.
     Passthrough,
     /// Policies, compared with nginx, HAProxy and Envoy.
@@ -43,13 +45,14 @@ impl Bench {
             What::Connect => "connect",
             What::Http => "http",
             What::Names => "names",
+            What::Namespaces => "namespaces",
             What::Passthrough => "passthrough",
             What::Policies => "policies",
             What::Scale => "scale",
             What::Soak => "soak",
         };
         let (peers, proxies) = match self.what {
-            What::Connect | What::Soak => (&[][..], false),
+            What::Connect | What::Namespaces | What::Soak => (&[][..], false),
             // nginx is the third party.
             What::Scale => (setup::PEERS, false),
             What::Names => (setup::RESOLVERS, false),

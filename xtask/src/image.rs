@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use crate::kernel;
 use crate::run::Profile;
 use crate::shell::{cargo, root, run, target};
-use crate::{kernel, setup};
 use oci::{Entry, Image};
 
 #[derive(Debug, Args)]
@@ -29,15 +29,11 @@ pub(crate) struct Build {
     /// Name and tag of the image.
     #[arg(long, default_value = NAME)]
     name: String,
-    /// Architecture of the machines that run the image. Default: that of this machine. For `arm64` on another one, Debian's cross
-    /// compiler and the standard library of rustup are installed.
-    #[arg(long, value_enum)]
-    arch: Option<Architecture>,
 }
 
 /// An architecture, as OCI and Debian call it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Architecture {
+#[derive(Clone, Copy, Debug)]
+enum Architecture {
     Amd64,
     Arm64,
 }
@@ -48,7 +44,7 @@ impl Architecture {
         match std::env::consts::ARCH {
             "x86_64" => Ok(Self::Amd64),
             "aarch64" => Ok(Self::Arm64),
-            other => bail!("there is no image for {other}: name an architecture by --arch"),
+            other => bail!("there is no image for {other}"),
         }
     }
 
@@ -79,9 +75,7 @@ const LARGEST: u64 = 40 * 1000 * 1000;
 impl Build {
     /// Writes the image as an archive that `podman load`, `docker load` and `ctr images import` read.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let own = Architecture::own();
-        let architecture = self.arch.map_or(own, Ok)?;
-        let archive = build_for(architecture, self.profile, &self.name)?;
+        let archive = build(self.profile, &self.name)?;
         let bytes = fs::metadata(&archive)?.len();
         ensure!(
             self.profile != Profile::Release || bytes <= LARGEST,
@@ -94,13 +88,10 @@ impl Build {
     }
 }
 
-/// Builds the image for this machine with a profile. Returns the path of its archive.
+/// Builds the image with a profile. Returns the path of its archive.
 pub(crate) fn build(profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
-    build_for(Architecture::own()?, profile, name)
-}
-
-fn build_for(architecture: Architecture, profile: Profile, name: &str) -> anyhow::Result<PathBuf> {
-    let egret = executable(architecture, profile)?;
+    let architecture = Architecture::own()?;
+    let egret = executable(profile)?;
     let egret = fs::read(&egret).with_context(|| format!("cannot read {}", egret.display()))?;
     let directory = target().join("image");
     fs::create_dir_all(&directory)?;
@@ -143,28 +134,14 @@ fn compose(architecture: Architecture, egret: Vec<u8>, name: &str, directory: &P
     Ok(archive)
 }
 
-/// Builds the executable without shared libraries. For this machine, only the last link differs from that of a normal build, so both
-/// share all else.
-fn executable(architecture: Architecture, profile: Profile) -> anyhow::Result<PathBuf> {
+/// Builds the executable without shared libraries. Only the last link differs from that of a normal build, so both share all else.
+fn executable(profile: Profile) -> anyhow::Result<PathBuf> {
     kernel::build()?;
     let (name, directory) = profile.names();
-    let mut build = cargo();
-    build.args(["rustc", "--quiet", "--locked", "--package", "egret", "--bin", "egret", "--profile", name]);
-    let mut place = target();
-    if !Architecture::own().is_ok_and(|own| own == architecture) {
-        let Architecture::Arm64 = architecture else {
-            bail!("an image for {} is built on such a machine only", architecture.name());
-        };
-        setup::programs(&[setup::CROSS])?;
-        setup::rust_target(architecture.target())?;
-        build
-            .args(["--target", architecture.target()])
-            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
-            .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc");
-        place.push(architecture.target());
-    }
-    run(build.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=debuginfo"]))?;
-    Ok(place.join(directory).join("egret"))
+    run(cargo()
+        .args(["rustc", "--quiet", "--locked", "--package", "egret", "--bin", "egret", "--profile", name, "--"])
+        .args(["-Ctarget-feature=+crt-static", "-Cstrip=debuginfo"]))?;
+    Ok(target().join(directory).join("egret"))
 }
 
 fn labels(version: &str) -> serde_json::Value {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::shell::{as_root, cargo, is_there, quietly, root, run, step, target};
+use crate::shell::{as_root, cargo, is_there, quietly, run, step, target};
 
 /// A program, the Debian package that contains it, and what it is for.
 pub(crate) struct Need {
@@ -82,16 +82,6 @@ pub(crate) const PEERS: &[Need] = &[
     Need { program: "haproxy", package: "haproxy", why: "is compared with Egret" },
 ];
 
-/// What builds the image for a machine with arm64 on one without.
-pub(crate) const CROSS: &[Need] = &[
-    Need { program: "aarch64-linux-gnu-gcc", package: "gcc-aarch64-linux-gnu", why: "compiles C for arm64" },
-    Need {
-        program: "../aarch64-linux-gnu/lib/libc.a",
-        package: "libc6-dev-arm64-cross",
-        why: "is linked into programs for arm64",
-    },
-];
-
 /// DNS forwarders that Egret is compared with.
 pub(crate) const RESOLVERS: &[Need] =
     &[Need { program: "dnsmasq", package: "dnsmasq-base", why: "is compared with Egret" }];
@@ -150,18 +140,6 @@ pub(crate) fn update_lists() -> anyhow::Result<()> {
     step(
         "updating Debian's lists of packages (apt-get update)",
         as_root("apt-get")?.args(["update", "-qq"]).stdin(Stdio::null()),
-    )
-}
-
-/// Installs the standard library of another target.
-pub(crate) fn rust_target(target: &str) -> anyhow::Result<()> {
-    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-    if installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line == target)) {
-        return Ok(());
-    }
-    step(
-        &format!("installing the standard library for {target} by rustup"),
-        Command::new("rustup").args(["--quiet", "target", "add", target]).current_dir(root()),
     )
 }
 
