@@ -68,7 +68,7 @@ fn uninstall_says_what_to_give_where_the_places_cannot_be_known() {
     let egret = executable();
     let egret = egret.to_str().unwrap();
     let purge = ["detach", "--purge", "--config", &config, "--pins", lab.pins().to_str().unwrap()];
-    let unmounted = in_own_mounts(&lab, "exec \"$@\"", &[&[egret][..], &purge].concat());
+    let unmounted = in_own_mounts(&lab, "exec unshare --pid --fork \"$@\"", &[&[egret][..], &purge].concat());
     let text = stderr(&unmounted);
     assert!(text.contains("state.directory: /nonexistent/egret does not exist in this container: mount"), "{text}");
     assert!(lab.pins().exists());
