@@ -23,6 +23,9 @@ pub use self::engine::{
 pub use self::kinds::authentication_oauth2::RefreshRow;
 pub use self::kinds::forward_request::backends::BackendRow;
 pub use self::kinds::quota::QuotaRow;
+pub use self::kinds::quota::written::QuotaByKey;
+pub use self::kinds::rate_limit::written::RateLimitByKey;
+pub use self::kinds::send_request::written::SendOneWayRequest;
 
 /// A policy, and where it is written.
 pub type Policy = engine::Policy<Statement>;
@@ -42,7 +45,9 @@ pub type Retry = kinds::retry::Retry<Statement>;
 /// - `forward`: it waits, and its future is a part of the caller's, because nearly every request has one;
 /// - `branches` and `repeats`: it has other policies in it.
 macro_rules! policies {
-    ($($kind:ident($type:ty) $(from $($part:ident)::+)?: $manner:ident,)*) => {
+    ($(
+        $kind:ident($type:ty) $(from $($part:ident)::+)? $(as $($key:ident $(by $form:ty)?),+)?: $manner:ident,
+    )*) => {
         $($(
             #[allow(unreachable_pub, unused_imports, reason = "kinds of one family are in one file")]
             pub use self::kinds::$($part)::+::*;
@@ -144,53 +149,63 @@ macro_rules! policies {
     }};
 }
 
-policies! {
-    AuthenticationApiKey(ApiKey) from authentication_api_key: now,
-    AuthenticationAwsSigv4(Box<AwsSigv4>) from authentication_aws_sigv4: now,
-    AuthenticationBasic(Basic) from authentication_basic: now,
-    AuthenticationHmac(Box<Hmac>) from authentication_hmac: now,
-    AuthenticationOauth2(Oauth2) from authentication_oauth2: timed,
-    CacheLookup(CacheLookup) from cache::compiled: sometimes,
-    CacheLookupValue(CacheLookupValue) from cache::compiled: now,
-    CacheRemoveValue(CacheRemoveValue) from cache::compiled: now,
-    CacheStore(CacheStore) from cache::compiled: now,
-    CacheStoreValue(CacheStoreValue) from cache::compiled: now,
-    CheckHeader(CheckHeader) from check_header: now,
-    Choose(Choose): branches,
-    EmitMetric(EmitMetric) from emit_metric: now,
-    FindAndReplace(FindAndReplace) from find_and_replace: now,
-    ForwardRequest(Forward) from forward_request: forward,
-    IpFilter(IpFilter) from ip_filter: now,
-    JsonToXml(JsonToXml) from json_to_xml: now,
-    LimitConcurrency(LimitConcurrency) from limit_concurrency: now,
-    LlmEmitTokenMetric(LlmTokenMetric) from llm_emit_token_metric: now,
-    LlmTokenLimit(LlmTokenLimit) from llm_token_limit: now,
-    Log(Log) from log: now,
-    MockResponse(MockResponse) from mock_response: now,
-    Quota(Quota) from quota: sometimes,
-    RateLimit(RateLimit) from rate_limit: sometimes,
-    ReplacePlaceholder(ReplacePlaceholder) from replace_placeholder: now,
-    Retry(Retry): repeats,
-    ReturnResponse(ReturnResponse) from return_response: now,
-    RewriteUri(RewriteUri) from rewrite_uri: now,
-    SendRequest(SendRequest) from send_request: timed,
-    SetBackend(SetBackend) from set_backend: now,
-    SetBody(SetBody) from set_body: now,
-    SetHeader(SetHeader) from set_header: now,
-    SetMethod(SetMethod) from set_method: now,
-    SetQueryParameter(SetQueryParameter) from set_query_parameter: now,
-    SetStatus(SetStatus) from set_status: now,
-    SetVariable(SetVariable) from set_variable: now,
-    Trace(Trace) from trace: now,
-    ValidateContent(ValidateContent) from validate_content: now,
-    ValidateHeaders(ValidateHeaders) from validate_headers: now,
-    ValidateJwt(Box<ValidateJwt>) from validate_jwt::compiled: sometimes,
-    ValidateParameters(ValidateParameters) from validate_parameters: now,
-    ValidateStatusCode(ValidateStatusCode) from validate_status_code: now,
-    Wait(Wait) from wait: timed,
-    WorkloadFilter(WorkloadFilter) from workload_filter: now,
-    XmlToJson(XmlToJson) from xml_to_json: now,
+/// The registry of policies, which it hands to a macro: the name of the kind and its type; the file of `kinds` that it is from; the
+/// keys under which it is written, each by its [`Form`](crate::syntax::Form), where that is another type; and how it runs.
+/// `choose` and `retry` have no key here: they contain policies, and the configuration compiles lists of policies.
+macro_rules! registry {
+    ($make:ident) => {
+        $make! {
+            AuthenticationApiKey(ApiKey) from authentication_api_key as authentication_api_key: now,
+            AuthenticationAwsSigv4(Box<AwsSigv4>) from authentication_aws_sigv4 as authentication_aws_sigv4: now,
+            AuthenticationBasic(Basic) from authentication_basic as authentication_basic: now,
+            AuthenticationHmac(Box<Hmac>) from authentication_hmac as authentication_hmac: now,
+            AuthenticationOauth2(Oauth2) from authentication_oauth2 as authentication_oauth2: timed,
+            CacheLookup(CacheLookup) from cache::compiled as cache_lookup: sometimes,
+            CacheLookupValue(CacheLookupValue) from cache::compiled as cache_lookup_value: now,
+            CacheRemoveValue(CacheRemoveValue) from cache::compiled as cache_remove_value: now,
+            CacheStore(CacheStore) from cache::compiled as cache_store: now,
+            CacheStoreValue(CacheStoreValue) from cache::compiled as cache_store_value: now,
+            CheckHeader(CheckHeader) from check_header as check_header: now,
+            Choose(Choose): branches,
+            EmitMetric(EmitMetric) from emit_metric as emit_metric: now,
+            FindAndReplace(FindAndReplace) from find_and_replace as find_and_replace: now,
+            ForwardRequest(Forward) from forward_request as forward_request: forward,
+            IpFilter(IpFilter) from ip_filter as ip_filter: now,
+            JsonToXml(JsonToXml) from json_to_xml as json_to_xml: now,
+            LimitConcurrency(LimitConcurrency) from limit_concurrency as limit_concurrency: now,
+            LlmEmitTokenMetric(LlmTokenMetric) from llm_emit_token_metric as llm_emit_token_metric: now,
+            LlmTokenLimit(LlmTokenLimit) from llm_token_limit as llm_token_limit: now,
+            Log(Log) from log as log: now,
+            MockResponse(MockResponse) from mock_response as mock_response: now,
+            Quota(Quota) from quota as quota, quota_by_key by QuotaByKey: sometimes,
+            RateLimit(RateLimit) from rate_limit as rate_limit, rate_limit_by_key by RateLimitByKey: sometimes,
+            ReplacePlaceholder(ReplacePlaceholder) from replace_placeholder as replace_placeholder: now,
+            Retry(Retry): repeats,
+            ReturnResponse(ReturnResponse) from return_response as return_response: now,
+            RewriteUri(RewriteUri) from rewrite_uri as rewrite_uri: now,
+            SendRequest(SendRequest) from send_request as send_one_way_request by SendOneWayRequest, send_request: timed,
+            SetBackend(SetBackend) from set_backend as set_backend: now,
+            SetBody(SetBody) from set_body as set_body: now,
+            SetHeader(SetHeader) from set_header as set_header: now,
+            SetMethod(SetMethod) from set_method as set_method: now,
+            SetQueryParameter(SetQueryParameter) from set_query_parameter as set_query_parameter: now,
+            SetStatus(SetStatus) from set_status as set_status: now,
+            SetVariable(SetVariable) from set_variable as set_variable: now,
+            Trace(Trace) from trace as trace: now,
+            ValidateContent(ValidateContent) from validate_content as validate_content: now,
+            ValidateHeaders(ValidateHeaders) from validate_headers as validate_headers: now,
+            ValidateJwt(Box<ValidateJwt>) from validate_jwt::compiled as validate_jwt: sometimes,
+            ValidateParameters(ValidateParameters) from validate_parameters as validate_parameters: now,
+            ValidateStatusCode(ValidateStatusCode) from validate_status_code as validate_status_code: now,
+            Wait(Wait) from wait as wait: timed,
+            WorkloadFilter(WorkloadFilter) from workload_filter as workload_filter: now,
+            XmlToJson(XmlToJson) from xml_to_json as xml_to_json: now,
+        }
+    };
 }
+pub(crate) use registry;
+
+registry!(policies);
 
 impl Statement {
     /// Returns the name in the configuration, in logs and in the CLI.

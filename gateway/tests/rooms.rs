@@ -133,6 +133,46 @@ fn files_of_the_policies_use_each_other_in_one_direction() {
     assert!(edges.iter().map(BTreeSet::len).sum::<usize>() > 200, "uses are not found any more");
 }
 
+/// A kind is written and compiled in its own file. The room `config` knows the registry, and only those kinds that lists of policies need.
+#[test]
+fn config_names_no_kind_of_policy() {
+    const KNOWN: &[&str] = &["Choose", "Forward", "ForwardRequest", "Retry"];
+    let mut named = 0;
+    for (path, text) in sources("config") {
+        for (at, variant) in text.match_indices("Statement::") {
+            let is_part = |c: char| c.is_ascii_alphanumeric();
+            let name: String = text[at + variant.len()..].chars().take_while(|c| is_part(*c)).collect();
+            let is_kind = name.starts_with(|c: char| c.is_ascii_uppercase());
+            assert!(!is_kind || KNOWN.contains(&&*name), "{} names the kind `{name}`", path.display());
+            named += usize::from(is_kind);
+        }
+    }
+    assert!(named > 0, "uses are not found any more");
+    let kinds: BTreeSet<String> = sources("policy/kinds").iter().flat_map(|(_, text)| implementors(text)).collect();
+    assert!(kinds.len() > 40, "kinds are not found any more");
+    for file in modules("config") {
+        for used in file.uses(Tests::Excluded).iter().filter(|used| used.first().is_some_and(|room| room == "policy")) {
+            let kind = used.iter().find(|name| kinds.contains(*name) && !KNOWN.contains(&name.as_str()));
+            assert_eq!(kind, None, "{} names a kind", file.path.display());
+        }
+    }
+}
+
+/// Returns the types for which a text implements `Kind`.
+fn implementors(text: &str) -> Vec<String> {
+    let items = syn::parse_file(text).unwrap().items;
+    let name = |item: &syn::Item| match item {
+        syn::Item::Impl(block) if block.trait_.as_ref().is_some_and(|(_, path, _)| path.is_ident("Kind")) => {
+            match &*block.self_ty {
+                syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    items.iter().filter_map(name).collect()
+}
+
 #[test]
 fn uses_are_found_in_every_form() {
     let uses = |text: &str, module: &[&str]| {

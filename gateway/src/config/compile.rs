@@ -9,7 +9,6 @@ mod egress;
 mod endpoint;
 mod expression;
 mod hosts;
-mod lasting;
 mod openapi;
 mod otlp;
 mod policies;

@@ -8,7 +8,7 @@ mod operation;
 mod otlp;
 pub(super) mod policies;
 mod product;
-mod tls;
+pub(super) mod service;
 mod unlisted;
 mod value;
 
@@ -20,14 +20,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+pub(super) use crate::syntax::{ClientCertificateFile, TlsFile};
 pub(super) use counters::CountersFile;
 pub(super) use egress::{EgressFile, ProxyFile};
 pub(super) use openapi::OpenApiFile;
 pub(super) use operation::OperationFile;
 pub(super) use otlp::OtlpFile;
-use policies::{PoliciesFile, ServiceFile, Step};
+use policies::{PoliciesFile, Step};
 pub(super) use product::{ProductFile, SubscriptionFile};
-pub(super) use tls::{ClientCertificateFile, TlsFile};
+use service::ServiceFile;
 pub(super) use unlisted::{UnlistedFile, UnlistedRuleFile, UnlistedSection};
 pub(super) use value::NamedValueFile;
 

@@ -5,7 +5,6 @@ use serde_saphyr::Spanned;
 
 use super::diagnostic::Problem;
 use super::document::{Node, nearest, suggestion};
-use super::file::policies::INSTEAD;
 use super::key::{Key, kind, resolve};
 
 /// A section, by the key that it is the value of.
@@ -34,6 +33,24 @@ const LONGEST: usize = 60;
 
 /// How many sections deep the right place of a key is looked for.
 const DEEPEST: usize = 2;
+
+/// Policies of other gateways that something else stands for here, and what.
+const INSTEAD: &[(&str, &str)] = &[
+    (
+        "authentication-certificate",
+        "set it for the API: backend: {tls: {client_certificate: {certificate: PATH, key: PATH}}}",
+    ),
+    (
+        "authentication-managed-identity",
+        "use authentication-oauth2 with a client and a secret of Entra ID (token_url, client_id, client_secret, scope)",
+    ),
+    ("get-authorization-context", "use authentication-oauth2: Egret fetches and renews a token of its own"),
+    ("proxy", "write proxies: {NAME: {url: http://...}} at the top level, and egress: {proxy: NAME} in the API"),
+    (
+        "validate-azure-ad-token",
+        "use validate-jwt: {openid_config: https://login.microsoftonline.com/TENANT/v2.0/.well-known/openid-configuration, audiences: [...]}",
+    ),
+];
 
 impl UnknownKeys<'_> {
     /// Returns a problem for each mistake, and the index of the entry to whose section the unknown keys belong, if that is clear.

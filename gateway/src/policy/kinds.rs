@@ -8,7 +8,7 @@ pub(super) mod authentication_oauth2;
 pub(super) mod cache;
 pub(super) mod check_header;
 #[cfg(test)]
-#[expect(dead_code, unreachable_pub, reason = "it is the example of the guide, which no configuration can name")]
+#[expect(unreachable_pub, reason = "it is the example of the guide, which no configuration can name")]
 mod check_query_parameter;
 pub(super) mod choose;
 pub(super) mod emit_metric;

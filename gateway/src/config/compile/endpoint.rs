@@ -9,7 +9,7 @@ use serde_saphyr::Spanned;
 use super::{Outside, backend, duration};
 use crate::config::diagnostic::Problem;
 use crate::config::file::TlsFile;
-use crate::config::file::policies::{BreakerFile, HealthFile, ServiceFile};
+use crate::config::file::service::{BreakerFile, HealthFile, ServiceFile};
 use crate::model::{Breaker, Endpoint, Health, Host, Member, Part, Service, Template};
 
 /// What a URL begins with, whether that is TLS, and the usual port.

@@ -2,21 +2,14 @@
 
 mod addresses;
 mod clear;
-mod conversion;
-mod credentials;
-mod limits;
 mod list;
-mod llm;
-mod oauth2;
-mod outside;
+mod nested;
 pub(super) mod path;
 mod product;
+mod reader;
 mod sight;
 mod signed;
-mod statement;
-mod telemetry;
-mod tokens;
-mod validation;
+mod workloads;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +23,7 @@ use self::list::{List, is_reported};
 use self::path::template;
 use self::product::Offered;
 use self::sight::Needing;
-pub(super) use self::statement::workloads;
+pub(super) use self::workloads::workloads;
 use super::Outside;
 use super::contract::Contracts;
 use super::expression::Scope;
@@ -294,6 +287,7 @@ impl<'a> Shared<'a> {
                     shared: self,
                     section,
                     scope: scope.into(),
+                    id: None,
                     within: Vec::new(),
                     report,
                     identities: Vec::new(),
@@ -335,26 +329,7 @@ fn sections(file: &PoliciesFile) -> [Option<&Vec<Spanned<Step>>>; 4] {
 fn variables_of(steps: &[Spanned<Step>], variables: &mut BTreeMap<String, bool>) {
     for step in steps {
         let Step::Policy(policy) = &step.value else { continue };
-        let names = [
-            policy.set_variable.as_ref().map(|set| (&set.name, set.secret)),
-            policy.cache_lookup_value.as_ref().map(|lookup| (&lookup.variable, lookup.secret)),
-            policy.send_request.as_ref().and_then(|request| Some((request.variable.as_ref()?, request.secret))),
-        ];
-        let found = [
-            policy.validate_content.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
-            policy.validate_headers.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
-            policy.validate_parameters.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
-            policy.validate_status_code.as_ref().and_then(|validate| validate.errors_variable.as_ref()),
-            policy.validate_jwt.as_ref().and_then(|validate| validate.value.output_variable.as_ref()),
-            policy.rate_limit.as_ref().and_then(|limit| limit.remaining_variable.as_ref()),
-            policy.rate_limit_by_key.as_ref().and_then(|limit| limit.remaining_variable.as_ref()),
-            policy.quota.as_ref().and_then(|quota| quota.value.remaining_variable.as_ref()),
-            policy.quota_by_key.as_ref().and_then(|quota| quota.value.remaining_variable.as_ref()),
-        ];
-        let waited = policy.wait.iter().flat_map(|wait| &wait.requests.value);
-        let waited = waited.filter_map(|request| Some((request.variable.as_ref()?, request.secret)));
-        let found = found.into_iter().flatten().map(|name| (name, false));
-        for (name, secret) in names.into_iter().flatten().chain(waited).chain(found) {
+        for (name, secret) in policy.variables() {
             *variables.entry(name.value.trim().to_owned()).or_default() |= secret;
         }
         for branch in policy.choose.iter().flatten() {

@@ -1,5 +1,7 @@
 //! AWS Signature Version 4, in the head of the request: "Create a signed AWS API request" in the IAM user guide.
 
+mod written;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

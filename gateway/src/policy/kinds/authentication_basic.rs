@@ -2,12 +2,16 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::{Reason, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     mask, template,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Sets `Authorization: Basic` on the request (RFC 7617).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,34 @@ pub struct Basic {
     pub username: Template,
     /// The password.
     pub password: Template,
+}
+
+/// The credentials of `Authorization: Basic`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct BasicFile {
+    /// The user name, without a colon. Example: `acme`.
+    #[schemars(with = "String")]
+    pub username: Text,
+    /// The password, usually a `{{named value}}`. Example: `"{{partner-password}}"`.
+    #[schemars(with = "String")]
+    pub password: Text,
+}
+
+impl Form for Basic {
+    type File = BasicFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets `Authorization: Basic` on the request.";
+
+    fn compile(written: &Spanned<BasicFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let (username, password) = (reader.template(&file.username), reader.template(&file.password));
+        if username.literal().is_some_and(|name| name.contains(':')) {
+            let help = "remove the colon: RFC 7617 forbids it";
+            reader.wrong(&file.username, "this user name has a colon", help);
+        }
+        Some(Self { username, password })
+    }
 }
 
 impl Kind for Basic {

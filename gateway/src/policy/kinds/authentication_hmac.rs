@@ -1,3 +1,5 @@
+pub(super) mod written;
+
 use std::time::SystemTime;
 
 use aws_lc_rs::hmac;

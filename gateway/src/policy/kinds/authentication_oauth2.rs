@@ -3,6 +3,7 @@
 mod assertion;
 pub(in crate::policy) mod rotated;
 mod slots;
+mod written;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -7,6 +7,7 @@ mod in_flight;
 mod stored;
 mod validation;
 mod values;
+mod written;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::{Reason, Refusal, Template};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     template,
 };
-use crate::syntax::{Reader, Text};
+use crate::syntax::{Form, Reader, Text};
 
 /// Refuses requests that lack a header field or have another value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +47,13 @@ pub struct CheckHeaderFile {
     pub failed_message: Option<String>,
 }
 
-impl CheckHeader {
-    /// Compiles what is written.
-    pub fn compile(file: &CheckHeaderFile, reader: &mut dyn Reader) -> Option<Self> {
+impl Form for CheckHeader {
+    type File = CheckHeaderFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Refuses requests that lack a header or have another value in it.";
+
+    fn compile(written: &Spanned<CheckHeaderFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
         let values = file.values.iter().map(|value| reader.template(value)).collect();
         let status = file.failed_status.unwrap_or(401);
         let failed = Refusal { status, message: file.failed_message.as_deref().map(Arc::from) };

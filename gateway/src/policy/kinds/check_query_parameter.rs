@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::Reason;
 use crate::policy::engine::query::parameters;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
-use crate::syntax::{Reader, Text, place};
+use crate::syntax::{Form, Reader, Text};
 
 /// The policy as it is written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,18 +29,23 @@ pub struct CheckQueryParameter {
     pub name: Arc<str>,
 }
 
-impl CheckQueryParameter {
-    /// Compiles what is written.
-    pub fn compile(file: &CheckQueryParameterFile, reader: &mut dyn Reader) -> Option<Self> {
-        let name = file.name.value.trim();
+impl Form for CheckQueryParameter {
+    type File = CheckQueryParameterFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Refuses requests that lack a parameter in the query. Only in inbound.";
+
+    fn compile(written: &Spanned<CheckQueryParameterFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let written = &written.value.name;
+        let name = written.value.trim();
         if name.is_empty() {
-            let (rule, help) = ("the name is empty", "write the name of a parameter, like currency");
-            reader.problem(place(&file.name), rule.to_owned(), help.to_owned());
+            reader.wrong(written, "the name is empty", "write the name of a parameter, like currency");
             return None;
         }
         Some(Self { name: name.into() })
     }
+}
 
+impl CheckQueryParameter {
     fn is_in(&self, query: &str) -> bool {
         parameters(query).any(|(name, _)| *name == *self.name)
     }

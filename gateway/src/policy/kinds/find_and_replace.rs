@@ -1,8 +1,14 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
 use crate::model::Template;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
     bodies, expressions, mask, template,
 };
+use crate::syntax::{Form, Reader, Text};
+
 /// Replaces a text in the body of the message that the section is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindAndReplace {
@@ -10,6 +16,34 @@ pub struct FindAndReplace {
     pub from: Template,
     /// The text that takes its place.
     pub to: Template,
+}
+
+/// Replaces a text in the body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct FindAndReplaceFile {
+    /// The text that is replaced. Example: `http://`.
+    #[schemars(with = "String")]
+    pub from: Text,
+    /// The text that replaces it. In JSON, XML and forms its values are encoded for the place. Example: `https://`.
+    #[schemars(with = "String")]
+    pub to: Text,
+}
+
+impl Form for FindAndReplace {
+    type File = FindAndReplaceFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Replaces a text in the body: of the request in inbound, of the response in outbound.";
+
+    fn compile(written: &Spanned<FindAndReplaceFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        if file.from.value.is_empty() {
+            reader.wrong(&file.from, "`from` is empty", "write the text that is to be replaced");
+        }
+        let (from, to) = (reader.template(&file.from), reader.piece(&file.to));
+        reader.is_for_section(&to, &file.to);
+        Some(Self { from, to })
+    }
 }
 
 impl Kind for FindAndReplace {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, response};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use self::backends::Backends;
 use super::{authentication_oauth2, cache};
@@ -15,6 +18,7 @@ use crate::policy::engine::{
     Asked, Call, Fault, Kind, Reads, Responds, Sections, Side, Traits, Unanswerable, WhenReported, World, bodies,
     fields, mask, paths,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Forwards the request to the third party.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,51 @@ pub struct Forward {
     pub buffer_request: bool,
     /// Whether the body of the response is read as a whole first, if it is not too long.
     pub buffer_response: bool,
+}
+
+/// Forwards the request to the third party.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ForwardFile {
+    /// The longest time to wait for the head of the response; after that, the error is `upstream_timeout` (504). Default:
+    /// none. Example: `30s`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<Text>,
+    /// Whether a response with a status of 400 or more is a failure, for on-error. Default: false.
+    #[serde(default)]
+    pub fail_on_error_status: bool,
+    /// How many redirects to the third party itself Egret follows. Redirects to other servers go to the caller. A request with
+    /// a body is only sent again if a policy reads the body. Default: 0. Example: `3`.
+    #[serde(default)]
+    #[schemars(range(max = 20))]
+    pub follow_redirects: u32,
+    /// Whether Egret reads the whole body, of at most `max_body` bytes, before it forwards the request: a slow caller does not
+    /// hold a connection to the third party. Default: false.
+    #[serde(default)]
+    pub buffer_request: bool,
+    /// Whether Egret reads the whole response before it responds to the caller. One that breaks off is a failure, for
+    /// on-error, `retry` and `stale_if_error`. A response of more than `max_body` bytes is streamed. Do not use it for
+    /// server-sent events. Default: false.
+    #[serde(default)]
+    pub buffer_response: bool,
+}
+
+impl Form for Forward {
+    type File = ForwardFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Forwards the request to the third party. Only in backend.";
+
+    fn compile(written: &Spanned<ForwardFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        Some(Self {
+            timeout: reader.optional_duration(file.timeout.as_ref()),
+            fail_on_error_status: file.fail_on_error_status,
+            follow_redirects: file.follow_redirects,
+            buffer_request: file.buffer_request,
+            buffer_response: file.buffer_response,
+        })
+    }
 }
 
 impl Kind for Forward {

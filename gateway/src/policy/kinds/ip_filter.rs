@@ -7,7 +7,7 @@ use crate::model::Reason;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
-use crate::syntax::{Reader, Text, either, place};
+use crate::syntax::{Form, Reader, Text, either};
 
 /// Allows requests to some addresses of the third party, or forbids those to some.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,13 @@ pub struct IpFilterFile {
     pub forbid: Option<Vec<Text>>,
 }
 
-impl IpFilter {
-    /// Compiles what is written.
-    pub fn compile(written: &Spanned<IpFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
+impl Form for IpFilter {
+    type File = IpFilterFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Allows requests to some addresses of the third party, or forbids those to some; others are refused (403). The address\n\
+        is the one that the caller connected to. Only in inbound.";
+
+    fn compile(written: &Spanned<IpFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
         match either(written.value.allow.as_ref(), written.value.forbid.as_ref()) {
             Ok((allow, texts)) => {
                 let addresses = texts.iter().filter_map(|text| reader.addresses(text)).collect();
@@ -43,7 +47,7 @@ impl IpFilter {
             }
             Err(rule) => {
                 let help = "write one of them, like ip-filter: {allow: [203.0.113.0/24]}";
-                reader.problem(place(written), rule.to_owned(), help.to_owned());
+                reader.wrong(written, rule, help);
                 None
             }
         }

@@ -6,6 +6,9 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use quick_xml::escape::{escape, partial_escape};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::{Converted, Section, XmlName};
 use crate::policy::engine::conversion::{self, Format};
@@ -13,6 +16,7 @@ use crate::policy::engine::json::{self, Json};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Converts a JSON body to XML.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,55 @@ pub struct JsonToXml {
     pub when: Converted,
     /// The element around all others, where the JSON has no single key.
     pub root: XmlName,
+}
+
+/// Converts JSON to XML.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct JsonToXmlFile {
+    /// `content-type`: converts bodies whose Content-Type is JSON. `always`: converts all bodies. Default: `content-type`.
+    /// Example: `always`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub apply: Option<Text>,
+    /// Whether a response is converted only if the caller's Accept header names XML; `*/*` does not. Default: true.
+    #[serde(default)]
+    #[schemars(with = "Option<bool>")]
+    pub consider_accept_header: Option<Spanned<bool>>,
+    /// The name of the root element, if the JSON is not an object with one key. Items of a list are `item` elements then.
+    /// Default: `Document`. Example: `Order`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub root: Option<Text>,
+}
+
+impl Form for JsonToXml {
+    type File = JsonToXmlFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Converts a JSON body to XML, as Json.NET does: of the request in inbound, of the response in outbound and on-error.\n\
+        Numbers keep their digits.";
+
+    fn compile(written: &Spanned<JsonToXmlFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let when = converted(file.apply.as_ref(), file.consider_accept_header.as_ref(), reader);
+        let root = XmlName::parse(file.root.as_ref().map_or("Document", |root| root.value.trim()));
+        if let (None, Some(written)) = (&root, &file.root) {
+            let rule = format!("`{}` is not the name of an element", written.value);
+            reader.wrong(written, rule, "write a name like Order or s:Order");
+        }
+        root.map(|root| Self { when, root })
+    }
+}
+
+/// Compiles when a body is converted.
+pub(super) fn converted(apply: Option<&Text>, accept: Option<&Spanned<bool>>, reader: &mut dyn Reader) -> Converted {
+    let always = reader.one_of(apply, "not a value of `apply`", &[("content-type", false), ("always", true)]);
+    let is_request = reader.section() == Section::Inbound;
+    if let Some(written) = accept.filter(|accept| accept.value && is_request) {
+        let rule = "`consider_accept_header` has no effect on a request: Accept is about the response";
+        reader.wrong(written, rule, "remove it, or move the policy to outbound");
+    }
+    Converted { always, consider_accept: !is_request && accept.is_none_or(|accept| accept.value) }
 }
 
 impl Kind for JsonToXml {

@@ -2,6 +2,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
 use crate::model::{Expression, LimitId, OfPlace, Reason, number};
 use crate::policy::engine::keyed::short;
 use crate::policy::engine::uses::LimitUse;
@@ -9,6 +13,7 @@ use crate::policy::engine::{
     Call, Fault, Held, Kind, Now, Outcome, Place, Reads, Responds, Sections, Site, Traits, WhenReported, World,
     expression,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Refuses requests beyond a number of concurrent ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,33 @@ pub struct LimitConcurrency {
     pub max: u32,
     /// Requests with different values are counted apart; all are counted together, if absent.
     pub key: Option<Expression>,
+}
+
+/// Refuses requests beyond a number of concurrent ones.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LimitConcurrencyFile {
+    /// The number of concurrent requests. Example: `10`.
+    #[schemars(with = "u32", range(min = 1))]
+    pub max: Spanned<u32>,
+    /// An expression: requests with different values are counted apart. Default: all requests together. Example:
+    /// `workload.owner`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub key: Option<Text>,
+}
+
+impl Form for LimitConcurrency {
+    type File = LimitConcurrencyFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Refuses requests beyond a number of concurrent ones (429). A request counts until its response has ended. Only in\n\
+        inbound.";
+
+    fn compile(written: &Spanned<LimitConcurrencyFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let key = written.value.key.as_ref().and_then(|key| reader.key(key));
+        let identity = reader.identity(Self::NAME, key.as_ref());
+        Some(Self { identity, max: written.value.max.value, key })
+    }
 }
 
 impl Kind for LimitConcurrency {

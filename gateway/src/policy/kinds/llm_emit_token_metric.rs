@@ -1,10 +1,20 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use super::{emit_metric, llm_token_limit};
 use crate::model::{Counted, Template, Told};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
 };
+use crate::syntax::{Form, Reader, Text};
+
+/// The most labels of the metric beside `kind`.
+const MOST_DIMENSIONS: usize = 4;
+
 /// Counts the tokens of a language model in a metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LlmTokenMetric {
@@ -12,6 +22,39 @@ pub struct LlmTokenMetric {
     pub name: Arc<str>,
     /// The names and values of the labels, beside `kind`: `prompt` or `completion`.
     pub dimensions: Vec<(Arc<str>, Template)>,
+}
+
+/// Counts tokens in the metric `egret_custom_NAME_total`, with the label `kind`: `prompt` or `completion`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LlmTokenMetricFile {
+    /// The name in the metric's name: letters, digits and `_`. Default: `llm_tokens`. Example: `assistant_tokens`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Text>,
+    /// Names and values (templates) of at most 4 more labels. Default: none. Example: `{unit: "${workload.unit}"}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub dimensions: BTreeMap<String, Text>,
+}
+
+impl Form for LlmTokenMetric {
+    type File = LlmTokenMetricFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Counts the tokens that a language model uses in a metric. Only in inbound.";
+
+    fn compile(written: &Spanned<LlmTokenMetricFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        if let Some(kind) = file.dimensions.get("kind") {
+            let help = "choose another name: Egret sets `kind` to prompt or completion";
+            reader.wrong(kind, "the label `kind` is Egret's own", help);
+        }
+        emit_metric::check_names(file.name.as_ref(), &file.dimensions, MOST_DIMENSIONS, reader);
+        Some(Self {
+            name: file.name.as_ref().map_or("llm_tokens", |name| name.value.as_str()).into(),
+            dimensions: reader.recorded_by_name(&file.dimensions),
+        })
+    }
 }
 
 impl Kind for LlmTokenMetric {

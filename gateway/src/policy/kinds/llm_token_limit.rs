@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use super::quota::written::periods;
 use super::quota::{self, Counter, Quotas};
 use crate::model::{CountedPart, Expression, LimitId, OfPlace, Periods, Reason};
 use crate::policy::engine::keyed::{Keyed, Lapse, Name, short};
@@ -13,6 +17,7 @@ use crate::policy::engine::window::Window;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expression, meter,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Refuses requests of callers that have used up their tokens of a language model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,69 @@ pub struct LlmTokenLimit {
     pub estimate_prompt: bool,
     /// The field of the response that says how many tokens were left.
     pub remaining_header: Option<Arc<str>>,
+}
+
+/// Refuses requests of callers that have used up their tokens. The tokens of a request are known when its response has ended,
+/// from its `usage`. For a stream without `usage`, each event counts as one token, and each four bytes of the request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LlmTokenLimitFile {
+    /// The number of tokens in any minute; beyond it, requests are refused (429). Default: none. Example: `10000`.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
+    /// The number of tokens in a period; beyond it, requests are refused (403). Counts outlive a restart. Default: none.
+    /// Example: `1000000`.
+    #[serde(default)]
+    #[schemars(with = "Option<u64>", range(min = 1))]
+    pub token_quota: Option<Spanned<u64>>,
+    /// `month`, or a duration of at least 1m. Periods follow one another from the start of 1970 (UTC). Default: none, the
+    /// quota never renews. Example: `1d`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub period: Option<Text>,
+    /// An expression. Requests with different values are counted apart. Default: each workload. Example: `subscription.name`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub key: Option<Text>,
+    /// Whether Egret also refuses a request whose prompt alone, by its length, has more tokens than are left of the minute. It
+    /// then reads the whole request. Default: false.
+    #[serde(default)]
+    pub estimate_prompt: bool,
+    /// A response header that receives the number of tokens left before the request. Default: none. Example:
+    /// `X-Tokens-Remaining`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub remaining_header: Option<Text>,
+}
+
+impl Form for LlmTokenLimit {
+    type File = LlmTokenLimitFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Refuses requests of callers that have used up their tokens of a language model. Only in inbound.\n\
+        Example: `{tokens_per_minute: 10000}`.";
+
+    fn compile(written: &Spanned<LlmTokenLimitFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        if file.tokens_per_minute.is_none() && file.token_quota.is_none() {
+            let help = "add tokens_per_minute: 10000, token_quota: 1000000, or both";
+            reader.wrong(written, "this limit has neither `tokens_per_minute` nor `token_quota`", help);
+        }
+        if let (Some(period), None) = (&file.period, &file.token_quota) {
+            let help = "add `token_quota`, or remove `period`";
+            reader.wrong(period, "`period` has no effect without `token_quota`", help);
+        }
+        let key = file.key.as_ref().and_then(|key| reader.key(key));
+        let period = periods(file.period.as_ref(), None, reader);
+        Some(Self {
+            identity: reader.identity(Self::NAME, key.as_ref()),
+            key,
+            tokens_per_minute: file.tokens_per_minute,
+            quota: file.token_quota.as_ref().map(|most| (most.value, period)),
+            estimate_prompt: file.estimate_prompt,
+            remaining_header: file.remaining_header.as_ref().and_then(|name| reader.header(name)),
+        })
+    }
 }
 
 impl Kind for LlmTokenLimit {

@@ -1,5 +1,7 @@
 //! `log`: a request or a response in the access log, with secrets masked.
 
+mod written;
+
 use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};

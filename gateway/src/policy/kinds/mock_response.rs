@@ -1,12 +1,26 @@
-use super::return_response::reply;
+use serde_saphyr::Spanned;
+
+use super::return_response::{ReplyFile, compile, reply};
 use crate::model::Reply;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
 };
+use crate::syntax::{Form, Reader};
 
 /// Responds as the third party would: outbound runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MockResponse(pub Reply);
+
+impl Form for MockResponse {
+    type File = ReplyFile;
+    type Compiled = Self;
+    const ABOUT: &'static str =
+        "Responds without forwarding the request. Outbound runs as for a response of the third party.";
+
+    fn compile(written: &Spanned<ReplyFile>, reader: &mut dyn Reader) -> Option<Self> {
+        Some(Self(compile(&written.value, reader)))
+    }
+}
 
 impl Kind for MockResponse {
     const NAME: &'static str = "mock-response";

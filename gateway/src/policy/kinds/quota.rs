@@ -1,6 +1,8 @@
 //! `quota` and `quota-by-key`: calls and bytes in a long period, like a day or a month. Periods follow one another from the start of 1970
 //! (UTC); counts outlive the process.
 
+pub(in crate::policy) mod written;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};

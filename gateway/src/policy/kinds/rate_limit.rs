@@ -1,6 +1,8 @@
 //! `rate-limit` and `rate-limit-by-key`: calls in any period of a length. A log of the calls makes the limit hold for every period, not
 //! only for those that begin on the minute.
 
+pub(in crate::policy) mod written;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::Template;
 use crate::policy::engine::query::{ENCODED, parameters};
@@ -9,6 +12,7 @@ use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, bodies,
     expressions, fields, mask, paths,
 };
+use crate::syntax::{Form, Reader, Text, place};
 
 /// Puts a secret in the place of a text by which callers name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,62 @@ pub enum PlaceholderPlace {
     Query(Option<Arc<str>>),
     /// The body of the request.
     Body,
+}
+
+/// Replaces a placeholder that the caller sends with a secret.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ReplacePlaceholderFile {
+    /// The text that callers send instead of the secret: at least 8 letters, digits, `-` and `_`. Example: `PARTNER-KEY-HERE`.
+    #[schemars(with = "String")]
+    pub placeholder: Text,
+    /// The secret, a `{{named value}}`. Example: `"{{partner-key}}"`.
+    #[schemars(with = "String")]
+    pub value: Text,
+    /// The places in which Egret replaces the placeholder: names of headers, `query` (all values of the query), `query.NAME` (those
+    /// of one parameter) and `body` (which Egret reads as a whole, up to `max_body` bytes). Elsewhere the placeholder is sent as it
+    /// is: a third party may repeat a field to its caller, like `Origin`. A secret of at least 6 bytes is masked in the head of the
+    /// response, and in its body where a policy reads, buffers, stores or logs that; not in a body that is streamed or compressed.
+    /// Example: `[Authorization]`.
+    #[schemars(required, with = "Vec<String>", length(min = 1))]
+    #[serde(default)]
+    pub r#in: Vec<Text>,
+}
+
+impl Form for ReplacePlaceholder {
+    type File = ReplacePlaceholderFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Puts a secret in the place of a placeholder, in the headers, the query or the body that `in` names, so that the caller never\n\
+        has it.\n\
+        Example: `{placeholder: PARTNER-KEY-HERE, value: \"{{partner-key}}\", in: [Authorization]}`.";
+
+    fn compile(written: &Spanned<ReplacePlaceholderFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let placeholder = file.placeholder.value.trim();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if placeholder.len() < 8 || !placeholder.chars().all(plain) {
+            let help = "write at least 8 letters, digits, - and _ that nobody writes by chance, like PARTNER-KEY-HERE";
+            reader.wrong(&file.placeholder, "this cannot be a placeholder", help);
+        }
+        if file.r#in.is_empty() {
+            let rule = "`in` is missing: it says where Egret replaces the placeholder".to_owned();
+            let help = "add `in`, a list of header names, `query`, `query.NAME` and `body`, like in: [Authorization]";
+            reader.lacking(place(&file.placeholder), rule, help.to_owned(), &["in"]);
+        }
+        let places = file.r#in.iter().filter_map(|written| placeholder_place(written, reader)).collect();
+        Some(Self { placeholder: placeholder.into(), value: reader.template(&file.value), places })
+    }
+}
+
+fn placeholder_place(written: &Text, reader: &mut dyn Reader) -> Option<PlaceholderPlace> {
+    match written.value.trim() {
+        "body" => Some(PlaceholderPlace::Body),
+        "query" => Some(PlaceholderPlace::Query(None)),
+        text => match text.strip_prefix("query.") {
+            Some(name) => Some(PlaceholderPlace::Query(Some(name.into()))),
+            None => reader.header_name(written).map(PlaceholderPlace::Header),
+        },
+    }
 }
 
 impl Kind for ReplacePlaceholder {

@@ -1,17 +1,67 @@
 //! `return-response`: a response of the owner's own.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
-use crate::model::Reply;
+use crate::model::{Reply, Template};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, bodies, expressions,
     fields, template,
 };
+use crate::syntax::{Form, Reader, Text, content_type};
 
 /// Responds to the caller, and ends the policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReturnResponse(pub Reply);
+
+/// A response.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ReplyFile {
+    /// The status. Default: 200. Example: `503`.
+    #[serde(default)]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Option<u16>,
+    /// Names and values of headers. Default: none. Example: `{Retry-After: "60"}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Text>,
+    /// The body, a template. Default: empty. Example: `"Closed until Monday"`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub body: Option<Text>,
+}
+
+impl Form for ReturnResponse {
+    type File = ReplyFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Responds to the caller and ends the policies.";
+
+    fn compile(written: &Spanned<ReplyFile>, reader: &mut dyn Reader) -> Option<Self> {
+        Some(Self(compile(&written.value, reader)))
+    }
+}
+
+/// Compiles a response.
+pub(super) fn compile(file: &ReplyFile, reader: &mut dyn Reader) -> Reply {
+    let mut headers = Vec::new();
+    for (name, value) in &file.headers {
+        if let Some(name) = reader.header_named(name, value) {
+            headers.push((name, reader.for_caller(value)));
+        }
+    }
+    let body = file.body.as_ref().map_or_else(Template::default, |written| {
+        let body = reader.body(written, content_type(&headers));
+        reader.is_for_caller(&body, written);
+        body
+    });
+    Reply { status: file.status.unwrap_or(200), headers, body }
+}
 
 impl Kind for ReturnResponse {
     const NAME: &'static str = "return-response";

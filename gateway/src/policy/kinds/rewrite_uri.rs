@@ -1,8 +1,13 @@
-use crate::model::{Part, Template};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::model::{Escaping, Part, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     paths, template,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Sets the path that the third party receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +16,43 @@ pub struct RewriteUri {
     pub template: Template,
     /// Whether the query of the request is kept.
     pub copy_query: bool,
+}
+
+/// Sets the path that the third party receives.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RewriteUriFile {
+    /// A template for the path, with or without a query. A value is encoded as one segment of the path or as one value of the
+    /// query; `${raw(request.path)}` is inserted as it is. A request whose values would add a dot segment, or make the path one of
+    /// an operation whose policies did not run, is refused (400, `path_not_allowed`). Example:
+    /// `"/v2/prices/${request.parameters.id}"`.
+    #[schemars(with = "String")]
+    pub template: Text,
+    /// Whether the query of the request is kept. Default: true.
+    #[serde(default)]
+    pub copy_query: Option<bool>,
+}
+
+impl Form for RewriteUri {
+    type File = RewriteUriFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets the path that the third party receives.";
+
+    fn compile(written: &Spanned<RewriteUriFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let template = reader.url(&file.template);
+        let begins = match template.0.first() {
+            Some(Part::Text(text)) => text.starts_with('/'),
+            // A value of the owner's may be all of a path, and so may `raw(...)`.
+            Some(Part::Named(_) | Part::Expression(_, Escaping::None)) => true,
+            Some(Part::Expression(..)) | None => false,
+        };
+        if !begins {
+            let help = "write a path like /v2/prices/${request.parameters.id}; ${raw(...)} may be all of a path";
+            reader.wrong(&file.template, "this path does not begin with a slash", help);
+        }
+        Some(Self { template, copy_query: file.copy_query.unwrap_or(true) })
+    }
 }
 
 impl Kind for RewriteUri {

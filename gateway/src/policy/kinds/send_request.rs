@@ -1,5 +1,7 @@
 //! `send-request` and `send-one-way-request`.
 
+pub(in crate::policy) mod written;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,14 +1,29 @@
 use std::sync::Arc;
 
+use serde_saphyr::Spanned;
+
 use crate::model::Service;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+use crate::syntax::{Form, Reader};
+
 /// Forwards the request to a server of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetBackend {
     /// The backend.
     pub service: Arc<Service>,
+}
+
+impl Form for SetBackend {
+    type File = String;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Forwards the request to a server of `backends` instead of the third party's own servers. Host and TLS name are those of\n\
+        the server. Example: `sandbox`.";
+
+    fn compile(written: &Spanned<String>, reader: &mut dyn Reader) -> Option<Self> {
+        Some(Self { service: reader.backend(written)? })
+    }
 }
 
 impl Kind for SetBackend {

@@ -1,13 +1,32 @@
 use bytes::Bytes;
+use serde_saphyr::Spanned;
 
 use crate::model::Template;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, bodies,
     expressions, mask, template,
 };
+use crate::syntax::{Form, Reader};
+
 /// Sets the body of the message that the section is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetBody(pub Template);
+
+impl Form for SetBody {
+    type File = String;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets the body: of the request in inbound and backend, of the response in outbound and on-error. Values are encoded for where\n\
+        they stand. A body that begins with `{` or `[` is JSON: within quotes a value is a part of the string, elsewhere it is a\n\
+        whole value. One that begins with `<` is XML or HTML, and one that begins with `name=` and has no blanks is a form. In other\n\
+        text nothing is encoded. `${raw(...)}` is inserted as it is, and so is a value that is the whole body. Example: `'{\"id\":\n\
+        \"${request.id}\", \"order\": ${json(request.body)}}'`.";
+
+    fn compile(written: &Spanned<String>, reader: &mut dyn Reader) -> Option<Self> {
+        let template = reader.body(written, None);
+        reader.is_for_section(&template, written);
+        Some(Self(template))
+    }
+}
 
 impl Kind for SetBody {
     const NAME: &'static str = "set-body";

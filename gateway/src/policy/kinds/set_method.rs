@@ -1,13 +1,31 @@
 use http::Method;
+use serde_saphyr::Spanned;
 
 use crate::model::{Reason, Template};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     paths, template,
 };
+use crate::syntax::{Form, Reader};
+
 /// Sets the method of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetMethod(pub Template);
+
+impl Form for SetMethod {
+    type File = String;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets the method of the request. Example: `PUT`.";
+
+    fn compile(written: &Spanned<String>, reader: &mut dyn Reader) -> Option<Self> {
+        let method = reader.recorded(written);
+        if method.literal().is_some_and(|method| Method::from_bytes(method.trim().as_bytes()).is_err()) {
+            let rule = format!("`{}` is not an HTTP method", written.value);
+            reader.wrong(written, rule, "write a method like GET or POST");
+        }
+        Some(Self(method))
+    }
+}
 
 impl Kind for SetMethod {
     const NAME: &'static str = "set-method";

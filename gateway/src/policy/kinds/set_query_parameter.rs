@@ -1,13 +1,18 @@
 use std::sync::Arc;
 
 use percent_encoding::utf8_percent_encode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use super::set_header::set;
 use crate::model::{Exists, Template};
 use crate::policy::engine::query::{self, ENCODED, pairs, parameters};
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     paths, template,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Sets a parameter of the request's query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,41 @@ pub struct SetQueryParameter {
     pub exists: Exists,
     /// The values.
     pub values: Vec<Template>,
+}
+
+/// Sets a parameter of the query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SetQueryParameterFile {
+    /// The name of the parameter. Example: `page`.
+    #[schemars(with = "String")]
+    pub name: Text,
+    /// What happens to existing parameters of this name: `override` replaces them, `skip` keeps them, `append` adds a value,
+    /// `delete` removes them. Default: `override`. Example: `skip`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub exists_action: Option<Text>,
+    /// The value, a template. Default: none. Example: `"1"`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub value: Option<Text>,
+    /// Several values instead of `value`, each a parameter of its own. Default: none. Example: `[a, b]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub values: Vec<Text>,
+}
+
+impl Form for SetQueryParameter {
+    type File = SetQueryParameterFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets a parameter of the request's query.\n\
+        Example: `{name: page, value: \"1\"}`.";
+
+    fn compile(written: &Spanned<SetQueryParameterFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let SetQueryParameterFile { name, exists_action, value, values } = &written.value;
+        let (exists, values) = set(name, exists_action.as_ref(), value.as_ref(), values, reader);
+        Some(Self { name: name.value.as_str().into(), exists, values })
+    }
 }
 
 impl Kind for SetQueryParameter {

@@ -1,14 +1,35 @@
 use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::Section;
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+use crate::syntax::{Form, Reader};
+
 /// Sets the status of the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetStatus {
     /// The status, from 200 to 599.
     pub code: u16,
+}
+
+/// The status, as it is written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct SetStatusFile(#[schemars(range(min = 200, max = 599))] pub u16);
+
+impl Form for SetStatus {
+    type File = SetStatusFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sets the status of the response. Example: `503`.";
+
+    fn compile(written: &Spanned<SetStatusFile>, _: &mut dyn Reader) -> Option<Self> {
+        Some(Self { code: written.value.0 })
+    }
 }
 
 impl Kind for SetStatus {

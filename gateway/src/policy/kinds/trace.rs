@@ -1,10 +1,16 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
 use crate::model::{Severity, Template, Told, Traced};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World, expressions,
     template,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Writes a message to the access log, to `egret tail` and to Egret's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +23,51 @@ pub struct Trace {
     pub message: Template,
     /// The names and values beside the message.
     pub metadata: Vec<(Arc<str>, Template)>,
+}
+
+/// Writes a message.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TraceFile {
+    /// `debug`, `info`, `warning` or `error`. Default: `info`. Example: `warning`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub severity: Option<Text>,
+    /// The origin of the message. Default: none. Example: `billing`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub source: Option<Text>,
+    /// The message, a template. Example: `"called by ${workload.unit}"`.
+    #[schemars(with = "String")]
+    pub message: Text,
+    /// Names and values (templates). Default: none. Example: `{tenant: "${variables.tenant}"}`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub metadata: BTreeMap<String, Text>,
+}
+
+impl Form for Trace {
+    type File = TraceFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Writes a message to the access log, to `egret tail` and to Egret's own log.";
+
+    fn compile(written: &Spanned<TraceFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let severity = file.severity.as_ref().map_or(Some(Severity::default()), |written| {
+            let severity = Severity::ALL.into_iter().find(|severity| severity.label() == written.value);
+            if severity.is_none() {
+                let rule = format!("`{}` is not a severity", written.value);
+                reader.wrong(written, rule, "write debug, info, warning or error");
+            }
+            severity
+        });
+        Some(Self {
+            severity: severity.unwrap_or_default(),
+            source: file.source.as_ref().map(|source| source.value.as_str().into()),
+            message: reader.recorded(&file.message),
+            metadata: reader.recorded_by_name(&file.metadata),
+        })
+    }
 }
 
 impl Kind for Trace {

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use super::validate_status_code::action;
 use crate::model::{Content, OnInvalid, Reason, Schema, Section, fits};
 use crate::policy::engine::findings::{Findings, shortened, wrong};
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Side, Site, Traits, Want,
     WhenReported, World, bodies, charset, json,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Validates the body of the message that the section is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,100 @@ pub struct ContentRule {
     pub schema: Option<Schema>,
     /// What happens to a body that does not fit.
     pub action: OnInvalid,
+}
+
+/// Validates bodies.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ValidateContentFile {
+    /// The largest body in bytes, at most `max_body`. A body of unknown length is read to measure it. Default: `max_body`.
+    /// Example: `65536`.
+    #[serde(default)]
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub max_size: Option<Spanned<u32>>,
+    /// What happens to a larger body, which is not validated otherwise: `prevent` refuses it, `detect` records it, `ignore`
+    /// lets it pass. Default: `prevent`. Example: `detect`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub size_exceeded: Option<Text>,
+    /// What happens to a body of a type that `content` does not list, or that the `openapi` document does not describe for the
+    /// operation: `prevent`, `detect` or `ignore`. Default: `prevent`. Example: `ignore`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub unspecified_content_type: Option<Text>,
+    /// How bodies are validated, by their type. The first item that matches applies. Example: `[{type: application/json,
+    /// openapi: true}]`.
+    pub content: Vec<ContentFile>,
+    /// A variable that receives the list of errors as texts; the list is empty if there are none. Default: none. Example:
+    /// `errors`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub errors_variable: Option<Text>,
+}
+
+/// How bodies of a type are validated. It has exactly one of `schema` and `openapi: true`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ContentFile {
+    /// The media type without parameters; `*` stands for anything. Example: `application/*+json`.
+    #[serde(rename = "type")]
+    #[schemars(with = "String")]
+    pub kind: Text,
+    /// Path of a JSON Schema, in JSON or YAML. Egret reads it together with the configuration and fetches no other documents.
+    /// Patterns have no look-around and no back-references; `format` is checked in drafts before 2019-09. Default: none.
+    /// Example: `/etc/egret/order.schema.json`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub schema: Option<Text>,
+    /// Whether bodies are validated by the API's `openapi` document. JSON bodies with a schema there are validated; of other
+    /// bodies, only the type. Default: false.
+    #[serde(default)]
+    pub openapi: bool,
+    /// What happens to an invalid body: `prevent`, `detect` or `ignore`. Default: `prevent`. Example: `detect`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub action: Option<Text>,
+}
+
+impl Form for ValidateContent {
+    type File = ValidateContentFile;
+    type Compiled = Self;
+    const ABOUT: &'static str =
+        "Validates the body: of the request in inbound (400 if it is invalid), of the response in outbound (502).";
+
+    fn compile(written: &Spanned<ValidateContentFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        Some(Self {
+            max_size: file.max_size.as_ref().map(|size| usize::try_from(size.value).unwrap_or(usize::MAX)),
+            size_exceeded: action(file.size_exceeded.as_ref(), OnInvalid::Prevent, reader),
+            unspecified_content_type: action(file.unspecified_content_type.as_ref(), OnInvalid::Prevent, reader),
+            content: file.content.iter().filter_map(|content| rule(content, reader)).collect(),
+            errors_variable: file.errors_variable.as_ref().map(|name| reader.variable(name)),
+        })
+    }
+
+    fn variables(file: &ValidateContentFile) -> Vec<(&Text, bool)> {
+        file.errors_variable.iter().map(|name| (name, false)).collect()
+    }
+}
+
+fn rule(file: &ContentFile, reader: &mut dyn Reader) -> Option<ContentRule> {
+    let ContentFile { kind, schema, openapi, action: on_invalid } = file;
+    let text = kind.value.trim().to_ascii_lowercase();
+    if text != "*" && !text.contains('/') || text.contains([';', ',', ' ']) {
+        let help = "write a type like application/json, application/*+json or *, without parameters";
+        reader.wrong(kind, format!("`{}` is not a media type", kind.value), help);
+    }
+    let schema = match (schema, openapi) {
+        (Some(path), false) => Some(reader.schema(path)?),
+        (None, true) => None,
+        _ => {
+            let help = "write `schema: PATH` for a JSON Schema, or `openapi: true` for the API's document";
+            reader.wrong(kind, "exactly one of `schema` and `openapi: true` is required", help);
+            return None;
+        }
+    };
+    Some(ContentRule { kind: text.into(), schema, action: action(on_invalid.as_ref(), OnInvalid::Prevent, reader) })
 }
 
 impl Kind for ValidateContent {

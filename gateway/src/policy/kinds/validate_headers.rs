@@ -1,12 +1,18 @@
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
 use super::validate_parameters::fields;
-use crate::model::{Described, Place, Reason};
+use super::validate_status_code::action;
+use crate::model::{Described, OnInvalid, Place, Reason};
 use crate::policy::engine::findings::Findings;
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
     described,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Validates the header fields of responses by the operation's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +21,53 @@ pub struct ValidateHeaders {
     pub headers: Described,
     /// The variable that receives what was found.
     pub errors_variable: Option<Arc<str>>,
+}
+
+/// Validates the headers of responses.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ValidateHeadersFile {
+    /// What happens to a response with an invalid header, or without a required one: `prevent` refuses it, `detect` records
+    /// it, `ignore` lets it pass. Default: `prevent`. Example: `detect`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub specified: Option<Text>,
+    /// What happens to a response with a header that the document does not describe, other than Content-Type, Date and those
+    /// that say how a message is sent: `prevent`, `detect` or `ignore`. Default: `prevent`. Example: `ignore`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub unspecified: Option<Text>,
+    /// Names that are allowed although they are not described. Default: none. Example: `[X-Request-Id]`.
+    #[serde(default)]
+    pub except: Vec<String>,
+    /// A variable that receives the list of errors as texts; the list is empty if there are none. Default: none. Example:
+    /// `errors`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub errors_variable: Option<Text>,
+}
+
+impl Form for ValidateHeaders {
+    type File = ValidateHeadersFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Validates the headers of the response by the API's `openapi` document; invalid responses are refused (502). Only in\n\
+        outbound.";
+
+    fn compile(written: &Spanned<ValidateHeadersFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        Some(Self {
+            headers: Described {
+                specified: action(file.specified.as_ref(), OnInvalid::Prevent, reader),
+                unspecified: action(file.unspecified.as_ref(), OnInvalid::Prevent, reader),
+                except: file.except.iter().map(|name| name.trim().to_ascii_lowercase().into()).collect(),
+            },
+            errors_variable: file.errors_variable.as_ref().map(|name| reader.variable(name)),
+        })
+    }
+
+    fn variables(file: &ValidateHeadersFile) -> Vec<(&Text, bool)> {
+        file.errors_variable.iter().map(|name| (name, false)).collect()
+    }
 }
 
 impl Kind for ValidateHeaders {

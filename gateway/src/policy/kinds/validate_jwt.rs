@@ -1,8 +1,11 @@
 //! `validate-jwt`: tokens of callers (RFC 7519).
 
+mod compile;
 pub(in crate::policy) mod compiled;
 mod remote;
 mod signature;
+mod sources;
+mod written;
 
 #[cfg(test)]
 mod fuzz;

@@ -1,10 +1,15 @@
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
 use crate::model::{OnInvalid, Reason};
 use crate::policy::engine::findings::Findings;
 use crate::policy::engine::{
     Call, Fault, Kind, NeedsDescription, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
+use crate::syntax::{Form, Reader, Text};
 
 /// Validates the status of responses by the operation's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +20,60 @@ pub struct ValidateStatusCode {
     pub except: Vec<u16>,
     /// The variable that receives what was found.
     pub errors_variable: Option<Arc<str>>,
+}
+
+/// Validates the statuses of responses.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ValidateStatusCodeFile {
+    /// What happens to a response with a status that the operation does not name (`default` and `4XX` name what they stand
+    /// for): `prevent` refuses it, `detect` records it, `ignore` lets it pass. Default: `prevent`. Example: `detect`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub unspecified: Option<Text>,
+    /// Statuses that are allowed although they are not named. Default: none. Example: `[503]`.
+    #[serde(default)]
+    pub except: Vec<u16>,
+    /// A variable that receives the list of errors as texts; the list is empty if there are none. Default: none. Example:
+    /// `errors`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub errors_variable: Option<Text>,
+}
+
+impl Form for ValidateStatusCode {
+    type File = ValidateStatusCodeFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Validates the status of the response: one that the API's `openapi` document does not name is refused (502). Only in\n\
+        outbound.";
+
+    fn compile(written: &Spanned<ValidateStatusCodeFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        Some(Self {
+            unspecified: action(file.unspecified.as_ref(), OnInvalid::Prevent, reader),
+            except: file.except.clone(),
+            errors_variable: file.errors_variable.as_ref().map(|name| reader.variable(name)),
+        })
+    }
+
+    fn variables(file: &ValidateStatusCodeFile) -> Vec<(&Text, bool)> {
+        file.errors_variable.iter().map(|name| (name, false)).collect()
+    }
+}
+
+/// Compiles what happens to something invalid.
+pub(super) fn action(written: Option<&Text>, default: OnInvalid, reader: &mut dyn Reader) -> OnInvalid {
+    match written.map(|written| (written, written.value.trim())) {
+        None => default,
+        Some((_, "detect")) => OnInvalid::Detect,
+        Some((_, "ignore")) => OnInvalid::Ignore,
+        Some((_, "prevent")) => OnInvalid::Prevent,
+        Some((written, _)) => {
+            let rule = format!("`{}` is not an action", written.value);
+            reader.wrong(written, rule, "write prevent, detect or ignore");
+            default
+        }
+    }
 }
 
 impl Kind for ValidateStatusCode {

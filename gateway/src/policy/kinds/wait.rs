@@ -1,12 +1,18 @@
 //! `wait`: several requests at once.
 
 use futures_util::future::{join_all, select_ok};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use super::send_request::written::{SendRequestFile, answered};
 use super::send_request::{self, SendRequest};
 use crate::model::Pending;
 use crate::policy::engine::{
     Call, Fault, Kind, Outcome, Reads, Responds, Sections, Site, Timed, Traits, WhenReported, World, expressions,
 };
+use crate::syntax::{Form, Reader, Text};
+
 /// Sends several requests at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -14,6 +20,45 @@ pub struct Wait {
     pub any: bool,
     /// The requests.
     pub requests: Vec<SendRequest>,
+}
+
+/// Sends several requests at once and waits for their responses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct WaitFile {
+    /// `all`: Egret waits for all responses. `any`: the first response is enough, and the variables of the other requests are
+    /// null. Default: `all`. Example: `any`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub r#for: Option<Text>,
+    /// The requests, as for `send-request`. Example: `[{url: https://one.example, variable: one}]`.
+    #[schemars(with = "Vec<SendRequestFile>", length(min = 1, max = 16))]
+    pub requests: Spanned<Vec<SendRequestFile>>,
+}
+
+impl Form for Wait {
+    type File = WaitFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Sends several requests at once and waits for their responses.";
+
+    fn compile(written: &Spanned<WaitFile>, reader: &mut dyn Reader) -> Option<Self> {
+        let file = &written.value;
+        let any = match file.r#for.as_ref().map(|written| (written, written.value.as_str())) {
+            None | Some((_, "all")) => false,
+            Some((_, "any")) => true,
+            Some((written, _)) => {
+                let rule = format!("`{}` is not a value of `for`", written.value);
+                reader.wrong(written, rule, "write all or any");
+                false
+            }
+        };
+        let requests: Vec<_> = file.requests.value.iter().map(|request| answered(request, reader)).collect();
+        requests.into_iter().collect::<Option<Vec<_>>>().map(|requests| Self { any, requests })
+    }
+
+    fn variables(file: &WaitFile) -> Vec<(&Text, bool)> {
+        file.requests.value.iter().flat_map(SendRequest::variables).collect()
+    }
 }
 
 impl Kind for Wait {

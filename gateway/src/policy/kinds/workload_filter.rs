@@ -6,7 +6,7 @@ use crate::model::{Reason, Selected, WorkloadFilter, select};
 use crate::policy::engine::{
     Call, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, WhenReported, World,
 };
-use crate::syntax::{Reader, WorkloadFile, either, place};
+use crate::syntax::{Form, Reader, WorkloadFile, either};
 
 /// Allows some workloads, or forbids some.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,14 +22,17 @@ pub struct WorkloadFilterFile {
     pub forbid: Option<Vec<WorkloadFile>>,
 }
 
-impl WorkloadFilter {
-    /// Compiles what is written.
-    pub fn compile(written: &Spanned<WorkloadFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
+impl Form for WorkloadFilter {
+    type File = WorkloadFilterFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Allows some workloads, or forbids some; others are refused (403).";
+
+    fn compile(written: &Spanned<WorkloadFilterFile>, reader: &mut dyn Reader) -> Option<Self> {
         match either(written.value.allow.as_ref(), written.value.forbid.as_ref()) {
             Ok((allow, files)) => Some(Self { allow, matches: reader.workloads(files) }),
             Err(rule) => {
                 let help = "write one of them, like workload-filter: {allow: [{unit: billing.service}]}";
-                reader.problem(place(written), rule.to_owned(), help.to_owned());
+                reader.wrong(written, rule, help);
                 None
             }
         }

@@ -6,13 +6,18 @@ use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
 
+use super::json_to_xml::converted;
 use crate::model::{Converted, Section, XmlName};
 use crate::policy::engine::conversion::{self, Format};
 use crate::policy::engine::json::Json;
 use crate::policy::engine::{
     Call, Change, Fault, Kind, Now, Outcome, Reads, Responds, Sections, Site, Traits, Want, WhenReported, World,
 };
+use crate::syntax::{self, Form, Text};
 
 /// Converts an XML body to JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,42 @@ pub enum JsonKind {
     Direct,
     /// It is easy for programs: attributes are like elements, and names have no prefixes.
     JavascriptFriendly,
+}
+
+/// Converts XML to JSON.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct XmlToJsonFile {
+    /// `content-type`: converts bodies whose Content-Type is XML. `always`: converts all bodies. Default: `content-type`.
+    /// Example: `always`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub apply: Option<Text>,
+    /// Whether a response is converted only if the caller's Accept header names JSON; `*/*` does not. Default: true.
+    #[serde(default)]
+    #[schemars(with = "Option<bool>")]
+    pub consider_accept_header: Option<Spanned<bool>>,
+    /// `direct`: attributes become `@name`, text beside elements `#text`, CDATA `#cdata-section`. `javascript-friendly`:
+    /// attributes become members like elements, names lose their prefixes, text beside elements becomes `text`. With both,
+    /// elements of one name become a list, all values are texts, and an empty element becomes null. Default: `direct`.
+    /// Example: `javascript-friendly`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub kind: Option<Text>,
+}
+
+impl Form for XmlToJson {
+    type File = XmlToJsonFile;
+    type Compiled = Self;
+    const ABOUT: &'static str = "Converts an XML body (UTF-8, without a document type) to JSON: of the request in inbound, of the response in outbound\n\
+        and on-error.";
+
+    fn compile(written: &Spanned<XmlToJsonFile>, reader: &mut dyn syntax::Reader) -> Option<Self> {
+        let file = &written.value;
+        let when = converted(file.apply.as_ref(), file.consider_accept_header.as_ref(), reader);
+        let kinds = [("direct", JsonKind::Direct), ("javascript-friendly", JsonKind::JavascriptFriendly)];
+        Some(Self { when, kind: reader.one_of(file.kind.as_ref(), "not a value of `kind`", &kinds) })
+    }
 }
 
 impl Kind for XmlToJson {

@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
-use super::statement::workloads;
-use super::{Entry, Shared, addresses_of};
+use super::{Entry, Shared};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
 use crate::config::file::policies::{PolicyFile, Step};
-use crate::model::{LimitId, Section, Template, WorkloadMatch};
+use crate::model::{LimitId, Section};
 use crate::policy::{Policy, Responds, Sections, Statement};
-use crate::syntax::{Reader, Text, WorkloadFile};
 
 /// The policies of a section, as they are read.
 pub(super) struct List<'a, 'b> {
     pub(super) shared: &'a Shared<'a>,
     pub(super) section: Section,
     pub(super) scope: Arc<str>,
+    /// The `id` of the policy that is read.
+    pub(super) id: Option<Arc<str>>,
     /// The fragments that this is in.
     pub(super) within: Vec<&'a str>,
     /// What these would do is put on record, and not done.
@@ -83,7 +82,7 @@ impl<'a> List<'a, '_> {
     fn nothing_after_the_end(&mut self, steps: &[Spanned<Step>]) {
         let ends = |step: &Spanned<Step>| match &step.value {
             Step::Base => false,
-            Step::Policy(file) => file.return_response.is_some() && file.enabled.is_none(),
+            Step::Policy(file) => file.ends(),
         };
         if let Some(after) = steps.iter().position(ends).and_then(|last| steps.get(last + 1)) {
             let help = "remove it, or move it before return-response";
@@ -112,7 +111,10 @@ impl<'a> List<'a, '_> {
     fn policy(&mut self, step: &Spanned<Step>, file: &'a PolicyFile) -> Option<Arc<Policy>> {
         let before = self.report;
         self.report |= is_reported(file.enabled.as_ref(), self.problems);
+        let id: Option<Arc<str>> = file.id.as_ref().map(|id| id.value.as_str().into());
+        let outer = std::mem::replace(&mut self.id, id.clone());
         let mut statements = self.statements(file);
+        self.id = outer;
         let report = std::mem::replace(&mut self.report, before);
         let misspelled = statements.is_empty() && self.problems.iter().any(|problem| problem.is_in_line_of(step));
         if statements.len() != 1 && !misspelled {
@@ -132,33 +134,8 @@ impl<'a> List<'a, '_> {
             let rule = format!("{} cannot be `enabled: report`: the request would not be forwarded", statement.label());
             self.problems.push(Problem::at(written, rule, "remove it"));
         }
-        let id = file.id.as_ref().map(|id| id.value.as_str().into());
         let written = self.shared.written.at(step.defined);
         Some(Arc::new(Policy::new(id, Arc::clone(&self.scope), report, statement).written(written)))
-    }
-}
-
-/// What kinds of policies compile themselves with.
-impl Reader for List<'_, '_> {
-    fn problem(&mut self, place: Spanned<()>, rule: String, help: String) {
-        self.problems.push(Problem::at(&place, rule, help));
-    }
-
-    fn template(&mut self, written: &Text) -> Template {
-        List::template(self, written)
-    }
-
-    fn header(&mut self, written: &Text) -> Option<Arc<str>> {
-        List::header(self, written)
-    }
-
-    fn addresses(&mut self, written: &Text) -> Option<IpNet> {
-        let parsed = addresses_of(&written.value);
-        parsed.map_err(|(rule, help)| self.problems.push(Problem::at(written, rule, help))).ok()
-    }
-
-    fn workloads(&mut self, written: &[WorkloadFile]) -> Vec<WorkloadMatch> {
-        workloads(written, self.problems)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_saphyr::Spanned;
 
-use super::statement::workloads;
+use super::workloads::workloads;
 use super::{Scoped, Shared};
 use crate::config::diagnostic::Problem;
 use crate::config::document::suggestion;
