@@ -1,6 +1,7 @@
 use clap::{Args, ValueEnum};
 
-use crate::shell::{as_root, cargo, run, target};
+use crate::run::Profile;
+use crate::shell::{as_root, run, target};
 use crate::{envoy, kernel, setup};
 
 #[derive(Debug, Args)]
@@ -13,6 +14,9 @@ pub(crate) struct Bench {
     /// Length of `soak` in minutes.
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
+    /// Build profile.
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
     /// Run only this scenario; `--scenario help` lists all.
     #[arg(long)]
     scenario: Option<String>,
@@ -61,9 +65,11 @@ impl Bench {
         setup::programs(&[setup::LAB, peers])?;
         let envoy = if proxies { envoy::fetch() } else { None };
         kernel::build()?;
-        let build = ["build", "--quiet", "--locked", "--release", "--package", "egret", "--package", "egret-tests"];
-        run(cargo().args(build).args(["--bin", "egret", "--bin", "egret-bench"]))?;
-        let mut bench = as_root(target().join("release/egret-bench"))?;
+        let (profile, directory) = self.profile.names();
+        let build = ["build", "--quiet", "--locked", "--package", "egret", "--package", "egret-tests"];
+        run(self.profile.cargo()?.args(build).args(["--bin", "egret", "--bin", "egret-bench", "--profile", profile]))?;
+        let built = target().join(directory);
+        let mut bench = as_root(built.join("egret-bench"))?;
         bench.arg(name);
         if self.what == What::Soak {
             bench.args(["--minutes", &self.minutes.to_string()]);
@@ -73,6 +79,6 @@ impl Bench {
                 .arg(target().join(format!("bench/{name}.json")));
             bench.args(self.scenario.iter().flat_map(|scenario| ["--scenario", scenario]));
         }
-        run(bench.envs(envoy.map(|path| ("ENVOY_BIN", path))).env("EGRET_BIN", target().join("release/egret")))
+        run(bench.envs(envoy.map(|path| ("ENVOY_BIN", path))).env("EGRET_BIN", built.join("egret")))
     }
 }

@@ -14,7 +14,7 @@ use crate::shell::{cargo, root, run, target};
 
 #[derive(Debug, Args)]
 pub(crate) struct Deb {
-    /// Build profile. `release` is the fastest program, and takes minutes to build; tests use `dev`.
+    /// Build profile. `release` is a fast program, and takes minutes to build; `guided` is the fastest; tests use `dev`.
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
 }

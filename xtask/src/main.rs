@@ -20,6 +20,8 @@ mod kernel;
 
 mod kernels;
 
+mod profile;
+
 mod run;
 
 mod setup;
@@ -60,6 +62,9 @@ enum Command {
     Test(test::Test),
     /// Measure what Egret costs, compared with no gateway and with other gateways. Results also go to target/bench as JSON.
     Bench(bench::Bench),
+    /// Measure which code Egret runs under load, for `--profile guided` of `image`, `deb` and `bench`. Builds as long as a release, then
+    /// needs some minutes, root, and a machine that does nothing else.
+    Profile,
     /// Boot Debian's kernels under emulation: on 6.1 and 6.12 the steps of the demo must pass, on 5.10 Egret must refuse to start. Needs
     /// root and Debian's apt-get, and downloads up to 100 MB for each kernel. Not part of CI; tried on Debian 12 (x86-64).
     Kernels(kernels::Kernels),
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Docs => docs::docs(),
         Command::Kernels(command) => command.run(),
         Command::Lab => demo::lab(),
+        Command::Profile => profile::profile(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

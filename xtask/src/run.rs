@@ -1,11 +1,12 @@
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
 use crate::shell::{as_root, cargo, root, run, target};
-use crate::{kernel, setup};
+use crate::{kernel, profile, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -32,6 +33,8 @@ pub(crate) enum Profile {
     Quick,
     /// With all optimisations.
     Release,
+    /// With all optimisations, guided by what `cargo xtask profile` has measured.
+    Guided,
 }
 
 impl Profile {
@@ -41,7 +44,20 @@ impl Profile {
             Self::Dev => ("dev", "debug"),
             Self::Quick => ("quick", "quick"),
             Self::Release => ("release", "release"),
+            Self::Guided => ("guided", "guided"),
         }
+    }
+
+    /// Returns a command of cargo that builds with this profile.
+    ///
+    /// # Errors
+    /// What guides the build is missing.
+    pub(crate) fn cargo(self) -> anyhow::Result<Command> {
+        let mut cargo = cargo();
+        if self == Self::Guided {
+            cargo.env("RUSTFLAGS", profile::flags()?);
+        }
+        Ok(cargo)
     }
 }
 
@@ -68,6 +84,6 @@ pub(crate) fn build_with(profile: Profile) -> anyhow::Result<PathBuf> {
 
 fn build_on(_hooks: PathBuf, profile: Profile) -> anyhow::Result<PathBuf> {
     let (name, directory) = profile.names();
-    run(cargo().args(["build", "--quiet", "--locked", "--package", "egret", "--profile", name]))?;
+    run(profile.cargo()?.args(["build", "--quiet", "--locked", "--package", "egret", "--profile", name]))?;
     Ok(target().join(directory).join("egret"))
 }

@@ -1,7 +1,8 @@
 //! The begin of a start: this process waits for its turn, and only then loads the configuration that it will serve.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use notify::RecommendedWatcher;
 use tokio::sync::Notify;
@@ -10,9 +11,13 @@ use super::egress::egress_on_node;
 use super::instance::{Instance, Turn};
 use super::publish::tell_warnings;
 use super::stop::Signals;
-use super::{Error, Options};
+use super::{Error, Options, capabilities};
 use crate::config::{self, Compiled};
 use crate::model::Generation;
+
+/// A configuration that was loaded so short a time before the turn came is not loaded again: with thousands of hosts that takes a while,
+/// and a change since is noticed.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// What a process has whose turn to start has come.
 pub(super) struct Begun {
@@ -47,30 +52,33 @@ impl Changes {
 ///
 /// # Errors
 /// It is invalid, or names an egress address that the node does not have.
-pub(super) fn load(path: &Path) -> Result<Compiled, Error> {
+fn load(path: &Path) -> Result<Compiled, Error> {
     let compiled = config::load(path, Generation(1)).map_err(|errors| Error::Invalid(errors.to_string()))?;
     egress_on_node(&compiled.model)?;
     Ok(compiled)
 }
 
-/// Waits until this process may start, then loads the configuration: it may have changed during the wait, which has no limit. Returns
-/// nothing if a signal ended the wait. The first socket is the one that the configuration named before.
-pub(super) async fn begin(
-    options: &Options,
-    mut socket: PathBuf,
-    signals: &mut Signals,
-) -> Result<Option<Begun>, Error> {
+/// Waits until this process may start, and returns the configuration of now: it may have changed during the wait, which has no limit.
+/// Returns nothing if a signal ended the wait.
+pub(super) async fn begin(options: &Options, signals: &mut Signals) -> Result<Option<Begun>, Error> {
+    // Before it is read, so that no change is lost between. Why it cannot be read says more than why it cannot be watched.
+    let changes = Changes::watch(&options.config);
+    // What is wrong with it already is told before any wait.
+    let mut compiled = load(&options.config)?;
+    let changes = changes?;
+    capabilities::check()?;
     loop {
+        let socket = compiled.settings.admin_socket.clone();
         let instance = Instance::new(options.instance.clone(), &socket);
+        let asked = Instant::now();
         let Some(turn) = instance.turn(signals).await? else { return Ok(None) };
-        // Before it is read, so that no change is lost between.
-        let changes = Changes::watch(&options.config)?;
-        let compiled = load(&options.config)?;
+        if asked.elapsed() >= AT_ONCE {
+            compiled = load(&options.config)?;
+        }
         if compiled.settings.admin_socket == socket {
             tell_warnings(&compiled.model);
             return Ok(Some(Begun { instance, turn, compiled, changes }));
         }
         // The turn was that of another socket.
-        socket.clone_from(&compiled.settings.admin_socket);
     }
 }

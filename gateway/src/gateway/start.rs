@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin_state::AdminState;
-use super::begin::{Begun, begin, load};
+use super::begin::{Begun, begin};
 use super::bypasses::Bypasses;
 use super::egress::NodeAddresses;
 use super::fleet::Fleet;
@@ -34,7 +34,7 @@ use super::remembered::Remembered;
 use super::stop::{self, Ending, Running};
 use super::unlisted::UnlistedGuard;
 use super::values::spawn_values;
-use super::{Error, Options, capabilities, memory};
+use super::{Error, Options, memory};
 use crate::admin::{self, Draining, Handed, HandedNamespaces, Predecessor, Sockets};
 use crate::capture::{self, Capture};
 use crate::config::{self, Compiled, Settings};
@@ -54,12 +54,9 @@ const FIRST_NAMES: Duration = Duration::from_secs(10);
 /// Runs the gateway until it is stopped or another process takes over.
 pub fn run(options: &Options) -> Result<(), Error> {
     log::start();
-    // What is wrong with it already is told before any wait.
-    let Compiled { settings, .. } = load(&options.config)?;
-    capabilities::check()?;
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(options, settings.admin_socket))
+    runtime.block_on(serve(options))
 }
 
 /// Raises the soft limit of open files to the hard one: each flow needs two descriptors.
@@ -72,9 +69,9 @@ fn raise_open_files() {
     }
 }
 
-async fn serve(options: &Options, socket: PathBuf) -> Result<(), Error> {
+async fn serve(options: &Options) -> Result<(), Error> {
     let mut signals = stop::Signals::install()?;
-    let Some(begun) = begin(options, socket, &mut signals).await? else { return Ok(()) };
+    let Some(begun) = begin(options, &mut signals).await? else { return Ok(()) };
     let Begun { instance, turn: Turn { lock, replaces }, compiled, changes: edits } = begun;
     let Compiled { mut model, settings, places, .. } = compiled;
     let config::Ca { certificate, key } = settings.ca.clone();

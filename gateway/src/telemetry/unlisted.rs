@@ -1,5 +1,6 @@
 //! Destinations that no API lists, to which callers connected: as many as fit, with a share for each owner.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -55,12 +56,19 @@ impl Destinations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).note(owner, key, newest, reason);
     }
 
-    /// Returns them, the newest first, at most so many, and the number without the maximum.
+    /// Returns them, the newest first, at most so many, and the number without the maximum. Of more than fit, the newest of each owner
+    /// stay, so that no owner hides another.
     pub(super) fn all(&self, most: usize) -> (Vec<UnlistedDestination>, usize) {
         let owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = owners.owners.values().flat_map(|own| own.iter().map(|(_, seen)| seen)).collect();
-        all.sort_by_key(|seen| std::cmp::Reverse((seen.newest.accepted, seen.newest.id)));
-        (all.into_iter().take(most).cloned().collect(), owners.all)
+        let age = |seen: &UnlistedDestination| Reverse((seen.newest.accepted, seen.newest.id));
+        let mut all = Vec::new();
+        for own in owners.owners.values() {
+            all.extend(own.iter().map(|(_, seen)| seen).enumerate());
+        }
+        all.sort_by_key(|(rank, seen)| (*rank, age(seen)));
+        let mut shown: Vec<_> = all.into_iter().take(most).map(|(_, seen)| seen.clone()).collect();
+        shown.sort_by_key(age);
+        (shown, owners.all)
     }
 }
 
@@ -128,6 +136,16 @@ mod tests {
         assert_eq!(count, 2);
         assert_eq!(rows.iter().map(|row| row.times).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(all.all(1).0.len(), 1);
+    }
+
+    #[test]
+    fn of_more_than_fit_the_newest_of_each_owner_stay() {
+        let all = Destinations::default();
+        noted(&all, "quiet", 0);
+        (1..=500).for_each(|number| noted(&all, "loud", number));
+        let (rows, count) = all.all(3);
+        let shown: Vec<_> = rows.iter().map(|row| row.newest.id).collect();
+        assert_eq!((shown, count), (vec![500, 499, 0], 501));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct AllowlistRow {
     pub api: String,
     /// The hosts of the third party.
     pub hosts: Vec<String>,
-    /// Its ports.
+    /// The ports of the third party.
     pub ports: Vec<u16>,
     /// The addresses that connections leave from.
     pub addresses: Vec<AllowlistAddress>,
@@ -48,7 +48,7 @@ pub struct AllowlistRow {
 /// An address, and the nodes that leave from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowlistAddress {
-    /// The address.
+    /// The source address that the third party sees.
     pub address: IpAddr,
     /// The names of the nodes.
     pub nodes: Vec<String>,
