@@ -15,9 +15,9 @@ use super::{Error, Options, capabilities};
 use crate::config::{self, Compiled};
 use crate::model::Generation;
 
-/// A configuration that was loaded so short a time before the turn came is not loaded again: with thousands of hosts that takes a while,
-/// and a change since is noticed.
-const AT_ONCE: Duration = Duration::from_millis(100);
+/// A turn that came within this time came without a wait: whoever waits looks again after 20 ms or more. The configuration is not loaded
+/// again then, which takes a while with thousands of hosts; a change since is noticed.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// What a process has whose turn to start has come.
 pub(super) struct Begun {
