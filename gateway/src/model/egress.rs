@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Host, Template};
@@ -17,6 +17,12 @@ impl Egress {
     /// Returns the source address for a destination of this family.
     pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|source| source.is_ipv4() == destination.is_ipv4())
+    }
+
+    /// Returns the source addresses that are used.
+    pub fn sources(&self) -> Vec<IpAddr> {
+        let families = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+        families.into_iter().filter_map(|any| self.source_for(any)).collect()
     }
 
     /// Returns the proxy that a connection to this name goes through, if any.

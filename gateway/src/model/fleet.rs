@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Api, Egress, Model};
+use super::{Api, Model};
 
 /// What the Egret of a node tells the others of its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +37,5 @@ impl NodeReport {
     pub fn sources_of(&self, api: &str) -> Option<&[IpAddr]> {
         let own = self.apis.as_ref()?.get(api);
         Some(own.unwrap_or(&self.egress))
-    }
-}
-
-impl Egress {
-    /// Returns the addresses that are used: the first of each family.
-    pub fn sources(&self) -> Vec<IpAddr> {
-        let first = |is_v4| self.addresses.iter().copied().find(|address| address.is_ipv4() == is_v4);
-        [first(true), first(false)].into_iter().flatten().collect()
     }
 }
